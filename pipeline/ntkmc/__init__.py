@@ -1,0 +1,46 @@
+"""ntkmc: distributed Monte Carlo for the smallest eigenvalue of Neural Tangent Kernel Gram matrices.
+
+Every lambda_min carries a rigorous enclosure, every probability an interval that stays valid while one looks, every
+theorem a verdict against the data. Start with `lambda_min` on your own data, or with `load_study` and `run`.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from ntkmc import statistics
+from ntkmc.api import run
+from ntkmc.errors import ExecutionError, InputError, NtkmcError, StoreError
+from ntkmc.experiment.loading import load_study
+from ntkmc.experiment.results import open_results
+from ntkmc.experiment.study import Study
+from ntkmc.linalg.eigenvalue import Eigenvalue, Status
+from ntkmc.linalg.gram import gram, grams
+from ntkmc.linalg.smallest import event_holds, lambda_min, smallest_eigenvalue
+from ntkmc.theory.claims import claims
+from ntkmc.theory.distributions import sample
+
+try:
+    __version__ = version("ntkmc")
+except PackageNotFoundError:  # imported from a source tree that was never installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "Eigenvalue",
+    "ExecutionError",
+    "InputError",
+    "NtkmcError",
+    "Status",
+    "StoreError",
+    "Study",
+    "__version__",
+    "claims",
+    "event_holds",
+    "gram",
+    "grams",
+    "lambda_min",
+    "load_study",
+    "open_results",
+    "run",
+    "sample",
+    "smallest_eigenvalue",
+    "statistics",
+]

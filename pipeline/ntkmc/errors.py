@@ -1,0 +1,38 @@
+"""Errors that say what is wrong, where, and what would be right.
+
+Every error that a user can cause derives from `NtkmcError`; the command line prints its one line and ends with
+exit code 2, so a message must make sense without a traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NtkmcError(Exception):
+    """Base of every error that ntkmc raises on purpose."""
+
+
+class InputError(NtkmcError, ValueError):
+    """An argument, a study file or a data file is not usable as it is."""
+
+
+class StoreError(NtkmcError, RuntimeError):
+    """A results store is missing, foreign, damaged or in use, or belongs to another study."""
+
+
+class ExecutionError(NtkmcError, RuntimeError):
+    """The cluster could not be started, or went away."""
+
+
+def did_you_mean(word: str, valid: Iterable[str]) -> str:
+    """End of a sentence that names the nearest valid word, and all of them.
+
+    >>> did_you_mean("spere", ["sphere", "gaussian"])
+    "did you mean 'sphere'? valid: gaussian, sphere"
+    """
+    names = sorted(valid)
+    near = difflib.get_close_matches(word, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}valid: {', '.join(names)}"

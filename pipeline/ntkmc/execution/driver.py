@@ -1,0 +1,256 @@
+"""The driver: a loop over what is missing or not yet precise enough. It may die at any moment.
+
+Nothing is believed but the store. A worker commits a block with one atomic put and returns a few numbers; its future
+is released at once (a future that is kept makes its block run again when the worker that holds it goes). The driver
+folds the journal into zarr, refreshes estimates, and asks for the next blocks.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distributed import Client, Future
+
+from ntkmc.errors import ExecutionError
+from ntkmc.execution.events import (
+    BlockDone,
+    CellDone,
+    CellFailed,
+    Event,
+    Note,
+    RunFinished,
+    RunStarted,
+    Subscriber,
+)
+from ntkmc.execution.queue import CellWork, WorkQueue
+from ntkmc.execution.tasks import Report, commit_block
+from ntkmc.experiment.derived import Derived
+from ntkmc.experiment.lease import Lease
+from ntkmc.experiment.store import Store
+from ntkmc.experiment.study import Study
+from ntkmc.experiment.trial import Recipe
+
+_FOLD_EVERY = 5.0  # seconds; a reader of plain zarr lags by this much, `open_results` by nothing
+_IN_FLIGHT = 3  # blocks a worker thread: one running, two waiting, so that no thread idles between blocks
+_POLL = 0.2  # seconds between looks at the clock while nothing arrives
+
+
+@dataclass
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    failed : dict of str to str
+        Cells that were set aside, with the reason.
+    failed_trials : dict of str to int
+        Cells with trials that ended without a value.
+    interrupted : bool
+        Whether it was stopped from outside; what is finished stays.
+    """
+
+    failed: dict[str, str] = field(default_factory=dict)
+    failed_trials: dict[str, int] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+def drive(
+    study: Study,
+    path: Path,
+    client: Client,
+    subscribers: Sequence[Subscriber] = (),
+    block_length: int | None = None,
+) -> Outcome:
+    """Run or resume a study until nothing is missing.
+
+    Parameters
+    ----------
+    study : Study
+    path : Path
+        The store; created if it does not exist.
+    client : distributed.Client
+        Workers must see `path` under the same name.
+    subscribers : sequence of callables
+        Each is called with every event.
+    block_length : int, optional
+        Trials a block, instead of about a second's worth. It leaves no trace in the results.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be used, or another run holds it.
+    ExecutionError
+        If the cluster goes away.
+    """
+    Store.create(path, study)
+    with Lease(path):
+        return _Driver(study, path, client, subscribers, block_length).run()
+
+
+class _Driver:
+    def __init__(
+        self,
+        study: Study,
+        path: Path,
+        client: Client,
+        subscribers: Sequence[Subscriber],
+        block_length: int | None,
+    ) -> None:
+        self.study = study
+        self.client = client
+        self.subscribers = subscribers
+        self.block_length = block_length
+        self.store = Store.prepare(path, study)
+        self.derived = Derived(self.store)
+        self.recipe = Recipe(study.seed, study.kernel, study.normalize, study.nested)
+        self.works = [CellWork(cell) for cell in study.cells]
+        self.queue = WorkQueue(self.works)
+        self.finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self.flying: dict[str, tuple[Future, CellWork]] = {}
+        self.outcome = Outcome()
+        self.touched = set(self.store.planned_cells())
+        self.run_id = uuid.uuid4().hex[:8]
+
+    def run(self) -> Outcome:
+        workers = max(1, sum(self.client.nthreads().values()))
+        for work in self.works:
+            self._ask(work)
+        self.queue = WorkQueue(self.works)
+        self._announce(workers)
+        folded = time.monotonic()
+        try:
+            for work in self.works:
+                self._settle(work)
+            while self._submit(workers) or self.flying:
+                self._collect()
+                if time.monotonic() - folded > _FOLD_EVERY:
+                    self._fold()
+                    folded = time.monotonic()
+        except KeyboardInterrupt:
+            self.outcome.interrupted = True
+            for future, _ in self.flying.values():
+                future.cancel()
+        finally:
+            self._fold()
+            self.derived.write()
+            self._emit(RunFinished(self.outcome.interrupted))
+        return self.outcome
+
+    def _announce(self, workers: int) -> None:
+        span = self.study.trial_range
+        done = sum(int(self.store.done(work.cell).all(axis=0)[span.start : span.stop].sum()) for work in self.works)
+        self._emit(
+            RunStarted(
+                self.study.name,
+                len(self.works),
+                done,
+                len(span) * len(self.works),
+                workers,
+                self.client.dashboard_link if self.client.dashboard_link else "",
+            )
+        )
+        if self.store.damaged:
+            self._emit(Note(f"{self.store.damaged} damaged pieces of the store were found; their trials run again"))
+
+    def _ask(self, work: CellWork) -> None:
+        """Queue what a cell lacks up to its next look (adaptive), or altogether (fixed)."""
+        span = self.study.trial_range
+        stop = span.stop
+        if self.study.adaptive:
+            prefix = self.store.prefix(work.cell)
+            stop = span.start + next((look for look in self.study.looks if look > prefix), len(span))
+            if prefix in self.study.looks:
+                self.derived.refresh([self.store.index(work.cell)])
+                if self._precise(work):
+                    return
+        work.extend(self.store.missing(work.cell, range(span.start, stop)))
+
+    def _precise(self, work: CellWork) -> bool:
+        limit = getattr(self.study.trials, "half_width", 0.0)
+        return self.derived.half_width(self.store.index(work.cell), work.cell.depths) <= limit
+
+    def _submit(self, workers: int) -> bool:
+        """Fill the window; False when nothing is queued."""
+        while len(self.flying) < _IN_FLIGHT * workers:
+            work = self.queue.next()
+            if work is None:
+                return False
+            task = work.take(self.recipe, workers, self.block_length)
+            future = self.client.submit(
+                commit_block,
+                task,
+                str(self.store.blobs.root),
+                # All identity is in the key: Dask answers an equal key with the first one's result.
+                key=("block", f"{task.folder}.{task.first}-{task.count}.{self.run_id}"),
+                pure=False,
+                retries=1,
+                priority=int(1e3 * min(work.seconds, 1e6)),
+            )
+            self.flying[future.key] = future, work
+            future.add_done_callback(self.finished.put)
+        return True
+
+    def _collect(self) -> None:
+        try:
+            future = self.finished.get(timeout=_POLL)
+        except queue.Empty:
+            if self.client.status not in ("running", "connecting"):
+                raise ExecutionError("the connection to the cluster was lost; run again to resume") from None
+            return
+        entry = self.flying.pop(future.key, None)
+        if entry is None:
+            return
+        _, work = entry
+        work.in_flight -= 1
+        if future.status == "finished":
+            self._book(future.result(), work)
+        elif future.status == "error":
+            self._set_aside(work, future.exception())
+        else:
+            raise ExecutionError("the scheduler dropped its work, it was probably restarted; run again to resume")
+        future.release()
+        self._settle(work)
+
+    def _book(self, report: Report, work: CellWork) -> None:
+        work.learn(report.count, report.seconds)
+        self.touched.add(self.store.index(work.cell))
+        if report.failed:
+            name = work.cell.name
+            self.outcome.failed_trials[name] = self.outcome.failed_trials.get(name, 0) + report.failed
+        self._emit(BlockDone(work.cell.name, report.count, report.failed, report.seconds))
+
+    def _set_aside(self, work: CellWork, error: Any) -> None:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        work.runs.clear()
+        if not work.closed:
+            work.closed = True
+            self.outcome.failed[work.cell.name] = reason
+            self._emit(CellFailed(work.cell.name, reason))
+
+    def _settle(self, work: CellWork) -> None:
+        """Close a cell that has nothing queued and nothing flying, or let an adaptive one go on."""
+        if work.closed or work.runs or work.in_flight:
+            return
+        if self.study.adaptive:
+            self._fold()
+            self._ask(work)
+            if work.runs:
+                return
+        work.closed = True
+        spared = len(self.study.trial_range) - self.store.prefix(work.cell) if self.study.adaptive else 0
+        self._emit(CellDone(work.cell.name, spared))
+
+    def _fold(self) -> None:
+        self.store.fold()
+        self.derived.refresh(self.touched)
+        self.touched.clear()
+
+    def _emit(self, event: Event) -> None:
+        for subscriber in self.subscribers:
+            subscriber(event)

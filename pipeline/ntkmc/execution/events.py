@@ -1,0 +1,86 @@
+"""What happens during a run, as small events; progress bars, logs and dashboards are subscribers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """The store is ready and the cluster is there.
+
+    Attributes
+    ----------
+    study : str
+        Its name.
+    cells : int
+        Cells of the study.
+    trials_done, trials_planned : int
+        Trials found finished in the store, and at most to be had.
+    workers : int
+        Threads of the cluster at the start.
+    dashboard : str
+        Address of the Dask dashboard, empty if there is none.
+    """
+
+    study: str
+    cells: int
+    trials_done: int
+    trials_planned: int
+    workers: int
+    dashboard: str
+
+
+@dataclass(frozen=True)
+class BlockDone:
+    """A block is in the journal.
+
+    Attributes
+    ----------
+    cell : str
+        The cell's name.
+    trials, failed : int
+        Trials in the block; those of them without a value.
+    seconds : float
+        What it took the worker.
+    """
+
+    cell: str
+    trials: int
+    failed: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CellDone:
+    """Nothing more is to be done for a cell; `spared` trials need not be run because it is precise enough."""
+
+    cell: str
+    spared: int = 0
+
+
+@dataclass(frozen=True)
+class CellFailed:
+    """A cell is set aside, with the reason; the rest of the study goes on."""
+
+    cell: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that a person should know."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """The run is over, one way or another."""
+
+    interrupted: bool
+
+
+Event = RunStarted | BlockDone | CellDone | CellFailed | Note | RunFinished
+Subscriber = Callable[[Event], None]

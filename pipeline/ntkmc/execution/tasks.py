@@ -1,0 +1,39 @@
+"""What runs on a worker: compute a block, commit it with one atomic put, answer with a few numbers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ntkmc.experiment.journal import Block, DirectoryBlobs, Journal
+from ntkmc.experiment.provenance import worker_provenance
+from ntkmc.experiment.trial import BlockTask, run_block
+from ntkmc.linalg.eigenvalue import Status
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the driver learns of a block; the numbers themselves are in the journal."""
+
+    folder: str
+    first: int
+    count: int
+    seconds: float
+    failed: int
+
+
+def commit_block(task: BlockTask, journal: str) -> Report:
+    """Compute a block and put it into the journal below the folder `journal`.
+
+    Running it twice is harmless: the same address gives the same file.
+    """
+    start = time.perf_counter()
+    arrays = run_block(task)
+    seconds = time.perf_counter() - start
+    block = Block(task.folder, task.first, task.count, task.depths, arrays, worker_provenance(seconds))
+    Journal(DirectoryBlobs(Path(journal))).put(block)
+    failed = int(np.sum((arrays["status"] == Status.FAILED.code).any(axis=0)))
+    return Report(task.folder, task.first, task.count, seconds, failed)

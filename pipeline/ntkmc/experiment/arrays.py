@@ -1,0 +1,173 @@
+"""Zarr underneath the schema: groups that are created, extended and consolidated from declarations."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from ntkmc.experiment.schema import COORDINATES, GROUPS, VARIABLES, Variable, dimensions
+from ntkmc.theory.distributions import Distribution
+
+Coordinates = dict[str, list[Any]]
+"""Values of each dimension's coordinate, in the order of the store."""
+
+_MOST_CHUNKS: Final = 100
+"""A variable's chunks at most, up to the largest chunk: few files, few enough to list and to copy."""
+
+_LARGEST_CHUNK: Final = 2**24
+"""Bytes; a chunk is read, changed and written as a whole by every fold that touches it."""
+
+_COORDINATE_CHUNK: Final = 4096
+
+
+@contextmanager
+def quiet_zarr() -> Iterator[None]:
+    """Without the two warnings that writing cannot avoid: consolidated metadata is outside the v3 specification
+    (readers need it to open a group quickly), and the journal is no part of a zarr hierarchy."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component")
+        yield
+
+
+def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
+    """Chunk lengths by dimension for the `trials` group.
+
+    One cell a chunk while there are at most about 100 cells; beyond, neighbouring cells share one, n first. The trial
+    axis is cut only where a chunk would exceed 16 MiB.
+
+    Examples
+    --------
+    >>> trial_chunk({"distribution": 4, "d": 3, "n": 4, "depth": 3, "trial": 300})
+    {'distribution': 1, 'd': 1, 'n': 1, 'depth': 3, 'trial': 300}
+    """
+    chunk = {"distribution": 1, "d": 1, "n": 1, "depth": shape["depth"], "trial": shape["trial"]}
+    for dim in ("n", "d", "distribution"):
+        cells = math.prod(math.ceil(shape[k] / chunk[k]) for k in ("distribution", "d", "n"))
+        if cells > _MOST_CHUNKS:
+            chunk[dim] = min(shape[dim], math.ceil(cells / _MOST_CHUNKS))
+    bytes_a_trial = 8 * math.prod(length for dim, length in chunk.items() if dim != "trial")
+    chunk["trial"] = max(1, min(shape["trial"], _LARGEST_CHUNK // bytes_a_trial))
+    return chunk
+
+
+def create_group(root: zarr.Group, group: str, coordinates: Coordinates, trials: int = 0) -> None:
+    """Create a group with all its variables and coordinates."""
+    home = root.create_group(group, attributes={"long_name": GROUPS[group]}, overwrite=True)
+    shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials}
+    if group == "trials":
+        chunk = trial_chunk(shape)
+    else:
+        chunk = {dim: max(length, 1) for dim, length in shape.items()}
+    for variable in VARIABLES[group].values():
+        _create(home, variable, shape, chunk)
+    for dim in dimensions(group):
+        for name in _names_along(dim):
+            _create(home, COORDINATES[name], shape, {dim: _COORDINATE_CHUNK})
+        _write_coordinate(home, dim, coordinates[dim], 0)
+
+
+def extend_group(root: zarr.Group, group: str, coordinates: Coordinates, trials: int = 0) -> None:
+    """Grow a group to coordinates of which the first ones are those that it has."""
+    home = root[group]
+    assert isinstance(home, zarr.Group)
+    shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials}
+    for dim in dimensions(group):
+        known = _array(home, dim).shape[0]
+        if known < shape[dim]:
+            for name in _names_along(dim):
+                _array(home, name).resize((shape[dim],))
+            _write_coordinate(home, dim, coordinates[dim][known:], known)
+    for variable in VARIABLES[group].values():
+        array = _array(home, variable.name)
+        wanted = tuple(
+            max(shape[dim], length) if dim == "trial" else shape[dim]
+            for dim, length in zip(variable.dims, array.shape, strict=True)
+        )
+        if wanted != array.shape:
+            array.resize(wanted)
+
+
+def read_coordinates(root: zarr.Group, group: str) -> Coordinates:
+    """Coordinate values of a group."""
+    home = root[group]
+    assert isinstance(home, zarr.Group)
+    return {dim: [_plain(value) for value in np.asarray(_array(home, dim)[:]).tolist()] for dim in dimensions(group)}
+
+
+def consolidate(store: Path) -> None:
+    """Write consolidated metadata for each group alone and for the whole tree."""
+    with quiet_zarr():
+        for group in GROUPS:
+            if (store / group / "zarr.json").exists():
+                zarr.consolidate_metadata(str(store), path=group)
+        zarr.consolidate_metadata(str(store))
+
+
+def describe_distribution(distribution: Distribution) -> tuple[str, str]:
+    """(name, parameters as JSON) of a law; a dataset's parameters show its path beside its content."""
+    parameters: dict[str, Any] = dict(distribution.parameters())
+    path = getattr(distribution, "path", None)
+    return distribution.name, json.dumps(parameters | ({"path": path} if path else {}), sort_keys=True)
+
+
+def write_descriptions(root: zarr.Group, group: str, laws: Mapping[str, Distribution]) -> None:
+    """Fill the two coordinates beside `distribution` for the laws that are known."""
+    home = root[group]
+    assert isinstance(home, zarr.Group)
+    labels = np.asarray(_array(home, "distribution")[:]).tolist()
+    for name, part in (("distribution_name", 0), ("distribution_params", 1)):
+        array = _array(home, name)
+        old = np.asarray(array[:]).tolist()
+        texts = [
+            describe_distribution(laws[label])[part] if label in laws else before
+            for label, before in zip(labels, old, strict=True)
+        ]
+        array[:] = np.array(texts, dtype=object)
+
+
+def _names_along(dim: str) -> tuple[str, ...]:
+    return (dim, "distribution_name", "distribution_params") if dim == "distribution" else (dim,)
+
+
+def _array(home: zarr.Group, name: str) -> zarr.Array[Any]:
+    array = home[name]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def _create(home: zarr.Group, variable: Variable, shape: Mapping[str, int], chunk: Mapping[str, int]) -> None:
+    attributes = variable.attributes()
+    if variable.group and "distribution" in variable.dims:
+        attributes["coordinates"] = "distribution_name distribution_params"
+    home.create_array(
+        variable.name,
+        shape=tuple(shape[dim] for dim in variable.dims),
+        chunks=tuple(chunk[dim] for dim in variable.dims),
+        dtype=str if variable.dtype == "str" else np.dtype(variable.dtype),
+        fill_value=variable.fill,
+        dimension_names=variable.dims,
+        attributes=attributes,
+        compressors=(ZstdCodec(level=3), Crc32cCodec()),
+    )
+
+
+def _write_coordinate(home: zarr.Group, dim: str, values: Sequence[Any], start: int) -> None:
+    if not values:
+        return
+    variable = COORDINATES[dim]
+    kind: Any = object if variable.dtype == "str" else np.dtype(variable.dtype)
+    _array(home, dim)[start : start + len(values)] = np.array(values, dtype=kind)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, str) else value

@@ -1,0 +1,199 @@
+"""Finished blocks on their way into the store: one small file each, put atomically by the worker.
+
+A block exists whole or not at all. The driver folds the journal into zarr (`ntkmc.experiment.store`), then deletes
+the files; folding twice is harmless, so a crash in between costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import uuid
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ntkmc.errors import StoreError
+from ntkmc.experiment.trial import Arrays
+
+_NAME = re.compile(r"(?P<folder>[A-Za-z0-9.\-]+)/(?P<first>\d+)-(?P<count>\d+)\.npz")
+
+
+class Blobs(Protocol):
+    """The four things a journal asks of the place it lives in."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Store under `name`, whole or not at all."""
+
+    def list(self) -> list[str]:
+        """All names."""
+
+    def get(self, name: str) -> bytes:
+        """What was put; `FileNotFoundError` if nothing was."""
+
+    def delete(self, name: str) -> None:
+        """Forget; without complaint if there is nothing."""
+
+
+@dataclass(frozen=True)
+class DirectoryBlobs:
+    """Blobs as files below a folder: written aside, synced, then renamed."""
+
+    root: Path
+
+    def put(self, name: str, content: bytes) -> None:
+        """Atomic on POSIX: a reader sees the old file, none, or the whole new one."""
+        target = self.root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
+        try:
+            with aside.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(target)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+    def list(self) -> list[str]:
+        """Names relative to the root, `/` between folder and file; leftovers of killed writes are not among them."""
+        return sorted(
+            f"{folder.name}/{file.name}"
+            for folder in (self.root.iterdir() if self.root.is_dir() else ())
+            if folder.is_dir()
+            for file in folder.glob("*.npz")
+        )
+
+    def get(self, name: str) -> bytes:
+        """The whole file."""
+        return (self.root / name).read_bytes()
+
+    def delete(self, name: str) -> None:
+        """Remove the file; its folder too once it is empty."""
+        path = self.root / name
+        path.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what killed writers left behind. Only for the holder of the lease, before it starts workers."""
+        if self.root.is_dir():
+            for leftover in self.root.glob("*/.*.partial"):
+                leftover.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A finished block as it stands in the journal.
+
+    Attributes
+    ----------
+    folder : str
+        The cell's folder name.
+    first, count : int
+        Trials first ... first + count - 1.
+    depths : tuple of int
+        Rows of the per-depth arrays.
+    arrays : dict
+        As `run_block` returns them.
+    provenance : dict
+        Who computed it, and how long it took.
+    """
+
+    folder: str
+    first: int
+    count: int
+    depths: tuple[int, ...]
+    arrays: Arrays
+    provenance: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Its file, relative to the journal. Depths that are added later make a block of their own."""
+        return f"{self.folder}/{self.first}-{self.count}.npz"
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Blocks in a place for blobs."""
+
+    blobs: Blobs
+
+    def put(self, block: Block) -> None:
+        """Commit one block, atomically."""
+        header = {
+            "folder": block.folder,
+            "first": block.first,
+            "count": block.count,
+            "depths": list(block.depths),
+            "provenance": block.provenance,
+            "checksum": _checksum(block.arrays),
+        }
+        buffer = io.BytesIO()
+        text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+        np.savez(buffer, allow_pickle=False, header=text, **block.arrays)
+        self.blobs.put(block.name, buffer.getvalue())
+
+    def names(self) -> list[str]:
+        """Files of finished blocks."""
+        return [name for name in self.blobs.list() if _NAME.fullmatch(name)]
+
+    def read(self, name: str) -> Block:
+        """One block; `StoreError` if it is damaged."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise StoreError(f"journal: {name!r} is not the name of a block")
+        try:
+            with np.load(io.BytesIO(self.blobs.get(name)), allow_pickle=False) as archive:
+                header = json.loads(bytes(archive["header"]))
+                arrays = {key: archive[key] for key in archive.files if key != "header"}
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise StoreError(f"journal: block {name} is damaged ({error})") from error
+        stated = (header["folder"], header["first"], header["count"])
+        if header["checksum"] != _checksum(arrays) or stated != (
+            match["folder"],
+            int(match["first"]),
+            int(match["count"]),
+        ):
+            raise StoreError(f"journal: block {name} is damaged (its checksum does not match)")
+        return Block(*stated, tuple(header["depths"]), arrays, header["provenance"])
+
+    def sound_blocks(self) -> Iterator[Block]:
+        """All blocks that are whole; for readers, who must not change anything."""
+        for name in self.names():
+            try:
+                yield self.read(name)
+            except (FileNotFoundError, StoreError):
+                continue  # folded and deleted by the driver while this reader was looking, or damaged
+
+    def drop_damaged(self) -> int:
+        """Delete damaged blocks, so that their trials count as missing; returns how many. For the driver alone."""
+        dropped = 0
+        for name in self.names():
+            try:
+                self.read(name)
+            except FileNotFoundError:
+                continue
+            except StoreError:
+                self.blobs.delete(name)
+                dropped += 1
+        return dropped
+
+    def delete(self, block: Block) -> None:
+        """Forget a block that has been folded."""
+        self.blobs.delete(block.name)
+
+
+def _checksum(arrays: Arrays) -> str:
+    state = hashlib.blake2b(digest_size=16)
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        state.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
+        state.update(array.tobytes())
+    return state.hexdigest()

@@ -1,0 +1,20 @@
+"""Everything that can change a bit of a result, as one constant, versioned document.
+
+It is stored with every run, and two runs with different `NUMERICS` do not share a store. Change the version whenever
+an operation behind a result changes, even if no constant does.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ntkmc.linalg import solvers
+from ntkmc.theory import kernels
+
+NUMERICS: Final[dict[str, Any]] = {
+    "version": 1,
+    "threads": 1,  # BLAS threads inside a trial: summation order, hence last bits, depends on it
+    "generator": "Philox",
+    "kernels": dict(kernels.NUMERICS),
+    "solvers": dict(solvers.NUMERICS),
+}

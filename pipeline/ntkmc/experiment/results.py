@@ -1,0 +1,83 @@
+"""Reading a store: lazily, without any right to write, also while a run is going on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from ntkmc.experiment.cells import Cell
+from ntkmc.experiment.journal import DirectoryBlobs, Journal
+from ntkmc.experiment.loading import parse_study
+from ntkmc.experiment.schema import GROUPS
+from ntkmc.experiment.store import read_attributes
+from ntkmc.experiment.study import Study
+
+
+def open_results(store: str | Path) -> xr.DataTree:
+    """The results tree of a store: groups `trials`, `estimates` and `claims`.
+
+    Parameters
+    ----------
+    store : str or Path
+        A directory that `ntkmc run` wrote, or is writing.
+
+    Returns
+    -------
+    xarray.DataTree
+        Lazy: values are read when they are looked at. Blocks that are finished but not yet folded are shown too; only
+        then is the `trials` group held in memory.
+
+    Raises
+    ------
+    StoreError
+        If there is no ntkmc store of this schema.
+    """
+    path = Path(store)
+    attributes = read_attributes(path)
+    groups = {name: xr.open_dataset(path, engine="zarr", group=name, chunks=None) for name in GROUPS}
+    study = study_of(attributes, path)
+    groups["trials"] = _with_journal(groups["trials"], path, study)
+    tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()}, name=study.name)
+    tree.attrs = attributes
+    return tree
+
+
+def study_of(attributes: dict[str, Any], path: Path) -> Study:
+    """The study that a store was last run with."""
+    return parse_study(attributes["study"], origin=str(path))
+
+
+def stored_cells(attributes: dict[str, Any], path: Path) -> tuple[Cell, ...]:
+    """Cells of all studies in a store's history, each once, with all their depths."""
+    found: dict[str, Cell] = {}
+    for entry in attributes["history"]:
+        for cell in parse_study(entry["document"], origin=str(path)).cells:
+            depths = set(cell.depths) | set(found[cell.name].depths if cell.name in found else ())
+            found[cell.name] = Cell(cell.distribution, cell.d, cell.n, tuple(sorted(depths)))
+    return tuple(found.values())
+
+
+def _with_journal(trials: xr.Dataset, path: Path, study: Study) -> xr.Dataset:
+    blocks = list(Journal(DirectoryBlobs(path / "journal")).sound_blocks())
+    cells = {cell.folder: cell for cell in study.cells}
+    blocks = [block for block in blocks if block.folder in cells]
+    if not blocks:
+        return trials
+    loaded = trials.load()
+    positions = {dim: {value: i for i, value in enumerate(loaded[dim].values.tolist())} for dim in ("d", "n", "depth")}
+    laws = {str(value): i for i, value in enumerate(loaded["distribution"].values.tolist())}
+    for block in blocks:
+        cell = cells[block.folder]
+        place = (laws[cell.distribution.label], positions["d"][cell.d], positions["n"][cell.n])
+        span = slice(block.first, block.first + block.count)
+        depths = [positions["depth"][depth] for depth in block.depths]
+        for name, values in block.arrays.items():
+            target = loaded[name].values
+            if values.ndim == 1:
+                target[(*place, span)] = values
+            else:
+                for row, depth in enumerate(depths):
+                    target[(*place, depth, span)] = values[row]
+    return loaded

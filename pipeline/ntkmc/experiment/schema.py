@@ -1,0 +1,235 @@
+"""Every variable of the store, declared once: the declaration creates, annotates and validates the arrays."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ntkmc.linalg.eigenvalue import Status
+
+VERSION: Final = 1
+"""Version of the store's layout, in the root attribute `schema`."""
+
+
+class Verdict(enum.IntEnum):
+    """What the data say about a claim."""
+
+    NOT_EVALUATED = 0
+    HOLDS = 1
+    VIOLATED = 2
+    SUPPORTED = 3
+    REFUTED = 4
+    UNDECIDED = 5
+    VACUOUS = 6
+    NOT_APPLICABLE = 7
+
+    @property
+    def word(self) -> str:
+        """As it stands in `flag_meanings`.
+
+        >>> Verdict.NOT_APPLICABLE.word
+        'not-applicable'
+        """
+        return self.name.lower().replace("_", "-")
+
+
+QUANTILES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+
+CELL: Final = ("distribution", "d", "n")
+DRAW: Final = (*CELL, "trial")
+DEEP: Final = (*CELL, "depth")
+DEEP_DRAW: Final = (*CELL, "depth", "trial")
+EVENT: Final = (*DEEP, "lambda_0")
+CLAIM: Final = ("claim", *DEEP)
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of one group.
+
+    Attributes
+    ----------
+    group, name : str
+    dims : tuple of str
+    dtype : str
+        `f8`, `i1`, `i8` or `str`.
+    fill : float, int or str
+        What stands where nothing was written.
+    unit : str
+        `1` for a pure number.
+    sentence : str
+        What it is; travels with the file as `long_name`.
+    flags : type[enum.Enum], optional
+        The meaning of the integers.
+    """
+
+    group: str
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    fill: float | int | str
+    unit: str
+    sentence: str
+    flags: dict[str, int] = field(default_factory=dict)
+
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the array: unit, sentence, flags."""
+        attributes: dict[str, Any] = {"units": self.unit, "long_name": self.sentence}
+        if self.flags:
+            attributes["flag_values"] = list(self.flags.values())
+            attributes["flag_meanings"] = " ".join(self.flags)
+        return attributes
+
+
+_STATUS = {"not-run": 0} | {status.name.lower().replace("_", "-"): status.code for status in Status}
+_VERDICT = {verdict.word: int(verdict) for verdict in Verdict}
+_NAN = math.nan
+
+COORDINATES: Final = {
+    "distribution": Variable("", "distribution", ("distribution",), "str", "", "1", "law of a data row"),
+    "distribution_name": Variable(
+        "", "distribution_name", ("distribution",), "str", "", "1", "name of the law, without parameters"
+    ),
+    "distribution_params": Variable(
+        "", "distribution_params", ("distribution",), "str", "", "1", "parameters of the law, as JSON"
+    ),
+    "d": Variable("", "d", ("d",), "i8", 0, "1", "dimension of a data row"),
+    "n": Variable("", "n", ("n",), "i8", 0, "1", "number of data rows"),
+    "depth": Variable("", "depth", ("depth",), "i8", 0, "1", "number of weight layers L"),
+    "lambda_0": Variable("", "lambda_0", ("lambda_0",), "f8", _NAN, "1", "threshold of the event"),
+    "quantile": Variable("", "quantile", ("quantile",), "f8", _NAN, "1", "level of a quantile"),
+    "claim": Variable("", "claim", ("claim",), "str", "", "1", "claim, with its parameters"),
+}
+
+_VARIABLES: Final = (
+    Variable("trials", "lambda_min", DEEP_DRAW, "f8", _NAN, "1", "smallest eigenvalue of the Gram matrix"),
+    Variable("trials", "lambda_min_lower", DEEP_DRAW, "f8", _NAN, "1", "proved lower bound on lambda_min"),
+    Variable("trials", "lambda_min_upper", DEEP_DRAW, "f8", _NAN, "1", "proved upper bound on lambda_min"),
+    Variable(
+        "trials",
+        "gershgorin",
+        DEEP_DRAW,
+        "f8",
+        _NAN,
+        "1",
+        "smallest diagonal entry less the absolute sum of its row",
+    ),
+    Variable(
+        "trials",
+        "pair_bound",
+        DEEP_DRAW,
+        "f8",
+        _NAN,
+        "1",
+        "smallest eigenvalue of a 2 x 2 principal submatrix",
+    ),
+    Variable("trials", "coherence", DRAW, "f8", _NAN, "1", "largest absolute cosine between two rows"),
+    Variable("trials", "norm_min", DRAW, "f8", _NAN, "1", "smallest row norm"),
+    Variable("trials", "norm_max", DRAW, "f8", _NAN, "1", "largest row norm"),
+    Variable(
+        "trials", "planned", CELL, "i8", 0, "1", "end of the range of trials that the study plans; 0: no such cell"
+    ),
+    # Last: a fold writes variables in this order, and a trial counts as done by its status.
+    Variable("trials", "status", DEEP_DRAW, "i1", 0, "1", "how the trial ended", _STATUS),
+    Variable("estimates", "probability", EVENT, "f8", _NAN, "1", "share of trials with lambda_min >= lambda_0"),
+    Variable(
+        "estimates",
+        "probability_lower",
+        EVENT,
+        "f8",
+        _NAN,
+        "1",
+        "lower end of the confidence sequence for P(lambda_min >= lambda_0), valid at any time of looking",
+    ),
+    Variable(
+        "estimates",
+        "probability_upper",
+        EVENT,
+        "f8",
+        _NAN,
+        "1",
+        "upper end of the confidence sequence for P(lambda_min >= lambda_0), valid at any time of looking",
+    ),
+    Variable(
+        "estimates",
+        "probability_lower_fixed",
+        EVENT,
+        "f8",
+        _NAN,
+        "1",
+        "lower Clopper-Pearson limit, where the number of trials was fixed in advance and reached",
+    ),
+    Variable(
+        "estimates",
+        "probability_upper_fixed",
+        EVENT,
+        "f8",
+        _NAN,
+        "1",
+        "upper Clopper-Pearson limit, where the number of trials was fixed in advance and reached",
+    ),
+    Variable("estimates", "proved", EVENT, "i8", 0, "trials", "trials with lambda_min >= lambda_0 by proof"),
+    Variable(
+        "estimates", "undecided", EVENT, "i8", 0, "trials", "trials that failed or whose enclosure holds lambda_0"
+    ),
+    Variable(
+        "estimates",
+        "nondegenerate",
+        EVENT,
+        "i1",
+        0,
+        "1",
+        "whether P(lambda_min >= lambda_0) >= 1 - delta, by the confidence sequence",
+        _VERDICT,
+    ),
+    Variable("estimates", "trials_used", DEEP, "i8", 0, "trials", "length of the prefix that estimates rest on"),
+    Variable("estimates", "lambda_min_quantile", (*DEEP, "quantile"), "f8", _NAN, "1", "quantiles of lambda_min"),
+    Variable(
+        "estimates",
+        "lambda_0_certified",
+        DEEP,
+        "f8",
+        _NAN,
+        "1",
+        "largest lambda_0 with P(lambda_min >= lambda_0) >= 1 - delta at the study's confidence, from an order "
+        "statistic; where the number of trials was fixed in advance and reached",
+    ),
+    Variable("claims", "verdict", CLAIM, "i1", 0, "1", "what the data say of a claim", _VERDICT),
+    Variable("claims", "evaluated", CLAIM, "i8", 0, "trials", "trials in which the claim was evaluated"),
+    Variable("claims", "violations", CLAIM, "i8", 0, "trials", "trials that violate the claim, by proof"),
+    Variable("claims", "first_violation", CLAIM, "i8", -1, "1", "number of the first violating trial; -1: none"),
+    Variable("claims", "vacuous", CLAIM, "i8", 0, "trials", "trials in which the claimed bound says nothing"),
+    Variable("claims", "bound", CLAIM, "f8", _NAN, "1", "median over trials of the claimed bound"),
+    Variable(
+        "claims",
+        "margin",
+        CLAIM,
+        "f8",
+        _NAN,
+        "1",
+        "smallest distance over trials from lambda_min to the bound, positive on the side that is claimed",
+    ),
+    Variable("claims", "tightness", CLAIM, "f8", _NAN, "1", "median over trials of bound / lambda_min"),
+    Variable("claims", "overall", ("claim",), "i1", 0, "1", "what all cells together say of a claim", _VERDICT),
+)
+
+VARIABLES: Final[dict[str, dict[str, Variable]]] = {
+    group: {variable.name: variable for variable in _VARIABLES if variable.group == group}
+    for group in ("trials", "estimates", "claims")
+}
+
+GROUPS: Final = {
+    "trials": "one value per draw (and depth): lambda_min with its enclosure, and what claims need",
+    "estimates": "probability of lambda_min >= lambda_0 per cell, with intervals",
+    "claims": "verdicts on the theorems, per cell",
+}
+
+
+def dimensions(group: str) -> tuple[str, ...]:
+    """Dimensions of a group that have coordinates, in order of appearance (`trial` has none: it is the position)."""
+    found: dict[str, None] = {}
+    for variable in VARIABLES[group].values():
+        found |= dict.fromkeys(dim for dim in variable.dims if dim != "trial")
+    return tuple(found)

@@ -1,0 +1,266 @@
+"""The study as data: validated, frozen, unknown keys refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from ntkmc.errors import InputError
+from ntkmc.experiment.cells import Cell, evaluate_size
+from ntkmc.experiment.numerics import NUMERICS
+from ntkmc.theory.claims import CLAIMS
+from ntkmc.theory.distributions import Dataset, build
+from ntkmc.theory.kernels import check_kernel
+from ntkmc.theory.normalization import DEFAULT, Normalization
+
+Kernel = Literal["h-infinity", "ntk", "conjugate"]
+
+
+def _listed(value: Any) -> Any:
+    """A single value stands for a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _unbool(value: Any) -> Any:
+    """YAML's `yes` is a boolean, and pydantic would read it as 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {str(value).lower()}")
+    return value
+
+
+PositiveInt = Annotated[int, BeforeValidator(_unbool), Field(ge=1, lt=2**32)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Grid(_Model):
+    """A full product of values; n may be an expression in d."""
+
+    distribution: Annotated[tuple[Any, ...], BeforeValidator(_listed), Field(min_length=1)]
+    d: Annotated[tuple[PositiveInt, ...], BeforeValidator(_listed), Field(min_length=1)]
+    n: Annotated[tuple[PositiveInt | str, ...], BeforeValidator(_listed), Field(min_length=1)]
+    depth: Annotated[tuple[PositiveInt, ...], BeforeValidator(_listed), Field(min_length=1)] = (2,)
+    normalize: Normalization | None = None
+
+    @field_validator("distribution", mode="before")
+    @classmethod
+    def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
+        base = (info.context or {}).get("base")
+        resolved = []
+        for spec in _listed(value):
+            law = build(spec, base)
+            resolved.append(
+                {law.name: {"path": law.path, "content": law.content}} if isinstance(law, Dataset) else spec
+            )
+        return resolved
+
+    @field_validator("n")
+    @classmethod
+    def _expressions(cls, value: tuple[int | str, ...], info: ValidationInfo) -> tuple[int | str, ...]:
+        for entry in value:
+            for d in info.data.get("d", ()):
+                if isinstance(entry, str):
+                    evaluate_size(entry, d)
+        return value
+
+
+class FixedTrials(_Model):
+    """Trials `first` ... `first + count - 1` of every cell, fixed in advance."""
+
+    first: Annotated[int, BeforeValidator(_unbool), Field(alias="from", ge=0, lt=2**31)] = 0
+    count: Annotated[int, BeforeValidator(_unbool), Field(ge=1, lt=2**31)]
+
+
+class AdaptiveTrials(_Model):
+    """As many trials as a cell's interval needs to become narrow, within limits."""
+
+    at_least: PositiveInt = Field(alias="at-least")
+    at_most: PositiveInt = Field(alias="at-most", lt=2**31)
+    half_width: float = Field(alias="half-width", gt=0.0, lt=0.5)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AdaptiveTrials:
+        if self.at_least > self.at_most:
+            raise ValueError(f"at-least ({self.at_least}) must not exceed at-most ({self.at_most})")
+        return self
+
+
+class Event(_Model):
+    """The event lambda_min >= lambda_0, and the failure probability delta that is allowed."""
+
+    lambda_0: Annotated[
+        tuple[Annotated[float, BeforeValidator(_unbool), Field(gt=0.0, allow_inf_nan=False)], ...],
+        BeforeValidator(_listed),
+        Field(alias="lambda-0", min_length=1),
+    ]
+    delta: float = Field(default=0.05, gt=0.0, lt=1.0)
+
+    @field_validator("lambda_0")
+    @classmethod
+    def _sorted(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(set(value)))
+
+
+def _trials(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError(f"must be at least 1, got {value}")
+        return FixedTrials(count=value)
+    if isinstance(value, dict):
+        return (FixedTrials if set(value) & {"from", "count"} else AdaptiveTrials).model_validate(value)
+    if isinstance(value, FixedTrials | AdaptiveTrials):
+        return value
+    raise ValueError("must be a number, {at-least, at-most, half-width} or {from, count}")
+
+
+class Study(_Model):
+    """A study: what is drawn, which kernel, which event, how many trials.
+
+    Read one with `load_study`; build one in Python with `Study.model_validate({...})`.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    seed: Annotated[int, BeforeValidator(_unbool), Field(ge=0, lt=2**128)]
+    kernel: Kernel
+    grid: Annotated[tuple[Grid, ...], BeforeValidator(_listed), Field(min_length=1)]
+    trials: Annotated[FixedTrials | AdaptiveTrials, BeforeValidator(_trials)]
+    event: Event
+    nested: bool = False
+    claims: Literal["all"] | tuple[str, ...] = "all"
+    confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
+
+    @field_validator("claims")
+    @classmethod
+    def _known(cls, value: Literal["all"] | tuple[str, ...]) -> Literal["all"] | tuple[str, ...]:
+        if value != "all":
+            for claim in value:
+                _ = CLAIMS[claim]
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Study:
+        modes = {grid.normalize or DEFAULT[self.kernel] for grid in self.grid}
+        if len(modes) > 1:
+            raise ValueError(f"grid: all grids of a study must share one normalize, got {', '.join(sorted(modes))}")
+        for number, grid in enumerate(self.grid):
+            where = f"grid[{number}]" if len(self.grid) > 1 else "grid"
+            for depth in grid.depth:
+                _said(where + ".depth", check_kernel, self.kernel, depth)
+        for cell in self.cells:
+            _said("grid", cell.distribution.check, cell.n, cell.d)
+            if self.normalize == "mean":
+                _said("grid", cell.distribution.second_moment, cell.d)
+            if self.normalize == "unit" and isinstance(cell.distribution, Dataset):
+                zero = cell.distribution.zero_row()
+                if zero is not None:
+                    raise ValueError(
+                        f"grid: dataset {cell.distribution.path}: row {zero} is zero and cannot be normalized; "
+                        "remove it, or use normalize: mean or none"
+                    )
+        return self
+
+    @property
+    def normalize(self) -> Normalization:
+        """How rows are scaled; one for the whole study."""
+        return self.grid[0].normalize or DEFAULT[self.kernel]
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, each once, in the order of the grids; depths of equal cells are united."""
+        found: dict[tuple[str, int, int], Cell] = {}
+        for grid in self.grid:
+            for spec in grid.distribution:
+                distribution = build(spec)
+                for d in grid.d:
+                    for entry in grid.n:
+                        n = entry if isinstance(entry, int) else evaluate_size(entry, d)
+                        key = (distribution.label, d, n)
+                        depths = set(grid.depth) | set(found[key].depths if key in found else ())
+                        found[key] = Cell(distribution, d, n, tuple(sorted(depths)))
+        return tuple(found.values())
+
+    @property
+    def trial_range(self) -> range:
+        """Trials that a cell may have at most."""
+        if isinstance(self.trials, FixedTrials):
+            return range(self.trials.first, self.trials.first + self.trials.count)
+        return range(self.trials.at_most)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the number of trials depends on what is found."""
+        return isinstance(self.trials, AdaptiveTrials)
+
+    @cached_property
+    def looks(self) -> tuple[int, ...]:
+        """Prefix lengths at which estimates are taken and stopping is decided: a function of the study alone.
+
+        Finished-so-far would be a biased sample where a trial's duration depends on its result; a fixed schedule of
+        contiguous prefixes is not. Geometric with ratio 1.5, so that at most half of the trials are unused.
+        """
+        total = len(self.trial_range)
+        least = self.trials.at_least if isinstance(self.trials, AdaptiveTrials) else min(16, total)
+        lengths = []
+        length = least
+        while length < total:
+            lengths.append(length)
+            length = max(length + 1, math.ceil(1.5 * length))
+        return (*lengths, total)
+
+    def document(self) -> dict[str, Any]:
+        """The study as plain JSON data, paths resolved; `Study.model_validate` reads it back."""
+        data: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return data
+
+    def identity(self) -> dict[str, Any]:
+        """What a store belongs to: studies that differ here must not share one."""
+        return {
+            "seed": self.seed,
+            "kernel": self.kernel,
+            "normalize": self.normalize,
+            "nested": self.nested,
+            "numerics": NUMERICS,
+        }
+
+    def digest(self) -> str:
+        """Hash of the whole study."""
+        return hash_document(self.document())
+
+
+def hash_document(document: Any) -> str:
+    """BLAKE2b-128 of canonical JSON, as hex."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _said(where: str, check: Any, *arguments: Any) -> None:
+    try:
+        check(*arguments)
+    except InputError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def find_cell(cells: Iterable[Cell], name: str) -> Cell:
+    """The cell called `name` (`sphere,d=32,n=16`), or an `InputError` that shows how cells are called."""
+    wanted = name.replace(" ", "")
+    listed = list(cells)
+    for cell in listed:
+        if cell.name == wanted:
+            return cell
+    raise InputError(f"no cell {name!r} in this study; cells are called like {listed[0].name!r}")

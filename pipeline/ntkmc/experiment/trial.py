@@ -1,0 +1,142 @@
+"""One trial, and a block of them: plain functions of an address, without any cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from ntkmc.errors import InputError
+from ntkmc.experiment.address import generator, spawn_key
+from ntkmc.experiment.numerics import NUMERICS
+from ntkmc.linalg.eigenvalue import Eigenvalue, Status
+from ntkmc.linalg.enclosure import gershgorin, pair_bound
+from ntkmc.linalg.gram import coherence, grams_of_rows
+from ntkmc.linalg.rows import as_data, split_rows
+from ntkmc.linalg.smallest import exact_kernel_eigenvalue
+from ntkmc.theory.distributions import Distribution
+from ntkmc.theory.normalization import Normalization, normalize
+
+Matrix = NDArray[np.float64]
+
+NUMERICAL_ERRORS: Final = (np.linalg.LinAlgError, FloatingPointError, InputError)
+"""What makes a trial fail as data; anything else is a bug or the machine's, and ends the block."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What every trial of a study shares. With an address it determines a trial to the last bit."""
+
+    seed: int
+    kernel: str
+    normalize: Normalization
+    nested: bool = False
+
+
+@dataclass(frozen=True)
+class Trial:
+    """All that is measured on one draw.
+
+    Attributes
+    ----------
+    coherence, norm_min, norm_max : float
+        max |cos| over the pairs; smallest and largest row norm.
+    eigenvalues : dict of int to Eigenvalue
+        By depth; bounds speak of the exact kernel of the draw.
+    gershgorin, pair_bound : dict of int to float
+        By depth: min_i (K_ii - sum |K_ij|), and the smallest eigenvalue of a 2 x 2 principal submatrix.
+    """
+
+    coherence: float
+    norm_min: float
+    norm_max: float
+    eigenvalues: dict[int, Eigenvalue]
+    gershgorin: dict[int, float]
+    pair_bound: dict[int, float]
+
+
+def draw(recipe: Recipe, distribution: Distribution, d: int, n: int, trial: int) -> Matrix:
+    """The data matrix at an address, (n, d), normalized."""
+    key = spawn_key(distribution.label, d, 0 if recipe.nested else n, trial)
+    X = distribution.sample(n, d, generator(recipe.seed, key))
+    return normalize(X, distribution, recipe.normalize)
+
+
+def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths: Sequence[int], trial: int) -> Trial:
+    """Draw and measure. Call it under `single_thread()` to get the bits that a run gets."""
+    rows = split_rows(as_data(draw(recipe, distribution, d, n, trial)))
+    cosine = coherence(rows)
+    found = Trial(cosine, float(rows.norms.min()), float(rows.norms.max()), {}, {}, {})
+    for depth, K in grams_of_rows(rows, recipe.kernel, sorted(depths)):
+        found.eigenvalues[depth] = exact_kernel_eigenvalue(K, rows, recipe.kernel, depth, cosine)
+        found.gershgorin[depth] = gershgorin(K)
+        found.pair_bound[depth] = pair_bound(K)
+        del K
+    return found
+
+
+def single_thread() -> threadpool_limits:
+    """Context with the BLAS threads that `NUMERICS` fixes."""
+    return threadpool_limits(NUMERICS["threads"])
+
+
+@dataclass(frozen=True)
+class BlockTask:
+    """A run of consecutive trials of one cell: the unit of work, of commit and of retry."""
+
+    recipe: Recipe
+    distribution: Distribution
+    d: int
+    n: int
+    depths: tuple[int, ...]
+    folder: str
+    first: int
+    count: int
+
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def run_block(task: BlockTask) -> Arrays:
+    """All variables of a block, by name.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Per-draw variables as (count,), per-depth ones as (depths, count). A trial that failed numerically has status
+        `FAILED` and NaN elsewhere.
+    """
+    depths, count = len(task.depths), task.count
+    arrays: Arrays = {
+        name: np.full((depths, count), np.nan)
+        for name in ("lambda_min", "lambda_min_lower", "lambda_min_upper", "gershgorin", "pair_bound")
+    }
+    arrays |= {name: np.full(count, np.nan) for name in ("coherence", "norm_min", "norm_max")}
+    # Outside of the loop below: a data file that a worker cannot read is the machine's failure, not a trial's.
+    task.distribution.check(task.n, task.d)
+    arrays["status"] = np.full((depths, count), Status.FAILED.code, dtype=np.int8)
+    with single_thread():
+        for i in range(count):
+            try:
+                found = run_trial(task.recipe, task.distribution, task.d, task.n, task.depths, task.first + i)
+            except NUMERICAL_ERRORS:
+                continue
+            _record(arrays, found, task.depths, i)
+    return arrays
+
+
+def _record(arrays: Arrays, found: Trial, depths: Sequence[int], i: int) -> None:
+    for name in ("coherence", "norm_min", "norm_max"):
+        arrays[name][i] = getattr(found, name)
+    for j, depth in enumerate(depths):
+        answer = found.eigenvalues[depth]
+        arrays["lambda_min"][j, i] = answer.value
+        arrays["lambda_min_lower"][j, i] = answer.lower
+        arrays["lambda_min_upper"][j, i] = answer.upper
+        arrays["status"][j, i] = answer.status.code
+        arrays["gershgorin"][j, i] = found.gershgorin[depth]
+        arrays["pair_bound"][j, i] = found.pair_bound[depth]

@@ -1,0 +1,80 @@
+"""What is said about a smallest eigenvalue: a number, an enclosure, and how it ended."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Status(enum.Enum):
+    """How the computation of a smallest eigenvalue ended. The value is the advice to the user.
+
+    `code` is what the store holds; 0 is kept for "not run".
+    """
+
+    CERTIFIED = "the enclosure is as narrow as asked"
+    WIDE = (
+        "the enclosure is valid but wider than rtol: rounding limits it to about n**2 u trace(K)/n; "
+        "ask for a larger rtol, or look at lower and upper"
+    )
+    SINGULAR = (
+        "zero lies in the enclosure, K is singular to working precision: look for duplicate or dependent rows, "
+        "or for n beyond the rank that the kernel can have"
+    )
+    NOT_PSD = "K has a negative eigenvalue, proved: it is not a Gram matrix; check how it was built"
+    UNRESOLVED = (
+        "only a crude enclosure could be proved: the solver found no good vector and every factorization failed; "
+        "try method='dense'"
+    )
+    FAILED = "the trial raised a numerical error and has no value; recompute it alone with `ntkmc trial`"
+
+    @property
+    def code(self) -> int:
+        """Integer in the store's `status` variable."""
+        return list(Status).index(self) + 1
+
+    @classmethod
+    def from_code(cls, code: int) -> Status:
+        """Inverse of `code`.
+
+        >>> Status.from_code(Status.SINGULAR.code).name
+        'SINGULAR'
+        """
+        return list(cls)[code - 1]
+
+
+@dataclass(frozen=True)
+class Eigenvalue:
+    """The smallest eigenvalue of a symmetric matrix, enclosed.
+
+    Attributes
+    ----------
+    value : float
+        Best estimate, inside [lower, upper].
+    lower, upper : float
+        lower <= lambda_min <= upper is a theorem, rounding included; both are finite.
+    status : Status
+        How it ended; `status.value` is the advice.
+    method : str
+        What found the eigenvector: `dense`, `eigsh`, `lobpcg`, `cholesky`; `a+b` if b had to mend what a left.
+    iterations : int
+        Matrix-vector products or solves of the iterative part, 0 for `dense`.
+    residual : float
+        |K v - value v| for the unit vector v behind `upper`.
+    """
+
+    value: float
+    lower: float
+    upper: float
+    status: Status
+    method: str
+    iterations: int
+    residual: float
+
+    @property
+    def relative_width(self) -> float:
+        """(upper - lower) / |value|; infinite where value is 0 and the enclosure is not a point."""
+        width = self.upper - self.lower
+        if width == 0.0:
+            return 0.0
+        return width / abs(self.value) if self.value != 0.0 else float("inf")

@@ -1,0 +1,195 @@
+"""Gram matrices of the limiting kernels, all depths in one pass through the recursion.
+
+The recursion of a pair needs two numbers between layers: s_l = sin(theta_l / 2)**2 and the kernel value k_l. They
+share one n x n array, s below the diagonal and k above it, so that a pass over the lower triangle in tiles updates
+both in place and writes the next Gram matrix: two n x n arrays in all, no temporaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ntkmc.compiled import compiled
+from ntkmc.errors import InputError
+from ntkmc.linalg.rows import Matrix, Rows, as_data, split_rows
+from ntkmc.theory.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel, next_layer
+from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_kernel, diagonal_value
+
+TILE: Final = 64
+"""Side of a tile: two 64 x 64 tiles of float64 (a block and its mirror) fill 64 KiB, inside a core's L2 cache.
+No entry depends on it."""
+
+_H_INFINITY, _NTK, _CONJUGATE = 0, 1, 2
+_CODE: Final = {"h-infinity": _H_INFINITY, "ntk": _NTK, "conjugate": _CONJUGATE}
+
+
+def gram(X: ArrayLike, kernel: str = "ntk", depth: int = 2) -> Matrix:
+    """Gram matrix of one kernel at one depth.
+
+    Parameters
+    ----------
+    X : array_like, (n, d)
+        Data rows; any norms.
+    kernel : {"ntk", "h-infinity", "conjugate"}
+        K^(L) of Nguyen, Mondelli & Montúfar (ICML 2021, Sec. 2); H-infinity of Arora et al. (ICML 2019), for rows
+        that are not unit vectors read as x_i' x_j kappa_0 / 2; or the conjugate (NNGP) kernel G^(L).
+    depth : int
+        Number of weight layers L; 2 for `h-infinity`.
+
+    Returns
+    -------
+    ndarray, (n, n), float64
+        Exactly symmetric; each entry within `entry_error` times |x_i| |x_j| of the exact kernel; the diagonal, and
+        the entries of duplicate and opposite rows, exact up to the rounding of the norms.
+
+    Raises
+    ------
+    InputError
+        For data that are not a finite (n, d) array, or an unknown kernel or depth.
+
+    Examples
+    --------
+    >>> gram([[1.0, 0.0], [1.0, 1.0], [0.0, 2.0]], depth=2).round(6).tolist()
+    [[2.0, 1.81831, 0.63662], [1.81831, 4.0, 3.63662], [0.63662, 3.63662, 8.0]]
+    """
+    return next(grams(X, kernel, (depth,)))[1]
+
+
+def grams(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) -> Iterator[tuple[int, Matrix]]:
+    """Gram matrices at several depths, by increasing depth, in one pass through the recursion.
+
+    Holds one n x n array of its own; each matrix yielded is a fresh one for the caller to keep, change or drop.
+
+    Parameters
+    ----------
+    X, kernel
+        As for `gram`.
+    depths : sequence of int
+        Depths wanted, in any order; repetitions count once.
+
+    Yields
+    ------
+    (depth, K) : int, ndarray (n, n)
+
+    Examples
+    --------
+    >>> [(depth, float(K[0, 0])) for depth, K in grams([[3.0, 4.0]], "ntk", (5, 2))]
+    [(2, 50.0), (5, 125.0)]
+    """
+    wanted = sorted(set(depths))
+    if not wanted:
+        raise InputError("no depth given: depths must name at least one")
+    for depth in wanted:
+        check_kernel(kernel, depth)
+    return grams_of_rows(split_rows(as_data(X)), kernel, wanted)
+
+
+def grams_of_rows(rows: Rows, kernel: str, depths: Sequence[int]) -> Iterator[tuple[int, Matrix]]:
+    """`grams` for rows that were split before; `depths` sorted and valid."""
+    state = cosines(rows)
+    code = _CODE[kernel]
+    _start(state, rows.unit, code)
+    reached = 2
+    for depth in depths:
+        if depth == 1:
+            yield 1, _linear(rows)
+            continue
+        while reached < depth:
+            _advance(state, code)
+            reached += 1
+        yield depth, _emit(state, rows.norms, diagonal_value(kernel, depth))
+
+
+def cosines(rows: Rows) -> Matrix:
+    """R = unit unit', (n, n), by BLAS (exactly symmetric: NumPy calls `syrk`, and mirrors)."""
+    return np.asarray(rows.unit @ rows.unit.T)
+
+
+def coherence(rows: Rows) -> float:
+    """max |rho_ij| over the pairs i < j, 0 for a single row; absolute error at most `coherence_error(d)`."""
+    return float(_coherence(cosines(rows), rows.unit))
+
+
+def coherence_error(d: int) -> float:
+    """Bound on the error of `coherence`: (d + 8) u, derived in `ntkmc.theory.kernels.entry_error`, step 2."""
+    return (d + 8) * UNIT_ROUNDOFF
+
+
+def _linear(rows: Rows) -> Matrix:
+    K = cosines(rows)
+    K *= rows.norms[:, None]
+    K *= rows.norms[None, :]
+    np.fill_diagonal(K, rows.norms**2)
+    lower = np.tril(K)
+    return lower + np.tril(lower, -1).T
+
+
+@compiled
+def _coherence(R: Matrix, unit: Matrix) -> float:
+    largest = 0.0
+    for i in range(R.shape[0]):
+        for j in range(i):
+            size = abs(R[i, j])
+            if size > NEARLY_PARALLEL:
+                size = abs(first_layer_parallel(unit[i], unit[j])[0])
+            largest = max(largest, size)
+    return largest
+
+
+@compiled
+def _start(state: Matrix, unit: Matrix, code: int) -> None:
+    """Replace cosines by (s_2 below, k_2 above); for h-infinity, h above."""
+    n = state.shape[0]
+    for i0 in range(0, n, TILE):
+        for j0 in range(0, i0 + 1, TILE):
+            for i in range(i0, min(i0 + TILE, n)):
+                for j in range(j0, min(j0 + TILE, i)):
+                    rho = state[i, j]
+                    if abs(rho) > NEARLY_PARALLEL:
+                        f, kappa_0, s = first_layer_parallel(unit[i], unit[j])
+                    else:
+                        f, kappa_0, s = first_layer(rho)
+                    state[i, j] = s
+                    if code == _H_INFINITY:
+                        state[j, i] = 0.5 * f * kappa_0
+                    elif code == _NTK:
+                        state[j, i] = f * kappa_0 + (1.0 - 2.0 * s)
+                    else:
+                        state[j, i] = 1.0 - 2.0 * s
+
+
+@compiled
+def _advance(state: Matrix, code: int) -> None:
+    """One layer further, in place."""
+    n = state.shape[0]
+    for i0 in range(0, n, TILE):
+        for j0 in range(0, i0 + 1, TILE):
+            for i in range(i0, min(i0 + TILE, n)):
+                for j in range(j0, min(j0 + TILE, i)):
+                    s, kappa_0 = next_layer(state[i, j])
+                    state[i, j] = s
+                    if code == _NTK:
+                        state[j, i] = state[j, i] * kappa_0 + (1.0 - 2.0 * s)
+                    else:
+                        state[j, i] = 1.0 - 2.0 * s
+
+
+@compiled
+def _emit(state: Matrix, norms: Matrix, diagonal: float) -> Matrix:
+    """|x_i| |x_j| k_ij, mirrored, with its exact diagonal."""
+    n = state.shape[0]
+    K = np.empty((n, n))
+    for i0 in range(0, n, TILE):
+        for j0 in range(0, i0 + 1, TILE):
+            for i in range(i0, min(i0 + TILE, n)):
+                for j in range(j0, min(j0 + TILE, i)):
+                    value = (norms[i] * norms[j]) * state[j, i]
+                    K[i, j] = value
+                    K[j, i] = value
+    for i in range(n):
+        K[i, i] = diagonal * (norms[i] * norms[i])
+    return K

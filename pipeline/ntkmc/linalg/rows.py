@@ -1,0 +1,89 @@
+"""Data rows: checking, norms to the last bit, unit rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ntkmc.compiled import compiled, fma
+from ntkmc.errors import InputError
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """X split into norms and directions.
+
+    Attributes
+    ----------
+    unit : ndarray, (n, d)
+        Rows divided by their norm; a zero row stays zero.
+    norms : ndarray, (n,)
+        Euclidean norms, relative error at most 1.5 u each.
+    """
+
+    unit: Matrix
+    norms: Matrix
+
+
+def as_data(X: ArrayLike) -> Matrix:
+    """X as a C-contiguous (n, d) float64 array, or the reason why it cannot be one.
+
+    Raises
+    ------
+    InputError
+        If X is not a real, finite, two-dimensional array with n >= 1 and d >= 1.
+    """
+    array = np.asarray(X)
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"data must be an (n, d) array with n, d >= 1, got shape {array.shape}")
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"data must be real numbers, got dtype {array.dtype}")
+    data = np.ascontiguousarray(array, dtype=np.float64)
+    finite = np.isfinite(data).all(axis=1)
+    if not finite.all():
+        raise InputError(f"data must be finite: row {int(np.argmin(finite))} holds NaN or infinity")
+    return data
+
+
+def split_rows(X: Matrix) -> Rows:
+    """Norms and unit rows of X (n, d), exact duplicates and opposites mapping to exact duplicates and opposites."""
+    unit = np.empty_like(X)
+    norms = np.empty(X.shape[0])
+    _split(X, unit, norms)
+    return Rows(unit, norms)
+
+
+@compiled
+def _split(X: Matrix, unit: Matrix, norms: Matrix) -> None:
+    n, d = X.shape
+    for i in range(n):
+        largest = 0.0
+        for j in range(d):
+            largest = max(largest, abs(X[i, j]))
+        if largest == 0.0:
+            norms[i] = 0.0
+            unit[i, :] = 0.0
+            continue
+        # A power of two: scaling by it is exact, and squares neither overflow nor underflow.
+        exponent = math.frexp(largest)[1]
+        total = 0.0
+        lost = 0.0
+        for j in range(d):
+            entry = math.ldexp(X[i, j], -exponent)
+            unit[i, j] = entry
+            square = entry * entry
+            square_lost = fma(entry, entry, -square)
+            updated = total + square
+            # Knuth's two-sum: the rounding error of `total + square`, exactly.
+            back = updated - total
+            lost += ((total - (updated - back)) + (square - back)) + square_lost
+            total = updated
+        norm = math.sqrt(total + lost)
+        for j in range(d):
+            unit[i, j] /= norm
+        norms[i] = math.ldexp(norm, exponent)

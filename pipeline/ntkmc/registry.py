@@ -1,0 +1,65 @@
+"""Named plug-ins: one mapping from a name to what it stands for, with an error that lists the names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from ntkmc.errors import InputError, did_you_mean
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A family of named objects, in the order of their registration.
+
+    Parameters
+    ----------
+    family : str
+        What the names are names of, in the singular; it stands in the error message.
+
+    Examples
+    --------
+    >>> colours: Registry[int] = Registry("colour")
+    >>> _ = colours.add("red", 1)
+    >>> colours["red"]
+    1
+    >>> colours["rde"]
+    Traceback (most recent call last):
+    ntkmc.errors.InputError: unknown colour 'rde': did you mean 'red'? valid: red
+    """
+
+    def __init__(self, family: str) -> None:
+        self.family = family
+        self._entries: dict[str, T] = {}
+
+    def add(self, name: str, entry: T) -> T:
+        """Register `entry` as `name`; a name can be taken only once."""
+        if name in self._entries:
+            raise InputError(f"the {self.family} {name!r} is registered already")
+        self._entries[name] = entry
+        return entry
+
+    def named(self, name: str) -> Callable[[T], T]:
+        """Decorator form of `add`."""
+        return lambda entry: self.add(name, entry)
+
+    def __getitem__(self, name: str) -> T:
+        try:
+            return self._entries[name]
+        except KeyError:
+            hint = did_you_mean(name, self._entries)
+            raise InputError(f"unknown {self.family} {name!r}: {hint}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def values(self) -> list[T]:
+        """All entries, in the order of registration."""
+        return list(self._entries.values())

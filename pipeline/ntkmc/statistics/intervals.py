@@ -1,0 +1,170 @@
+"""Intervals for a number of trials that was fixed in advance."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special, stats
+
+from ntkmc.errors import InputError
+
+Floats = NDArray[np.float64]
+Interval = tuple[Floats, Floats]
+
+
+def counts(successes: ArrayLike, trials: ArrayLike) -> tuple[Floats, Floats]:
+    """Successes and trials as broadcast float arrays, checked: 0 <= successes <= trials (`InputError`)."""
+    s, t = np.broadcast_arrays(np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64))
+    if not (np.all(s >= 0) and np.all(s <= t)):
+        raise InputError("successes must lie between 0 and trials")
+    return s, t
+
+
+def error_rate(confidence: float) -> float:
+    """alpha = 1 - confidence, checked (`InputError`)."""
+    if not 0.0 < confidence < 1.0:
+        raise InputError(f"confidence must lie strictly between 0 and 1, got {confidence}")
+    return 1.0 - confidence
+
+
+def clopper_pearson(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Exact two-sided interval for a probability (Clopper & Pearson 1934): coverage at least `confidence`.
+
+    Parameters
+    ----------
+    successes, trials : array_like of int
+        Counts, broadcast together; trials fixed in advance. No trials give (0, 1).
+    confidence : float
+        In (0, 1).
+
+    Returns
+    -------
+    (lower, upper) : ndarrays of float64
+
+    Examples
+    --------
+    >>> [round(float(end), 6) for end in clopper_pearson(3, 100)]
+    [0.00623, 0.085176]
+    """
+    s, t = counts(successes, trials)
+    alpha = error_rate(confidence)
+    inner = np.where((s > 0) & (t > 0), s, 1.0)
+    lower = np.where(s > 0, special.betaincinv(inner, t - inner + 1.0, alpha / 2), 0.0)
+    inner = np.where(s < t, s, 0.0)
+    room = np.where(s < t, t - inner, 1.0)
+    upper = np.where(s < t, special.betaincinv(inner + 1.0, room, 1.0 - alpha / 2), 1.0)
+    return lower, upper
+
+
+def wilson(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval (1927): for plots; coverage is close to `confidence` on average, not guaranteed.
+
+    Examples
+    --------
+    >>> [round(float(end), 6) for end in wilson(3, 100)]
+    [0.010255, 0.084519]
+    """
+    s, t = counts(successes, trials)
+    z = float(special.ndtri(1.0 - error_rate(confidence) / 2))
+    size = np.maximum(t, 1.0)
+    p = s / size
+    centre = (p + z * z / (2 * size)) / (1 + z * z / size)
+    half = z / (1 + z * z / size) * np.sqrt(p * (1 - p) / size + z * z / (4 * size * size))
+    lower = np.where((t == 0) | (s == 0), 0.0, np.maximum(centre - half, 0.0))
+    upper = np.where((t == 0) | (s == t), 1.0, np.minimum(centre + half, 1.0))
+    return lower, upper
+
+
+def dkw_halfwidth(trials: int, confidence: float = 0.95) -> float:
+    """Half-width of the Dvoretzky-Kiefer-Wolfowitz band with Massart's constant (Ann. Probab. 1990).
+
+    >>> round(dkw_halfwidth(1000), 4)
+    0.0429
+    """
+    return math.sqrt(math.log(2.0 / error_rate(confidence)) / (2 * trials)) if trials > 0 else 1.0
+
+
+def dkw_band(values: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats, Floats]:
+    """Empirical CDF's simultaneous band: P(F inside the whole band) >= confidence.
+
+    Parameters
+    ----------
+    values : array_like, (T,)
+        Independent samples, their number fixed in advance.
+
+    Returns
+    -------
+    (points, lower, upper) : ndarrays, (T,)
+        Sorted samples, and the band for F at and just after each of them.
+
+    Examples
+    --------
+    >>> points, lower, upper = dkw_band([3.0, 1.0, 2.0, 4.0])
+    >>> points.tolist(), bool(upper[-1] == 1.0)
+    ([1.0, 2.0, 3.0, 4.0], True)
+    """
+    points = np.sort(np.asarray(values, dtype=np.float64).ravel())
+    if np.isnan(points).any():
+        raise InputError("values must not hold NaN")
+    half = dkw_halfwidth(len(points), confidence)
+    cdf = np.searchsorted(points, points, side="right") / max(len(points), 1)
+    return points, np.maximum(cdf - half, 0.0), np.minimum(cdf + half, 1.0)
+
+
+def quantile_interval(values: ArrayLike, level: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Order-statistic interval for a quantile, without any assumption on the law.
+
+    [Y_(l), Y_(u)] with P(Bin(T, q) <= l - 1) <= alpha/2 and P(Bin(T, q) >= u) <= alpha/2; an end that no order
+    statistic can give is infinite.
+
+    Examples
+    --------
+    >>> quantile_interval(range(1, 101), 0.5)
+    (40.0, 61.0)
+    """
+    if not 0.0 < level < 1.0:
+        raise InputError(f"a quantile level must lie strictly between 0 and 1, got {level}")
+    points = np.sort(np.asarray(values, dtype=np.float64).ravel())
+    alpha = error_rate(confidence)
+    total = len(points)
+    binomial = stats.binom(total, level)
+    ranks = np.arange(total + 1)
+    below = np.asarray(binomial.cdf(ranks))  # P(Bin <= k), k = 0 ... T
+    fit = np.flatnonzero(below <= alpha / 2)  # l - 1 <= k
+    lower = float(points[fit[-1]]) if fit.size and fit[-1] < total else -math.inf
+    above = np.asarray(binomial.sf(ranks - 1))  # P(Bin >= k)
+    fit = np.flatnonzero(above <= alpha / 2)
+    upper = float(points[fit[0] - 1]) if fit.size and fit[0] >= 1 else math.inf
+    return lower, upper
+
+
+def quantile_lower_limit(values: ArrayLike, level: float, confidence: float = 0.95) -> float:
+    """One-sided order-statistic limit: with probability >= `confidence` it is at most the quantile.
+
+    The largest Y_(l) with P(Bin(T, q) <= l - 1) <= alpha; -inf if there is none. For q = delta it is a lambda_0 that
+    P(Y >= lambda_0) >= 1 - delta holds for, at that confidence.
+
+    Examples
+    --------
+    >>> quantile_lower_limit(range(1, 301), 0.01)
+    -inf
+    >>> quantile_lower_limit(range(1, 301), 0.05)
+    9.0
+    """
+    points = np.sort(np.asarray(values, dtype=np.float64).ravel())
+    below = np.asarray(stats.binom(len(points), level).cdf(np.arange(len(points))))
+    fit = np.flatnonzero(below <= error_rate(confidence))
+    return float(points[fit[-1]]) if fit.size else -math.inf
+
+
+def certifying_trials(delta: float, confidence: float = 0.95) -> int:
+    """Trials without a single violation that certify a violation probability of at most `delta`.
+
+    >>> certifying_trials(0.01)
+    299
+    """
+    if not 0.0 < delta < 1.0:
+        raise InputError(f"delta must lie strictly between 0 and 1, got {delta}")
+    return math.ceil(math.log(error_rate(confidence)) / math.log1p(-delta))

@@ -1,0 +1,1 @@
+"""The mathematics: kernels as scalar functions, their power series, data distributions, claims."""

@@ -1,0 +1,134 @@
+"""A user's own data as a distribution: rows drawn without replacement."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ntkmc.errors import InputError
+from ntkmc.theory.distributions.base import Distribution, Matrix, register
+
+_FORMATS = ".npy, .npz, .csv, .parquet, .zarr"
+
+
+@register
+@dataclass(frozen=True)
+class Dataset(Distribution):
+    """Rows of a file, uniformly without replacement: is *my* data non-degenerate?
+
+    The law is known by the content of the array, never by the path: the same numbers in another place or format
+    have the same address.
+    """
+
+    name: ClassVar[str] = "dataset"
+    path: str
+    content: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", str(Path(self.path).expanduser()))
+        if not self.content:
+            object.__setattr__(self, "content", _digest(self.path))
+
+    def parameters(self) -> dict[str, int | float | str]:
+        """The content's hash alone."""
+        return {"content": self.content}
+
+    @property
+    def rows(self) -> Matrix:
+        """The whole file, (rows, d), read once a process and compared with the content that the study saw."""
+        if _digest(self.path) != self.content:
+            raise InputError(f"dataset {self.path}: its content has changed since the study began")
+        return _load(self.path)
+
+    def check(self, n: int, d: int) -> None:
+        """Refuse an n beyond the rows, or a d that is not the number of columns."""
+        available, columns = self.rows.shape
+        if d != columns:
+            raise InputError(f"dataset {self.path} has {columns} columns: d must be {columns}, got {d}")
+        if n > available:
+            raise InputError(f"dataset {self.path} has {available} rows: n must be at most {available}, got {n}")
+
+    def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
+        """The first n rows of a random permutation of all rows."""
+        return self.rows[rng.permutation(len(self.rows))[:n]].copy()
+
+    def second_moment(self, d: int) -> float:
+        """Mean squared norm over the rows."""
+        return float(np.mean(np.sum(self.rows**2, axis=1)))
+
+    @property
+    def unit_norm(self) -> bool:
+        """Never assumed."""
+        return False
+
+    def zero_row(self) -> int | None:
+        """Index of the first row that is all zeros, or None."""
+        zero = ~self.rows.any(axis=1)
+        return int(np.argmax(zero)) if zero.any() else None
+
+
+@lru_cache(maxsize=8)
+def _load(path: str) -> Matrix:
+    file = Path(path)
+    if not file.exists():
+        raise InputError(f"dataset {path}: no such file")
+    try:
+        raw = _read(file)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"dataset {path}: not a readable {file.suffix} file ({error})") from error
+    if raw.ndim != 2 or 0 in raw.shape or raw.dtype.kind not in "fiub":
+        raise InputError(
+            f"dataset {path}: must hold one two-dimensional array of real numbers, "
+            f"got shape {raw.shape}, dtype {raw.dtype}"
+        )
+    rows = np.ascontiguousarray(raw, dtype=np.float64)
+    bad = ~np.isfinite(rows)
+    if bad.any():
+        i, j = (int(k[0]) for k in np.nonzero(bad))
+        raise InputError(f"dataset {path}: row {i}, column {j} is {rows[i, j]}; remove or impute it")
+    rows.setflags(write=False)
+    return rows
+
+
+def _read(file: Path) -> np.ndarray[Any, np.dtype[Any]]:
+    match file.suffix:
+        case ".npy":
+            return np.asarray(np.load(file, allow_pickle=False))
+        case ".npz":
+            with np.load(file, allow_pickle=False) as archive:
+                if len(archive.files) != 1:
+                    raise InputError(f"dataset {file}: must hold one array, it holds {len(archive.files)}")
+                return np.asarray(archive[archive.files[0]])
+        case ".csv":
+            import pandas as pd
+
+            first = pd.read_csv(file, header=None, nrows=1)
+            headed = not all(np.issubdtype(kind, np.number) for kind in first.dtypes)
+            return np.asarray(pd.read_csv(file, header=0 if headed else None).to_numpy())
+        case ".parquet":
+            import pandas as pd
+
+            try:
+                return np.asarray(pd.read_parquet(file).to_numpy())
+            except ImportError as error:
+                raise InputError(f"dataset {file}: needs pyarrow: pip install 'ntkmc[parquet]'") from error
+        case ".zarr":
+            import zarr
+
+            return np.asarray(zarr.open_array(file, mode="r")[:])
+    raise InputError(f"dataset {file}: unknown format {file.suffix!r}, valid: {_FORMATS}")
+
+
+@lru_cache(maxsize=8)
+def _digest(path: str) -> str:
+    rows = _load(path)
+    state = hashlib.blake2b(repr(rows.shape).encode(), digest_size=16)
+    state.update(rows.tobytes())
+    return state.hexdigest()

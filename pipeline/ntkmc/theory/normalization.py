@@ -1,0 +1,48 @@
+"""How drawn rows are scaled before a kernel sees them."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Literal
+
+import numpy as np
+
+from ntkmc.errors import InputError
+from ntkmc.theory.distributions.base import Distribution, Matrix
+
+Normalization = Literal["unit", "mean", "none"]
+
+DEFAULT: Final[dict[str, Normalization]] = {"h-infinity": "unit", "ntk": "mean", "conjugate": "mean"}
+"""H-infinity is defined for unit rows; for the deep kernels fluctuating norms are part of the question."""
+
+
+def normalize(X: Matrix, distribution: Distribution, mode: Normalization) -> Matrix:
+    """Rows scaled so that E|x|**2 = 1, or as drawn.
+
+    Parameters
+    ----------
+    X : ndarray, (n, d)
+        Rows as drawn.
+    mode : {"unit", "mean", "none"}
+        `unit` divides each row by its norm; `mean` divides all of X by the constant sqrt(E|x|**2), so that norms
+        still fluctuate; `none` leaves X as it is.
+
+    Raises
+    ------
+    InputError
+        For `unit` and a zero row, or `mean` where the second moment does not exist.
+
+    Examples
+    --------
+    >>> from ntkmc.theory.distributions import build
+    >>> normalize(np.array([[3.0, 4.0]]), build("gaussian"), "unit").tolist()
+    [[0.6, 0.8]]
+    """
+    if mode == "none":
+        return X
+    if mode == "mean":
+        return np.asarray(X / math.sqrt(distribution.second_moment(X.shape[1])))
+    norms = np.sqrt(np.sum(X * X, axis=1))
+    if not norms.all():
+        raise InputError(f"row {int(np.argmin(norms))} is zero and cannot be normalized; use normalize: mean or none")
+    return np.asarray(X / norms[:, None])

@@ -1,0 +1,134 @@
+"""Power series of the kernels at rho = 0, their tails, and the Hermite coefficients of ReLU.
+
+Every kernel here has non-negative Taylor coefficients (theory of dot-product kernels, Schoenberg 1942; for the NTK:
+Murray, Jin, Bowman & Montúfar, ICLR 2023), which is what makes tail bounds deterministic.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ntkmc.errors import InputError
+from ntkmc.theory.kernels import check_kernel, diagonal_value, kernel_function
+
+_WORKING_TERMS = 64
+"""Coefficients computed at a time; the recurrences below are exact for each coefficient, whatever the truncation."""
+
+
+@lru_cache(maxsize=256)
+def series_coefficients(kernel: str, depth: int, terms: int = 16) -> NDArray[np.float64]:
+    """Taylor coefficients of k at 0, orders 0 ... terms - 1 (read-only).
+
+    With q = kappa_0(f): q' = f' / (pi sqrt(1 - f**2)) and (kappa_1 o f)' = q f', as truncated power series; the
+    coefficients are those called h_r, b_{L,r} and c_{L,r} in the literature's notation.
+
+    Examples
+    --------
+    >>> series_coefficients("h-infinity", 2, 4).round(6).tolist()
+    [0.0, 0.25, 0.159155, 0.0]
+    """
+    check_kernel(kernel, depth)
+    if not 1 <= terms <= _WORKING_TERMS:
+        raise InputError(f"terms must lie in 1 ... {_WORKING_TERMS}, got {terms}")
+    f = np.zeros(terms)
+    if terms > 1:
+        f[1] = 1.0
+    k = f.copy()
+    if kernel == "h-infinity":
+        result = 0.5 * _multiply(f, _kappa_0(f))
+    else:
+        for _ in range(depth - 1):
+            q = _kappa_0(f)
+            f_next = _integrate(_multiply(q, _differentiate(f)), _kappa_1_at(f[0]))
+            k = _multiply(k, q) + f_next
+            f = f_next
+        result = k if kernel == "ntk" else f
+    result.setflags(write=False)
+    return result
+
+
+def _multiply(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.convolve(a, b)[: len(a)]
+
+
+def _differentiate(a: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.append(a[1:] * np.arange(1, len(a)), 0.0)
+
+
+def _integrate(a: NDArray[np.float64], constant: float) -> NDArray[np.float64]:
+    return np.concatenate([[constant], a[:-1] / np.arange(1, len(a))])
+
+
+def _kappa_1_at(rho: float) -> float:
+    return float(kernel_function(rho, "conjugate", 2))
+
+
+def _kappa_0(f: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Series of kappa_0(f) = 1 - arccos(f) / pi."""
+    inverse_root = _inverse_square_root(np.append(1.0, np.zeros(len(f) - 1)) - _multiply(f, f))
+    derivative = _multiply(_differentiate(f), inverse_root) / math.pi
+    return _integrate(derivative, 1.0 - math.acos(f[0]) / math.pi)
+
+
+def _inverse_square_root(a: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Series of a**(-1/2), from a y' = -a' y / 2 (Knuth, TAOCP 2, section 4.7)."""
+    y = np.zeros_like(a)
+    y[0] = a[0] ** -0.5
+    for m in range(1, len(a)):
+        y[m] = sum((-0.5 * i - (m - i)) * a[i] * y[m - i] for i in range(1, m + 1)) / (m * a[0])
+    return y
+
+
+def tail(t: ArrayLike, kernel: str, depth: int, order: int) -> NDArray[np.float64]:
+    """T_{>= s}(t) = sum over r >= s of coefficient_r t**r, as (exact total) - (partial sum); s is `order`.
+
+    Never by summing a truncated tail: the coefficients decay as r**-1.5 and the remainder would be missing.
+
+    Parameters
+    ----------
+    t : array_like of float
+        Points in [0, 1].
+    order : int
+        s >= 0.
+
+    Returns
+    -------
+    ndarray of float64, the shape of `t`; absolute error a few units of roundoff of the total.
+
+    Examples
+    --------
+    >>> float(tail(1.0, "h-infinity", 2, 2))
+    0.25
+    """
+    points = np.asarray(t, dtype=np.float64)
+    total = np.where(points == 1.0, diagonal_value(kernel, depth), kernel_function(points, kernel, depth))
+    if order == 0:
+        return total
+    head = np.polynomial.polynomial.polyval(points, series_coefficients(kernel, depth, max(order, 2))[:order])
+    return np.asarray(total - head, dtype=np.float64)
+
+
+def hermite_coefficient(r: int) -> float:
+    """mu_r(sigma) = E[sigma(g) h_r(g)], g standard normal, sigma = ReLU, h_r orthonormal probabilists' Hermite.
+
+    mu_0 = 1/sqrt(2 pi), mu_1 = 1/2, mu_r = (-1)**((r-2)/2) (r-3)!! / sqrt(2 pi r!) for even r, 0 for odd r >= 3.
+
+    Examples
+    --------
+    >>> round(hermite_coefficient(4), 12)
+    -0.081433751984
+    """
+    if r < 0:
+        raise InputError(f"the order of a Hermite coefficient must be non-negative, got {r}")
+    if r == 0:
+        return 1.0 / math.sqrt(2.0 * math.pi)
+    if r == 1:
+        return 0.5
+    if r % 2:
+        return 0.0
+    double_factorial = math.prod(range(r - 3, 0, -2))
+    return (-1.0) ** ((r - 2) // 2) * double_factorial / math.sqrt(2.0 * math.pi * math.factorial(r))
