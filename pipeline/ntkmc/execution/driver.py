@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from distributed import Client, Future
 
 from ntkmc.errors import ExecutionError
@@ -111,8 +112,8 @@ class _Driver:
         self.recipe = Recipe(study.seed, study.kernel, study.normalize, study.nested)
         self.works = [CellWork(cell) for cell in study.cells]
         self.queue = WorkQueue(self.works)
-        self.finished: queue.SimpleQueue[Future] = queue.SimpleQueue()
-        self.flying: dict[str, tuple[Future, CellWork]] = {}
+        self.finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self.flying: dict[Any, tuple[Future[Any], CellWork]] = {}
         self.outcome = Outcome()
         self.touched = set(self.store.planned_cells())
         self.run_id = uuid.uuid4().hex[:8]
@@ -144,7 +145,9 @@ class _Driver:
 
     def _announce(self, workers: int) -> None:
         span = self.study.trial_range
-        done = sum(int(self.store.done(work.cell).all(axis=0)[span.start : span.stop].sum()) for work in self.works)
+        done = sum(
+            int(np.sum(self.store.done(work.cell)[:, span.start : span.stop].all(axis=0))) for work in self.works
+        )
         self._emit(
             RunStarted(
                 self.study.name,

@@ -64,10 +64,8 @@ def create_group(root: zarr.Group, group: str, coordinates: Coordinates, trials:
     """Create a group with all its variables and coordinates."""
     home = root.create_group(group, attributes={"long_name": GROUPS[group]}, overwrite=True)
     shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials}
-    if group == "trials":
-        chunk = trial_chunk(shape)
-    else:
-        chunk = {dim: max(length, 1) for dim, length in shape.items()}
+    whole = {dim: max(length, 1) for dim, length in shape.items()}
+    chunk = trial_chunk(shape) if group == "trials" else whole
     for variable in VARIABLES[group].values():
         _create(home, variable, shape, chunk)
     for dim in dimensions(group):

@@ -182,5 +182,5 @@ def overall(verdicts: Sequence[int]) -> Verdict:
     'holds'
     """
     present = set(verdicts)
-    order = (Verdict.VIOLATED, Verdict.HOLDS, Verdict.VACUOUS, Verdict.NOT_EVALUATED, Verdict.NOT_APPLICABLE)
+    order = (Verdict.VIOLATED, Verdict.HOLDS, Verdict.VACUOUS, Verdict.NOT_APPLICABLE, Verdict.NOT_EVALUATED)
     return next((verdict for verdict in order if verdict in present), Verdict.NOT_EVALUATED)

@@ -118,7 +118,7 @@ class Store:
 
     def prefix(self, cell: Cell) -> int:
         """Length of the contiguous run of done trials (all depths) from the study's first trial on."""
-        return contiguous(self.done(cell).all(axis=0), self.study.trial_range.start)
+        return contiguous(np.asarray(self.done(cell).all(axis=0)), self.study.trial_range.start)
 
     def missing(self, cell: Cell, wanted: range) -> list[tuple[range, tuple[int, ...]]]:
         """Runs of wanted trials that lack some depths, each with the depths that it lacks."""

@@ -49,10 +49,8 @@ def rayleigh_quotient(A: Matrix, v: Matrix) -> Quotient:
     """
     n = len(v)
     largest = float(np.max(np.abs(v)))
-    if not np.isfinite(largest) or largest == 0.0:
-        v = np.ones(n)
-    else:
-        v = np.asarray(v / largest, dtype=np.float64)
+    usable = np.isfinite(largest) and largest > 0.0
+    v = np.asarray(v / largest) if usable else np.ones(n)
     value, square, residual = _quotient(A, v)
     u = UNIT_ROUNDOFF
     spread = float(np.abs(v).sum()) ** 2 / square
@@ -153,7 +151,7 @@ def gershgorin(A: Matrix) -> float:
         for j in range(n):
             radius += abs(A[i, j])
         smallest = min(smallest, A[i, i] - (radius - abs(A[i, i])))
-    return smallest
+    return float(smallest)
 
 
 @compiled
@@ -163,10 +161,10 @@ def pair_bound(A: Matrix) -> float:
     An upper bound on lambda_min by Cauchy's interlacing; relative error at most 8 u of the larger diagonal entry.
     """
     n = A.shape[0]
-    smallest = A[0, 0]
+    smallest = float(A[0, 0])
     for i in range(n):
         for j in range(i):
             half = 0.5 * (A[i, i] - A[j, j])
             root = np.sqrt(half * half + A[i, j] * A[i, j])
             smallest = min(smallest, 0.5 * (A[i, i] + A[j, j]) - root)
-    return smallest
+    return float(smallest)

@@ -99,7 +99,7 @@ def _lanczos(n: int, solve: Callable[[Matrix], Matrix], which: Literal["LA", "LM
     except ArpackNoConvergence as partial:
         if partial.eigenvectors.shape[1] == 0:
             raise np.linalg.LinAlgError("Lanczos on the inverse did not converge") from partial
-        vectors = partial.eigenvectors
+        vectors = np.real(partial.eigenvectors)
     return np.ascontiguousarray(vectors[:, 0]), solves
 
 

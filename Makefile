@@ -1,0 +1,51 @@
+# Everything sets itself up: `make demo` or `make test` may be the first command ever run in a clone.
+
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+STORES := data/results
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint bench clean
+
+help:  ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## A virtual environment with ntkmc and the tools of its tests
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "ntkmc needs Python >= 3.11: no '$(PYTHON)' found; install it, or make PYTHON=/path/to/python3 ..." >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ntkmc needs Python >= 3.11: '$(PYTHON)' is $$($(PYTHON) -V 2>&1); make PYTHON=/path/to/python3.11 ..." >&2; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "ntkmc needs Python's venv module: on Debian, apt-get install python3-venv" >&2; exit 2; }
+	@command -v git >/dev/null || { echo "ntkmc records the state of its clone with git: no 'git' found; install it" >&2; exit 2; }
+	@echo "setting up $(VENV), a few minutes the first time"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' -c constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable . --group dev
+	@touch $@
+
+demo: $(STAMP)  ## Run the two first-light studies and show what they say
+	$(BIN)/ntkmc run data/studies/first-light.yaml --store $(STORES)/first-light.zarr
+	$(BIN)/ntkmc run data/studies/first-light-h.yaml --store $(STORES)/first-light-h.zarr
+	$(BIN)/ntkmc show $(STORES)/first-light.zarr d=8,n=16 --long --figure $(STORES)/first-light.png
+
+lint: $(STAMP)  ## ruff, mypy --strict and the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint  ## Everything that must pass, under 15 minutes on two cores
+	$(BIN)/python -m pytest -m "not slow" -n 2
+
+test-slow: $(STAMP)  ## The long tests
+	$(BIN)/python -m pytest -m slow
+
+bench: $(STAMP)  ## Side by side with what one would use instead
+	$(BIN)/python tests/benchmarks/smallest_eigenvalue.py
+	$(BIN)/python tests/benchmarks/gram.py
+
+clean:  ## Remove the environment and all caches; results stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find pipeline tests -name __pycache__ -type d -exec rm -rf {} +

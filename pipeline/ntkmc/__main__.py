@@ -1,0 +1,5 @@
+"""`python -m ntkmc`."""
+
+from ntkmc.cli import main
+
+main()

@@ -1,0 +1,158 @@
+"""Tables for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ntkmc.views.frames import overall_frame
+
+_MARK = {"supported": "+", "refuted": "-", "undecided": "?"}
+
+
+def probabilities(frame: pd.DataFrame, delta: float, most_rows: int | None = None) -> RenderableType:
+    """P(lambda_min >= lambda_0) with a row per cell and depth, and a column per threshold.
+
+    A mark behind a probability says whether it is at least 1 - delta: + yes, - no, ? undecided.
+    """
+    every = sorted(frame["lambda_0"].unique())
+    thresholds = [every[i] for i in np.unique(np.linspace(0, len(every) - 1, min(len(every), 4)).round().astype(int))]
+    left_out = f"; {len(every) - len(thresholds)} thresholds more with --long" if len(every) > len(thresholds) else ""
+    trials = sorted(frame["trials"].unique())
+    counted = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
+    table = _table(f"P(λ_min ≥ λ_0), {counted} trials a cell")
+    caption = (
+        f"behind a probability: + at least {1 - delta:g}, - below, ? undecided{left_out}\n"
+        f"certified: the largest λ_0 proved to hold with probability {1 - delta:g}"
+    )
+    for name in ("distribution", "d", "n", "L", "median"):
+        table.add_column(name, justify="left" if name == "distribution" else "right", no_wrap=True)
+    for threshold in thresholds:
+        table.add_column(f"{threshold:g}", justify="right", no_wrap=True)
+    table.add_column("certified", justify="right", no_wrap=True)
+    grouped = list(frame.groupby(["distribution", "d", "n", "depth"], sort=False))
+    for (distribution, d, n, depth), rows in grouped[:most_rows]:
+        by_threshold = {row.lambda_0: row for row in rows.itertuples()}
+        cells = [_marked(by_threshold.get(threshold)) for threshold in thresholds]
+        first = rows.iloc[0]
+        table.add_row(
+            str(distribution),
+            str(d),
+            str(n),
+            str(depth),
+            _number(first["median"]),
+            *cells,
+            _number(first["certified"]),
+        )
+    if most_rows is not None and len(grouped) > most_rows:
+        caption = f"{len(grouped) - most_rows} more rows: ntkmc show STORE\n{caption}"
+    return _captioned(table, caption)
+
+
+def intervals(frame: pd.DataFrame, confidence: float) -> RenderableType:
+    """Every estimate with its interval, a row per cell, depth and threshold."""
+    table = _table("P(λ_min ≥ λ_0) with intervals")
+    for name in ("distribution", "d", "n", "L", "λ_0", "trials", "P", "interval", "P ≥ 1 - δ"):
+        left = name in ("distribution", "P ≥ 1 - δ")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    for row in frame.itertuples():
+        table.add_row(
+            str(row.distribution),
+            str(row.d),
+            str(row.n),
+            str(row.depth),
+            f"{row.lambda_0:g}",
+            str(row.trials),
+            f"{row.probability:.4f}",
+            f"{row.lower:.4f} {row.upper:.4f}",
+            str(row.nondegenerate),
+        )
+    return _captioned(table, f"interval: {confidence:.0%} confidence sequence of its row, valid while one looks")
+
+
+def verdicts(tree: xr.DataTree) -> RenderableType:
+    """One row per claim: what all cells together say."""
+    table = _table("Claims")
+    for name in ("claim", "overall", "cells", "against", "open", "vacuous", "tight"):
+        table.add_column(name, justify="left" if name in ("claim", "overall") else "right", no_wrap=True)
+    for row in overall_frame(tree).itertuples():
+        table.add_row(
+            _short(str(row.claim)),
+            _coloured(str(row.overall)),
+            str(row.cells),
+            str(row.against),
+            str(row.undecided),
+            str(row.vacuous),
+            _number(row.tightness, 3),
+        )
+    return _captioned(
+        table,
+        "cells: (distribution, d, n, L) where the claim was tried; of these, how many\n"
+        "speak against it, are open (undecided), or have a vacuous bound;\n"
+        "tight: median of bound / λ_min where the bound says something",
+    )
+
+
+def verdict_rows(frame: pd.DataFrame) -> RenderableType:
+    """Verdicts cell by cell."""
+    found: list[RenderableType] = []
+    for claim, rows in frame.groupby("claim", sort=False):
+        found.append(_verdicts_of(str(claim), rows))
+    return _captioned(Group(*found), "violations: trials that violate the claim, by proof")
+
+
+def _verdicts_of(claim: str, frame: pd.DataFrame) -> Table:
+    table = _table(_short(claim))
+    for name in ("distribution", "d", "n", "L", "verdict", "violations", "bound", "tight"):
+        table.add_column(name, justify="left" if name in ("distribution", "verdict") else "right", no_wrap=True)
+    for row in frame.itertuples():
+        table.add_row(
+            str(row.distribution),
+            str(row.d),
+            str(row.n),
+            str(row.depth),
+            _coloured(str(row.verdict)),
+            f"{row.violations}/{row.evaluated}",
+            _number(row.bound),
+            _number(row.tightness),
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0), pad_edge=False)
+
+
+def _captioned(table: RenderableType, caption: str) -> RenderableType:
+    # Rich would wrap a caption at the width of the table.
+    return Group(table, Text(caption + "\n", style="dim"))
+
+
+def _marked(row: object) -> str:
+    if row is None:
+        return ""
+    probability = f"{row.probability:.3f}"  # type: ignore[attr-defined]
+    return probability.removeprefix("0") + _MARK.get(row.nondegenerate, " ")  # type: ignore[attr-defined]
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    return "" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _short(label: str) -> str:
+    """A claim's label for a narrow column, its brackets safe from rich's markup."""
+    return label.replace("lambda_0", "λ_0").replace("[", r"\[")
+
+
+def _coloured(word: str) -> str:
+    word = {"not-applicable": "n/a", "not-evaluated": "not run"}.get(word, word)
+    colour = {"violated": "red", "refuted": "yellow", "holds": "green", "supported": "green"}.get(word)
+    return f"[{colour}]{word}[/]" if colour else word
