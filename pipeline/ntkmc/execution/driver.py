@@ -35,11 +35,13 @@ from ntkmc.experiment.derived import Derived
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import Study
-from ntkmc.experiment.trial import Recipe
+from ntkmc.experiment.trial import BlockTask, Recipe
 
 _FOLD_EVERY = 5.0  # seconds; a reader of plain zarr lags by this much, `open_results` by nothing
 _IN_FLIGHT = 3  # blocks a worker thread: one running, two waiting, so that no thread idles between blocks
 _POLL = 0.2  # seconds between looks at the clock while nothing arrives
+
+_LOST = "the cluster is gone, or its scheduler was restarted; what is finished is kept, run again to resume"
 
 
 @dataclass
@@ -185,7 +187,14 @@ class _Driver:
             if work is None:
                 return False
             task = work.take(self.recipe, workers, self.block_length)
-            future = self.client.submit(
+            future = self._send(task, work)
+            self.flying[future.key] = future, work
+            future.add_done_callback(self.finished.put)
+        return True
+
+    def _send(self, task: BlockTask, work: CellWork) -> Future[Any]:
+        try:
+            return self.client.submit(
                 commit_block,
                 task,
                 str(self.store.blobs.root),
@@ -195,16 +204,17 @@ class _Driver:
                 retries=1,
                 priority=int(1e3 * min(work.seconds, 1e6)),
             )
-            self.flying[future.key] = future, work
-            future.add_done_callback(self.finished.put)
-        return True
+        except Exception as error:
+            if self.client.status == "running":
+                raise
+            raise ExecutionError(_LOST) from error
 
     def _collect(self) -> None:
         try:
             future = self.finished.get(timeout=_POLL)
         except queue.Empty:
             if self.client.status not in ("running", "connecting"):
-                raise ExecutionError("the connection to the cluster was lost; run again to resume") from None
+                raise ExecutionError(_LOST) from None
             return
         entry = self.flying.pop(future.key, None)
         if entry is None:
@@ -216,7 +226,7 @@ class _Driver:
         elif future.status == "error":
             self._set_aside(work, future.exception())
         else:
-            raise ExecutionError("the scheduler dropped its work, it was probably restarted; run again to resume")
+            raise ExecutionError(_LOST)
         future.release()
         self._settle(work)
 

@@ -65,7 +65,7 @@ def load_profile(name: str) -> Profile:
     try:
         return Profile.model_validate(data)
     except ValidationError as error:
-        raise InputError(f"{path}: {describe(error)}") from error
+        raise InputError(f"{path}: {describe(error, Profile)}") from error
 
 
 @contextmanager
@@ -85,7 +85,10 @@ def connect(profile: Profile) -> Iterator[Client]:
         arguments["n_workers"] = available_cpus()
     arguments["dashboard_address"] = _free(profile.dashboard)
     # A nanny starts its worker with this environment, before NumPy can read it.
-    workers = {"distributed.nanny.environ": profile.environment} | profile.config
+    workers = {
+        "distributed.nanny.environ": profile.environment,
+        "distributed.worker.preload": ["ntkmc.execution.preload"],
+    } | profile.config
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(workers))
         stack.callback(_quiet_logs, logging.getLogger("distributed").level)

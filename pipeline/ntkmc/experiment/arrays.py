@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from ntkmc.errors import StoreError
 from ntkmc.experiment.schema import COORDINATES, GROUPS, VARIABLES, Variable, dimensions
 from ntkmc.theory.distributions import Distribution
 
@@ -71,22 +72,20 @@ def create_group(root: zarr.Group, group: str, coordinates: Coordinates, trials:
     for dim in dimensions(group):
         for name in _names_along(dim):
             _create(home, COORDINATES[name], shape, {dim: _COORDINATE_CHUNK})
-        _write_coordinate(home, dim, coordinates[dim], 0)
+        _write_coordinate(root, group, dim, coordinates[dim], 0)
 
 
 def extend_group(root: zarr.Group, group: str, coordinates: Coordinates, trials: int = 0) -> None:
     """Grow a group to coordinates of which the first ones are those that it has."""
-    home = root[group]
-    assert isinstance(home, zarr.Group)
     shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials}
     for dim in dimensions(group):
-        known = _array(home, dim).shape[0]
+        known = open_array(root, group, dim).shape[0]
         if known < shape[dim]:
             for name in _names_along(dim):
-                _array(home, name).resize((shape[dim],))
-            _write_coordinate(home, dim, coordinates[dim][known:], known)
+                open_array(root, group, name).resize((shape[dim],))
+            _write_coordinate(root, group, dim, coordinates[dim][known:], known)
     for variable in VARIABLES[group].values():
-        array = _array(home, variable.name)
+        array = open_array(root, group, variable.name)
         wanted = tuple(
             max(shape[dim], length) if dim == "trial" else shape[dim]
             for dim, length in zip(variable.dims, array.shape, strict=True)
@@ -97,9 +96,29 @@ def extend_group(root: zarr.Group, group: str, coordinates: Coordinates, trials:
 
 def read_coordinates(root: zarr.Group, group: str) -> Coordinates:
     """Coordinate values of a group."""
-    home = root[group]
-    assert isinstance(home, zarr.Group)
-    return {dim: [_plain(value) for value in np.asarray(_array(home, dim)[:]).tolist()] for dim in dimensions(group)}
+    return {dim: [_plain(value) for value in read_whole(root, group, dim).tolist()] for dim in dimensions(group)}
+
+
+def open_array(root: zarr.Group, group: str, name: str) -> zarr.Array[Any]:
+    """An array by its path from a root that was opened without consolidated metadata.
+
+    By its path, because a subgroup would bring its own consolidated metadata along, and with it the shapes from before
+    an extension.
+    """
+    array = root[f"{group}/{name}"]
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def read_whole(root: zarr.Group, group: str, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+    """All of a small array; a damaged one is a `StoreError`: unlike trials it cannot be computed again."""
+    try:
+        return np.asarray(open_array(root, group, name)[...])
+    except (ValueError, OSError, RuntimeError) as error:
+        where = f"{root.store_path}/{group}/{name}"
+        raise StoreError(
+            f"{where}: is damaged ({error}); restore this folder from a copy, or use a new store"
+        ) from error
 
 
 def consolidate(store: Path) -> None:
@@ -120,27 +139,18 @@ def describe_distribution(distribution: Distribution) -> tuple[str, str]:
 
 def write_descriptions(root: zarr.Group, group: str, laws: Mapping[str, Distribution]) -> None:
     """Fill the two coordinates beside `distribution` for the laws that are known."""
-    home = root[group]
-    assert isinstance(home, zarr.Group)
-    labels = np.asarray(_array(home, "distribution")[:]).tolist()
+    labels = read_whole(root, group, "distribution").tolist()
     for name, part in (("distribution_name", 0), ("distribution_params", 1)):
-        array = _array(home, name)
-        old = np.asarray(array[:]).tolist()
+        old = read_whole(root, group, name).tolist()
         texts = [
             describe_distribution(laws[label])[part] if label in laws else before
             for label, before in zip(labels, old, strict=True)
         ]
-        array[:] = np.array(texts, dtype=object)
+        open_array(root, group, name)[:] = np.array(texts, dtype=object)
 
 
 def _names_along(dim: str) -> tuple[str, ...]:
     return (dim, "distribution_name", "distribution_params") if dim == "distribution" else (dim,)
-
-
-def _array(home: zarr.Group, name: str) -> zarr.Array[Any]:
-    array = home[name]
-    assert isinstance(array, zarr.Array)
-    return array
 
 
 def _create(home: zarr.Group, variable: Variable, shape: Mapping[str, int], chunk: Mapping[str, int]) -> None:
@@ -159,12 +169,12 @@ def _create(home: zarr.Group, variable: Variable, shape: Mapping[str, int], chun
     )
 
 
-def _write_coordinate(home: zarr.Group, dim: str, values: Sequence[Any], start: int) -> None:
+def _write_coordinate(root: zarr.Group, group: str, dim: str, values: Sequence[Any], start: int) -> None:
     if not values:
         return
     variable = COORDINATES[dim]
     kind: Any = object if variable.dtype == "str" else np.dtype(variable.dtype)
-    _array(home, dim)[start : start + len(values)] = np.array(values, dtype=kind)
+    open_array(root, group, dim)[start : start + len(values)] = np.array(values, dtype=kind)
 
 
 def _plain(value: Any) -> Any:

@@ -12,8 +12,7 @@ from pydantic import BaseModel, ValidationError
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.experiment.study import AdaptiveTrials, Event, FixedTrials, Grid, Study
 
-_MODELS: dict[str, tuple[type[BaseModel], ...]] = {
-    "": (Study,),
+_SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "grid": (Grid,),
     "event": (Event,),
     "trials": (FixedTrials, AdaptiveTrials),
@@ -90,27 +89,29 @@ def parse_study(data: Any, origin: str = "study", base: Path | None = None) -> S
     try:
         return Study.model_validate(data, context={"base": base})
     except ValidationError as error:
-        raise InputError(f"{origin}: {describe(error)}") from error
+        raise InputError(f"{origin}: {describe(error, Study)}") from error
     except InputError as error:
         raise InputError(f"{origin}: {error}") from error
 
 
-def describe(error: ValidationError) -> str:
-    """One line for the first of pydantic's complaints, and how many more there are."""
+def describe(error: ValidationError, model: type[BaseModel]) -> str:
+    """One line for the first of pydantic's complaints about a `model`, and how many more there are."""
     problems = error.errors(include_url=False)
     # A missing key often makes others fail: what is unknown comes first, it is mostly the same key misspelt.
     problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
-    line = _sentence(first["type"], tuple(first["loc"]), first["msg"], first.get("input"))
+    line = _sentence(first["type"], tuple(first["loc"]), first["msg"], first.get("input"), model)
     others = len({_place(tuple(problem["loc"])) for problem in problems}) - 1
-    return line + (f" (and {others} more)" if others > 0 else "")
+    # A key may hold anything, line breaks too; the message is one line.
+    return " ".join(line.split()) + (f" (and {others} more)" if others > 0 else "")
 
 
-def _sentence(kind: str, loc: tuple[int | str, ...], message: str, given: Any) -> str:
+def _sentence(kind: str, loc: tuple[int | str, ...], message: str, given: Any, model: type[BaseModel]) -> str:
     place = _place(loc)
     if kind == "extra_forbidden":
-        section = next((str(part) for part in loc[:-1] if part in _MODELS), "")
-        valid = {field.alias or name for model in _MODELS[section] for name, field in model.model_fields.items()}
+        section = next((str(part) for part in loc[:-1] if part in _SECTIONS), None)
+        models = _SECTIONS[section] if section else (model,)
+        valid = {field.alias or name for each in models for name, field in each.model_fields.items()}
         return f"{place}: unknown key, {did_you_mean(str(loc[-1]), valid)}"
     if kind == "missing":
         return f"{place}: this key is missing"

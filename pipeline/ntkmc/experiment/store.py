@@ -21,8 +21,10 @@ from ntkmc.experiment.arrays import (
     consolidate,
     create_group,
     extend_group,
+    open_array,
     quiet_zarr,
     read_coordinates,
+    read_whole,
     write_descriptions,
 )
 from ntkmc.experiment.cells import Cell
@@ -174,9 +176,7 @@ class Store:
         return [(int(i), int(j), int(k)) for i, j, k in np.argwhere(planned > 0)]
 
     def _array(self, name: str, group: str = "trials") -> zarr.Array[Any]:
-        array = self.root[f"{group}/{name}"]
-        assert isinstance(array, zarr.Array)
-        return array
+        return open_array(self.root, group, name)
 
     def _chunk_lengths(self) -> dict[str, int]:
         array = self._array("lambda_min")
@@ -347,9 +347,7 @@ def _describe(root: zarr.Group, study: Study) -> None:
 
 def _plan(root: zarr.Group, study: Study) -> None:
     coordinates = read_coordinates(root, "trials")
-    array = root["trials/planned"]
-    assert isinstance(array, zarr.Array)
-    planned = np.asarray(array[...]).copy()
+    planned = read_whole(root, "trials", "planned").copy()
     for cell in study.cells:
         place = (
             coordinates["distribution"].index(cell.distribution.label),
@@ -357,4 +355,4 @@ def _plan(root: zarr.Group, study: Study) -> None:
             coordinates["n"].index(cell.n),
         )
         planned[place] = max(planned[place], study.trial_range.stop)
-    array[...] = planned
+    open_array(root, "trials", "planned")[...] = planned

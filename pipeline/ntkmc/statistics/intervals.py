@@ -148,7 +148,7 @@ def quantile_lower_limit(values: ArrayLike, level: float, confidence: float = 0.
 
     Examples
     --------
-    >>> quantile_lower_limit(range(1, 301), 0.01)
+    >>> quantile_lower_limit(range(1, 299), 0.01)
     -inf
     >>> quantile_lower_limit(range(1, 301), 0.05)
     9.0

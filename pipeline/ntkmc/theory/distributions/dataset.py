@@ -107,11 +107,9 @@ def _read(file: Path) -> np.ndarray[Any, np.dtype[Any]]:
                     raise InputError(f"dataset {file}: must hold one array, it holds {len(archive.files)}")
                 return np.asarray(archive[archive.files[0]])
         case ".csv":
-            import pandas as pd
-
-            first = pd.read_csv(file, header=None, nrows=1)
-            headed = not all(np.issubdtype(kind, np.number) for kind in first.dtypes)
-            return np.asarray(pd.read_csv(file, header=0 if headed else None).to_numpy())
+            with file.open(encoding="utf-8") as lines:
+                headed = not _is_numbers(lines.readline())
+            return np.loadtxt(file, delimiter=",", skiprows=int(headed), ndmin=2, encoding="utf-8")
         case ".parquet":
             import pandas as pd
 
@@ -124,6 +122,14 @@ def _read(file: Path) -> np.ndarray[Any, np.dtype[Any]]:
 
             return np.asarray(zarr.open_array(file, mode="r")[:])
     raise InputError(f"dataset {file}: unknown format {file.suffix!r}, valid: {_FORMATS}")
+
+
+def _is_numbers(line: str) -> bool:
+    try:
+        [float(field) for field in line.split(",")]
+    except ValueError:
+        return False
+    return True
 
 
 @lru_cache(maxsize=8)

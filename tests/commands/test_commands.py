@@ -1,0 +1,273 @@
+"""The command line as a user meets it: output, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from ntkmc import run as run_study
+from ntkmc.cli import main
+from ntkmc.experiment.loading import parse_study
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def ntkmc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """`ntkmc arguments ...` in this process: (exit code, standard output, standard error)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ntkmc", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "80")
+        before = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        signal.signal(signal.SIGTERM, before)
+        captured = capsys.readouterr()
+        code = ended.value.code
+        assert isinstance(code, int)
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
+    from conftest import SMALL
+
+    path = tmp_path_factory.mktemp("store") / "small.zarr"
+    run_study(parse_study(SMALL), path, client=client, progress=False)
+    return path
+
+
+def write(path: Path, data: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+def assert_refused(answer: tuple[int, str, str], said: str) -> None:
+    code, out, err = answer
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert err.startswith("ntkmc: ")
+    assert said in err
+
+
+def test_run_from_nothing(tmp_path: Path, small: dict[str, Any]) -> None:
+    """The real thing: a process of its own, worker processes, a second run that resumes."""
+    write(tmp_path / "study.yaml", small)
+    command = [sys.executable, "-m", "ntkmc", "run", "study.yaml"]
+    first = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stderr
+    assert "P(λ_min ≥ λ_0), 60 trials a cell" in first.stdout
+    assert "det-pair-upper" in first.stdout
+    assert "results in data/results/small.zarr" in first.stdout
+    assert "Dask dashboard at http://127.0.0.1:" in first.stderr
+    assert "Traceback" not in first.stderr
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert second.returncode == 0
+    assert "720 of 720 trials are done" in second.stderr
+    assert first.stdout == second.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sed": 3}, "sed: unknown key, did you mean 'seed'"),
+        (
+            {"grid": {"distribution": "sphere", "d": 3, "n": 0}},
+            "grid.n[0]: should be greater than or equal to 1, got 0",
+        ),
+        ({"grid": {"distribution": "sphere", "d": 3, "n": 2, "depth": 0}}, "grid.depth[0]: should be greater"),
+        ({"grid": {"distribution": "spere", "d": 3, "n": 2}}, "did you mean 'sphere'"),
+        ({"grid": {"distribution": {"student-t": {"df": -3}}, "d": 3, "n": 2}}, "df must be a positive number"),
+        ({"grid": {"distribution": {"dataset": {"path": "nan.npy"}}, "d": 2, "n": 2}}, "row 1, column 0 is nan"),
+        (
+            {"grid": {"distribution": {"dataset": {"path": "few.npy"}}, "d": 2, "n": 4}},
+            "has 3 rows: n must be at most 3",
+        ),
+        ({"grid": {"distribution": {"dataset": {"path": "no.npy"}}, "d": 2, "n": 4}}, "no such file"),
+    ],
+)
+def test_bad_studies(ntkmc: Call, tmp_path: Path, small: dict[str, Any], change: dict[str, Any], said: str) -> None:
+    rows = np.ones((3, 2))
+    np.save(tmp_path / "few.npy", rows)
+    rows[1, 0] = np.nan
+    np.save(tmp_path / "nan.npy", rows)
+    path = write(tmp_path / "study.yaml", small | change)
+    for verb in ("run", "plan"):
+        assert_refused(ntkmc(verb, path), said)
+    assert not (tmp_path / "data").exists()
+
+
+def test_not_yaml_and_missing(ntkmc: Call, tmp_path: Path) -> None:
+    (tmp_path / "torn.yaml").write_text("name: [")
+    assert_refused(ntkmc("run", tmp_path / "torn.yaml"), "line 1, column 8: not YAML")
+    assert_refused(ntkmc("run", tmp_path / "none.yaml"), "no such file")
+
+
+def test_unwritable_store(ntkmc: Call, tmp_path: Path, small: dict[str, Any]) -> None:
+    study = write(tmp_path / "study.yaml", small)
+    (tmp_path / "file").write_text("in the way")
+    assert_refused(ntkmc("run", study, "--store", tmp_path / "file" / "s.zarr"), "cannot be written")
+    assert_refused(ntkmc("run", study, "--store", "/proc/s.zarr"), "cannot be written")
+    assert_refused(ntkmc("run", study, "--store", tmp_path / "file"), "is not an ntkmc store")
+
+
+def test_another_study_is_refused(ntkmc: Call, store: Path, tmp_path: Path, small: dict[str, Any]) -> None:
+    study = write(tmp_path / "study.yaml", small | {"seed": 8})
+    assert_refused(ntkmc("run", study, "--store", store), "seed is 7 there and 8 here")
+
+
+def test_unknown_profile(ntkmc: Call, tmp_path: Path, small: dict[str, Any]) -> None:
+    assert_refused(
+        ntkmc("run", write(tmp_path / "s.yaml", small), "--profile", "slrum"), "no cluster file named 'slrum'"
+    )
+
+
+def test_usage_errors(ntkmc: Call) -> None:
+    assert_refused(ntkmc("rnu"), "No such command 'rnu'")
+    assert_refused(ntkmc("run"), "Missing argument 'STUDY'")
+    assert_refused(ntkmc("show", "x", "--format", "xml"), "--format")
+
+
+def test_plan(ntkmc: Call, tmp_path: Path, small: dict[str, Any]) -> None:
+    code, out, _ = ntkmc("plan", write(tmp_path / "s.yaml", small))
+    assert code == 0
+    for word in ("cells   12", "trials  720", "core-hours", "MiB a worker", "before compression"):
+        assert word in out
+    large = small | {"grid": {"distribution": "sphere", "d": 4, "n": 400_000}}
+    code, out, err = ntkmc("plan", write(tmp_path / "l.yaml", large))
+    assert code == 2
+    assert "lower n below" in err
+
+
+def test_show(ntkmc: Call, store: Path) -> None:
+    code, out, _ = ntkmc("show", store)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert "student-t(df=3)" in out
+    code, out, _ = ntkmc("show", store, "distribution=student-t,d=5,depth=3", "--long")
+    assert code == 0
+    assert out.count("student-t(df=3)") == 4
+    assert "sphere" not in out
+    code, out, _ = ntkmc("show", store, "--claims")
+    assert "det-tail-gershgorin-deep" in out
+    assert max(map(len, out.splitlines())) <= 80
+    code, out, _ = ntkmc("show", store, "claim=det-pair-upper,d=5,n=4", "--claims")
+    assert out.count("holds") == 6
+
+
+def test_show_machine_formats(ntkmc: Call, store: Path) -> None:
+    """CSV and JSON hold what the store holds, to the last digit."""
+    from ntkmc import open_results
+
+    _, out, _ = ntkmc("show", store, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert len(rows) == 12 * 2 * 2
+    estimates = open_results(store)["estimates"].to_dataset().load()
+    for row in rows:
+        cell = {
+            "distribution": row["distribution"],
+            "d": int(row["d"]),
+            "n": int(row["n"]),
+            "depth": int(row["depth"]),
+        }
+        here = estimates.sel(cell).sel(lambda_0=float(row["lambda_0"]))
+        assert float(row["probability"]) == float(here["probability"])
+        assert float(row["lower"]) == float(here["probability_lower"])
+        assert float(row["certified"]) == float(here["lambda_0_certified"])
+    _, out, _ = ntkmc("show", store, "--format", "json", "--claims")
+    assert {entry["verdict"] for entry in json.loads(out)} >= {"holds", "not-applicable"}
+
+
+def test_show_refusals(ntkmc: Call, store: Path, tmp_path: Path) -> None:
+    assert_refused(ntkmc("show", tmp_path / "none"), "no such store")
+    assert_refused(ntkmc("show", tmp_path), "is not an ntkmc store")
+    assert_refused(ntkmc("show", store, "d=99"), "nothing has d=99; present: 5, 8")
+    assert_refused(ntkmc("show", store, "dd=5"), "did you mean 'd'")
+    assert_refused(ntkmc("show", store, "d"), "a selection is written like")
+    assert_refused(ntkmc("show", store, "d=five"), "d is a number, got 'five'")
+
+
+def test_figure(ntkmc: Call, store: Path, tmp_path: Path) -> None:
+    for ending in ("png", "pdf", "svg"):
+        code, _, err = ntkmc("show", store, "--figure", tmp_path / f"figures/f.{ending}")
+        assert code == 0, err
+        assert (tmp_path / f"figures/f.{ending}").stat().st_size > 5000
+    code, _, err = ntkmc("show", store, "--figure", tmp_path / "f.docx")
+    assert code == 2
+    assert "use .png, .pdf or .svg" in err
+
+
+def test_claims(ntkmc: Call) -> None:
+    code, out, _ = ntkmc("claims")
+    assert code == 0
+    assert len(out.splitlines()) == 8
+    code, out, _ = ntkmc("claims", "det-khatri-rao-gershgorin[r=4]")
+    assert "Nguyen, Mondelli" in out
+    assert "r=2, r=4, r=6" in out
+    assert_refused(ntkmc("claims", "det-pair"), "did you mean 'det-pair-upper'")
+
+
+def test_trial(ntkmc: Call, store: Path) -> None:
+    code, out, _ = ntkmc("trial", store, "student-t(df=3),d=8,n=4", 17)
+    assert code == 0
+    assert "all 15 values equal the store's, bit for bit" in out
+    assert_refused(ntkmc("trial", store, "sphere,d=8,n=5", 0), "no cell 'sphere,d=8,n=5'")
+    assert_refused(ntkmc("trial", store, "sphere,d=8,n=4", 60), "has trials up to 59")
+
+
+def test_trial_that_differs(ntkmc: Call, store: Path, tmp_path: Path) -> None:
+    """A value changed behind our back, checksum and all, is seen."""
+    import shutil
+
+    import zarr
+
+    copy = tmp_path / "copy.zarr"
+    shutil.copytree(store, copy)
+    array = zarr.open_array(copy, path="trials/lambda_min", mode="r+")
+    array[0, 0, 0, 0, 5] = np.nextafter(np.asarray(array[0, 0, 0, 0, 5]), 2.0)
+    code, out, err = ntkmc("trial", copy, "sphere,d=5,n=4", 5)
+    assert code == 3
+    assert "DIFFERS: stored" in out
+    assert "1 of 15 values differ" in err
+
+
+def test_lambda_min(ntkmc: Call, tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", np.eye(4))
+    code, out, _ = ntkmc("lambda-min", tmp_path / "X.npy", "--depth", 3, "--depth", 2)
+    assert code == 0
+    assert "L = 2: lambda_min = 1.68169011381" in out
+    assert "proved: " in out
+    code, out, _ = ntkmc("lambda-min", tmp_path / "X.npy", "--kernel", "h-infinity", "--format", "json")
+    (record,) = json.loads(out)
+    assert record["lower"] <= 0.5 <= record["upper"]
+    code, out, _ = ntkmc("lambda-min", tmp_path / "X.npy", "--format", "csv")
+    assert out.splitlines()[0] == "depth,lambda_min,lower,upper,status,method"
+    assert_refused(ntkmc("lambda-min", tmp_path / "none.npy"), "no such file")
+    assert_refused(ntkmc("lambda-min", tmp_path / "X.npy", "--kernel", "h-infinity", "--depth", 3), "depth must be 2")
+
+
+def test_silent_thresholds_are_said(
+    tmp_path: Path, small: dict[str, Any], client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ntkmc.cli import _warn_if_silent
+    from ntkmc.views.frames import estimates_frame
+
+    grid = {"distribution": "sphere", "d": 50, "n": 3, "depth": 2}
+    study = parse_study(small | {"grid": grid, "event": {"lambda-0": [1e-6, 1.99]}})
+    _warn_if_silent(estimates_frame(run_study(study, tmp_path / "s", client=client, progress=False)))
+    assert "every estimate is 0 or 1" in capsys.readouterr().err

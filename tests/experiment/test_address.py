@@ -1,0 +1,80 @@
+"""Addresses: values in, streams out, no two alike."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ntkmc.errors import InputError
+from ntkmc.experiment.address import Purpose, generator, spawn_key
+from ntkmc.experiment.trial import Recipe, draw, run_trial, single_thread
+from ntkmc.theory.distributions import build
+
+
+def test_layout_is_frozen() -> None:
+    """These words stand in every published result: they must never change."""
+    key = spawn_key("student-t(df=3)", 32, 16, 7)
+    assert key == (1, 0, 3640343561, 2085878144, 3769350723, 4114113389, 32, 16, 7, 0)
+    assert generator(2025, key).integers(0, 2**63, size=2).tolist() == [2626456663149562183, 701791169298427740]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["sphere", "gaussian"]),
+            st.integers(0, 5),
+            st.integers(0, 5),
+            st.integers(0, 5),
+            st.sampled_from(Purpose),
+            st.integers(0, 3),
+        ),
+        min_size=2,
+        max_size=2,
+        unique=True,
+    )
+)
+def test_different_addresses_differ(pair: list[tuple[str, int, int, int, Purpose, int]]) -> None:
+    one, other = (generator(1, spawn_key(*address)).integers(0, 2**63, size=2) for address in pair)
+    assert not np.array_equal(one, other)
+
+
+def test_words_must_fit() -> None:
+    with pytest.raises(InputError, match="words from 0"):
+        spawn_key("sphere", 2**32, 1, 0)
+
+
+def test_nested_trials_are_prefixes() -> None:
+    law = build("gaussian")
+    recipe = Recipe(3, "ntk", "mean", nested=True)
+    assert np.array_equal(draw(recipe, law, 5, 8, 2)[:3], draw(recipe, law, 5, 3, 2))
+    apart = Recipe(3, "ntk", "mean")
+    assert not np.array_equal(draw(apart, law, 5, 8, 2)[:3], draw(apart, law, 5, 3, 2))
+
+
+def test_studies_with_one_seed_share_draws() -> None:
+    law = build("sphere")
+    assert np.array_equal(
+        draw(Recipe(3, "ntk", "mean"), law, 5, 8, 2), draw(Recipe(3, "h-infinity", "none"), law, 5, 8, 2)
+    )
+
+
+def test_depths_do_not_change_bits() -> None:
+    law, recipe = build("gaussian"), Recipe(3, "ntk", "mean")
+    with single_thread():
+        together = run_trial(recipe, law, 5, 8, (2, 3, 5), 1)
+        alone = run_trial(recipe, law, 5, 8, (3,), 1)
+    assert together.eigenvalues[3] == alone.eigenvalues[3]
+    assert together.pair_bound[3] == alone.pair_bound[3]
+
+
+def test_nested_lambda_min_decreases() -> None:
+    """Adding samples cannot increase lambda_min (interlacing), trial by trial."""
+    law, recipe = build("gaussian"), Recipe(3, "ntk", "mean", nested=True)
+    for trial in range(5):
+        answers = [run_trial(recipe, law, 6, n, (3,), trial).eigenvalues[3] for n in (2, 4, 8, 16)]
+        for fewer, more in itertools.pairwise(answers):
+            assert more.lower <= fewer.upper

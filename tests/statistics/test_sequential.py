@@ -1,0 +1,51 @@
+"""Guarantees that hold at all times together, simulated. Seeded; the stated level plus four standard errors."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from ntkmc.statistics import confidence_sequence, log_e_process
+
+RUNS, STEPS = 1000, 1000
+
+
+@pytest.mark.parametrize("p", [0.01, 0.1, 0.5])
+def test_ever_miscoverage(p: float) -> None:
+    rng = np.random.default_rng(int(1000 * p))
+    successes = np.cumsum(rng.uniform(size=(RUNS, STEPS)) < p, axis=1)
+    # Whether p is inside needs no interval: it is a comparison of the martingale with 1 / alpha.
+    from ntkmc.statistics.sequential import _log_mixture
+
+    t = np.broadcast_to(np.arange(1.0, STEPS + 1), successes.shape)
+    outside = _log_mixture(np.full(successes.shape, p), successes.astype(float), t) >= math.log(20)
+    ever = outside.any(axis=1).mean()
+    assert ever <= 0.05 + 4 * math.sqrt(0.05 * 0.95 / RUNS)
+    # The interval says the same as the martingale.
+    at = rng.integers(0, STEPS, size=50)
+    for run, step in enumerate(at):
+        lower, upper = confidence_sequence(successes[run, step], step + 1)
+        assert (not lower <= p <= upper) == outside[run, step]
+
+
+@pytest.mark.parametrize(("delta", "p", "limit"), [(0.01, 0.01, 0.05), (0.1, 0.1, 0.05), (0.1, 0.05, 0.05)])
+def test_type_one_error(delta: float, p: float, limit: float) -> None:
+    rng = np.random.default_rng(3)
+    violations = np.cumsum(rng.uniform(size=(RUNS, STEPS)) < p, axis=1)
+    ever = (log_e_process(violations, np.arange(1, STEPS + 1), delta) >= math.log(20)).any(axis=1).mean()
+    assert ever <= limit + 4 * math.sqrt(limit * (1 - limit) / RUNS)
+
+
+def test_power() -> None:
+    rng = np.random.default_rng(4)
+    violations = np.cumsum(rng.uniform(size=(200, 3000)) < 0.2, axis=1)
+    ever = (log_e_process(violations, np.arange(1, 3001), 0.1) >= math.log(20)).any(axis=1).mean()
+    assert ever > 0.99
+
+
+def test_sequence_narrows() -> None:
+    widths = [float(np.subtract(*confidence_sequence(t // 2, t)[::-1])) for t in (10, 100, 1000, 10000)]
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] < 0.05
