@@ -1,0 +1,93 @@
+"""The project as a whole: shipped studies bite, versions agree, files stay small, an installed copy is complete."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ntkmc import load_study, open_results
+from ntkmc.execution.driver import drive
+from ntkmc.execution.profiles import connect, load_profile
+from ntkmc.experiment.schema import Verdict
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDIES = sorted((ROOT / "data" / "studies").glob("*.yaml"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module", params=STUDIES, ids=lambda path: path.stem)
+def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The results of a shipped study, run on two worker processes."""
+    path = tmp_path_factory.mktemp("shipped") / "s"
+    with connect(load_profile("local")) as client:
+        outcome = drive(load_study(request.param), path, client)
+    assert not outcome.failed
+    assert not outcome.failed_trials
+    return open_results(path)
+
+
+def test_shipped_thresholds_bite(shipped: Any) -> None:
+    """Few estimates are 0 or 1: below a third."""
+    probability = shipped["estimates"].to_dataset()["probability"].to_numpy()
+    known = probability[~np.isnan(probability)]
+    assert np.mean((known == 0.0) | (known == 1.0)) < 1 / 3
+
+
+def test_shipped_claims(shipped: Any) -> None:
+    """No deterministic claim is violated, and none that applies is vacuous everywhere."""
+    claims = shipped["claims"].to_dataset().load()
+    for label, overall in zip(claims["claim"].values, claims["overall"].values, strict=True):
+        if str(label).startswith("det-"):
+            assert overall in (Verdict.HOLDS, Verdict.NOT_APPLICABLE), label
+
+
+def test_first_light_is_large_enough() -> None:
+    """4 distributions x 3 d x 4 n x 3 depths x 300 trials, and the same draws for both kernels."""
+    ntk, two = (load_study(ROOT / "data" / "studies" / f"{name}.yaml") for name in ("first-light", "first-light-h"))
+    cells = [cell for cell in ntk.cells if cell.d < 100]
+    assert len({cell.distribution.label for cell in cells}) >= 4
+    assert len({cell.d for cell in cells}) >= 3
+    assert len({cell.n for cell in cells}) >= 4
+    assert all(len(cell.depths) >= 3 for cell in cells)
+    assert len(ntk.trial_range) >= 300
+    assert {cell.name for cell in ntk.cells} == {cell.name for cell in two.cells}
+    assert ntk.seed == two.seed
+
+
+def test_versions_agree() -> None:
+    import ntkmc
+
+    assert ntkmc.__version__ == PROJECT["version"]
+    assert f"version: {PROJECT['version']}" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_files_stay_small() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "pipeline").rglob("*.py")}
+    assert max(lengths.values()) <= 500
+    assert np.median(list(lengths.values())) <= 200
+
+
+def test_import_is_free_of_heavy_modules() -> None:
+    """`import ntkmc` needs no figure library, and no optional package."""
+    script = "import sys, ntkmc; print({'matplotlib', 'bokeh', 'pyarrow', 'dask_jobqueue'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_wheel_is_complete(tmp_path: Path) -> None:
+    """An installed copy brings its profiles and dashboards along."""
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"ntkmc/_share/cluster/local.yaml", "ntkmc/_share/dashboards/README.md", "ntkmc/py.typed"} <= set(names)
+    assert not [name for name in names if name.startswith(("tests/", "data/"))]
