@@ -82,6 +82,14 @@ def test_import_is_free_of_heavy_modules() -> None:
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.parametrize("name", ["gram", "smallest_eigenvalue"])
+def test_benchmarks_still_run(name: str) -> None:
+    command = [sys.executable, str(ROOT / "tests" / "benchmarks" / f"{name}.py"), "100", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "  100 " in done.stdout
+
+
 def test_wheel_is_complete(tmp_path: Path) -> None:
     """An installed copy brings its profiles and dashboards along."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
