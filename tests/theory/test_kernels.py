@@ -74,6 +74,16 @@ def test_against_mpmath(rho: float, depth: int, kernel: str) -> None:
         assert error <= entry_error(kernel, depth, 1, rho)
 
 
+@given(st.floats(0.0, 0.5))
+def test_angle_polynomial(s: float) -> None:
+    """2 asin(sqrt(s)) to a relative error of 4 u, down to the smallest numbers."""
+    from ntkmc.theory.arccos import small_angle_of
+
+    with mp.workdps(50):
+        exact = 2 * mp.asin(mp.sqrt(mp.mpf(s)))
+        assert abs(mp.mpf(small_angle_of(s)) - exact) <= 4 * mp.mpf(2) ** -53 * exact
+
+
 @given(st.floats(1e-9, 0.1))
 def test_small_angle_law(theta: float) -> None:
     """1/2 - h(cos t) = t cos t / (2 pi) + (1 - cos t) / 2, through the Gram matrix of two vectors at that angle."""

@@ -23,6 +23,9 @@ TILE: Final = 64
 """Side of a tile: two 64 x 64 tiles of float64 (a block and its mirror) fill 64 KiB, inside a core's L2 cache.
 No entry depends on it."""
 
+_PAD: Final = 8
+"""Extra columns of a tile's buffer: without them its rows lie 512 bytes apart and fight for the same cache sets."""
+
 _H_INFINITY, _NTK, _CONJUGATE = 0, 1, 2
 _CODE: Final = {"h-infinity": _H_INFINITY, "ntk": _NTK, "conjugate": _CONJUGATE}
 
@@ -144,38 +147,63 @@ def _coherence(R: Matrix, unit: Matrix) -> float:
 def _start(state: Matrix, unit: Matrix, code: int) -> None:
     """Replace cosines by (s_2 below, k_2 above); for h-infinity, h above."""
     n = state.shape[0]
+    k = np.empty((TILE, TILE + _PAD))
+    s = np.empty(TILE)
     for i0 in range(0, n, TILE):
         for j0 in range(0, i0 + 1, TILE):
             for i in range(i0, min(i0 + TILE, n)):
-                for j in range(j0, min(j0 + TILE, i)):
-                    rho = state[i, j]
-                    if abs(rho) > NEARLY_PARALLEL:
-                        f, kappa_0, s = first_layer_parallel(unit[i], unit[j])
-                    else:
-                        f, kappa_0, s = first_layer(rho)
-                    state[i, j] = s
-                    if code == _H_INFINITY:
-                        state[j, i] = 0.5 * f * kappa_0
-                    elif code == _NTK:
-                        state[j, i] = f * kappa_0 + (1.0 - 2.0 * s)
-                    else:
-                        state[j, i] = 1.0 - 2.0 * s
+                row = state[i, j0 : min(j0 + TILE, i)]
+                out = k[i - i0]
+                for j in range(len(row)):  # free of branches and calls, so that it is vectorized
+                    f, kappa_0, s[j] = first_layer(row[j])
+                    out[j] = _begun(code, f, kappa_0, s[j])
+                for j in range(len(row)):
+                    if abs(row[j]) > NEARLY_PARALLEL:
+                        f, kappa_0, s[j] = first_layer_parallel(unit[i], unit[j0 + j])
+                        out[j] = _begun(code, f, kappa_0, s[j])
+                row[:] = s[: len(row)]
+            _mirror(state, k, i0, j0)
+
+
+@compiled
+def _mirror(state: Matrix, tile: Matrix, i0: int, j0: int) -> None:
+    """Put the transpose of a tile above the diagonal, row by row: long strides would miss the cache and the TLB."""
+    stop = min(i0 + TILE, state.shape[0])
+    for j in range(j0, min(j0 + TILE, stop)):
+        for i in range(max(i0, j + 1), stop):
+            state[j, i] = tile[i - i0, j - j0]
+
+
+@compiled
+def _begun(code: int, f: float, kappa_0: float, s: float) -> float:
+    if code == _H_INFINITY:
+        return 0.5 * f * kappa_0
+    if code == _NTK:
+        return f * kappa_0 + (1.0 - 2.0 * s)
+    return 1.0 - 2.0 * s
 
 
 @compiled
 def _advance(state: Matrix, code: int) -> None:
     """One layer further, in place."""
     n = state.shape[0]
+    k = np.empty((TILE, TILE + _PAD))
+    kappa_0 = np.empty(TILE)
     for i0 in range(0, n, TILE):
         for j0 in range(0, i0 + 1, TILE):
-            for i in range(i0, min(i0 + TILE, n)):
-                for j in range(j0, min(j0 + TILE, i)):
-                    s, kappa_0 = next_layer(state[i, j])
-                    state[i, j] = s
-                    if code == _NTK:
-                        state[j, i] = state[j, i] * kappa_0 + (1.0 - 2.0 * s)
-                    else:
-                        state[j, i] = 1.0 - 2.0 * s
+            stop = min(i0 + TILE, n)
+            for j in range(j0, min(j0 + TILE, stop)):
+                for i in range(max(i0, j + 1), stop):
+                    k[i - i0, j - j0] = state[j, i]
+            for i in range(i0, stop):
+                row = state[i, j0 : min(j0 + TILE, i)]
+                out = k[i - i0]
+                for j in range(len(row)):  # vectorized, as above
+                    row[j], kappa_0[j] = next_layer(row[j])
+                for j in range(len(row)):
+                    grown = out[j] * kappa_0[j] if code == _NTK else 0.0
+                    out[j] = grown + (1.0 - 2.0 * row[j])
+            _mirror(state, k, i0, j0)
 
 
 @compiled
@@ -183,13 +211,18 @@ def _emit(state: Matrix, norms: Matrix, diagonal: float) -> Matrix:
     """|x_i| |x_j| k_ij, mirrored, with its exact diagonal."""
     n = state.shape[0]
     K = np.empty((n, n))
+    tile = np.empty((TILE, TILE + _PAD))
     for i0 in range(0, n, TILE):
         for j0 in range(0, i0 + 1, TILE):
-            for i in range(i0, min(i0 + TILE, n)):
-                for j in range(j0, min(j0 + TILE, i)):
+            stop = min(i0 + TILE, n)
+            for j in range(j0, min(j0 + TILE, stop)):
+                for i in range(max(i0, j + 1), stop):
                     value = (norms[i] * norms[j]) * state[j, i]
-                    K[i, j] = value
                     K[j, i] = value
+                    tile[i - i0, j - j0] = value
+            for i in range(i0, stop):
+                for j in range(j0, min(j0 + TILE, i)):
+                    K[i, j] = tile[i - i0, j - j0]
     for i in range(n):
         K[i, i] = diagonal * (norms[i] * norms[i])
     return K
