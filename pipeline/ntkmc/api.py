@@ -1,4 +1,4 @@
-"""The Python door to a whole run."""
+"""The Python door to a whole run. Dask is imported when a run begins, so that everything else works without it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from ntkmc.errors import ExecutionError
-from ntkmc.execution.driver import Outcome, drive
-from ntkmc.execution.events import Subscriber
-from ntkmc.execution.profiles import connect, load_profile
-from ntkmc.execution.progress import ProgressView
 from ntkmc.experiment.results import open_results
 from ntkmc.experiment.study import Study
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from ntkmc.execution.driver import Outcome
 
 
 def run(
@@ -78,8 +76,12 @@ def execute(
     block_length: int | None = None,
 ) -> Outcome:
     """`run`, but telling how it ended instead of raising."""
+    from ntkmc.execution.driver import drive
+    from ntkmc.execution.profiles import connect, load_profile
+    from ntkmc.execution.progress import ProgressView
+
     path = Path(store).expanduser().resolve()
-    subscribers: list[Subscriber] = [ProgressView()] if progress else []
+    subscribers = [ProgressView()] if progress else []
     with ExitStack() as stack:
         if client is None:
             client = stack.enter_context(connect(load_profile(profile or "local")))

@@ -118,6 +118,40 @@ def test_any_trial_alone_equals_the_store(finished: tuple[Path, Study], number: 
         assert all(np.float64(here).tobytes() == np.float64(stored).tobytes() for _, _, here, stored in rows)
 
 
+def test_a_trial_needs_no_dask(finished: tuple[Path, Study]) -> None:
+    """Recomputed from its address in a process where Dask cannot be imported."""
+    path, study = finished
+    script = f"""
+import sys
+for name in ("dask", "distributed"):
+    sys.modules[name] = None
+from ntkmc.experiment.recompute import compare_trial
+rows = compare_trial({str(path)!r}, {study.cells[5].name!r}, 11)
+assert all(here == stored for _, _, here, stored in rows)
+print(len(rows))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "15\n"
+
+
+def test_an_extension_killed_halfway(tmp_path: Path, client: Any, small: dict[str, Any]) -> None:
+    """A coordinate that was lengthened but not yet written is no value; the next run extends anew."""
+    import zarr
+
+    path = tmp_path / "s"
+    run(parse_study(small | {"event": {"lambda-0": [0.5]}}), path, client=client, progress=False)
+    for group, name in (("trials", "distribution"), ("trials", "d"), ("estimates", "lambda_0")):
+        array = zarr.open_array(path, path=f"{group}/{name}", mode="r+")
+        array.resize((array.shape[0] + 2,))
+    larger = parse_study(small | {"event": {"lambda-0": [0.2, 0.5]}})
+    run(larger, path, client=client, progress=False)
+    trials = trials_of(path)
+    assert trials["distribution"].values.tolist() == ["sphere", "rademacher", "student-t(df=3)"]
+    assert trials["d"].values.tolist() == [5, 8]
+    assert open_results(path)["estimates"].to_dataset()["lambda_0"].values.tolist() == [0.5, 0.2]
+
+
 @pytest.mark.parametrize("length", [7, 50])
 def test_blocks_leave_no_trace(finished: tuple[Path, Study], tmp_path: Path, client: Any, length: int) -> None:
     path, study = finished

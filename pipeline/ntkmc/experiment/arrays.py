@@ -79,11 +79,10 @@ def extend_group(root: zarr.Group, group: str, coordinates: Coordinates, trials:
     """Grow a group to coordinates of which the first ones are those that it has."""
     shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials}
     for dim in dimensions(group):
-        known = open_array(root, group, dim).shape[0]
-        if known < shape[dim]:
-            for name in _names_along(dim):
-                open_array(root, group, name).resize((shape[dim],))
-            _write_coordinate(root, group, dim, coordinates[dim][known:], known)
+        known = len(_written(root, group, dim))
+        for name in _names_along(dim):
+            open_array(root, group, name).resize((shape[dim],))
+        _write_coordinate(root, group, dim, coordinates[dim][known:], known)
     for variable in VARIABLES[group].values():
         array = open_array(root, group, variable.name)
         wanted = tuple(
@@ -96,7 +95,15 @@ def extend_group(root: zarr.Group, group: str, coordinates: Coordinates, trials:
 
 def read_coordinates(root: zarr.Group, group: str) -> Coordinates:
     """Coordinate values of a group."""
-    return {dim: [_plain(value) for value in read_whole(root, group, dim).tolist()] for dim in dimensions(group)}
+    return {dim: _written(root, group, dim) for dim in dimensions(group)}
+
+
+def _written(root: zarr.Group, group: str, dim: str) -> list[Any]:
+    """Values of a coordinate; without the fill values at its end, which a killed extension may have left there."""
+    values = [_plain(value) for value in read_whole(root, group, dim).tolist()]
+    while values and values[-1] in ("", 0, None):
+        values.pop()
+    return values
 
 
 def open_array(root: zarr.Group, group: str, name: str) -> zarr.Array[Any]:
@@ -178,4 +185,6 @@ def _write_coordinate(root: zarr.Group, group: str, dim: str, values: Sequence[A
 
 
 def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return str(value)
+    return None if value != value else value  # NaN is the fill value of thresholds

@@ -81,6 +81,9 @@ class Store:
             consolidate(aside)
             aside.rename(path)
         except OSError as error:
+            if path.is_dir() and any(path.iterdir()):
+                check_identity(path, study)  # another run was faster; its store serves as well
+                return
             raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
