@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkmc.compiled import compiled
-from ntkmc.errors import InputError
 from ntkmc.linalg.rows import Matrix, Rows, as_data, split_rows
 from ntkmc.theory.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel, next_layer
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_kernel, diagonal_value
+from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths, diagonal_value
 
 TILE: Final = 64
 """Side of a tile: two 64 x 64 tiles of float64 (a block and its mirror) fill 64 KiB, inside a core's L2 cache.
@@ -83,11 +82,7 @@ def grams(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) -> It
     >>> [(depth, float(K[0, 0])) for depth, K in grams([[3.0, 4.0]], "ntk", (5, 2))]
     [(2, 50.0), (5, 125.0)]
     """
-    wanted = sorted(set(depths))
-    if not wanted:
-        raise InputError("no depth given: depths must name at least one")
-    for depth in wanted:
-        check_kernel(kernel, depth)
+    wanted = check_depths(kernel, depths)
     return grams_of_rows(split_rows(as_data(X)), kernel, wanted)
 
 

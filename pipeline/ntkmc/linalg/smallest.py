@@ -13,7 +13,7 @@ from ntkmc.linalg.enclosure import Quotient, allowance, gershgorin, proves_lower
 from ntkmc.linalg.gram import coherence, grams_of_rows
 from ntkmc.linalg.rows import Matrix, Rows, as_data, split_rows
 from ntkmc.linalg.solvers import LEAST_ORDER, SOLVERS, automatic
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_kernel, entry_error
+from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths, entry_error
 
 METHODS = ("auto", *SOLVERS)
 
@@ -104,13 +104,8 @@ def lambda_min(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) 
     >>> answer.lower <= 0.5 <= answer.upper
     True
     """
-    data = as_data(X)
-    wanted = sorted(set(depths))
-    if not wanted:
-        raise InputError("no depth given: depths must name at least one")
-    for depth in wanted:
-        check_kernel(kernel, depth)
-    rows = split_rows(data)
+    wanted = check_depths(kernel, depths)
+    rows = split_rows(as_data(X))
     cosine = coherence(rows)
     return {
         depth: exact_kernel_eigenvalue(K, rows, kernel, depth, cosine)

@@ -12,6 +12,7 @@ All of them act on data rows x_i, x_j with cosine rho as |x_i| |x_j| k(rho):
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -40,6 +41,16 @@ def check_kernel(kernel: str, depth: int) -> None:
         raise InputError(f"depth must be a positive integer (the number of weight layers), got {depth!r}")
     if kernel == "h-infinity" and depth != 2:
         raise InputError(f"kernel h-infinity is a two-layer kernel: depth must be 2, got {depth}")
+
+
+def check_depths(kernel: str, depths: Iterable[int]) -> list[int]:
+    """Depths, sorted and each once; `InputError` if there is none, or one that the kernel does not have."""
+    wanted = sorted(set(depths))
+    if not wanted:
+        raise InputError("no depth given: depths must name at least one")
+    for depth in wanted:
+        check_kernel(kernel, depth)
+    return wanted
 
 
 def diagonal_value(kernel: str, depth: int) -> float:

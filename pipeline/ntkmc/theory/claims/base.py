@@ -114,6 +114,11 @@ class Instance:
 CLAIMS: Final[Registry[Claim]] = Registry("claim")
 
 
+def register(claim: Claim) -> Claim:
+    """Enter a claim into the registry under its id."""
+    return CLAIMS.add(claim.id, claim)
+
+
 def label(claim_id: str, parameters: Mapping[str, object]) -> str:
     """Id with its parameters.
 

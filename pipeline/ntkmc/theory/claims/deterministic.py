@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from ntkmc.theory.claims.base import CLAIMS, Bound, CellContext, Claim, Floats
+from ntkmc.theory.claims.base import Bound, CellContext, Claim, Floats, register
 from ntkmc.theory.kernels import UNIT_ROUNDOFF, diagonal_value, entry_error, kernel_function
 from ntkmc.theory.series import hermite_coefficient, series_coefficients
 
@@ -106,8 +106,7 @@ def _two_layer(context: CellContext) -> bool:
     return context.kernel == "h-infinity" and context.unit_rows
 
 
-CLAIMS.add(
-    "det-diag-upper",
+register(
     Claim(
         id="det-diag-upper",
         words="lambda_min is at most the smallest diagonal entry: 1/2 for H-infinity, L min |x_i|^2 for K^(L).",
@@ -122,8 +121,7 @@ CLAIMS.add(
     ),
 )
 
-CLAIMS.add(
-    "det-gershgorin-coherence",
+register(
     Claim(
         id="det-gershgorin-coherence",
         words="lambda_min of H-infinity is at least 1/2 - (n - 1) h(coherence).",
@@ -139,8 +137,7 @@ CLAIMS.add(
     ),
 )
 
-CLAIMS.add(
-    "det-gershgorin-rows",
+register(
     Claim(
         id="det-gershgorin-rows",
         words="lambda_min is at least the smallest diagonal entry less its row's absolute sum.",
@@ -155,8 +152,7 @@ CLAIMS.add(
     ),
 )
 
-CLAIMS.add(
-    "det-pair-upper",
+register(
     Claim(
         id="det-pair-upper",
         words="lambda_min is at most the smaller eigenvalue of every 2 x 2 principal submatrix.",
@@ -174,8 +170,7 @@ CLAIMS.add(
 
 _TAIL_SOURCE = "split of the power series: the head is positive semi-definite (Schur), Gershgorin on the tail"
 
-CLAIMS.add(
-    "det-tail-gershgorin",
+register(
     Claim(
         id="det-tail-gershgorin",
         words="lambda_min of H-infinity is at least T_s(1) - (n - 1) T_s(coherence), T_s the power series of h from "
@@ -191,8 +186,7 @@ CLAIMS.add(
     ),
 )
 
-CLAIMS.add(
-    "det-tail-gershgorin-deep",
+register(
     Claim(
         id="det-tail-gershgorin-deep",
         words="lambda_min of K^(L) is at least min |x_i|^2 [T_s(1) - (n - 1) T_s(coherence)], T_s the power series of "
@@ -209,8 +203,7 @@ CLAIMS.add(
     ),
 )
 
-CLAIMS.add(
-    "det-khatri-rao-gershgorin",
+register(
     Claim(
         id="det-khatri-rao-gershgorin",
         words="lambda_min of K^(L) is at least 2 mu_r^2 min |x_i|^2 (1 - (n - 1) coherence^r), r even, mu_r the "

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ntkmc.theory.claims.base import CLAIMS, Claim
+from ntkmc.theory.claims.base import Claim, register
 
-NONDEGENERATE: Final = CLAIMS.add(
-    "claim-nondegenerate",
+NONDEGENERATE: Final = register(
     Claim(
         id="claim-nondegenerate",
         words="The data distribution is (lambda_0, delta, n)-non-degenerate: lambda_min >= lambda_0 with probability "
