@@ -10,13 +10,15 @@ import enum
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from ntkmc.errors import ExecutionError, NtkmcError
+from ntkmc.errors import ExecutionError, InputError, NtkmcError, StoreError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="ntkmc",
     help="Monte Carlo for the smallest eigenvalue of Neural Tangent Kernel Gram matrices.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -52,9 +53,18 @@ class Kernel(enum.StrEnum):
     CONJUGATE = "conjugate"
 
 
-@app.callback()
-def _root() -> None:
-    """Nothing before a command."""
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False
+) -> None:
+    """Monte Carlo for the smallest eigenvalue of Neural Tangent Kernel Gram matrices."""
+    if version:
+        from ntkmc import __version__
+
+        typer.echo(f"ntkmc {__version__}")
+        raise typer.Exit()
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command()
@@ -136,14 +146,16 @@ def show(
     figure: Annotated[Path | None, typer.Option(help="Also draw P(lambda_min >= lambda_0) into this file.")] = None,
 ) -> None:
     """Estimates and verdicts as a table, CSV or JSON."""
-    from ntkmc.experiment.results import open_results, study_of
+    from ntkmc.experiment.results import open_results
     from ntkmc.views import tables
-    from ntkmc.views.frames import claims_frame, estimates_frame, parse_selection, select
+    from ntkmc.views.frames import claims_frame, estimates_frame, parse_selection, select, unused_trials
 
     tree = open_results(store)
-    study = study_of({str(name): value for name, value in tree.attrs.items()}, store)
     chosen = parse_selection(selection)
-    frame = select(claims_frame(tree) if claims else estimates_frame(tree), chosen)
+    with _reading(store):
+        frame = select(claims_frame(tree) if claims else estimates_frame(tree), chosen)
+        unused = unused_trials(tree)
+    confidence, delta = tree.attrs["study"]["confidence"], tree.attrs["study"]["event"]["delta"]
     if form is Format.CSV:
         typer.echo(frame.to_csv(index=False), nl=False)
     elif form is Format.JSON:
@@ -153,13 +165,17 @@ def show(
     elif claims:
         _table(tables.verdict_rows(frame) if chosen else tables.verdicts(tree))
     elif long:
-        _table(tables.intervals(frame, study.confidence))
+        _table(tables.intervals(frame, confidence))
     else:
-        _table(tables.probabilities(frame, study.event.delta))
+        _table(tables.probabilities(frame, delta))
+    if unused and form is Format.TABLE:
+        _say(f"{unused:,} finished trials (over all depths) wait for their cell's next look, and are not in here")
     if figure is not None:
         from ntkmc.views.figures import save, survival_figure
 
-        save(survival_figure(tree, study.confidence), figure)
+        with _reading(store):
+            drawn = survival_figure(tree, confidence, chosen)
+        save(drawn, figure)
         _say(f"figure in {figure}")
 
 
@@ -199,7 +215,8 @@ def trial(
     """Recompute one trial from its address, in this process, and compare it with the store bit for bit."""
     from ntkmc.experiment.recompute import compare_trial
 
-    rows = compare_trial(store, cell, number)
+    with _reading(store):
+        rows = compare_trial(store, cell, number)
     different = 0
     for name, depth, here, stored in rows:
         same = here == stored or (here != here and stored != stored)
@@ -229,7 +246,10 @@ def lambda_min(
     from ntkmc.theory.distributions import Dataset
 
     rows = Dataset(str(data)).rows
-    answers = compute(rows, kernel.value, depth or [2])
+    try:
+        answers = compute(rows, kernel.value, depth or [2])
+    except InputError as error:
+        raise InputError(f"{data}: {error}") from error
     records = [
         {
             "depth": number,
@@ -278,6 +298,20 @@ def main() -> None:
     sys.exit(code or 0)
 
 
+@contextmanager
+def _reading(store: Path) -> Iterator[None]:
+    """Turns what zarr raises on a damaged chunk into one line."""
+    try:
+        yield
+    except NtkmcError:
+        raise
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StoreError(
+            f"{store}: cannot be read ({reason}); running its study again mends damaged pieces"
+        ) from error
+
+
 def _interrupt(signum: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
@@ -297,7 +331,7 @@ def _clock(hours: float) -> str:
 
 def _warn_if_silent(frame: pd.DataFrame) -> None:
     """Say so where no threshold tells anything apart: the estimates are all 0 or 1."""
-    if frame["probability"].isin([0.0, 1.0]).all():
+    if frame["probability"].notna().any() and frame["probability"].dropna().isin([0.0, 1.0]).all():
         low, high = frame["median"].min(), frame["median"].max()
         _say(
             "every estimate is 0 or 1: no threshold lies where lambda_min varies; "

@@ -271,3 +271,25 @@ def test_silent_thresholds_are_said(
     study = parse_study(small | {"grid": grid, "event": {"lambda-0": [1e-6, 1.99]}})
     _warn_if_silent(estimates_frame(run_study(study, tmp_path / "s", client=client, progress=False)))
     assert "every estimate is 0 or 1" in capsys.readouterr().err
+
+
+def test_help_and_version(ntkmc: Call) -> None:
+    import ntkmc as package
+
+    code, out, _ = ntkmc()
+    assert code == 0
+    assert "lambda-min" in out
+    assert ntkmc("--version")[:2] == (0, f"ntkmc {package.__version__}\n")
+
+
+def test_damage_is_one_line(ntkmc: Call, store: Path, tmp_path: Path) -> None:
+    import shutil
+
+    for name, verb in (("estimates/probability", ("show",)), ("trials/lambda_min", ("trial",))):
+        path = tmp_path / name.replace("/", "-")
+        shutil.copytree(store, path)
+        for chunk in (path / name / "c").rglob("*"):
+            if chunk.is_file():
+                chunk.write_bytes(b"rot")
+        arguments = ("sphere,d=5,n=4", 3) if verb == ("trial",) else ()
+        assert_refused(ntkmc(*verb, path, *arguments), "running its study again mends")

@@ -45,4 +45,3 @@ def test_expensive_cells_come_first() -> None:
     for cell in cells:
         cell.closed = True
     assert queue.next() is None
-    assert queue.open_cells() == []

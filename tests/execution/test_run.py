@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from ntkmc import open_results, run
 from ntkmc.errors import StoreError
@@ -270,13 +271,24 @@ def test_a_damaged_chunk_is_computed_again(tmp_path: Path, client: Any, finished
     assert_equal_bits(trials_of(finished[0]), trials_of(path))
 
 
-def test_a_damaged_coordinate_is_named(tmp_path: Path, client: Any, small_study: Study) -> None:
-    path = tmp_path / "s"
-    run(small_study, path, client=client, progress=False)
-    (chunk,) = (file for file in (path / "trials" / "d" / "c").rglob("*") if file.is_file())
-    chunk.write_bytes(b"rot")
-    with pytest.raises(StoreError, match="trials/d: is damaged"):
-        run(small_study, path, client=client, progress=False)
+def test_what_can_be_derived_is_mended(tmp_path: Path, client: Any, finished: tuple[Path, Study]) -> None:
+    """A damaged coordinate, a damaged estimate, a deleted group: the next run restores them from what it knows."""
+    import shutil
+
+    path, study = tmp_path / "s", finished[1]
+    shutil.copytree(finished[0], path)
+    for name in ("trials/d", "estimates/probability"):
+        (chunk,) = (file for file in (path / name / "c").rglob("*") if file.is_file())
+        chunk.write_bytes(b"rot")
+    shutil.rmtree(path / "claims")
+    with pytest.raises(StoreError, match="running its study again mends"):
+        open_results(path)
+    run(study, path, client=client, progress=False)
+    assert_equal_bits(trials_of(finished[0]), trials_of(path))
+    for group in ("estimates", "claims"):
+        xr.testing.assert_identical(
+            open_results(path)[group].to_dataset().load(), open_results(finished[0])[group].to_dataset().load()
+        )
 
 
 def test_folding_twice_is_folding_once(tmp_path: Path, client: Any, finished: tuple[Path, Study]) -> None:
@@ -294,7 +306,9 @@ def test_folding_twice_is_folding_once(tmp_path: Path, client: Any, finished: tu
         10,
         5,
     )
-    Journal(DirectoryBlobs(path / "journal")).put(Block(cell.folder, 10, 5, cell.depths, run_block(task), {}))
+    Journal(DirectoryBlobs(path / "journal")).put(
+        Block(cell.folder, (cell.distribution.label, cell.d, cell.n), 10, 5, cell.depths, run_block(task), {})
+    )
     run(study, path, client=client, progress=False)
     assert_equal_bits(trials_of(finished[0]), trials_of(path))
     assert sorted(path.glob("journal/*/*")) == []
@@ -310,7 +324,9 @@ def test_open_results_shows_the_journal(tmp_path: Path, client: Any, small: dict
         Store.prepare(path, more)  # as a driver does at its start: sixty trials planned, five done
     cell = more.cells[0]
     task = BlockTask(Recipe(7, "ntk", "mean"), cell.distribution, cell.d, cell.n, cell.depths, cell.folder, 5, 3)
-    Journal(DirectoryBlobs(path / "journal")).put(Block(cell.folder, 5, 3, cell.depths, run_block(task), {}))
+    Journal(DirectoryBlobs(path / "journal")).put(
+        Block(cell.folder, (cell.distribution.label, cell.d, cell.n), 5, 3, cell.depths, run_block(task), {})
+    )
     shown = (
         open_results(path)["trials"]
         .to_dataset()["status"]

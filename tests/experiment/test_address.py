@@ -78,3 +78,20 @@ def test_nested_lambda_min_decreases() -> None:
         answers = [run_trial(recipe, law, 6, n, (3,), trial).eigenvalues[3] for n in (2, 4, 8, 16)]
         for fewer, more in itertools.pairwise(answers):
             assert more.lower <= fewer.upper
+
+
+def test_the_thread_limit_is_shared() -> None:
+    """With two threads inside, the one that leaves first must not lift the limit of the other."""
+    from threadpoolctl import threadpool_info
+
+    def threads() -> set[int]:
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    before = threads()
+    outer, inner = single_thread(), single_thread()
+    outer.__enter__()
+    inner.__enter__()
+    outer.__exit__(None, None, None)
+    assert threads() == {1}
+    inner.__exit__(None, None, None)
+    assert threads() == before

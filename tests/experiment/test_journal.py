@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def block(first: int = 0) -> Block:
-    arrays = {"status": np.ones((2, 3), dtype=np.int8), "coherence": np.array([0.1, 0.2, np.nan])}
-    return Block("sphere-00.d3.n4", first, 3, (2, 5), arrays, {"host": "here"})
+    arrays: dict[str, Any] = {"status": np.ones((2, 3), dtype=np.int8), "coherence": np.array([0.1, 0.2, np.nan])}
+    return Block("sphere-00.d3.n4", ("sphere", 3, 4), first, 3, (2, 5), arrays, {"host": "here"})
 
 
 def test_round_trip(journal: Journal) -> None:
@@ -53,8 +54,8 @@ def test_damage_is_found(journal: Journal, harm: str) -> None:
     elif harm == "empty":
         path.write_bytes(b"")
     else:
-        path.rename(path.with_name("9-3.npz"))
-    name = next(name for name in journal.names() if not name.endswith("/3-3.npz"))
+        path.rename(path.with_name("9-3.L2.5.npz"))
+    name = next(name for name in journal.names() if not name.endswith("/3-3.L2.5.npz"))
     with pytest.raises(StoreError, match="damaged"):
         journal.read(name)
     assert [found.first for found in journal.sound_blocks()] == [3]
@@ -64,7 +65,7 @@ def test_damage_is_found(journal: Journal, harm: str) -> None:
 
 def test_a_killed_write_leaves_nothing_that_counts(journal: Journal) -> None:
     journal.put(block())
-    leftover = journal.blobs.root / "sphere-00.d3.n4" / ".0-3.npz.abc.partial"  # type: ignore[attr-defined]
+    leftover = journal.blobs.root / "sphere-00.d3.n4" / ".0-3.L2.5.npz.abc.partial"  # type: ignore[attr-defined]
     leftover.write_bytes(b"half")
     assert len(journal.names()) == 1
     journal.blobs.sweep()  # type: ignore[attr-defined]
@@ -83,7 +84,7 @@ def test_a_failing_write_leaves_nothing(journal: Journal, monkeypatch: pytest.Mo
 
 
 def test_no_pickle(journal: Journal) -> None:
-    harmful = Block("a", 0, 1, (2,), {"status": np.array([object()])}, {})
+    harmful = Block("a", ("a", 1, 1), 0, 1, (2,), {"status": np.array([object()])}, {})
     with pytest.raises((ValueError, TypeError)):
         journal.put(harmful)
     assert journal.names() == []

@@ -57,3 +57,4 @@ def test_crude_bounds() -> None:
     smallest = min(np.linalg.eigvalsh(A[np.ix_(p, p)])[0] for p in ([0, 1], [0, 2], [1, 2]))
     assert pair_bound(A) == pytest.approx(smallest, rel=1e-15)
     assert pair_bound(np.array([[7.0]])) == 7.0
+    assert pair_bound(np.array([[1e200, 1e199], [1e199, 1e200]])) == pytest.approx(9e199)

@@ -267,3 +267,53 @@ def test_status_codes_are_stable() -> None:
         "UNRESOLVED",
         "FAILED",
     ]
+
+
+def test_numbers_that_float64_does_not_hold() -> None:
+    """Rounding them silently would make the enclosure one of another matrix."""
+    for bad in (np.array([[2**53 + 1]]), np.array([[np.longdouble(1) + np.longdouble(2) ** -60]])):
+        if np.array_equal(bad.astype(np.float64), bad):
+            continue  # a platform whose long double is a double
+        with pytest.raises(InputError, match="not exact in float64"):
+            smallest_eigenvalue(bad)
+    assert smallest_eigenvalue(np.array([[2**53]])).value == 2.0**53
+
+
+@pytest.mark.parametrize("size", [1e308, 2.0**1001])
+def test_matrices_that_could_overflow_are_refused(size: float) -> None:
+    with pytest.raises(InputError, match="rescale"):
+        smallest_eigenvalue(np.diag([size, size]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_exception_escapes_a_solver(method: str) -> None:
+    for A in (np.diag([1e-300, -1e-300, -1.0]), 5e-324 * np.eye(3), np.diag([1e-310, 1.0, 2.0]), np.zeros((25, 25))):
+        answer = smallest_eigenvalue(A, method=method)
+        assert answer.lower <= A.diagonal().min() <= answer.upper
+        assert answer.status is not Status.CERTIFIED or answer.lower > 0
+
+
+@pytest.mark.parametrize("exponent", [-530, -520, -300, 0, 300, 480])
+def test_lambda_min_at_any_scale(exponent: int) -> None:
+    """Norms so small or large that K itself is subnormal or overflows: the enclosure stays one of the exact kernel."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((4, 3))
+    scaled = np.ldexp(X, exponent)
+    answer = lambda_min(scaled, "ntk", (3,))[3]
+    with mp.workdps(60):
+        truth = exact_lambda_min(exact_gram(scaled, "ntk", 3)[0])
+        assert mp.mpf(answer.lower) <= truth <= mp.mpf(answer.upper)
+    if abs(exponent) <= 480:
+        assert answer.status is Status.CERTIFIED
+
+
+def test_data_whose_gram_matrix_overflows() -> None:
+    with pytest.raises(InputError, match="rescale"):
+        gram([[1e200, 0.0], [0.0, 1e200]])
+    with pytest.raises(InputError, match="rescale"):
+        lambda_min([[1e200, 0.0], [0.0, 1e200]])
+    with pytest.raises(InputError, match="rectangular"):
+        gram([[1.0, 2.0], [3.0]])
+    for depths in (2, (2.0,), (None,), (0,)):
+        with pytest.raises(InputError, match="depth"):
+            lambda_min(np.eye(2), "ntk", depths)  # type: ignore[arg-type]

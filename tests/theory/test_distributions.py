@@ -132,6 +132,13 @@ def test_bad_datasets(tmp_path: Path) -> None:
     np.save(tmp_path / "words.npy", np.array([["a", "b"]]))
     (tmp_path / "torn.npy").write_bytes(b"\x93NUMPY")
     (tmp_path / "table.txt").write_text("1 2")
+    for number, text in enumerate(["", "x,y\n", "1,\n3,4\n", "NA,2\n3,4\n", "1.5.2,2\n3,4\n", "a,b\n1,2\n3,x\n"]):
+        (tmp_path / f"bad{number}.csv").write_text(text)
+        with pytest.raises(InputError, match=r"not a readable \.csv"):
+            build({"dataset": {"path": f"bad{number}.csv"}}, tmp_path)
+    np.save(tmp_path / "zero.npy", np.zeros((3, 2)))
+    with pytest.raises(InputError, match="mean squared norm is 0"):
+        build({"dataset": {"path": "zero.npy"}}, tmp_path).second_moment(2)
     for name, said in {
         "flat.npy": "two-dimensional",
         "nan.npy": "row 1, column 0 is nan",

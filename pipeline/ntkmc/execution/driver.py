@@ -7,6 +7,7 @@ folds the journal into zarr, refreshes estimates, and asks for the next blocks.
 
 from __future__ import annotations
 
+import itertools
 import queue
 import time
 import uuid
@@ -36,9 +37,12 @@ from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import Study
 from ntkmc.experiment.trial import BlockTask, Recipe
+from ntkmc.linalg.eigenvalue import Status
 
 _FOLD_EVERY = 5.0  # seconds; a reader of plain zarr lags by this much, `open_results` by nothing
 _IN_FLIGHT = 3  # blocks a worker thread: one running, two waiting, so that no thread idles between blocks
+_HUNGRY = 0.3  # seconds between folds while workers could do more than is queued
+_ATTEMPTS = 2  # times that blocks are computed again whose results did not arrive
 _POLL = 0.2  # seconds between looks at the clock while nothing arrives
 
 _LOST = "the cluster is gone, or its scheduler was restarted; what is finished is kept, run again to resume"
@@ -117,22 +121,25 @@ class _Driver:
         self.finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.flying: dict[Any, tuple[Future[Any], CellWork]] = {}
         self.outcome = Outcome()
-        self.touched = set(self.store.planned_cells())
+        self.sent = itertools.count()
         self.run_id = uuid.uuid4().hex[:8]
 
     def run(self) -> Outcome:
         workers = max(1, sum(self.client.nthreads().values()))
+        self.derived.refresh(self.study.cells)
+        self._announce(workers)
         for work in self.works:
             self._ask(work)
         self.queue = WorkQueue(self.works)
-        self._announce(workers)
         folded = time.monotonic()
         try:
-            for work in self.works:
-                self._settle(work)
-            while self._submit(workers) or self.flying:
-                self._collect()
-                if time.monotonic() - folded > _FOLD_EVERY:
+            while any(not work.closed for work in self.works):
+                hungry = not self._submit(workers)
+                if self.flying:
+                    self._collect()
+                waited = time.monotonic() - folded
+                idle = any(work.idle for work in self.works)
+                if waited > _FOLD_EVERY or not self.flying or (hungry and idle and waited > _HUNGRY):
                     self._fold()
                     folded = time.monotonic()
         except KeyboardInterrupt:
@@ -141,7 +148,7 @@ class _Driver:
                 future.cancel()
         finally:
             self._fold()
-            self.derived.write()
+            self._count_failed_trials()
             self._emit(RunFinished(self.outcome.interrupted))
         return self.outcome
 
@@ -164,21 +171,29 @@ class _Driver:
             self._emit(Note(f"{self.store.damaged} damaged pieces of the store were found; their trials run again"))
 
     def _ask(self, work: CellWork) -> None:
-        """Queue what a cell lacks up to its next look (adaptive), or altogether (fixed)."""
+        """Queue what a cell lacks up to its next look (adaptive), or altogether (fixed); close it if it lacks nothing.
+
+        A worker's word that a block is done does not count, only the store does. A cell whose blocks do not arrive
+        there however often they are computed is set aside.
+        """
         span = self.study.trial_range
         stop = span.stop
         if self.study.adaptive:
             prefix = self.store.prefix(work.cell)
             stop = span.start + next((look for look in self.study.looks if look > prefix), len(span))
-            if prefix in self.study.looks:
-                self.derived.refresh([self.store.index(work.cell)])
-                if self._precise(work):
-                    return
-        work.extend(self.store.missing(work.cell, range(span.start, stop)))
-
-    def _precise(self, work: CellWork) -> bool:
-        limit = getattr(self.study.trials, "half_width", 0.0)
-        return self.derived.half_width(self.store.index(work.cell), work.cell.depths) <= limit
+        enough = self.study.adaptive and self.derived.stopped(work.cell)
+        missing = [] if enough else self.store.missing(work.cell, range(span.start, stop))
+        work.attempts = work.attempts + 1 if missing and missing == work.asked else 0
+        work.asked = missing
+        if not missing:
+            work.closed = True
+            self._emit(CellDone(work.cell.name, len(span) - self.store.prefix(work.cell) if enough else 0))
+        elif work.attempts > _ATTEMPTS:
+            self._set_aside(
+                work, "its finished blocks do not appear in the store: is the journal's file system sound?"
+            )
+        else:
+            work.extend(missing)
 
     def _submit(self, workers: int) -> bool:
         """Fill the window; False when nothing is queued."""
@@ -199,7 +214,7 @@ class _Driver:
                 task,
                 str(self.store.blobs.root),
                 # All identity is in the key: Dask answers an equal key with the first one's result.
-                key=("block", f"{task.folder}.{task.first}-{task.count}.{self.run_id}"),
+                key=("block", f"{task.folder}.{task.first}-{task.count}.{self.run_id}.{next(self.sent)}"),
                 pure=False,
                 retries=1,
                 priority=int(1e3 * min(work.seconds, 1e6)),
@@ -224,45 +239,40 @@ class _Driver:
         if future.status == "finished":
             self._book(future.result(), work)
         elif future.status == "error":
-            self._set_aside(work, future.exception())
+            error = future.exception()
+            self._set_aside(work, f"{type(error).__name__}: {error}")
         else:
             raise ExecutionError(_LOST)
         future.release()
-        self._settle(work)
 
     def _book(self, report: Report, work: CellWork) -> None:
         work.learn(report.count, report.seconds)
-        self.touched.add(self.store.index(work.cell))
-        if report.failed:
-            name = work.cell.name
-            self.outcome.failed_trials[name] = self.outcome.failed_trials.get(name, 0) + report.failed
         self._emit(BlockDone(work.cell.name, report.count, report.failed, report.seconds))
 
-    def _set_aside(self, work: CellWork, error: Any) -> None:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    def _set_aside(self, work: CellWork, reason: str) -> None:
         work.runs.clear()
         if not work.closed:
             work.closed = True
-            self.outcome.failed[work.cell.name] = reason
-            self._emit(CellFailed(work.cell.name, reason))
-
-    def _settle(self, work: CellWork) -> None:
-        """Close a cell that has nothing queued and nothing flying, or let an adaptive one go on."""
-        if work.closed or work.runs or work.in_flight:
-            return
-        if self.study.adaptive:
-            self._fold()
-            self._ask(work)
-            if work.runs:
-                return
-        work.closed = True
-        spared = len(self.study.trial_range) - self.store.prefix(work.cell) if self.study.adaptive else 0
-        self._emit(CellDone(work.cell.name, spared))
+            self.outcome.failed[work.cell.name] = " ".join(reason.split())[:300]
+            self._emit(CellFailed(work.cell.name, self.outcome.failed[work.cell.name]))
 
     def _fold(self) -> None:
-        self.store.fold()
-        self.derived.refresh(self.touched)
-        self.touched.clear()
+        """Bring what is finished into the store, and let cells that nobody is working on go on or end."""
+        folders = {block.folder for block in self.store.fold()}
+        self.derived.refresh(work.cell for work in self.works if work.cell.folder in folders)
+        self.derived.write()
+        for work in self.works:
+            if work.idle:
+                self._ask(work)
+
+    def _count_failed_trials(self) -> None:
+        """Trials of the study without a value, whichever run computed them."""
+        span = self.study.trial_range
+        for work in self.works:
+            status = self.store.status[self.store.index(work.cell)][self.store.depth_positions(work.cell.depths)]
+            failed = (status[:, span.start : span.stop] == Status.FAILED.code).any(axis=0)
+            if failed.any():
+                self.outcome.failed_trials[work.cell.name] = int(failed.sum())
 
     def _emit(self, event: Event) -> None:
         for subscriber in self.subscribers:

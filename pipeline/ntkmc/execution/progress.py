@@ -74,7 +74,8 @@ class ProgressView:
         if event.trials_done:
             self._say(f"{event.study}: resuming, {event.trials_done:,} of {event.trials_planned:,} trials are done")
         where = f", Dask dashboard at {event.dashboard}" if event.dashboard else ""
-        self._say(f"{event.study}: {event.cells} cells, {event.workers} worker threads{where}")
+        cells = "1 cell" if event.cells == 1 else f"{event.cells} cells"
+        self._say(f"{event.study}: {cells}, {event.workers} worker threads{where}")
         self._task = self._bar.add_task(event.study, total=self._total, completed=self._done, detail="")
         if self.live:
             self._bar.start()

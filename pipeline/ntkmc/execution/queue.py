@@ -36,6 +36,10 @@ class CellWork:
     measured : bool
     closed : bool
         Nothing more will be asked of the cell.
+    asked : list
+        What was missing when the cell was last looked at.
+    attempts : int
+        How often in a row the very same was missing.
     """
 
     cell: Cell
@@ -44,9 +48,16 @@ class CellWork:
     seconds: float = 0.0
     measured: bool = False
     closed: bool = False
+    asked: list[tuple[range, tuple[int, ...]]] = field(default_factory=list)
+    attempts: int = 0
 
     def __post_init__(self) -> None:
         self.seconds = trial_seconds(self.cell.n, self.cell.d, self.cell.depths)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it is queued or being worked on, though it is not closed."""
+        return not (self.closed or self.runs or self.in_flight)
 
     @property
     def remaining(self) -> int:
@@ -80,7 +91,6 @@ class WorkQueue:
     """All cells, the most expensive first, so that no long cell is left for the end."""
 
     def __init__(self, cells: list[CellWork]) -> None:
-        self.by_folder = {work.cell.folder: work for work in cells}
         self._order = sorted(cells, key=lambda work: work.seconds * work.remaining, reverse=True)
 
     def next(self) -> CellWork | None:
@@ -93,7 +103,3 @@ class WorkQueue:
                 return work
             waiting = waiting or work
         return waiting
-
-    def open_cells(self) -> list[CellWork]:
-        """Cells that are not closed."""
-        return [work for work in self._order if not work.closed]

@@ -33,7 +33,8 @@ def commit_block(task: BlockTask, journal: str) -> Report:
     start = time.perf_counter()
     arrays = run_block(task)
     seconds = time.perf_counter() - start
-    block = Block(task.folder, task.first, task.count, task.depths, arrays, worker_provenance(seconds))
+    cell = (task.distribution.label, task.d, task.n)
+    block = Block(task.folder, cell, task.first, task.count, task.depths, arrays, worker_provenance(seconds))
     Journal(DirectoryBlobs(Path(journal))).put(block)
     failed = int(np.sum((arrays["status"] == Status.FAILED.code).any(axis=0)))
     return Report(task.folder, task.first, task.count, seconds, failed)

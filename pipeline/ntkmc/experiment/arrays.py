@@ -27,6 +27,8 @@ _MOST_CHUNKS: Final = 100
 _LARGEST_CHUNK: Final = 2**24
 """Bytes; a chunk is read, changed and written as a whole by every fold that touches it."""
 
+_LEAST_TRIALS: Final = 1024
+
 _COORDINATE_CHUNK: Final = 4096
 
 
@@ -49,7 +51,7 @@ def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
     Examples
     --------
     >>> trial_chunk({"distribution": 4, "d": 3, "n": 4, "depth": 3, "trial": 300})
-    {'distribution': 1, 'd': 1, 'n': 1, 'depth': 3, 'trial': 300}
+    {'distribution': 1, 'd': 1, 'n': 1, 'depth': 3, 'trial': 1024}
     """
     chunk = {"distribution": 1, "d": 1, "n": 1, "depth": shape["depth"], "trial": shape["trial"]}
     for dim in ("n", "d", "distribution"):
@@ -57,7 +59,8 @@ def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
         if cells > _MOST_CHUNKS:
             chunk[dim] = min(shape[dim], math.ceil(cells / _MOST_CHUNKS))
     bytes_a_trial = 8 * math.prod(length for dim, length in chunk.items() if dim != "trial")
-    chunk["trial"] = max(1, min(shape["trial"], _LARGEST_CHUNK // bytes_a_trial))
+    # Never short: a pilot run of a few trials fixes the chunks of the thousands that follow it.
+    chunk["trial"] = max(1, min(max(shape["trial"], _LEAST_TRIALS), _LARGEST_CHUNK // bytes_a_trial))
     return chunk
 
 
@@ -76,13 +79,12 @@ def create_group(root: zarr.Group, group: str, coordinates: Coordinates, trials:
 
 
 def extend_group(root: zarr.Group, group: str, coordinates: Coordinates, trials: int = 0) -> None:
-    """Grow a group to coordinates of which the first ones are those that it has."""
+    """Give a group the coordinates that the store's record will hold, of which the first ones are those it has.
+
+    Safe to be killed at any point and to be repeated with other coordinates: what lies beyond the record was never
+    written to, so that lengths may be changed and values overwritten freely.
+    """
     shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials}
-    for dim in dimensions(group):
-        known = len(_written(root, group, dim))
-        for name in _names_along(dim):
-            open_array(root, group, name).resize((shape[dim],))
-        _write_coordinate(root, group, dim, coordinates[dim][known:], known)
     for variable in VARIABLES[group].values():
         array = open_array(root, group, variable.name)
         wanted = tuple(
@@ -91,19 +93,12 @@ def extend_group(root: zarr.Group, group: str, coordinates: Coordinates, trials:
         )
         if wanted != array.shape:
             array.resize(wanted)
-
-
-def read_coordinates(root: zarr.Group, group: str) -> Coordinates:
-    """Coordinate values of a group."""
-    return {dim: _written(root, group, dim) for dim in dimensions(group)}
-
-
-def _written(root: zarr.Group, group: str, dim: str) -> list[Any]:
-    """Values of a coordinate; without the fill values at its end, which a killed extension may have left there."""
-    values = [_plain(value) for value in read_whole(root, group, dim).tolist()]
-    while values and values[-1] in ("", 0, None):
-        values.pop()
-    return values
+    for dim in dimensions(group):
+        for name in _names_along(dim):
+            array = open_array(root, group, name)
+            if array.shape != (shape[dim],):
+                array.resize((shape[dim],))
+        _write_coordinate(root, group, dim, coordinates[dim], 0)
 
 
 def open_array(root: zarr.Group, group: str, name: str) -> zarr.Array[Any]:
@@ -144,16 +139,13 @@ def describe_distribution(distribution: Distribution) -> tuple[str, str]:
     return distribution.name, json.dumps(parameters | ({"path": path} if path else {}), sort_keys=True)
 
 
-def write_descriptions(root: zarr.Group, group: str, laws: Mapping[str, Distribution]) -> None:
+def write_descriptions(root: zarr.Group, group: str, labels: Sequence[str], laws: Mapping[str, Distribution]) -> None:
     """Fill the two coordinates beside `distribution` for the laws that are known."""
-    labels = read_whole(root, group, "distribution").tolist()
     for name, part in (("distribution_name", 0), ("distribution_params", 1)):
-        old = read_whole(root, group, name).tolist()
-        texts = [
-            describe_distribution(laws[label])[part] if label in laws else before
-            for label, before in zip(labels, old, strict=True)
-        ]
-        open_array(root, group, name)[:] = np.array(texts, dtype=object)
+        array = open_array(root, group, name)
+        for at, label in enumerate(labels):
+            if label in laws:
+                array[at : at + 1] = np.array([describe_distribution(laws[label])[part]], dtype=object)
 
 
 def _names_along(dim: str) -> tuple[str, ...]:
@@ -182,9 +174,3 @@ def _write_coordinate(root: zarr.Group, group: str, dim: str, values: Sequence[A
     variable = COORDINATES[dim]
     kind: Any = object if variable.dtype == "str" else np.dtype(variable.dtype)
     open_array(root, group, dim)[start : start + len(values)] = np.array(values, dtype=kind)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return str(value)
-    return None if value != value else value  # NaN is the fill value of thresholds

@@ -75,9 +75,9 @@ def evaluate_size(expression: str, d: int) -> int:
         value = _value(tree.body, float(d))
     except (SyntaxError, ValueError, ArithmeticError, TypeError, RecursionError, MemoryError):
         value = math.nan
-    if not (math.isfinite(value) and value >= 0.5):
+    if not 0.5 <= value < 2**31:
         raise InputError(
-            f"n = {expression!r} at d = {d} is not a positive number; "
+            f"n = {expression[:60]!r} at d = {d} is not a number from 1 to {2**31 - 1}; "
             "write an expression in d such as 'd/2', 'd^0.7' or '4*d*log(d)'"
         )
     return math.floor(value + 0.5)

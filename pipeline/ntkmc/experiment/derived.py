@@ -8,10 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkmc.experiment.arrays import Coordinates, read_coordinates
-from ntkmc.experiment.evaluation import Rules, Values, estimate, judge, judge_event, overall, overall_event
+from ntkmc.errors import StoreError
+from ntkmc.experiment.arrays import read_whole
+from ntkmc.experiment.cells import Cell
+from ntkmc.experiment.evaluation import (
+    Rules,
+    Values,
+    estimate,
+    first_precise,
+    judge,
+    judge_event,
+    overall,
+    overall_event,
+)
 from ntkmc.experiment.schema import VARIABLES
-from ntkmc.experiment.store import Index, Store, contiguous
+from ntkmc.experiment.store import Store, contiguous
+from ntkmc.experiment.study import AdaptiveTrials
 from ntkmc.theory.claims import CellContext, instances
 from ntkmc.theory.claims.base import label
 from ntkmc.theory.claims.event import NONDEGENERATE
@@ -20,23 +32,25 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class Derived:
-    """Estimates and verdicts of a store, kept in memory (their size is the grid's, not the trials')."""
+    """Estimates and verdicts of a store, kept in memory (their size is the grid's, not the trials').
+
+    Cells of the study are recomputed; those of earlier studies in the same store keep what was said of them.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.study = store.study
-        self.axes: dict[str, Coordinates] = {
-            group: read_coordinates(store.root, group) for group in ("estimates", "claims")
-        }
-        self.estimates = self._empty("estimates")
-        self.claims = self._empty("claims")
-        self.instances = {instance.label: instance for instance in instances()}
-        self._fill_structure()
+        self.axes = store.coordinates
+        self.estimates = self._read("estimates")
+        self.claims = self._read("claims")
+        self._bounds = {instance.label: instance for instance in instances()}
+        self._event = [label(NONDEGENERATE.id, {"lambda_0": value}) for value in self.axes["lambda_0"]]
+        self._claim = {name: number for number, name in enumerate(self.axes["claim"])}
 
-    def refresh(self, places: Iterable[Index]) -> None:
+    def refresh(self, cells: Iterable[Cell]) -> None:
         """Recompute some cells from the store's trials."""
-        for place in places:
-            self._refresh_cell(place)
+        for cell in cells:
+            self._refresh_cell(cell)
 
     def write(self) -> None:
         """Put both groups into the store, with what all cells together say."""
@@ -44,72 +58,93 @@ class Derived:
         self.store.write_group("estimates", self.estimates)
         self.store.write_group("claims", self.claims)
 
-    def used(self, place: Index, depth_at: int) -> int:
-        """Length of the prefix that estimates rest on: the study's last look that the done trials reach."""
-        reached = contiguous(self.store.status[(*place, depth_at)] != 0, self.study.trial_range.start)
-        return max((look for look in self.study.looks if look <= reached), default=0)
+    def stopped(self, cell: Cell) -> bool:
+        """Whether an adaptive cell is precise enough at one of the study's looks that its trials reach."""
+        look = self._stopping_look(cell, self._lower_and_upper(cell))
+        return look is not None
 
-    def half_width(self, place: Index, depths: Iterable[int]) -> float:
-        """Largest half-width of a cell's confidence sequences over thresholds and depths."""
-        at = [(*place, row) for row in self.store.depth_positions(tuple(depths))]
-        ends = [self.estimates["probability_upper"][i] - self.estimates["probability_lower"][i] for i in at]
-        return float(np.max(ends)) / 2.0 if ends else 1.0
+    def _read(self, group: str) -> Arrays:
+        found: Arrays = {}
+        for name, variable in VARIABLES[group].items():
+            try:
+                found[name] = read_whole(self.store.root, group, name).copy()
+            except StoreError:  # derived from trials, it will be written again
+                shape = tuple(len(self.axes[dim]) for dim in variable.dims)
+                found[name] = np.full(shape, variable.fill, dtype=variable.dtype)
+        return found
 
-    def _empty(self, group: str) -> Arrays:
-        axes = self.axes[group]
-        return {
-            name: np.full(tuple(len(axes[dim]) for dim in variable.dims), variable.fill, dtype=variable.dtype)
-            for name, variable in VARIABLES[group].items()
-        }
+    def _lower_and_upper(self, cell: Cell) -> tuple[NDArray[Any], NDArray[Any]]:
+        trials = self.store.read_cell(self.store.index(cell), self.study.trial_range)
+        rows = self.store.depth_positions(cell.depths)
+        return trials["lambda_min_lower"][rows], trials["lambda_min_upper"][rows]
 
-    def _fill_structure(self) -> None:
-        self._event = [label(NONDEGENERATE.id, {"lambda_0": value}) for value in self.axes["estimates"]["lambda_0"]]
-        self._claim = {name: number for number, name in enumerate(self.axes["claims"]["claim"])}
+    def _stopping_look(self, cell: Cell, bounds: tuple[NDArray[Any], NDArray[Any]]) -> int | None:
+        """The first look at which every threshold of the study is known precisely enough, at every depth.
 
-    def _refresh_cell(self, place: Index) -> None:
-        span = self.study.trial_range
-        trials = self.store.read_cell(place, span)
-        law = self.store.coordinates["distribution"][place[0]]
-        d, n = self.store.coordinates["d"][place[1]], self.store.coordinates["n"][place[2]]
-        unit = self.study.normalize == "unit" or law == "sphere"
-        for depth_at, depth in enumerate(self.store.coordinates["depth"]):
-            here = (*place, depth_at)
-            at_depth = {name: values[depth_at] if values.ndim == 2 else values for name, values in trials.items()}
-            if not at_depth["status"].any():
+        A function of the trials alone: what else the store holds, and what was decided before, does not enter.
+        """
+        if not isinstance(self.study.trials, AdaptiveTrials):
+            return None
+        reached = self.store.prefix(cell)
+        looks = [look for look in self.study.looks if look <= reached]
+        thresholds = np.array(self.study.event.lambda_0)
+        return first_precise(*bounds, thresholds, looks, self.study.trials.half_width, self.study.confidence)
+
+    def _refresh_cell(self, cell: Cell) -> None:
+        place = self.store.index(cell)
+        first = self.study.trial_range.start
+        everything = self.store.read_cell(place, range(self.store.status.shape[-1]))
+        unit = self.study.normalize == "unit" or cell.distribution.unit_norm
+        rows = self.store.depth_positions(cell.depths)
+        span = slice(first, self.study.trial_range.stop)
+        bounds = everything["lambda_min_lower"][rows, span], everything["lambda_min_upper"][rows, span]
+        stop = self._stopping_look(cell, bounds)
+        for depth, row in zip(cell.depths, rows, strict=True):
+            here = (*place, row)
+            trials = {name: values[row] if values.ndim == 2 else values for name, values in everything.items()}
+            if not trials["status"].any():
                 continue
-            used = self.used(place, depth_at)
-            prefix = {name: values[:used] for name, values in at_depth.items()}
+            reached = contiguous(trials["status"] != 0, first)
+            used = max((look for look in self.study.looks if look <= reached), default=0)
+            used = used if stop is None else stop
+            prefix = {name: values[first : first + used] for name, values in trials.items()}
             found = estimate(prefix, self._rules(used))
             for name, value in found.items():
                 self.estimates[name][here] = value
-            context = CellContext(self.study.kernel, depth, n, d, unit)
-            self._judge_cell(context, at_depth, found, here)
+            self._judge_cell(CellContext(self.study.kernel, depth, cell.n, cell.d, unit), trials, found, here)
 
     def _rules(self, used: int) -> Rules:
         fixed = not self.study.adaptive and used == len(self.study.trial_range)
-        thresholds = np.array(self.axes["estimates"]["lambda_0"], dtype=np.float64)
+        thresholds = np.array(self.axes["lambda_0"], dtype=np.float64)
         return Rules(thresholds, self.study.event.delta, self.study.confidence, fixed)
 
     def _judge_cell(self, context: CellContext, trials: Arrays, estimates: Values, here: tuple[int, ...]) -> None:
         for name, at in self._claim.items():
-            if name in self.instances:
-                verdict = judge(self.instances[name], context, trials, self.study.trial_range.start)
-            else:
+            if name in self._bounds:
+                verdict = judge(self._bounds[name], context, trials)
+            elif name in self._event:
                 position = self._event.index(name)
-                verdict = judge_event(estimates, position, self.axes["estimates"]["lambda_0"][position])
+                verdict = judge_event(estimates, position, self.axes["lambda_0"][position])
+            else:
+                continue  # a claim that was registered when the store was written, and is not now
             for variable, value in verdict.items():
                 self.claims[variable][(at, *here)] = value
 
     def _judge_overall(self) -> None:
+        used = self.estimates["trials_used"]
+        tried = np.zeros(used.shape, dtype=bool)
+        for cell in self.study.cells:
+            for row in self.store.depth_positions(cell.depths):
+                tried[(*self.store.index(cell), row)] = True
+        tried |= used > 0
         for name, at in self._claim.items():
-            if name in self.instances:
+            if name in self._bounds:
                 self.claims["overall"][at] = overall(self.claims["verdict"][at].ravel().tolist())
-            else:
+            elif name in self._event:
                 position = self._event.index(name)
-                run = self.estimates["trials_used"] > 0
                 self.claims["overall"][at] = overall_event(
-                    self.estimates["proved"][..., position][run],
-                    self.estimates["undecided"][..., position][run],
-                    self.estimates["trials_used"][run],
+                    self.estimates["proved"][..., position][tried],
+                    self.estimates["undecided"][..., position][tried],
+                    used[tried],
                     self._rules(0),
                 )

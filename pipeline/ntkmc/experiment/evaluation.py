@@ -61,7 +61,7 @@ def estimate(trials: Mapping[str, NDArray[Any]], rules: Rules) -> Values:
     low, _ = confidence_sequence(sure, total, rules.confidence)
     _, high = confidence_sequence(not_excluded, total, rules.confidence)
     found: Values = {
-        "probability": np.sum(value >= thresholds, axis=1) / total if total else np.full(len(thresholds), np.nan),
+        "probability": np.full(len(thresholds), np.nan),
         "probability_lower": low,
         "probability_upper": high,
         "proved": sure,
@@ -81,6 +81,7 @@ def estimate(trials: Mapping[str, NDArray[Any]], rules: Rules) -> Values:
         found["lambda_0_certified"] = certified if np.isfinite(certified) else np.nan
     present = trials["lambda_min"][~np.isnan(trials["lambda_min"])]
     if present.size:
+        found["probability"] = np.sum(value >= thresholds, axis=1) / total
         found["lambda_min_quantile"] = np.quantile(present, QUANTILES)
     return found
 
@@ -91,7 +92,29 @@ def _nondegenerate(low: float, high: float, delta: float) -> Verdict:
     return Verdict.REFUTED if high < 1.0 - delta else Verdict.UNDECIDED
 
 
-def judge(instance: Instance, context: CellContext, trials: Mapping[str, NDArray[Any]], first: int) -> Values:
+def first_precise(
+    lower: Floats, upper: Floats, thresholds: Floats, looks: Sequence[int], half_width: float, confidence: float
+) -> int | None:
+    """The first look at which every confidence sequence has at most this half-width; None if there is none.
+
+    Parameters
+    ----------
+    lower, upper : ndarray, (depths, T)
+        Proved bounds on lambda_min, trials in the order of their addresses; NaN for failed trials.
+    looks : sequence of int
+        Increasing numbers of trials, at most T.
+    """
+    for look in looks:
+        sure = np.sum(lower[:, None, :look] >= thresholds[:, None], axis=2)
+        open_ = look - np.sum(upper[:, None, :look] < thresholds[:, None], axis=2)
+        low, _ = confidence_sequence(sure, look, confidence)
+        _, high = confidence_sequence(open_, look, confidence)
+        if np.max(high - low) <= 2.0 * half_width:
+            return look
+    return None
+
+
+def judge(instance: Instance, context: CellContext, trials: Mapping[str, NDArray[Any]]) -> Values:
     """Verdict on a deterministic claim at one depth from all done trials.
 
     A trial violates the claim only if the enclosure of lambda_min and that of the bound are disjoint on the wrong
@@ -100,9 +123,7 @@ def judge(instance: Instance, context: CellContext, trials: Mapping[str, NDArray
     Parameters
     ----------
     trials : mapping of str to ndarray (T,)
-        Variables of the `trials` group at this depth; `status` 0 marks trials that were not run.
-    first : int
-        Number of the first trial in the arrays.
+        Variables of the `trials` group at this depth, from trial 0 on; `status` 0 marks trials that were not run.
 
     Returns
     -------
@@ -125,7 +146,8 @@ def judge(instance: Instance, context: CellContext, trials: Mapping[str, NDArray
         violating = kept["lambda_min_lower"] > bound.upper
         margin = bound.value - value
         vacuous = np.zeros(len(value), dtype=bool)
-    telling = ~vacuous & (value > 0.0)
+    # Not beside a lambda_min that is zero to working precision: the ratio would be noise.
+    telling = ~vacuous & (kept["lambda_min_lower"] > 0.0)
     verdict = Verdict.VACUOUS if vacuous.all() else Verdict.HOLDS
     if violating.any():
         verdict = Verdict.VIOLATED
@@ -133,7 +155,7 @@ def judge(instance: Instance, context: CellContext, trials: Mapping[str, NDArray
         "verdict": int(verdict),
         "evaluated": int(usable.sum()),
         "violations": int(violating.sum()),
-        "first_violation": first + int(np.flatnonzero(usable)[np.argmax(violating)]) if violating.any() else -1,
+        "first_violation": int(np.flatnonzero(usable)[np.argmax(violating)]) if violating.any() else -1,
         "vacuous": int(vacuous.sum()),
         "bound": float(np.median(bound.value)),
         "margin": float(margin.min()),
@@ -163,9 +185,9 @@ def overall_event(proved: NDArray[Any], undecided: NDArray[Any], total: NDArray[
     Parameters
     ----------
     proved, undecided, total : ndarray, (cells,)
-        Counts of the cells that have trials.
+        Counts of all cells, also of those that have no trials yet: these keep anything from being supported.
     """
-    if total.size == 0:
+    if not total.any():
         return Verdict.NOT_EVALUATED
     low, _ = confidence_sequence(proved, total, rules.confidence)
     if np.all(low >= 1.0 - rules.delta):

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import uuid
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy as np
 from ntkmc.errors import StoreError
 from ntkmc.experiment.trial import Arrays
 
-_NAME = re.compile(r"(?P<folder>[A-Za-z0-9.\-]+)/(?P<first>\d+)-(?P<count>\d+)\.npz")
+_NAME = re.compile(r"(?P<folder>[A-Za-z0-9.\-]+)/(?P<first>\d+)-(?P<count>\d+)\.L(?P<depths>[\d.]+)\.npz")
 
 
 class Blobs(Protocol):
@@ -77,9 +76,8 @@ class DirectoryBlobs:
         return (self.root / name).read_bytes()
 
     def delete(self, name: str) -> None:
-        """Remove the file; its folder too once it is empty."""
-        path = self.root / name
-        path.unlink(missing_ok=True)
+        """Remove the file."""
+        (self.root / name).unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Remove what killed writers left behind. Only for the holder of the lease, before it starts workers."""
@@ -96,6 +94,8 @@ class Block:
     ----------
     folder : str
         The cell's folder name.
+    cell : (str, int, int)
+        Its distribution label, d and n, so that a block can be placed without the study.
     first, count : int
         Trials first ... first + count - 1.
     depths : tuple of int
@@ -107,6 +107,7 @@ class Block:
     """
 
     folder: str
+    cell: tuple[str, int, int]
     first: int
     count: int
     depths: tuple[int, ...]
@@ -116,7 +117,7 @@ class Block:
     @property
     def name(self) -> str:
         """Its file, relative to the journal. Depths that are added later make a block of their own."""
-        return f"{self.folder}/{self.first}-{self.count}.npz"
+        return f"{self.folder}/{self.first}-{self.count}.L{'.'.join(map(str, self.depths))}.npz"
 
 
 @dataclass(frozen=True)
@@ -129,12 +130,13 @@ class Journal:
         """Commit one block, atomically."""
         header = {
             "folder": block.folder,
+            "cell": list(block.cell),
             "first": block.first,
             "count": block.count,
             "depths": list(block.depths),
             "provenance": block.provenance,
-            "checksum": _checksum(block.arrays),
         }
+        header["checksum"] = _checksum(header, block.arrays)
         buffer = io.BytesIO()
         text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
         np.savez(buffer, allow_pickle=False, header=text, **block.arrays)
@@ -146,23 +148,24 @@ class Journal:
 
     def read(self, name: str) -> Block:
         """One block; `StoreError` if it is damaged."""
-        match = _NAME.fullmatch(name)
-        if match is None:
+        if not _NAME.fullmatch(name):
             raise StoreError(f"journal: {name!r} is not the name of a block")
+        content = self.blobs.get(name)
         try:
-            with np.load(io.BytesIO(self.blobs.get(name)), allow_pickle=False) as archive:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
                 header = json.loads(bytes(archive["header"]))
                 arrays = {key: archive[key] for key in archive.files if key != "header"}
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise StoreError(f"journal: block {name} is damaged ({error})") from error
-        stated = (header["folder"], header["first"], header["count"])
-        if header["checksum"] != _checksum(arrays) or stated != (
-            match["folder"],
-            int(match["first"]),
-            int(match["count"]),
-        ):
+            stated = header.pop("checksum")
+            label, d, n = header["cell"]
+            depths = tuple(header["depths"])
+            block = Block(
+                header["folder"], (label, d, n), header["first"], header["count"], depths, arrays, header["provenance"]
+            )
+        except Exception as error:  # a flipped bit can make the zip format ask for anything
+            raise StoreError(f"journal: block {name} is damaged ({type(error).__name__}: {error})") from error
+        if stated != _checksum(header, arrays) or block.name != name:
             raise StoreError(f"journal: block {name} is damaged (its checksum does not match)")
-        return Block(*stated, tuple(header["depths"]), arrays, header["provenance"])
+        return block
 
     def sound_blocks(self) -> Iterator[Block]:
         """All blocks that are whole; for readers, who must not change anything."""
@@ -190,8 +193,8 @@ class Journal:
         self.blobs.delete(block.name)
 
 
-def _checksum(arrays: Arrays) -> str:
-    state = hashlib.blake2b(digest_size=16)
+def _checksum(header: dict[str, Any], arrays: Arrays) -> str:
+    state = hashlib.blake2b(json.dumps(header, sort_keys=True).encode(), digest_size=16)
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         state.update(f"{name}:{array.dtype.str}:{array.shape};".encode())

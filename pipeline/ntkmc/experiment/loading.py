@@ -20,7 +20,17 @@ _SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice (PyYAML would silently keep the last)."""
+    """Safe YAML without aliases, and without keys given twice (PyYAML would silently keep the last).
+
+    A few nested aliases can stand for more values than fit in memory.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """One node, refused if it is an alias."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.constructor.ConstructorError(None, None, "aliases (*name) are not used in study files", mark)
+        return super().compose_node(parent, index)
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -103,7 +113,8 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
     line = _sentence(first["type"], tuple(first["loc"]), first["msg"], first.get("input"), model)
     others = len({_place(tuple(problem["loc"])) for problem in problems}) - 1
     # A key may hold anything, line breaks too; the message is one line.
-    return " ".join(line.split()) + (f" (and {others} more)" if others > 0 else "")
+    line = " ".join(line.split())
+    return (line if len(line) <= 400 else line[:400] + " ...") + (f" (and {others} more)" if others > 0 else "")
 
 
 def _sentence(kind: str, loc: tuple[int | str, ...], message: str, given: Any, model: type[BaseModel]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import xarray as xr
 
+from ntkmc.errors import StoreError
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.journal import DirectoryBlobs, Journal
 from ntkmc.experiment.loading import parse_study
@@ -26,20 +27,24 @@ def open_results(store: str | Path) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        Lazy: values are read when they are looked at. Blocks that are finished but not yet folded are shown too; only
-        then is the `trials` group held in memory.
+        Lazy: values are read when they are looked at, and no file but the store's is needed. Blocks that are finished
+        but not yet folded are shown too; only then is the `trials` group held in memory.
 
     Raises
     ------
     StoreError
-        If there is no ntkmc store of this schema.
+        If there is no ntkmc store of this schema, or it cannot be opened.
     """
     path = Path(store)
     attributes = read_attributes(path)
-    groups = {name: xr.open_dataset(path, engine="zarr", group=name, chunks=None) for name in GROUPS}
-    study = study_of(attributes, path)
-    groups["trials"] = _with_journal(groups["trials"], path, study)
-    tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()}, name=study.name)
+    try:
+        groups = {name: xr.open_dataset(path, engine="zarr", group=name, chunks=None) for name in GROUPS}
+    except (OSError, KeyError, ValueError) as error:
+        raise StoreError(
+            f"{path}: cannot be opened ({error}); running its study again mends what can be mended"
+        ) from error
+    groups["trials"] = _with_journal(groups["trials"], path)
+    tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
     tree.attrs = attributes
     return tree
 
@@ -59,22 +64,25 @@ def stored_cells(attributes: dict[str, Any], path: Path) -> tuple[Cell, ...]:
     return tuple(found.values())
 
 
-def _with_journal(trials: xr.Dataset, path: Path, study: Study) -> xr.Dataset:
+def _with_journal(trials: xr.Dataset, path: Path) -> xr.Dataset:
     blocks = list(Journal(DirectoryBlobs(path / "journal")).sound_blocks())
-    cells = {cell.folder: cell for cell in study.cells}
-    blocks = [block for block in blocks if block.folder in cells]
     if not blocks:
         return trials
     loaded = trials.load()
-    positions = {dim: {value: i for i, value in enumerate(loaded[dim].values.tolist())} for dim in ("d", "n", "depth")}
-    laws = {str(value): i for i, value in enumerate(loaded["distribution"].values.tolist())}
+    positions = {
+        dim: {value: i for i, value in enumerate(loaded[dim].to_numpy().tolist())}
+        for dim in ("distribution", "d", "n", "depth")
+    }
     for block in blocks:
-        cell = cells[block.folder]
-        place = (laws[cell.distribution.label], positions["d"][cell.d], positions["n"][cell.n])
+        label, d, n = block.cell
+        known = label in positions["distribution"] and d in positions["d"] and n in positions["n"]
+        if not known or not set(block.depths) <= set(positions["depth"]):
+            continue  # of an extension that began after this reader opened the store
+        place = (positions["distribution"][label], positions["d"][d], positions["n"][n])
         span = slice(block.first, block.first + block.count)
         depths = [positions["depth"][depth] for depth in block.depths]
         for name, values in block.arrays.items():
-            target = loaded[name].values
+            target = loaded[name].to_numpy()
             if values.ndim == 1:
                 target[(*place, span)] = values
             else:

@@ -23,15 +23,15 @@ from ntkmc.experiment.arrays import (
     extend_group,
     open_array,
     quiet_zarr,
-    read_coordinates,
     read_whole,
     write_descriptions,
 )
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.journal import Block, DirectoryBlobs, Journal
 from ntkmc.experiment.provenance import provenance
-from ntkmc.experiment.schema import QUANTILES, VARIABLES, VERSION, dimensions
+from ntkmc.experiment.schema import QUANTILES, VARIABLES, VERSION
 from ntkmc.experiment.study import Study, hash_document
+from ntkmc.linalg.eigenvalue import Status
 from ntkmc.theory.claims import instances
 from ntkmc.theory.claims.base import label
 from ntkmc.theory.claims.event import NONDEGENERATE
@@ -53,7 +53,7 @@ class Store:
         self.blobs = DirectoryBlobs(path / "journal")
         self.journal = Journal(self.blobs)
         self.root = zarr.open_group(str(path), mode="r+", use_consolidated=False)
-        self.coordinates = read_coordinates(self.root, "trials")
+        self.coordinates: Coordinates = recorded_coordinates(self.root)
         self.damaged = 0
         self.status = self._verified_status()
 
@@ -73,11 +73,13 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with quiet_zarr():
-                root = zarr.open_group(str(aside), mode="w", zarr_format=3, attributes=_attributes(study, []))
-                for group, coordinates in _coordinates(study).items():
+                coordinates = _coordinates(study)
+                attributes = _attributes(study, [], coordinates)
+                root = zarr.open_group(str(aside), mode="w", zarr_format=3, attributes=attributes)
+                for group in VARIABLES:
                     create_group(root, group, coordinates, study.trial_range.stop)
-                _describe(root, study)
-                _plan(root, study)
+                _describe(root, study, coordinates)
+                _plan(root, study, coordinates)
             consolidate(aside)
             aside.rename(path)
         except OSError as error:
@@ -95,12 +97,20 @@ class Store:
         if not os.access(path, os.W_OK):
             raise StoreError(f"{path}: cannot be written (permission denied)")
         root = zarr.open_group(str(path), mode="r+", use_consolidated=False)
-        history = list(root.attrs.get("history", []))  # type: ignore[arg-type]
-        for group, wanted in _coordinates(study).items():
-            extend_group(root, group, _union(read_coordinates(root, group), wanted), study.trial_range.stop)
-        _describe(root, study)
-        _plan(root, study)
-        root.attrs.update(_attributes(study, history))
+        history: list[Any] = list(root.attrs.get("history", []))  # type: ignore[arg-type]
+        coordinates = _union(recorded_coordinates(root), _coordinates(study))
+        for group in VARIABLES:
+            try:
+                extend_group(root, group, coordinates, study.trial_range.stop)
+            except (KeyError, FileNotFoundError):
+                if group == "trials":
+                    raise StoreError(f"{path}: the group trials is missing; restore it from a copy") from None
+                with quiet_zarr():  # what is derived can be derived again
+                    create_group(root, group, coordinates)
+        _describe(root, study, coordinates)
+        _plan(root, study, coordinates)
+        # The record comes last, in one atomic write: until then the store is what it was.
+        root.attrs.update(_attributes(study, history, coordinates))
         consolidate(path)
         store = cls(path, study)
         store.blobs.sweep()
@@ -110,8 +120,11 @@ class Store:
 
     def index(self, cell: Cell) -> Index:
         """Where a cell stands."""
+        return self._place((cell.distribution.label, cell.d, cell.n))
+
+    def _place(self, cell: tuple[str, int, int]) -> Index:
         c = self.coordinates
-        return (c["distribution"].index(cell.distribution.label), c["d"].index(cell.d), c["n"].index(cell.n))
+        return (c["distribution"].index(cell[0]), c["d"].index(cell[1]), c["n"].index(cell[2]))
 
     def depth_positions(self, depths: Sequence[int]) -> list[int]:
         """Where depths stand along the depth axis."""
@@ -140,18 +153,17 @@ class Store:
 
     def fold(self) -> list[Block]:
         """Move finished blocks from the journal into zarr; returns them. Safe to repeat after any interruption."""
-        folders = {cell.folder: cell for cell in self.study.cells}
-        blocks = [block for block in self.journal.sound_blocks() if block.folder in folders]
+        blocks = list(self.journal.sound_blocks())
         by_chunk: dict[tuple[int, ...], list[Block]] = defaultdict(list)
         lengths = self._chunk_lengths()
         for block in blocks:
-            place = self.index(folders[block.folder])
+            place = self._place(block.cell)
             corner = tuple(i // lengths[dim] for i, dim in zip(place, ("distribution", "d", "n"), strict=True))
             first, last = block.first, block.first + block.count - 1
             for part in range(first // lengths["trial"], last // lengths["trial"] + 1):
                 by_chunk[(*corner, part)].append(block)
         for chunk, members in by_chunk.items():
-            self._fold_chunk(chunk, members, folders, lengths)
+            self._fold_chunk(chunk, members, lengths)
         for block in blocks:
             self.journal.delete(block)
         return blocks
@@ -186,9 +198,10 @@ class Store:
         return dict(zip(VARIABLES["trials"]["lambda_min"].dims, array.chunks, strict=True))
 
     def _regions(self) -> Iterator[Region]:
-        """Chunk by chunk, the whole of the trials group."""
+        """The whole of the trials group, by chunks along all dimensions but depth (per-draw variables have none)."""
         lengths = self._chunk_lengths()
         shape = dict(zip(VARIABLES["trials"]["lambda_min"].dims, self._array("lambda_min").shape, strict=True))
+        lengths["depth"] = max(shape["depth"], 1)
         ranges = [range(0, shape[dim], lengths[dim]) for dim in shape]
         for corner in itertools.product(*ranges):
             yield {
@@ -197,18 +210,27 @@ class Store:
             }
 
     def _verified_status(self) -> NDArray[np.int8]:
-        """Status of every trial, after reading every chunk: one that is damaged counts as never run."""
+        """Status of every trial, after reading every chunk: one that is damaged or missing counts as never run."""
         status = np.zeros(self._array("status").shape, dtype=np.int8)
         for region in self._regions():
+            selection = _select(VARIABLES["trials"]["status"].dims, region)
             try:
-                for name, variable in VARIABLES["trials"].items():
-                    if "trial" in variable.dims:
-                        content = self._array(name)[_select(variable.dims, region)]
+                found = {
+                    name: np.asarray(self._array(name)[_select(variable.dims, region)])
+                    for name, variable in VARIABLES["trials"].items()
+                    if "trial" in variable.dims
+                }
             except (ValueError, OSError, RuntimeError):
                 self._reset(region)
                 self.damaged += 1
                 continue
-            status[_select(VARIABLES["trials"]["status"].dims, region)] = np.asarray(content)  # status is read last
+            here = found["status"]
+            lost = _lost(found)
+            if lost.any():
+                here = np.where(lost, 0, here).astype(np.int8)
+                self._array("status")[selection] = here
+                self.damaged += 1
+            status[selection] = here
         return status
 
     def _reset(self, region: Region) -> None:
@@ -218,9 +240,7 @@ class Store:
                 shape = tuple(part.stop - part.start for part in selection)
                 self._array(name)[selection] = np.full(shape, variable.fill, dtype=variable.dtype)
 
-    def _fold_chunk(
-        self, chunk: tuple[int, ...], blocks: list[Block], folders: dict[str, Cell], lengths: dict[str, int]
-    ) -> None:
+    def _fold_chunk(self, chunk: tuple[int, ...], blocks: list[Block], lengths: dict[str, int]) -> None:
         shape = dict(zip(VARIABLES["trials"]["status"].dims, self.status.shape, strict=True))
         region: Region = {"depth": slice(0, shape["depth"])}
         for dim, number in zip(("distribution", "d", "n", "trial"), chunk, strict=True):
@@ -232,25 +252,44 @@ class Store:
             selection = _select(variable.dims, region)
             content = np.array(self._array(name)[selection])
             for block in blocks:
-                self._place(content, block, folders[block.folder], region, block.arrays[name])
+                self._copy(content, block, region, block.arrays[name])
             self._array(name)[selection] = content
             if name == "status":
                 self.status[selection] = content
 
-    def _place(self, content: NDArray[Any], block: Block, cell: Cell, region: Region, values: NDArray[Any]) -> None:
+    def _copy(self, content: NDArray[Any], block: Block, region: Region, values: NDArray[Any]) -> None:
         """Copy the part of a block's variable that lies in a region into the region's content."""
-        i, j, k = (
-            at - region[dim].start for at, dim in zip(self.index(cell), ("distribution", "d", "n"), strict=True)
-        )
+        place = zip(self._place(block.cell), ("distribution", "d", "n"), strict=True)
+        i, j, k = (at - region[dim].start for at, dim in place)
         start = max(block.first, region["trial"].start)
         stop = min(block.first + block.count, region["trial"].stop)
         inside = slice(start - region["trial"].start, stop - region["trial"].start)
         taken = slice(start - block.first, stop - block.first)
         if values.ndim == 1:
-            content[i, j, k, inside] = values[taken]
+            # A trial that failed has no per-draw values; another depth may have measured them before.
+            known = ~np.isnan(values[taken])
+            content[i, j, k, inside][known] = values[taken][known]
         else:
             for row, depth in enumerate(self.depth_positions(block.depths)):
                 content[i, j, k, depth, inside] = values[row, taken]
+
+
+def recorded_coordinates(root: zarr.Group) -> Coordinates:
+    """The coordinates of a store, by dimension: its record, in the root's attributes, is what counts."""
+    record: Any = root.attrs["coordinates"]
+    return {dim: list(values) for dim, values in record.items()}
+
+
+def _lost(found: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Trials that claim a value but lack one: a chunk file that went missing reads as fill values, without error."""
+    valued = (found["status"] != 0) & (found["status"] != Status.FAILED.code)
+    lost = np.zeros(valued.shape, dtype=bool)
+    for name, variable in VARIABLES["trials"].items():
+        if name == "status" or "trial" not in variable.dims:
+            continue
+        absent = np.isnan(found[name])
+        lost |= valued & (absent if "depth" in variable.dims else absent[..., None, :])
+    return lost
 
 
 def contiguous(done: NDArray[np.bool_], start: int) -> int:
@@ -286,7 +325,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
     except Exception:  # whatever is there, it is not one of ours
         attributes = {}
     if attributes.get("software") != SOFTWARE:
-        raise StoreError(f"{path}: exists and is not an ntkmc store; choose another place (it is left untouched)")
+        raise StoreError(f"{path}: exists and is not an ntkmc store (it is left untouched)")
     if attributes.get("schema") != VERSION:
         raise StoreError(f"{path}: has store schema {attributes.get('schema')}, this version reads {VERSION}")
     return attributes
@@ -301,7 +340,7 @@ def _select(dims: Iterable[str], region: Region) -> tuple[slice, ...]:
     return tuple(region[dim] for dim in dims)
 
 
-def _attributes(study: Study, history: list[Any]) -> dict[str, Any]:
+def _attributes(study: Study, history: list[Any], coordinates: Coordinates) -> dict[str, Any]:
     entry = {"study": study.digest(), "document": study.document(), "provenance": provenance()}
     return {
         "software": SOFTWARE,
@@ -310,14 +349,15 @@ def _attributes(study: Study, history: list[Any]) -> dict[str, Any]:
         "identity_hash": hash_document(study.identity()),
         "study": study.document(),
         "study_hash": study.digest(),
+        "coordinates": coordinates,
         "history": [*history, entry],
         "provenance": entry["provenance"],
     }
 
 
-def _coordinates(study: Study) -> dict[str, Coordinates]:
-    """Coordinates that a study needs, in its own order, by group."""
-    values: Coordinates = {
+def _coordinates(study: Study) -> Coordinates:
+    """Coordinates that a study needs, in its own order."""
+    return {
         "distribution": list(dict.fromkeys(cell.distribution.label for cell in study.cells)),
         "d": list(dict.fromkeys(cell.d for cell in study.cells)),
         "n": list(dict.fromkeys(cell.n for cell in study.cells)),
@@ -326,7 +366,6 @@ def _coordinates(study: Study) -> dict[str, Coordinates]:
         "quantile": list(QUANTILES),
         "claim": claim_labels(study),
     }
-    return {group: {dim: values[dim] for dim in dimensions(group)} for group in VARIABLES}
 
 
 def claim_labels(study: Study) -> list[str]:
@@ -342,14 +381,14 @@ def _union(known: Coordinates, wanted: Coordinates) -> Coordinates:
     return {dim: list(dict.fromkeys([*known[dim], *wanted[dim]])) for dim in wanted}
 
 
-def _describe(root: zarr.Group, study: Study) -> None:
+def _describe(root: zarr.Group, study: Study, coordinates: Coordinates) -> None:
     laws = {cell.distribution.label: cell.distribution for cell in study.cells}
     for group in VARIABLES:
-        write_descriptions(root, group, laws)
+        write_descriptions(root, group, coordinates["distribution"], laws)
 
 
-def _plan(root: zarr.Group, study: Study) -> None:
-    coordinates = read_coordinates(root, "trials")
+def _plan(root: zarr.Group, study: Study, coordinates: Coordinates) -> None:
+    array = open_array(root, "trials", "planned")
     planned = read_whole(root, "trials", "planned").copy()
     for cell in study.cells:
         place = (
@@ -358,4 +397,4 @@ def _plan(root: zarr.Group, study: Study) -> None:
             coordinates["n"].index(cell.n),
         )
         planned[place] = max(planned[place], study.trial_range.stop)
-    open_array(root, "trials", "planned")[...] = planned
+    array[...] = planned

@@ -42,7 +42,14 @@ def _unbool(value: Any) -> Any:
     return value
 
 
+MOST_TRIALS = 10_000_000
+"""Trials of one cell: a driver holds one byte for each trial and depth."""
+
 PositiveInt = Annotated[int, BeforeValidator(_unbool), Field(ge=1, lt=2**32)]
+
+
+Depth = Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=1000)]
+"""Beyond a thousand layers the error bounds of the recursion were not tried."""
 
 
 class _Model(BaseModel):
@@ -55,7 +62,7 @@ class Grid(_Model):
     distribution: Annotated[tuple[Any, ...], BeforeValidator(_listed), Field(min_length=1)]
     d: Annotated[tuple[PositiveInt, ...], BeforeValidator(_listed), Field(min_length=1)]
     n: Annotated[tuple[PositiveInt | str, ...], BeforeValidator(_listed), Field(min_length=1)]
-    depth: Annotated[tuple[PositiveInt, ...], BeforeValidator(_listed), Field(min_length=1)] = (2,)
+    depth: Annotated[tuple[Depth, ...], BeforeValidator(_listed), Field(min_length=1)] = (2,)
     normalize: Normalization | None = None
 
     @field_validator("distribution", mode="before")
@@ -83,15 +90,21 @@ class Grid(_Model):
 class FixedTrials(_Model):
     """Trials `first` ... `first + count - 1` of every cell, fixed in advance."""
 
-    first: Annotated[int, BeforeValidator(_unbool), Field(alias="from", ge=0, lt=2**31)] = 0
-    count: Annotated[int, BeforeValidator(_unbool), Field(ge=1, lt=2**31)]
+    first: Annotated[int, BeforeValidator(_unbool), Field(alias="from", ge=0)] = 0
+    count: Annotated[int, BeforeValidator(_unbool), Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _bounded(self) -> FixedTrials:
+        if self.first + self.count > MOST_TRIALS:
+            raise ValueError(f"trials are numbered up to {MOST_TRIALS}, got {self.first} + {self.count}")
+        return self
 
 
 class AdaptiveTrials(_Model):
     """As many trials as a cell's interval needs to become narrow, within limits."""
 
     at_least: PositiveInt = Field(alias="at-least")
-    at_most: PositiveInt = Field(alias="at-most", lt=2**31)
+    at_most: PositiveInt = Field(alias="at-most", le=MOST_TRIALS)
     half_width: float = Field(alias="half-width", gt=0.0, lt=0.5)
 
     @model_validator(mode="after")
@@ -135,7 +148,7 @@ class Study(_Model):
     Read one with `load_study`; build one in Python with `Study.model_validate({...})`.
     """
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Annotated[str, Field(max_length=60, pattern=r"^\w[\w .+\-]*$")]  # it names a folder
     seed: Annotated[int, BeforeValidator(_unbool), Field(ge=0, lt=2**128)]
     kernel: Kernel
     grid: Annotated[tuple[Grid, ...], BeforeValidator(_listed), Field(min_length=1)]
@@ -143,7 +156,7 @@ class Study(_Model):
     event: Event
     nested: bool = False
     claims: Literal["all"] | tuple[str, ...] = "all"
-    confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
+    confidence: float = Field(default=0.95, gt=0.0, le=1.0 - 1e-9)
 
     @field_validator("claims")
     @classmethod

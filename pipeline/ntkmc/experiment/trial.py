@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.address import generator, spawn_key
@@ -69,6 +71,8 @@ def draw(recipe: Recipe, distribution: Distribution, d: int, n: int, trial: int)
 def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths: Sequence[int], trial: int) -> Trial:
     """Draw and measure. Call it under `single_thread()` to get the bits that a run gets."""
     rows = split_rows(as_data(draw(recipe, distribution, d, n, trial)))
+    if not 2.0**-200 < rows.norms.max() < 2.0**200:
+        raise FloatingPointError("norms so extreme that Gram entries lose bits or overflow: rescale, or normalize")
     cosine = coherence(rows)
     found = Trial(cosine, float(rows.norms.min()), float(rows.norms.max()), {}, {}, {})
     for depth, K in grams_of_rows(rows, recipe.kernel, sorted(depths)):
@@ -79,9 +83,42 @@ def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths
     return found
 
 
-def single_thread() -> threadpool_limits:
-    """Context with the BLAS threads that `NUMERICS` fixes."""
-    return threadpool_limits(NUMERICS["threads"])
+_limited = threading.Lock()
+_users = 0
+_before: list[tuple[Any, int]] = []
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Context with the BLAS threads that `NUMERICS` fixes.
+
+    The limit belongs to the whole process: with several worker threads the first to come sets it and the last to go
+    lifts it, so that none of them computes without it. Not `threadpool_limits`: in recent versions it silently does
+    nothing in any thread but the first that used it, while that one lives (seen in threadpoolctl 3.8).
+    """
+    global _users, _before
+    with _limited:
+        if _users == 0:
+            pools = [pool for pool in ThreadpoolController().lib_controllers if pool.user_api == "blas"]
+            _before = [(pool, pool.get_num_threads()) for pool in pools]
+            _set_threads([(pool, NUMERICS["threads"]) for pool, _ in _before])
+        _users += 1
+    try:
+        yield
+    finally:
+        with _limited:
+            _users -= 1
+            if _users == 0:
+                _set_threads(_before)
+
+
+def _set_threads(pools: list[tuple[Any, int]]) -> None:
+    for pool, threads in pools:
+        getattr(pool, "_real_set_num_threads", pool.set_num_threads)(threads)
+        if pool.get_num_threads() != threads:
+            raise RuntimeError(
+                f"BLAS ({pool.filepath}) does not accept {threads} threads: set OMP_NUM_THREADS={threads}"
+            )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ eigenvalue is near, only inertia says that it is the smallest.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -164,7 +165,6 @@ def pair_bound(A: Matrix) -> float:
     smallest = float(A[0, 0])
     for i in range(n):
         for j in range(i):
-            half = 0.5 * (A[i, i] - A[j, j])
-            root = np.sqrt(half * half + A[i, j] * A[i, j])
+            root = math.hypot(0.5 * (A[i, i] - A[j, j]), A[i, j])  # squares could overflow
             smallest = min(smallest, 0.5 * (A[i, i] + A[j, j]) - root)
     return float(smallest)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkmc.compiled import compiled
+from ntkmc.errors import InputError
 from ntkmc.linalg.rows import Matrix, Rows, as_data, split_rows
 from ntkmc.theory.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel, next_layer
 from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths, diagonal_value
@@ -21,6 +22,9 @@ from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths, diagonal_value
 TILE: Final = 64
 """Side of a tile: two 64 x 64 tiles of float64 (a block and its mirror) fill 64 KiB, inside a core's L2 cache.
 No entry depends on it."""
+
+LARGEST_NORM: Final = 2.0**500
+"""Products of two norms, times any depth, stay finite."""
 
 _PAD: Final = 8
 """Extra columns of a tile's buffer: without them its rows lie 512 bytes apart and fight for the same cache sets."""
@@ -88,6 +92,8 @@ def grams(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) -> It
 
 def grams_of_rows(rows: Rows, kernel: str, depths: Sequence[int]) -> Iterator[tuple[int, Matrix]]:
     """`grams` for rows that were split before; `depths` sorted and valid."""
+    if rows.norms.max() > LARGEST_NORM:
+        raise InputError(f"a row has norm {rows.norms.max():.3g}, its Gram matrix overflows: rescale the data")
     state = cosines(rows)
     code = _CODE[kernel]
     _start(state, rows.unit, code)

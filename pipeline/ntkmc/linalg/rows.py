@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +31,28 @@ class Rows:
     norms: Matrix
 
 
+def as_array(values: ArrayLike, what: str) -> np.ndarray[Any, np.dtype[Any]]:
+    """`values` as an array; rows of different lengths are an `InputError`."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{what} must be a rectangular array of numbers ({error})") from error
+
+
+def as_float64(array: np.ndarray[Any, np.dtype[Any]], what: str) -> Matrix:
+    """Real numbers as C-contiguous float64, without changing any of them (`InputError` where that is impossible)."""
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{what} must be real numbers, got dtype {array.dtype}")
+    converted = np.ascontiguousarray(array, dtype=np.float64)
+    if array.dtype.kind in "iu":
+        exact = bool(np.all(np.abs(converted) <= 2.0**53))
+    else:
+        exact = array.dtype.itemsize <= 8 or bool(np.all((converted == array) | np.isnan(array)))
+    if not exact:
+        raise InputError(f"{what} of dtype {array.dtype} is not exact in float64: round it first, as you see fit")
+    return converted
+
+
 def as_data(X: ArrayLike) -> Matrix:
     """X as a C-contiguous (n, d) float64 array, or the reason why it cannot be one.
 
@@ -38,12 +61,10 @@ def as_data(X: ArrayLike) -> Matrix:
     InputError
         If X is not a real, finite, two-dimensional array with n >= 1 and d >= 1.
     """
-    array = np.asarray(X)
+    array = as_array(X, "data")
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"data must be an (n, d) array with n, d >= 1, got shape {array.shape}")
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"data must be real numbers, got dtype {array.dtype}")
-    data = np.ascontiguousarray(array, dtype=np.float64)
+    data = as_float64(array, "data")
     finite = np.isfinite(data).all(axis=1)
     if not finite.all():
         raise InputError(f"data must be finite: row {int(np.argmin(finite))} holds NaN or infinity")

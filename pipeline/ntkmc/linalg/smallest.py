@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse.linalg import ArpackError
 
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.enclosure import Quotient, allowance, gershgorin, proves_lower, rayleigh_quotient
-from ntkmc.linalg.gram import coherence, grams_of_rows
-from ntkmc.linalg.rows import Matrix, Rows, as_data, split_rows
+from ntkmc.linalg.gram import coherence, coherence_error, grams_of_rows
+from ntkmc.linalg.rows import Matrix, Rows, as_array, as_data, as_float64, split_rows
 from ntkmc.linalg.solvers import LEAST_ORDER, SOLVERS, automatic
 from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths, entry_error
 
@@ -54,24 +56,25 @@ def smallest_eigenvalue(K: ArrayLike, *, rtol: float = 1e-9, method: str = "auto
     if not rtol > 0.0:
         raise InputError(f"rtol must be positive, got {rtol}")
     exponent = int(np.frexp(np.max(np.abs(A)))[1])
+    if exponent > 1000:
+        raise InputError(f"K has entries of size {np.max(np.abs(A)):.3g}, its eigenvalues may overflow: rescale it")
     if abs(exponent) > 200:  # squares of such entries overflow or lose bits; a power of two is exact
         answer = _certified(np.ldexp(A, -exponent), rtol, method)
-        return _scaled(answer, exponent)
+        return _scaled(answer, exponent, rtol)
     return _certified(A, rtol, method)
 
 
 def as_symmetric(K: ArrayLike) -> Matrix:
     """K as a C-contiguous float64 matrix, or the reason why it is not a real symmetric one (`InputError`)."""
-    array = np.asarray(K)
+    array = as_array(K, "K")
     if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] == 0:
         raise InputError(f"K must be a square matrix, got shape {array.shape}")
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"K must be real numbers, got dtype {array.dtype}")
-    A = np.ascontiguousarray(array, dtype=np.float64)
+    A = as_float64(array, "K")
     if not np.isfinite(A).all():
         raise InputError("K must be finite: it holds NaN or infinity")
     if not np.array_equal(A, A.T):
-        gap = float(np.max(np.abs(A - A.T)))
+        with np.errstate(over="ignore"):
+            gap = float(np.max(np.abs(A - A.T)))
         raise InputError(f"K must be exactly symmetric, max |K - K'| is {gap:.3g}: pass (K + K.T) / 2")
     return A
 
@@ -105,29 +108,43 @@ def lambda_min(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) 
     True
     """
     wanted = check_depths(kernel, depths)
-    rows = split_rows(as_data(X))
+    data = as_data(X)
+    # Scaled by a power of two, which is exact, so that no entry of K is subnormal or infinite for its norms alone.
+    exponent = int(np.frexp(np.max(np.abs(data)))[1])
+    exponent = exponent if abs(exponent) > 100 else 0
+    rows = split_rows(np.ldexp(data, -exponent))
     cosine = coherence(rows)
-    return {
+    answers = {
         depth: exact_kernel_eigenvalue(K, rows, kernel, depth, cosine)
         for depth, K in grams_of_rows(rows, kernel, wanted)
     }
+    if 2 * exponent > 1000:
+        raise InputError(
+            f"data have entries of size {np.max(np.abs(data)):.3g}, lambda_min may overflow: rescale them"
+        )
+    return {depth: _scaled(answer, 2 * exponent, 1e-9) for depth, answer in answers.items()} if exponent else answers
 
 
 def exact_kernel_eigenvalue(K: Matrix, rows: Rows, kernel: str, depth: int, cosine: float) -> Eigenvalue:
     """Enclosure for the exact kernel of `rows` from its computed Gram matrix K; `cosine` is the coherence.
 
     With |dK_ij| <= e |x_i| |x_j|, the norm of dK is at most e sum_i |x_i|**2 (Perron, and a rank-one matrix); Weyl.
+    Rows that are tiny beside the largest may have subnormal entries: n 2**-900 covers their absolute error.
     """
     answer = smallest_eigenvalue(K)
     d = rows.unit.shape[1]
     energy = float(np.sum(rows.norms**2)) * (1.0 + 1e-12)
-    error = entry_error(kernel, depth, d, min(1.0, cosine + (d + 8) * UNIT_ROUNDOFF)) * energy
+    error = entry_error(kernel, depth, d, min(1.0, cosine + coherence_error(d))) * energy + len(rows.norms) * 2.0**-900
+    if answer.upper + error < 0.0:
+        raise ArithmeticError(
+            "a kernel's Gram matrix was found indefinite: please report this as a bug, with the data"
+        )
     lower = max(0.0, float(np.nextafter(answer.lower - error, -np.inf)))
     upper = max(0.0, float(np.nextafter(answer.upper + error, np.inf)))
     value = min(max(answer.value, lower), upper)
-    return Eigenvalue(
-        value, lower, upper, _status(lower, upper, value, 1e-9), answer.method, answer.iterations, answer.residual
-    )
+    crude = answer.status is Status.UNRESOLVED
+    status = answer.status if crude else _status(lower, upper, value, 1e-9)
+    return Eigenvalue(value, lower, upper, status, answer.method, answer.iterations, answer.residual)
 
 
 def event_holds(K: ArrayLike, lambda_0: float) -> bool | None:
@@ -184,8 +201,10 @@ def _certified(A: Matrix, rtol: float, method: str) -> Eigenvalue:
         if n < LEAST_ORDER[name]:
             continue
         try:
-            vector, iterations = SOLVERS[name](A)
-        except np.linalg.LinAlgError:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of singular or badly conditioned factors: the certificate decides
+                vector, iterations = SOLVERS[name](A)
+        except (np.linalg.LinAlgError, ValueError, ArpackError):
             tried.append(name)
             continue
         tried.append(name)
@@ -234,13 +253,15 @@ def _status(lower: float, upper: float, value: float, rtol: float) -> Status:
     return Status.CERTIFIED if upper - lower <= rtol * abs(value) else Status.WIDE
 
 
-def _scaled(answer: Eigenvalue, exponent: int) -> Eigenvalue:
+def _scaled(answer: Eigenvalue, exponent: int, rtol: float) -> Eigenvalue:
     """Undo a power-of-two scaling; outward where the result is subnormal."""
     lower, value, upper, residual = np.ldexp(
         [answer.lower, answer.value, answer.upper, answer.residual], exponent
     ).tolist()
-    if abs(lower) < 2.0**-1022:
+    if answer.lower != 0.0 and abs(lower) < 2.0**-1022:
         lower = float(np.nextafter(lower, -np.inf))
     if abs(upper) < 2.0**-1022:
         upper = float(np.nextafter(upper, np.inf))
-    return Eigenvalue(value, lower, upper, answer.status, answer.method, answer.iterations, residual)
+    crude = answer.status is Status.UNRESOLVED
+    status = answer.status if crude else _status(lower, upper, value, rtol)
+    return Eigenvalue(value, lower, upper, status, answer.method, answer.iterations, residual)

@@ -37,7 +37,7 @@ def check_kernel(kernel: str, depth: int) -> None:
     """
     if kernel not in KERNELS:
         raise InputError(f"unknown kernel {kernel!r}: {did_you_mean(kernel, KERNELS)}")
-    if isinstance(depth, bool) or depth != int(depth) or depth < 1:
+    if isinstance(depth, bool) or not isinstance(depth, int | np.integer) or depth < 1:
         raise InputError(f"depth must be a positive integer (the number of weight layers), got {depth!r}")
     if kernel == "h-infinity" and depth != 2:
         raise InputError(f"kernel h-infinity is a two-layer kernel: depth must be 2, got {depth}")
@@ -45,12 +45,14 @@ def check_kernel(kernel: str, depth: int) -> None:
 
 def check_depths(kernel: str, depths: Iterable[int]) -> list[int]:
     """Depths, sorted and each once; `InputError` if there is none, or one that the kernel does not have."""
-    wanted = sorted(set(depths))
+    if isinstance(depths, int):
+        raise InputError(f"depths must be a sequence such as ({depths},), got {depths}")
+    wanted = list(dict.fromkeys(depths))
     if not wanted:
         raise InputError("no depth given: depths must name at least one")
     for depth in wanted:
         check_kernel(kernel, depth)
-    return wanted
+    return sorted(wanted)
 
 
 def diagonal_value(kernel: str, depth: int) -> float:

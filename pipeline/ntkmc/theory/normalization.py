@@ -42,7 +42,11 @@ def normalize(X: Matrix, distribution: Distribution, mode: Normalization) -> Mat
         return X
     if mode == "mean":
         return np.asarray(X / math.sqrt(distribution.second_moment(X.shape[1])))
-    norms = np.sqrt(np.sum(X * X, axis=1))
-    if not norms.all():
-        raise InputError(f"row {int(np.argmin(norms))} is zero and cannot be normalized; use normalize: mean or none")
-    return np.asarray(X / norms[:, None])
+    largest = np.max(np.abs(X), axis=1)
+    if not largest.all():
+        raise InputError(
+            f"row {int(np.argmin(largest))} is zero and cannot be normalized; use normalize: mean or none"
+        )
+    # Times a power of two, which is exact, so that no square overflows or underflows.
+    scaled = np.ldexp(X, -np.frexp(largest)[1][:, None])
+    return np.asarray(scaled / np.sqrt(np.sum(scaled * scaled, axis=1))[:, None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,16 +20,18 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _STYLES: Final[tuple[Literal["-", "--", ":", "-."], ...]] = ("-", "--", ":", "-.")
 
 
-def survival_figure(tree: xr.DataTree, confidence: float) -> Figure:
+def survival_figure(tree: xr.DataTree, confidence: float, selection: Mapping[str, str] | None = None) -> Figure:
     """P(lambda_min >= lambda_0) against lambda_0: a panel per (n, d), a colour per distribution, a line per depth.
 
     Each curve is empirical, with its simultaneous DKW band; vertical lines are the study's thresholds. Up to 4 x 4
-    panels: the smallest and largest values of n and d, and what lies evenly between.
+    panels: the smallest and largest values of n and d, and what lies evenly between. `selection` restricts
+    distribution, d, n and depth. The band is simultaneous over thresholds, for one curve whose number of trials was
+    fixed.
     """
-    trials = tree["trials"].to_dataset()
+    trials = _selected(tree["trials"].to_dataset(), selection or {})
     ds, ns = (_spread(trials[name].values) for name in ("d", "n"))
     figure = Figure(figsize=(2.6 * len(ns) + 0.6, 2.1 * len(ds) + 1.0), layout="constrained")
-    axes = figure.subplots(len(ds), len(ns), squeeze=False, sharex=True, sharey=True)
+    axes = figure.subplots(len(ds), len(ns), squeeze=False, sharex="row", sharey=True)
     depths = np.sort(trials["depth"].values)
     labels = sorted(str(value) for value in trials["distribution"].values)
     for row, d in enumerate(ds):
@@ -41,7 +44,10 @@ def survival_figure(tree: xr.DataTree, confidence: float) -> Figure:
             panel.set_title(f"n = {n}, d = {d}", fontsize=8)
             for threshold in tree["estimates"].to_dataset()["lambda_0"].to_numpy():
                 panel.axvline(float(threshold), color="0.8", linewidth=0.6, zorder=0)
-    figure.supxlabel(r"$\lambda_0$")
+    figure.supxlabel(
+        r"$\lambda_0$" + f"   (bands: {confidence:.0%} Dvoretzky-Kiefer-Wolfowitz; grey: the study's thresholds)",
+        fontsize=8,
+    )
     figure.supylabel(r"$\mathbb{P}(\lambda_{\min} \geq \lambda_0)$")
     handles = [Line2D([], [], color=_COLOURS[i % len(_COLOURS)], label=name) for i, name in enumerate(labels)]
     handles += [
@@ -50,6 +56,19 @@ def survival_figure(tree: xr.DataTree, confidence: float) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), frameon=False, fontsize=8)
     return figure
+
+
+def _selected(trials: xr.Dataset, selection: Mapping[str, str]) -> xr.Dataset:
+    for key, wanted in selection.items():
+        if key == "distribution":
+            labels = [str(value) for value in trials[key].to_numpy()]
+            kept = [i for i, label in enumerate(labels) if label == wanted or label.startswith(wanted + "(")]
+        elif key in ("d", "n", "depth"):
+            kept = [i for i, value in enumerate(trials[key].to_numpy().tolist()) if value == float(wanted)]
+        else:
+            continue
+        trials = trials.isel({key: kept})
+    return trials
 
 
 def save(figure: Figure, path: Path) -> None:

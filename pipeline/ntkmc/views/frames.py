@@ -35,7 +35,7 @@ def estimates_frame(tree: xr.DataTree) -> pd.DataFrame:
     chosen = group[names].rename(renamed)
     chosen["median"] = group["lambda_min_quantile"].sel(quantile=0.5).drop_vars("quantile")
     frame = _flat(chosen, [*_CELL, "lambda_0"])
-    frame = frame[frame["trials"] > 0].copy()
+    frame = frame[(frame["trials"] > 0) & frame["upper"].notna()].copy()
     frame["nondegenerate"] = _words(frame["nondegenerate"])
     order = [*_CELL, "lambda_0", "trials", "probability", "lower", "upper", "nondegenerate", "proved", "undecided"]
     return frame[[*order, "lower_fixed", "upper_fixed", "median", "certified"]].reset_index(drop=True)
@@ -64,7 +64,8 @@ def overall_frame(tree: xr.DataTree) -> pd.DataFrame:
     group = tree["claims"].to_dataset()
     words = _words(pd.Series(group["overall"].to_numpy()))
     rows = []
-    for name, word in zip(map(str, group["claim"].to_numpy()), words, strict=True):
+    named = zip(map(str, group["claim"].to_numpy()), words, strict=True)
+    for name, word in sorted(named, key=lambda pair: _in_order(pair[0])):
         mine = frame[frame["claim"] == name]
         verdicts = mine["verdict"].value_counts()
         rows.append(
@@ -79,6 +80,19 @@ def overall_frame(tree: xr.DataTree) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=["claim", "overall", "cells", "against", "undecided", "vacuous", "tightness"])
+
+
+def _in_order(label: str) -> tuple[str, float]:
+    """Instances of one claim together, by their parameter; the claims themselves stay in the order of the store."""
+    claim_id, _, parameter = label.partition("[")
+    number = parameter.rpartition("=")[2].rstrip("]")
+    return (claim_id if claim_id.startswith("claim-") else "", float(number) if claim_id.startswith("claim-") else 0.0)
+
+
+def unused_trials(tree: xr.DataTree) -> int:
+    """Trials that are done but lie beyond the last look of their cell, summed over cells and depths."""
+    done = (tree["trials"].to_dataset()["status"] != 0).sum("trial")
+    return int((done - tree["estimates"].to_dataset()["trials_used"]).clip(min=0).sum())
 
 
 def parse_selection(text: str | None) -> dict[str, str]:
@@ -97,18 +111,22 @@ def parse_selection(text: str | None) -> dict[str, str]:
             parts[-1] += character
     chosen: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in parts)):
-        key, separator, value = part.partition("=")
-        if not separator or not value.strip():
+        key, separator, value = (piece.strip() for piece in part.partition("="))
+        if not separator or not value:
             raise InputError(f"a selection is written like 'd=32,depth=3', got {part!r}")
-        chosen[key.strip().replace("-", "_")] = value.strip()
+        key = {"L": "depth", "lambda-0": "lambda_0"}.get(key, key)
+        if key in chosen:
+            raise InputError(f"a selection names {key} twice; leave it out to see all its values")
+        chosen[key] = value
     return chosen
 
 
 def select(frame: pd.DataFrame, selection: Mapping[str, str]) -> pd.DataFrame:
     """Rows whose columns have the chosen values; an unknown key or a value that no row has is an `InputError`."""
     for key, wanted in selection.items():
-        if key not in frame.columns:
-            raise InputError(f"cannot select by {key!r}: {did_you_mean(key, map(str, frame.columns))}")
+        keys = [name for name in ("claim", *_CELL, "lambda_0", "nondegenerate", "verdict") if name in frame.columns]
+        if key not in keys:
+            raise InputError(f"cannot select by {key!r}: {did_you_mean(key, keys)}")
         column = frame[key]
         if pd.api.types.is_numeric_dtype(column):
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ntkmc.experiment.schema import Verdict
 from ntkmc.views.frames import overall_frame
 
 _MARK = {"supported": "+", "refuted": "-", "undecided": "?"}
@@ -31,7 +33,8 @@ def probabilities(frame: pd.DataFrame, delta: float, most_rows: int | None = Non
     table = _table(f"P(λ_min ≥ λ_0), {counted} trials a cell")
     caption = (
         f"behind a probability: + at least {1 - delta:g}, - below, ? undecided{left_out}\n"
-        f"certified: the largest λ_0 proved to hold with probability {1 - delta:g}"
+        f"certified: the largest λ_0 proved to hold with probability {1 - delta:g}; blank while\n"
+        "trials are missing, or where their number was not fixed in advance"
     )
     for name in ("distribution", "d", "n", "L", "median"):
         table.add_column(name, justify="left" if name == "distribution" else "right", no_wrap=True)
@@ -44,7 +47,7 @@ def probabilities(frame: pd.DataFrame, delta: float, most_rows: int | None = Non
         cells = [_marked(by_threshold.get(threshold)) for threshold in thresholds]
         first = rows.iloc[0]
         table.add_row(
-            str(distribution),
+            _law(str(distribution)),
             str(d),
             str(n),
             str(depth),
@@ -65,7 +68,7 @@ def intervals(frame: pd.DataFrame, confidence: float) -> RenderableType:
         table.add_column(name, justify="left" if left else "right", no_wrap=True)
     for row in frame.itertuples():
         table.add_row(
-            str(row.distribution),
+            _law(str(row.distribution)),
             str(row.d),
             str(row.n),
             str(row.depth),
@@ -104,9 +107,14 @@ def verdicts(tree: xr.DataTree) -> RenderableType:
 def verdict_rows(frame: pd.DataFrame) -> RenderableType:
     """Verdicts cell by cell."""
     found: list[RenderableType] = []
-    for claim, rows in frame.groupby("claim", sort=False):
+    tried = frame[frame["verdict"] != Verdict.NOT_APPLICABLE.word]
+    for claim, rows in (tried if len(tried) else frame).groupby("claim", sort=False):
         found.append(_verdicts_of(str(claim), rows))
-    return _captioned(Group(*found), "violations: trials that violate the claim, by proof")
+    return _captioned(
+        Group(*found),
+        "violations: trials against the claim, by proof; bound: its median over trials\n"
+        "(for the event, the threshold); tight: median of bound / λ_min where the bound\nsays something",
+    )
 
 
 def _verdicts_of(claim: str, frame: pd.DataFrame) -> Table:
@@ -115,7 +123,7 @@ def _verdicts_of(claim: str, frame: pd.DataFrame) -> Table:
         table.add_column(name, justify="left" if name in ("distribution", "verdict") else "right", no_wrap=True)
     for row in frame.itertuples():
         table.add_row(
-            str(row.distribution),
+            _law(str(row.distribution)),
             str(row.d),
             str(row.n),
             str(row.depth),
@@ -136,6 +144,11 @@ def _captioned(table: RenderableType, caption: str) -> RenderableType:
     return Group(table, Text(caption + "\n", style="dim"))
 
 
+def _law(label: str) -> str:
+    """A distribution's label for a narrow column: a dataset by the start of its content's hash."""
+    return re.sub(r"^dataset\(content=(\w{8})\w*\)$", r"dataset(\1)", label)
+
+
 def _marked(row: object) -> str:
     if row is None:
         return ""
@@ -144,7 +157,7 @@ def _marked(row: object) -> str:
 
 
 def _number(value: Any, digits: int = 4) -> str:
-    return "" if math.isnan(value) else f"{value:.{digits}f}"
+    return "" if math.isnan(value) else f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.0e}"
 
 
 def _short(label: str) -> str:

@@ -28,10 +28,12 @@ def _around(value: Floats, error: Floats | float) -> Bound:
 
 def _decreasing(function: Callable[[Floats], Floats], context: CellContext, cosine: Floats) -> Bound:
     """Enclosure of a decreasing function of the coherence."""
-    error = (context.d + 8) * UNIT_ROUNDOFF
+    error = (context.d + 8) * UNIT_ROUNDOFF  # `ntkmc.linalg.gram.coherence_error`
     low = function(np.clip(cosine - error, 0.0, 1.0))
     high = function(np.clip(cosine + error, 0.0, 1.0))
-    rounding = 64.0 * context.n * UNIT_ROUNDOFF * diagonal_value(context.kernel, context.depth)
+    # The recursions for k and for its coefficients add up L numbers of size l, each with a few roundings: L**3 in all.
+    deep = 8.0 + context.depth**2
+    rounding = 8.0 * deep * context.n * UNIT_ROUNDOFF * diagonal_value(context.kernel, context.depth)
     return Bound(high - rounding, low + rounding)
 
 

@@ -99,7 +99,11 @@ def build(spec: Spec | Distribution, base: Path | None = None) -> Distribution:
         name, given = spec, {}
     elif isinstance(spec, Mapping) and len(spec) == 1:
         ((name, inner),) = spec.items()
-        given = dict(inner) if isinstance(inner, Mapping) else {} if inner is None else {"": inner}
+        if not (inner is None or isinstance(inner, Mapping)):
+            raise InputError(
+                f"distribution {name}: parameters are written {{{name}: {{parameter: value}}}}, got {inner!r}"
+            )
+        given = dict(inner or {})
     else:
         raise InputError(f"a distribution is a name or {{name: {{parameter: value}}}}, got {spec!r}")
     law = DISTRIBUTIONS[str(name)]
@@ -117,8 +121,11 @@ def build(spec: Spec | Distribution, base: Path | None = None) -> Distribution:
             f"distribution {name} needs {', '.join(missing)}: write {{{name}: {{{missing[0]}: ...}}}} "
             f"(parameters: {wanted})"
         )
+    if "path" in given and not isinstance(given["path"], str):
+        raise InputError(f"distribution {name}: path must be a file name, got {given['path']!r}")
     if base is not None and "path" in given:
-        given["path"] = str((base / Path(str(given["path"])).expanduser()).resolve())
+        # Not `resolve`: the law does that, and says what is wrong with a path.
+        given["path"] = str(base / given["path"]) if not given["path"].startswith("~") else given["path"]
     return law(**given)
 
 

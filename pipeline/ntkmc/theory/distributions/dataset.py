@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -30,7 +32,7 @@ class Dataset(Distribution):
     content: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "path", str(Path(self.path).expanduser()))
+        object.__setattr__(self, "path", str(resolved(self.path)))
         if not self.content:
             object.__setattr__(self, "content", _digest(self.path))
 
@@ -59,7 +61,14 @@ class Dataset(Distribution):
 
     def second_moment(self, d: int) -> float:
         """Mean squared norm over the rows."""
-        return float(np.mean(np.sum(self.rows**2, axis=1)))
+        with np.errstate(over="ignore"):
+            moment = float(np.mean(np.sum(self.rows**2, axis=1)))
+        if not 0.0 < moment < np.inf:
+            raise InputError(
+                f"dataset {self.path}: its mean squared norm is {moment:g}, so normalize: mean is not defined; "
+                "rescale the data, or use normalize: unit or none"
+            )
+        return moment
 
     @property
     def unit_norm(self) -> bool:
@@ -72,12 +81,20 @@ class Dataset(Distribution):
         return int(np.argmax(zero)) if zero.any() else None
 
 
+def resolved(path: str, base: Path | None = None) -> Path:
+    """An absolute path, `~` and a base folder taken into account (`InputError` if it cannot be one)."""
+    try:
+        return ((base or Path.cwd()) / Path(path).expanduser()).resolve()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise InputError(f"dataset {path[:80]!r}: not a usable path ({error})") from error
+
+
 @lru_cache(maxsize=8)
 def _load(path: str) -> Matrix:
     file = Path(path)
-    if not file.exists():
-        raise InputError(f"dataset {path}: no such file")
     try:
+        if not file.exists():
+            raise InputError(f"dataset {path}: no such file")
         raw = _read(file)
     except InputError:
         raise
@@ -108,8 +125,10 @@ def _read(file: Path) -> np.ndarray[Any, np.dtype[Any]]:
                 return np.asarray(archive[archive.files[0]])
         case ".csv":
             with file.open(encoding="utf-8") as lines:
-                headed = not _is_numbers(lines.readline())
-            return np.loadtxt(file, delimiter=",", skiprows=int(headed), ndmin=2, encoding="utf-8")
+                headed = _is_header(lines.readline())
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # NumPy only warns of a file without data
+                return np.loadtxt(file, delimiter=",", skiprows=int(headed), ndmin=2, encoding="utf-8")
         case ".parquet":
             import pandas as pd
 
@@ -124,17 +143,14 @@ def _read(file: Path) -> np.ndarray[Any, np.dtype[Any]]:
     raise InputError(f"dataset {file}: unknown format {file.suffix!r}, valid: {_FORMATS}")
 
 
-def _is_numbers(line: str) -> bool:
-    try:
-        [float(field) for field in line.split(",")]
-    except ValueError:
-        return False
-    return True
+def _is_header(line: str) -> bool:
+    """A first line of names, none of them empty or a number; anything else must be data, or is an error."""
+    return all(re.match(r"[^\d\s+\-.]", field.strip().strip("\"'")) for field in line.split(","))
 
 
 @lru_cache(maxsize=8)
 def _digest(path: str) -> str:
     rows = _load(path)
-    state = hashlib.blake2b(repr(rows.shape).encode(), digest_size=16)
+    state = hashlib.blake2b(repr(rows.shape).encode(), digest_size=8)
     state.update(rows.tobytes())
     return state.hexdigest()
