@@ -47,7 +47,7 @@ def medians(path: Path) -> dict[str, float]:
 def test_an_extension_killed_at_any_step(
     tmp_path: Path, client: Any, laws: dict[str, Any], monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    """Killed at the k-th change of an array while the grid grows, then extended in another order: no law is swapped."""
+    """Killed at the k-th change of an array of a growing grid, then extended in another order: no law is swapped."""
     path = tmp_path / "s"
     run(parse_study(laws), path, client=client, progress=False)
     others = {"d": [8], "n": [4], "depth": [2]}
