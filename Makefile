@@ -28,7 +28,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## Run the two first-light studies and show what they say
 	$(BIN)/ntkmc run data/studies/first-light.yaml --store $(STORES)/first-light.zarr
 	$(BIN)/ntkmc run data/studies/first-light-h.yaml --store $(STORES)/first-light-h.zarr
-	$(BIN)/ntkmc show $(STORES)/first-light.zarr d=8,n=16 --long --figure $(STORES)/first-light.png
+	$(BIN)/ntkmc show $(STORES)/first-light.zarr --format csv --figure $(STORES)/first-light.png > $(STORES)/first-light.csv
+	$(BIN)/ntkmc show $(STORES)/first-light.zarr d=8,n=16 --long
 
 lint: $(STAMP)  ## ruff, mypy --strict and the layers
 	$(BIN)/ruff check .
