@@ -185,11 +185,6 @@ class Store:
         for name, values in arrays.items():
             self._array(name, group)[...] = values
 
-    def planned_cells(self) -> list[Index]:
-        """Cells of this and all earlier studies in the store."""
-        planned = np.asarray(self._array("planned")[...])
-        return [(int(i), int(j), int(k)) for i, j, k in np.argwhere(planned > 0)]
-
     def _array(self, name: str, group: str = "trials") -> zarr.Array[Any]:
         return open_array(self.root, group, name)
 
