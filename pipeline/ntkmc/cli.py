@@ -169,7 +169,7 @@ def show(
     else:
         _table(tables.probabilities(frame, delta))
     if unused and form is Format.TABLE:
-        _say(f"{unused:,} finished trials (over all depths) wait for their cell's next look, and are not in here")
+        _say(f"{unused:,} finished trials (over all depths) lie beyond the looks that these estimates rest on")
     if figure is not None:
         from ntkmc.views.figures import save, survival_figure
 

@@ -238,14 +238,15 @@ def test_estimates_are_written_while_a_run_goes_on(
     from ntkmc.execution import driver
 
     monkeypatch.setattr(driver, "_FOLD_EVERY", 0.0)
+    monkeypatch.setattr(driver, "_HUNGRY", 0.0)
     seen: list[int] = []
 
     def look(event: Event) -> None:
         if isinstance(event, BlockDone):
             seen.append(int(open_results(tmp_path / "s")["estimates"].to_dataset()["trials_used"].max()))
 
-    drive(parse_study(laws), tmp_path / "s", client, [look], block_length=4)
-    assert 0 < max(seen) <= 40
+    drive(parse_study(laws | {"trials": 1000}), tmp_path / "s", client, [look], block_length=10)
+    assert 0 < max(seen) <= 1000
     assert sorted(seen) == seen
 
 
@@ -254,3 +255,44 @@ def test_a_pilot_run_does_not_fix_small_chunks(tmp_path: Path, client: Any, laws
     run(parse_study(laws | {"trials": 2}), path, client=client, progress=False)
     run(parse_study(laws | {"trials": 300}), path, client=client, progress=False)
     assert len([chunk for chunk in (path / "trials" / "lambda_min" / "c").rglob("*") if chunk.is_file()]) == 1
+
+
+def test_an_added_threshold_is_not_evidence(tmp_path: Path, client: Any, laws: dict[str, Any]) -> None:
+    """A cell of an earlier study was never asked about a threshold that came later: it says nothing of it."""
+    path = tmp_path / "s"
+    run(parse_study(laws | {"trials": 300, "event": {"lambda-0": [0.05]}}), path, client=client, progress=False)
+    later = laws | {"grid": laws["grid"] | {"n": [5]}, "trials": 300, "event": {"lambda-0": [1e-3]}}
+    run(parse_study(later), path, client=client, progress=False)
+    claims = open_results(path)["claims"].to_dataset().load()
+    assert int(claims["overall"].sel(claim="claim-nondegenerate[lambda_0=0.001]")) == Verdict.SUPPORTED
+
+
+def test_torn_estimates_are_forgotten(tmp_path: Path, client: Any, laws: dict[str, Any]) -> None:
+    """A run killed between writing two variables: cells that nobody refreshes must not stop later runs."""
+    path = tmp_path / "s"
+    run(parse_study(laws), path, client=client, progress=False)
+    array = zarr.open_array(path, path="estimates/trials_used", mode="r+")
+    array[...] = np.asarray(array[...]) // 4
+    run(parse_study(laws | {"grid": laws["grid"] | {"n": [5]}}), path, client=client, progress=False)
+    run(parse_study(laws), path, client=client, progress=False)
+    assert set(open_results(path)["estimates"].to_dataset()["trials_used"].to_numpy().ravel().tolist()) == {40}
+
+
+def test_growing_a_pilot_keeps_files_few(tmp_path: Path, client: Any, laws: dict[str, Any]) -> None:
+    path = tmp_path / "s"
+    run(parse_study(laws | {"trials": 2}), path, client=client, progress=False)
+    wide = laws["grid"] | {"d": [4, 5, 6], "n": [2, 3, 4, 5], "depth": [2, 3]}
+    run(parse_study(laws | {"grid": wide, "trials": 2}), path, client=client, progress=False)
+    for group in ("estimates", "claims"):
+        for name in open_results(path)[group].data_vars:
+            assert len([file for file in (path / group / str(name) / "c").rglob("*") if file.is_file()]) <= 1
+    assert not list(path.glob(".*.partial"))
+    assert not list(path.glob(".*.old"))
+
+
+def test_zero_rows_are_data(tmp_path: Path, client: Any, laws: dict[str, Any]) -> None:
+    np.save(tmp_path / "zero.npy", np.zeros((6, 8)))
+    grid = laws["grid"] | {"distribution": {"dataset": {"path": "zero.npy"}}, "normalize": "none"}
+    study = parse_study(laws | {"grid": grid, "trials": 3}, base=tmp_path)
+    assert not drive(study, tmp_path / "s", client).failed_trials
+    assert set(trials_of(tmp_path / "s")["status"].values.ravel().tolist()) == {Status.SINGULAR.code}

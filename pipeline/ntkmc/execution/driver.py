@@ -131,7 +131,7 @@ class _Driver:
         for work in self.works:
             self._ask(work)
         self.queue = WorkQueue(self.works)
-        folded = time.monotonic()
+        folded, cost = time.monotonic(), _HUNGRY
         try:
             while any(not work.closed for work in self.works):
                 hungry = not self._submit(workers)
@@ -139,15 +139,19 @@ class _Driver:
                     self._collect()
                 waited = time.monotonic() - folded
                 idle = any(work.idle for work in self.works)
-                if waited > _FOLD_EVERY or not self.flying or (hungry and idle and waited > _HUNGRY):
+                if waited > max(_FOLD_EVERY, 5.0 * cost) or not self.flying or (hungry and idle and waited > cost):
+                    begun = time.monotonic()
                     self._fold()
                     folded = time.monotonic()
+                    cost = max(_HUNGRY, folded - begun)
         except KeyboardInterrupt:
             self.outcome.interrupted = True
             for future, _ in self.flying.values():
                 future.cancel()
         finally:
             self._fold()
+            self.derived.finish()
+            self.derived.write()
             self._count_failed_trials()
             self._emit(RunFinished(self.outcome.interrupted))
         return self.outcome

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,9 +65,12 @@ def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
     return chunk
 
 
-def create_group(root: zarr.Group, group: str, coordinates: Coordinates, trials: int = 0) -> None:
-    """Create a group with all its variables and coordinates."""
-    home = root.create_group(group, attributes={"long_name": GROUPS[group]}, overwrite=True)
+def create_group(
+    root: zarr.Group, group: str, coordinates: Coordinates, trials: int = 0, folder: str | None = None
+) -> None:
+    """Create a group with all its variables and coordinates, in a folder of its own name or another."""
+    folder = folder or group
+    home = root.create_group(folder, attributes={"long_name": GROUPS[group]}, overwrite=True)
     shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials}
     whole = {dim: max(length, 1) for dim, length in shape.items()}
     chunk = trial_chunk(shape) if group == "trials" else whole
@@ -75,7 +79,26 @@ def create_group(root: zarr.Group, group: str, coordinates: Coordinates, trials:
     for dim in dimensions(group):
         for name in _names_along(dim):
             _create(home, COORDINATES[name], shape, {dim: _COORDINATE_CHUNK})
-        _write_coordinate(root, group, dim, coordinates[dim], 0)
+        _write_coordinate(root, folder, dim, coordinates[dim], 0)
+
+
+def regrow_group(root: zarr.Group, path: Path, group: str, recorded: Coordinates, coordinates: Coordinates) -> None:
+    """Replace a derived group by a larger one with the same values, each variable in one chunk again.
+
+    Only what the store's record knows is taken over: beyond it may lie an extension that was killed.
+
+    Extended in place it would keep the chunks of the first study's grid: thousands of files after a pilot of one cell.
+    """
+    folder = f".{group}.partial"
+    shutil.rmtree(path / folder, ignore_errors=True)
+    create_group(root, group, coordinates, folder=folder)
+    for name, variable in VARIABLES[group].items():
+        known = tuple(slice(len(recorded[dim])) for dim in variable.dims)
+        open_array(root, folder, name)[known] = read_whole(root, group, name)[known]
+    shutil.rmtree(path / f".{group}.old", ignore_errors=True)
+    (path / group).rename(path / f".{group}.old")
+    (path / folder).rename(path / group)
+    shutil.rmtree(path / f".{group}.old", ignore_errors=True)
 
 
 def extend_group(root: zarr.Group, group: str, coordinates: Coordinates, trials: int = 0) -> None:
@@ -130,6 +153,21 @@ def consolidate(store: Path) -> None:
             if (store / group / "zarr.json").exists():
                 zarr.consolidate_metadata(str(store), path=group)
         zarr.consolidate_metadata(str(store))
+
+
+def unconsolidate(store: Path) -> None:
+    """Take the consolidated metadata off the root: it would show readers shapes that are about to change."""
+    file = store / "zarr.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    if document.pop("consolidated_metadata", None) is not None:
+        aside = store / ".zarr.json.partial"
+        aside.write_text(json.dumps(document), encoding="utf-8")
+        aside.replace(file)
+
+
+def is_consolidated(store: Path) -> bool:
+    """Whether the root has consolidated metadata; it has none while, or after a run was killed while, a grid grows."""
+    return "consolidated_metadata" in json.loads((store / "zarr.json").read_text(encoding="utf-8"))
 
 
 def describe_distribution(distribution: Distribution) -> tuple[str, str]:

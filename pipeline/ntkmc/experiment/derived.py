@@ -46,11 +46,27 @@ class Derived:
         self._bounds = {instance.label: instance for instance in instances()}
         self._event = [label(NONDEGENERATE.id, {"lambda_0": value}) for value in self.axes["lambda_0"]]
         self._claim = {name: number for number, name in enumerate(self.axes["claim"])}
+        self._looked: dict[str, tuple[int, ...]] = {}
+        self._stopped: dict[str, int | None] = {}
+        self._stale: dict[str, Cell] = {}
+        self._drop_torn()
 
     def refresh(self, cells: Iterable[Cell]) -> None:
-        """Recompute some cells from the store's trials."""
+        """Recompute those of the cells whose trials reach a new look; the others wait for it, or for `finish`."""
         for cell in cells:
+            looks = tuple(self._reached(cell, row) for row in self.store.depth_positions(cell.depths))
+            if self._looked.get(cell.name) == looks:
+                self._stale[cell.name] = cell  # its claims rest on all done trials, not on looks
+            else:
+                self._looked[cell.name] = looks
+                self._stale.pop(cell.name, None)
+                self._refresh_cell(cell)
+
+    def finish(self) -> None:
+        """Recompute the cells that wait."""
+        for cell in self._stale.values():
             self._refresh_cell(cell)
+        self._stale.clear()
 
     def write(self) -> None:
         """Put both groups into the store, with what all cells together say."""
@@ -59,9 +75,8 @@ class Derived:
         self.store.write_group("claims", self.claims)
 
     def stopped(self, cell: Cell) -> bool:
-        """Whether an adaptive cell is precise enough at one of the study's looks that its trials reach."""
-        look = self._stopping_look(cell, self._lower_and_upper(cell))
-        return look is not None
+        """Whether an adaptive cell was found precise enough, when it was last refreshed."""
+        return self._stopped.get(cell.name) is not None
 
     def _read(self, group: str) -> Arrays:
         found: Arrays = {}
@@ -73,10 +88,17 @@ class Derived:
                 found[name] = np.full(shape, variable.fill, dtype=variable.dtype)
         return found
 
-    def _lower_and_upper(self, cell: Cell) -> tuple[NDArray[Any], NDArray[Any]]:
-        trials = self.store.read_cell(self.store.index(cell), self.study.trial_range)
-        rows = self.store.depth_positions(cell.depths)
-        return trials["lambda_min_lower"][rows], trials["lambda_min_upper"][rows]
+    def _drop_torn(self) -> None:
+        """Forget estimates whose variables contradict each other: a run was killed between writing two of them."""
+        counted = self.estimates["proved"] + self.estimates["undecided"]
+        torn = (counted > self.estimates["trials_used"][..., None]).any(axis=-1)
+        for name, variable in VARIABLES["estimates"].items():
+            self.estimates[name][torn] = variable.fill
+
+    def _reached(self, cell: Cell, row: int) -> int:
+        done = self.store.status[(*self.store.index(cell), row)] != 0
+        reached = contiguous(done, self.study.trial_range.start)
+        return max((look for look in self.study.looks if look <= reached), default=0)
 
     def _stopping_look(self, cell: Cell, bounds: tuple[NDArray[Any], NDArray[Any]]) -> int | None:
         """The first look at which every threshold of the study is known precisely enough, at every depth.
@@ -98,15 +120,13 @@ class Derived:
         rows = self.store.depth_positions(cell.depths)
         span = slice(first, self.study.trial_range.stop)
         bounds = everything["lambda_min_lower"][rows, span], everything["lambda_min_upper"][rows, span]
-        stop = self._stopping_look(cell, bounds)
+        stop = self._stopped[cell.name] = self._stopping_look(cell, bounds)
         for depth, row in zip(cell.depths, rows, strict=True):
             here = (*place, row)
             trials = {name: values[row] if values.ndim == 2 else values for name, values in everything.items()}
             if not trials["status"].any():
                 continue
-            reached = contiguous(trials["status"] != 0, first)
-            used = max((look for look in self.study.looks if look <= reached), default=0)
-            used = used if stop is None else stop
+            used = self._reached(cell, row) if stop is None else stop
             prefix = {name: values[first : first + used] for name, values in trials.items()}
             found = estimate(prefix, self._rules(used))
             for name, value in found.items():
@@ -132,16 +152,17 @@ class Derived:
 
     def _judge_overall(self) -> None:
         used = self.estimates["trials_used"]
-        tried = np.zeros(used.shape, dtype=bool)
+        mine = np.zeros(used.shape, dtype=bool)
         for cell in self.study.cells:
-            for row in self.store.depth_positions(cell.depths):
-                tried[(*self.store.index(cell), row)] = True
-        tried |= used > 0
+            mine[self.store.index(cell)][self.store.depth_positions(cell.depths)] = True
         for name, at in self._claim.items():
             if name in self._bounds:
                 self.claims["overall"][at] = overall(self.claims["verdict"][at].ravel().tolist())
             elif name in self._event:
                 position = self._event.index(name)
+                # A cell of an earlier study says nothing of a threshold that was added after it.
+                told = (used > 0) & ~np.isnan(self.estimates["probability_upper"][..., position])
+                tried = mine | told
                 self.claims["overall"][at] = overall_event(
                     self.estimates["proved"][..., position][tried],
                     self.estimates["undecided"][..., position][tried],

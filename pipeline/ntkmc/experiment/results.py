@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from ntkmc.errors import StoreError
+from ntkmc.experiment.arrays import is_consolidated
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.journal import DirectoryBlobs, Journal
 from ntkmc.experiment.loading import parse_study
@@ -38,7 +40,10 @@ def open_results(store: str | Path) -> xr.DataTree:
     path = Path(store)
     attributes = read_attributes(path)
     try:
-        groups = {name: xr.open_dataset(path, engine="zarr", group=name, chunks=None) for name in GROUPS}
+        whole = is_consolidated(path)
+        groups = {
+            name: xr.open_dataset(path, engine="zarr", group=name, chunks=None, consolidated=whole) for name in GROUPS
+        }
     except (OSError, KeyError, ValueError) as error:
         raise StoreError(
             f"{path}: cannot be opened ({error}); running its study again mends what can be mended"
@@ -76,7 +81,8 @@ def _with_journal(trials: xr.Dataset, path: Path) -> xr.Dataset:
     for block in blocks:
         label, d, n = block.cell
         known = label in positions["distribution"] and d in positions["d"] and n in positions["n"]
-        if not known or not set(block.depths) <= set(positions["depth"]):
+        within = block.first + block.count <= loaded.sizes["trial"]
+        if not known or not within or not set(block.depths) <= set(positions["depth"]):
             continue  # of an extension that began after this reader opened the store
         place = (positions["distribution"][label], positions["d"][d], positions["n"][n])
         span = slice(block.first, block.first + block.count)
@@ -84,7 +90,8 @@ def _with_journal(trials: xr.Dataset, path: Path) -> xr.Dataset:
         for name, values in block.arrays.items():
             target = loaded[name].to_numpy()
             if values.ndim == 1:
-                target[(*place, span)] = values
+                measured = ~np.isnan(values)  # as in a fold: a failed trial does not erase what is known of its draw
+                target[(*place, span)][measured] = values[measured]
             else:
                 for row, depth in enumerate(depths):
                     target[(*place, depth, span)] = values[row]

@@ -24,6 +24,8 @@ from ntkmc.experiment.arrays import (
     open_array,
     quiet_zarr,
     read_whole,
+    regrow_group,
+    unconsolidate,
     write_descriptions,
 )
 from ntkmc.experiment.cells import Cell
@@ -79,7 +81,7 @@ class Store:
                 for group in VARIABLES:
                     create_group(root, group, coordinates, study.trial_range.stop)
                 _describe(root, study, coordinates)
-                _plan(root, study, coordinates)
+                _plan(root, study, coordinates, coordinates)
             consolidate(aside)
             aside.rename(path)
         except OSError as error:
@@ -98,17 +100,26 @@ class Store:
             raise StoreError(f"{path}: cannot be written (permission denied)")
         root = zarr.open_group(str(path), mode="r+", use_consolidated=False)
         history: list[Any] = list(root.attrs.get("history", []))  # type: ignore[arg-type]
-        coordinates = _union(recorded_coordinates(root), _coordinates(study))
-        for group in VARIABLES:
-            try:
-                extend_group(root, group, coordinates, study.trial_range.stop)
-            except (KeyError, FileNotFoundError):
-                if group == "trials":
-                    raise StoreError(f"{path}: the group trials is missing; restore it from a copy") from None
-                with quiet_zarr():  # what is derived can be derived again
+        recorded = recorded_coordinates(root)
+        coordinates = _union(recorded, _coordinates(study))
+        try:
+            extend_group(root, "trials", coordinates, study.trial_range.stop)
+        except (KeyError, FileNotFoundError):
+            raise StoreError(f"{path}: the group trials is missing; restore it from a copy") from None
+        if coordinates != recorded:
+            # Only now: until here readers were best served by the shapes from before.
+            unconsolidate(path)
+        for group in ("estimates", "claims"):
+            with quiet_zarr():
+                try:
+                    if coordinates != recorded:
+                        regrow_group(root, path, group, recorded, coordinates)
+                    else:
+                        extend_group(root, group, coordinates)
+                except (KeyError, FileNotFoundError, StoreError):  # what is derived can be derived again
                     create_group(root, group, coordinates)
         _describe(root, study, coordinates)
-        _plan(root, study, coordinates)
+        _plan(root, study, coordinates, recorded)
         # The record comes last, in one atomic write: until then the store is what it was.
         root.attrs.update(_attributes(study, history, coordinates))
         consolidate(path)
@@ -382,9 +393,12 @@ def _describe(root: zarr.Group, study: Study, coordinates: Coordinates) -> None:
         write_descriptions(root, group, coordinates["distribution"], laws)
 
 
-def _plan(root: zarr.Group, study: Study, coordinates: Coordinates) -> None:
+def _plan(root: zarr.Group, study: Study, coordinates: Coordinates, recorded: Coordinates) -> None:
     array = open_array(root, "trials", "planned")
-    planned = read_whole(root, "trials", "planned").copy()
+    planned = np.zeros(array.shape, dtype=np.int64)
+    # Beyond the record there may be plans of an extension that was killed.
+    known = tuple(slice(len(recorded[dim])) for dim in ("distribution", "d", "n"))
+    planned[known] = read_whole(root, "trials", "planned")[known]
     for cell in study.cells:
         place = (
             coordinates["distribution"].index(cell.distribution.label),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -122,7 +123,10 @@ def lambda_min(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) 
         raise InputError(
             f"data have entries of size {np.max(np.abs(data)):.3g}, lambda_min may overflow: rescale them"
         )
-    return {depth: _scaled(answer, 2 * exponent, 1e-9) for depth, answer in answers.items()} if exponent else answers
+    if not exponent:
+        return answers
+    scaled = {depth: _scaled(answer, 2 * exponent, 1e-9) for depth, answer in answers.items()}
+    return {depth: replace(answer, lower=max(answer.lower, 0.0)) for depth, answer in scaled.items()}
 
 
 def exact_kernel_eigenvalue(K: Matrix, rows: Rows, kernel: str, depth: int, cosine: float) -> Eigenvalue:

@@ -90,8 +90,10 @@ def _in_order(label: str) -> tuple[str, float]:
 
 
 def unused_trials(tree: xr.DataTree) -> int:
-    """Trials that are done but lie beyond the last look of their cell, summed over cells and depths."""
-    done = (tree["trials"].to_dataset()["status"] != 0).sum("trial")
+    """Trials of the study's range that are done but lie beyond what estimates rest on, over all cells and depths."""
+    planned = tree.attrs["study"]["trials"]
+    span = slice(planned.get("from", 0), planned["from"] + planned["count"] if "count" in planned else None)
+    done = (tree["trials"].to_dataset()["status"].isel(trial=span) != 0).sum("trial")
     return int((done - tree["estimates"].to_dataset()["trials_used"]).clip(min=0).sum())
 
 
