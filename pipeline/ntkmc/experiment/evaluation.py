@@ -104,14 +104,15 @@ def first_precise(
     looks : sequence of int
         Increasing numbers of trials, at most T.
     """
-    for look in looks:
-        sure = np.sum(lower[:, None, :look] >= thresholds[:, None], axis=2)
-        open_ = look - np.sum(upper[:, None, :look] < thresholds[:, None], axis=2)
-        low, _ = confidence_sequence(sure, look, confidence)
-        _, high = confidence_sequence(open_, look, confidence)
-        if np.max(high - low) <= 2.0 * half_width:
-            return look
-    return None
+    if not looks:
+        return None
+    at = np.array(looks)
+    sure = np.cumsum(lower[:, None, :] >= thresholds[:, None], axis=2)[..., at - 1]
+    excluded = np.cumsum(upper[:, None, :] < thresholds[:, None], axis=2)[..., at - 1]
+    low, _ = confidence_sequence(sure, at, confidence)
+    _, high = confidence_sequence(at - excluded, at, confidence)
+    precise = np.flatnonzero(np.max(high - low, axis=(0, 1)) <= 2.0 * half_width)
+    return int(at[precise[0]]) if precise.size else None
 
 
 def judge(instance: Instance, context: CellContext, trials: Mapping[str, NDArray[Any]]) -> Values:

@@ -20,11 +20,6 @@ _SLACK = 1e-6
 inside the true interval. It costs a millionth of alpha."""
 
 
-def _log_mixture(p: Floats, s: Floats, t: Floats) -> Floats:
-    evidence = special.betaln(_PRIOR + s, _PRIOR + t - s) - special.betaln(_PRIOR, _PRIOR)
-    return np.asarray(evidence - special.xlogy(s, p) - special.xlog1py(t - s, -p), dtype=np.float64)
-
-
 def confidence_sequence(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> Interval:
     """Anytime-valid interval for a probability: P(it ever excludes the truth, over all t) <= 1 - confidence.
 
@@ -48,13 +43,14 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, confidence: flo
     [0.001879, 0.122949]
     """
     s, t = counts(successes, trials)
-    threshold = -np.log(error_rate(confidence)) + _SLACK
+    evidence = special.betaln(_PRIOR + s, _PRIOR + t - s) - special.betaln(_PRIOR, _PRIOR)
+    threshold = -np.log(error_rate(confidence)) + _SLACK - evidence
     centre = np.where(t > 0, s / np.maximum(t, 1.0), 0.5)
 
     def end(inside: Floats, outside: Floats) -> Floats:
         for _ in range(_BISECTIONS):
             middle = 0.5 * (inside + outside)
-            within = _log_mixture(middle, s, t) < threshold
+            within = -special.xlogy(s, middle) - special.xlog1py(t - s, -middle) < threshold
             inside = np.where(within, middle, inside)
             outside = np.where(within, outside, middle)
         return outside
