@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import mpmath as mp
 import numpy as np
 import pytest
 from scipy.special import betaln, xlog1py, xlogy
@@ -43,6 +44,18 @@ def test_power() -> None:
     violations = np.cumsum(rng.uniform(size=(200, 3000)) < 0.2, axis=1)
     ever = (log_e_process(violations, np.arange(1, 3001), 0.1) >= math.log(20)).any(axis=1).mean()
     assert ever > 0.99
+
+
+@pytest.mark.parametrize("t", [10, 1000, 10**5, 10**7])
+def test_ends_are_on_the_safe_side(t: int) -> None:
+    """At each end the martingale, at 40 digits, has reached 1 / alpha: rounding never narrows the interval."""
+    with mp.workdps(40):
+        for s in {0, 1, 7, t // 3, t // 2, t - 1, t}:
+            half = mp.mpf(1) / 2
+            evidence = mp.log(mp.beta(half + s, half + t - s)) - mp.log(mp.beta(half, half))
+            lower, upper = (float(end) for end in confidence_sequence(s, t))
+            assert lower == 0.0 if s == 0 else evidence - s * mp.log(lower) - (t - s) * mp.log1p(-lower) >= mp.log(20)
+            assert upper == 1.0 if s == t else evidence - s * mp.log(upper) - (t - s) * mp.log1p(-upper) >= mp.log(20)
 
 
 def test_sequence_narrows() -> None:

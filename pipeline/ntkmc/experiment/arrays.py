@@ -136,7 +136,7 @@ def open_array(root: zarr.Group, group: str, name: str) -> zarr.Array[Any]:
 
 
 def read_whole(root: zarr.Group, group: str, name: str) -> np.ndarray[Any, np.dtype[Any]]:
-    """All of a small array; a damaged one is a `StoreError`: unlike trials it cannot be computed again."""
+    """All of a small array; a damaged one is a `StoreError`, final unless the caller can derive it again."""
     try:
         return np.asarray(open_array(root, group, name)[...])
     except (ValueError, OSError, RuntimeError) as error:

@@ -16,8 +16,8 @@ _BISECTIONS = 64
 """Enough to halve (0, 1) to below one unit of roundoff."""
 
 _SLACK = 1e-6
-"""Added to log(1/alpha): the martingale's logarithm is evaluated to about 3e-8 at 1e7 trials, and an end must not fall
-inside the true interval. It costs a millionth of alpha."""
+"""Added to log(1/alpha), so that rounding never puts an end inside the exact interval (a test compares with 40 digits
+up to 1e7 trials). It costs a millionth of alpha."""
 
 
 def confidence_sequence(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> Interval:
