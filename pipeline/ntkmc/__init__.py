@@ -13,8 +13,10 @@ from ntkmc.experiment.loading import load_study
 from ntkmc.experiment.results import open_results
 from ntkmc.experiment.study import Study
 from ntkmc.linalg.eigenvalue import Eigenvalue, Status
+from ntkmc.linalg.event import event_holds
+from ntkmc.linalg.exact import lambda_min
 from ntkmc.linalg.gram import gram, grams
-from ntkmc.linalg.smallest import event_holds, lambda_min, smallest_eigenvalue
+from ntkmc.linalg.smallest import smallest_eigenvalue
 from ntkmc.theory.claims import claims
 from ntkmc.theory.distributions import sample
 

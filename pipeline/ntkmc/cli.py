@@ -242,7 +242,7 @@ def lambda_min(
     """lambda_min of the Gram matrix of one's own data, with its enclosure."""
     import json
 
-    from ntkmc.linalg.smallest import lambda_min as compute
+    from ntkmc.linalg.exact import lambda_min as compute
     from ntkmc.theory.distributions import Dataset
 
     rows = Dataset(str(data)).rows

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ntkmc.experiment.evaluation import judge
 from ntkmc.experiment.schema import Verdict
 from ntkmc.linalg.enclosure import gershgorin, pair_bound
+from ntkmc.linalg.exact import lambda_min
 from ntkmc.linalg.gram import coherence, gram
 from ntkmc.linalg.rows import as_data, split_rows
-from ntkmc.linalg.smallest import lambda_min
 from ntkmc.theory.claims import CLAIMS, Bound, CellContext, Instance, instances
 from ntkmc.theory.kernels import kernel_function
 from ntkmc.theory.series import hermite_coefficient, tail

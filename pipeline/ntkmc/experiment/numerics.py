@@ -12,7 +12,7 @@ from ntkmc.linalg import solvers
 from ntkmc.theory import kernels
 
 NUMERICS: Final[dict[str, Any]] = {
-    "version": 1,
+    "version": 2,
     "threads": 1,  # BLAS threads inside a trial: summation order, hence last bits, depends on it
     "generator": "Philox",
     "kernels": dict(kernels.NUMERICS),

@@ -17,9 +17,9 @@ from ntkmc.experiment.address import generator, spawn_key
 from ntkmc.experiment.numerics import NUMERICS
 from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.enclosure import gershgorin, pair_bound
-from ntkmc.linalg.gram import coherence, grams_of_rows
+from ntkmc.linalg.exact import exact_kernel_eigenvalue
+from ntkmc.linalg.gram import coherence_of, cosines, grams_of_cosines
 from ntkmc.linalg.rows import as_data, split_rows
-from ntkmc.linalg.smallest import exact_kernel_eigenvalue
 from ntkmc.theory.distributions import Distribution
 from ntkmc.theory.normalization import Normalization, normalize
 
@@ -74,12 +74,14 @@ def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths
     largest = float(rows.norms.max())
     if largest > 0.0 and not 2.0**-200 < largest < 2.0**200:
         raise FloatingPointError("norms so extreme that Gram entries lose bits or overflow: rescale, or normalize")
-    cosine = coherence(rows)
+    R = cosines(rows)
+    cosine = coherence_of(R, rows)
     found = Trial(cosine, float(rows.norms.min()), float(rows.norms.max()), {}, {}, {})
-    for depth, K in grams_of_rows(rows, recipe.kernel, sorted(depths)):
-        found.eigenvalues[depth] = exact_kernel_eigenvalue(K, rows, recipe.kernel, depth, cosine)
+    for depth, K in grams_of_cosines(R, rows, recipe.kernel, sorted(depths)):
         found.gershgorin[depth] = gershgorin(K)
         found.pair_bound[depth] = pair_bound(K)
+        # No warm start from the depth before: a trial's bits must not depend on which other depths were asked for.
+        found.eigenvalues[depth] = exact_kernel_eigenvalue(K, rows, recipe.kernel, depth, cosine)
         del K
     return found
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Status(enum.Enum):
@@ -14,7 +17,7 @@ class Status(enum.Enum):
 
     CERTIFIED = "the enclosure is as narrow as asked"
     WIDE = (
-        "the enclosure is valid but wider than rtol: rounding limits it to about n**2 u trace(K)/n; "
+        "the enclosure is valid but wider than rtol: the rounding of K's entries, or of the bound itself, limits it; "
         "ask for a larger rtol, or look at lower and upper"
     )
     SINGULAR = (
@@ -27,6 +30,10 @@ class Status(enum.Enum):
         "try method='dense'"
     )
     FAILED = "the trial raised a numerical error and has no value; recompute it alone with `ntkmc trial`"
+    CLUSTERED = (
+        "the enclosure is valid but wider than rtol: the next eigenvalue is within rounding of the smallest, so that "
+        "only the allowance of a Cholesky, about (n/2) u trace(K), could be proved; look at lower and upper"
+    )
 
     @property
     def code(self) -> int:
@@ -61,6 +68,8 @@ class Eigenvalue:
         Matrix-vector products or solves of the iterative part, 0 for `dense`.
     residual : float
         |K v - value v| for the unit vector v behind `upper`.
+    vector : ndarray, (n,)
+        That vector, an approximate eigenvector; of any length.
     """
 
     value: float
@@ -70,6 +79,7 @@ class Eigenvalue:
     method: str
     iterations: int
     residual: float
+    vector: NDArray[np.float64] = field(repr=False, compare=False)
 
     @property
     def relative_width(self) -> float:

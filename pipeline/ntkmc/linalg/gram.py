@@ -2,7 +2,7 @@
 
 The recursion of a pair needs two numbers between layers: s_l = sin(theta_l / 2)**2 and the kernel value k_l. They
 share one n x n array, s below the diagonal and k above it, so that a pass over the lower triangle in tiles updates
-both in place and writes the next Gram matrix: two n x n arrays in all, no temporaries.
+both in place and writes the next Gram matrix: two n x n arrays in all, one for the last depth; no temporaries.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def gram(X: ArrayLike, kernel: str = "ntk", depth: int = 2) -> Matrix:
 def grams(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) -> Iterator[tuple[int, Matrix]]:
     """Gram matrices at several depths, by increasing depth, in one pass through the recursion.
 
-    Holds one n x n array of its own; each matrix yielded is a fresh one for the caller to keep, change or drop.
+    Holds one n x n array of its own, the last matrix; each one yielded is the caller's to keep, change or drop.
 
     Parameters
     ----------
@@ -92,20 +92,30 @@ def grams(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) -> It
 
 def grams_of_rows(rows: Rows, kernel: str, depths: Sequence[int]) -> Iterator[tuple[int, Matrix]]:
     """`grams` for rows that were split before; `depths` sorted and valid."""
+    return grams_of_cosines(cosines(rows), rows, kernel, depths)
+
+
+def grams_of_cosines(R: Matrix, rows: Rows, kernel: str, depths: Sequence[int]) -> Iterator[tuple[int, Matrix]]:
+    """`grams_of_rows` from R = `cosines(rows)`, which is used up: the last matrix yielded is that array."""
     if rows.norms.max() > LARGEST_NORM:
         raise InputError(f"a row has norm {rows.norms.max():.3g}, its Gram matrix overflows: rescale the data")
-    state = cosines(rows)
     code = _CODE[kernel]
-    _start(state, rows.unit, code)
-    reached = 2
+    reached = 1
     for depth in depths:
         if depth == 1:
-            yield 1, _linear(rows)
-            continue
-        while reached < depth:
-            _advance(state, code)
-            reached += 1
-        yield depth, _emit(state, rows.norms, diagonal_value(kernel, depth))
+            K = R if depth == depths[-1] else np.empty_like(R)
+            _emit_linear(R, rows.norms, K)
+        else:
+            if reached == 1:
+                _start(R, rows.unit, code)
+                reached = 2
+            while reached < depth:
+                _advance(R, code)
+                reached += 1
+            K = R if depth == depths[-1] else np.empty_like(R)
+            _emit(R, rows.norms, diagonal_value(kernel, depth), K)
+        yield depth, K
+        del K  # the caller may have dropped it: it must not live on here while the next depth is computed
 
 
 def cosines(rows: Rows) -> Matrix:
@@ -115,21 +125,17 @@ def cosines(rows: Rows) -> Matrix:
 
 def coherence(rows: Rows) -> float:
     """max |rho_ij| over the pairs i < j, 0 for a single row; absolute error at most `coherence_error(d)`."""
-    return float(_coherence(cosines(rows), rows.unit))
+    return coherence_of(cosines(rows), rows)
+
+
+def coherence_of(R: Matrix, rows: Rows) -> float:
+    """`coherence` from R = `cosines(rows)`."""
+    return float(_coherence(R, rows.unit))
 
 
 def coherence_error(d: int) -> float:
     """Bound on the error of `coherence`: (d + 8) u, derived in `ntkmc.theory.kernels.entry_error`, step 2."""
     return (d + 8) * UNIT_ROUNDOFF
-
-
-def _linear(rows: Rows) -> Matrix:
-    K = cosines(rows)
-    K *= rows.norms[:, None]
-    K *= rows.norms[None, :]
-    np.fill_diagonal(K, rows.norms**2)
-    lower = np.tril(K)
-    return lower + np.tril(lower, -1).T
 
 
 @compiled
@@ -208,10 +214,9 @@ def _advance(state: Matrix, code: int) -> None:
 
 
 @compiled
-def _emit(state: Matrix, norms: Matrix, diagonal: float) -> Matrix:
-    """|x_i| |x_j| k_ij, mirrored, with its exact diagonal."""
+def _emit(state: Matrix, norms: Matrix, diagonal: float, K: Matrix) -> None:
+    """K := |x_i| |x_j| k_ij, mirrored, with its exact diagonal; K may be `state`."""
     n = state.shape[0]
-    K = np.empty((n, n))
     tile = np.empty((TILE, TILE + _PAD))
     for i0 in range(0, n, TILE):
         for j0 in range(0, i0 + 1, TILE):
@@ -226,4 +231,13 @@ def _emit(state: Matrix, norms: Matrix, diagonal: float) -> Matrix:
                     K[i, j] = tile[i - i0, j - j0]
     for i in range(n):
         K[i, i] = diagonal * (norms[i] * norms[i])
-    return K
+
+
+@compiled
+def _emit_linear(R: Matrix, norms: Matrix, K: Matrix) -> None:
+    """K := |x_i| |x_j| rho_ij; K may be R."""
+    n = R.shape[0]
+    for i in range(n):
+        for j in range(n):
+            K[i, j] = (norms[i] * norms[j]) * R[i, j]  # a product commutes: K is symmetric as R is
+        K[i, i] = norms[i] * norms[i]

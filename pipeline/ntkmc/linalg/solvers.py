@@ -6,114 +6,131 @@ is drawn from a state that lives as long as the process).
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy.linalg import lapack, lu_factor, lu_solve
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh, lobpcg
 
-from ntkmc.linalg.enclosure import allowance, factor_shifted, gershgorin
-from ntkmc.linalg.rows import Matrix
+from ntkmc.linalg import krylov
+from ntkmc.linalg.enclosure import allowance
+from ntkmc.linalg.lapack import Matrix
+from ntkmc.linalg.symmetric import Symmetric
 
-Solver = Callable[[Matrix], tuple[Matrix, int]]
-"""Symmetric matrix (n, n) -> (vector (n,), iterations)."""
+
+class Proposal(NamedTuple):
+    """What a solver proposes: a vector (n,), an estimate of the gap to the next eigenvalue, its iterations."""
+
+    vector: Matrix
+    gap: float
+    iterations: int
+
+
+Solver = Callable[[Symmetric, Matrix | None], Proposal]
+"""Matrix, and a start vector (n,) or None -> proposal. Both triangles of A are in place before and after."""
 
 _START_SEED: Final = 20250101  # any constant would do; it is part of `numerics`
 _TOLERANCE: Final = 1e-8  # of the vector; the Rayleigh quotient has its square
-_KRYLOV: Final = 20  # ARPACK's default basis for one eigenvalue; enough for a shift-inverted end
+_KRYLOV: Final = 20  # ARPACK's default basis; enough for a shift-inverted end
 _BLOCK: Final = 4  # LOBPCG block: one wanted vector and three guards against a clustered end
 _LOBPCG_STEPS: Final = 200
 
 
-def _start(n: int, columns: int) -> Matrix:
-    return np.random.Generator(np.random.PCG64(_START_SEED)).standard_normal((n, columns))
-
-
-def dense(A: Matrix) -> tuple[Matrix, int]:
-    """LAPACK `dsyevr`: tridiagonal reduction, then the one vector."""
-    _, vectors, _, _, info = lapack.dsyevr(A.T, compute_v=1, range="I", il=1, iu=1)
+def dense(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
+    """LAPACK `dsyevr`: tridiagonal reduction, then the two vectors."""
+    n, A, W = matrix.order, matrix.A, matrix.W
+    if W is not A:
+        W[:] = A
+    values, vectors, found, _, info = lapack.dsyevr(W.T, range="I", il=1, iu=min(2, n), lower=1, overwrite_a=1)
     if info != 0:
         raise np.linalg.LinAlgError(f"dsyevr failed with info = {info}")
-    return np.ascontiguousarray(vectors[:, 0]), 0
+    matrix.restore()
+    gap = float(values[1] - values[0]) if found > 1 else 0.0
+    return Proposal(np.ascontiguousarray(vectors[:, 0]), gap, 0)
 
 
-def shift_inverted(A: Matrix) -> tuple[Matrix, int]:
-    """One Cholesky of A + shift, then Lanczos on its inverse: the largest end of the inverse is well separated."""
-    factor = _factor_near_zero(A)
-    return _lanczos(A.shape[0], lambda x: np.asarray(lapack.dpotrs(factor, x, lower=1)[0]), which="LA")
+def deflating(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
+    """float32 Lanczos and, where it is slow, one float32 Cholesky: `ntkmc.linalg.krylov`."""
+    scale = float(np.ldexp(1.0, -int(np.frexp(matrix.largest)[1])))
+    first = start if start is not None else _start(matrix.order, 1)[:, 0].copy()
+    return Proposal(*krylov.approximate(matrix.A, scale, first))
 
 
-def arpack(A: Matrix) -> tuple[Matrix, int]:
+def arpack(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
     """SciPy's `eigsh` in shift-invert mode, LU of A about a shift just below zero.
 
     Not which="SA" without a shift: it does not converge on clustered small eigenvalues (scipy issue 11232).
     """
-    n = A.shape[0]
-    sigma = -4.0 * allowance(np.diagonal(A)) - 1e-300
-    factors = lu_factor(A - sigma * np.eye(n))
-    return _lanczos(n, lambda x: np.asarray(lu_solve(factors, x)), which="LM")
+    n, A = matrix.order, matrix.A
+    sigma = -4.0 * allowance(matrix.diagonal) - 1e-300
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a singular factor: the certificate decides
+        factors = lu_factor(A - sigma * np.eye(n))
+    solves = 0
+
+    def solve(x: Matrix) -> Matrix:
+        nonlocal solves
+        solves += 1
+        return np.asarray(lu_solve(factors, x))
+
+    operator = LinearOperator((n, n), matvec=solve, dtype=np.float64)
+    first = start if start is not None else _start(n, 1)[:, 0]
+    try:
+        values, vectors = eigsh(operator, k=2, which="LM", v0=first, ncv=min(n - 1, _KRYLOV), tol=_TOLERANCE)
+    except ArpackNoConvergence as partial:
+        values, vectors = np.real(partial.eigenvalues), np.real(partial.eigenvectors)
+        if len(values) == 0:
+            raise np.linalg.LinAlgError("Lanczos on the inverse did not converge") from partial
+    with np.errstate(divide="ignore", invalid="ignore"):
+        near = sigma + 1.0 / values
+    order = np.argsort(near)
+    gap = float(near[order[1]] - near[order[0]]) if len(near) > 1 else 0.0
+    return Proposal(np.ascontiguousarray(vectors[:, order[0]]), gap, solves)
 
 
-def locally_optimal(A: Matrix) -> tuple[Matrix, int]:
+def locally_optimal(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
     """SciPy's `lobpcg` with a Jacobi preconditioner; its warnings are dropped because its answer is checked."""
-    n = A.shape[0]
-    diagonal = np.maximum(np.diagonal(A), np.finfo(np.float64).tiny)[:, None]
+    n = matrix.order
+    block = _start(n, _BLOCK).copy()
+    if start is not None:
+        block[:, 0] = start
+    preconditioner = np.maximum(matrix.diagonal, np.finfo(np.float64).tiny)[:, None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         values, vectors, history = lobpcg(
-            A,
-            _start(n, _BLOCK),
-            M=lambda block: block / diagonal,
+            matrix.A,
+            block,
+            M=lambda residuals: residuals / preconditioner,
             largest=False,
             maxiter=_LOBPCG_STEPS,
             retLambdaHistory=True,
         )
-    return np.ascontiguousarray(vectors[:, int(np.argmin(values))]), len(history)
+    order = np.argsort(values)
+    gap = float(values[order[1]] - values[order[0]])
+    return Proposal(np.ascontiguousarray(vectors[:, order[0]]), gap, len(history))
 
 
-def _factor_near_zero(A: Matrix) -> Matrix:
-    shift = -4.0 * allowance(np.diagonal(A)) - 1e-300
-    # A Gram matrix passes at once; an indefinite one needs the shift that Gershgorin promises to be enough.
-    for candidate in (shift, min(shift, 2.0 * gershgorin(A))):
-        factor, info, _ = factor_shifted(A, candidate)
-        if info == 0:
-            return factor
-    raise np.linalg.LinAlgError("no shift made the matrix positive definite")
-
-
-def _lanczos(n: int, solve: Callable[[Matrix], Matrix], which: Literal["LA", "LM"]) -> tuple[Matrix, int]:
-    """Eigenvector of the largest eigenvalue of an inverse, and the number of solves."""
-    solves = 0
-
-    def counted(x: Matrix) -> Matrix:
-        nonlocal solves
-        solves += 1
-        return solve(x)
-
-    operator = LinearOperator((n, n), matvec=counted, dtype=np.float64)
-    start, basis = _start(n, 1)[:, 0], min(n - 1, _KRYLOV)
-    try:
-        _, vectors = eigsh(operator, k=1, which=which, v0=start, ncv=basis, tol=_TOLERANCE)
-    except ArpackNoConvergence as partial:
-        if partial.eigenvectors.shape[1] == 0:
-            raise np.linalg.LinAlgError("Lanczos on the inverse did not converge") from partial
-        vectors = np.real(partial.eigenvectors)
-    return np.ascontiguousarray(vectors[:, 0]), solves
+@functools.lru_cache(maxsize=8)
+def _start(n: int, columns: int) -> Matrix:
+    block = np.random.Generator(np.random.PCG64(_START_SEED)).standard_normal((n, columns))
+    block.setflags(write=False)
+    return block
 
 
 SOLVERS: Final[dict[str, Solver]] = {
     "dense": dense,
     "eigsh": arpack,
     "lobpcg": locally_optimal,
-    "cholesky": shift_inverted,
+    "cholesky": deflating,
 }
 
-LEAST_ORDER: Final = {"dense": 1, "eigsh": 3, "lobpcg": 5 * _BLOCK, "cholesky": 3}
+LEAST_ORDER: Final = {"dense": 1, "eigsh": 4, "lobpcg": 5 * _BLOCK, "cholesky": 2}
 """Below this n a method hands over to `dense`: ARPACK needs k < n - 1, SciPy's LOBPCG 5 vectors of room each."""
 
-AUTO: Final = ((1500, "dense"), (None, "cholesky"))
+AUTO: Final = ((32, "dense"), (None, "cholesky"))
 """`auto`: the method for n up to a limit, None for any. A table, never measured at run time: it decides bits."""
 
 NUMERICS: Final = {
@@ -129,6 +146,6 @@ def automatic(n: int) -> str:
     """The method that `auto` means for an (n, n) matrix.
 
     >>> automatic(64)
-    'dense'
+    'cholesky'
     """
     return next(name for limit, name in AUTO if limit is None or n <= limit)

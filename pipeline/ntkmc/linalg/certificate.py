@@ -1,0 +1,99 @@
+"""From a proposed vector to an enclosure: what every method's answer goes through."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from ntkmc.linalg.deflation import enclose_isolated
+from ntkmc.linalg.enclosure import allowance, factor_shifted
+from ntkmc.linalg.krylov import MOST_INVERSE_STEPS, inverse_end
+from ntkmc.linalg.lapack import Matrix
+from ntkmc.linalg.quotient import Quotient
+from ntkmc.linalg.symmetric import Symmetric
+
+MARGIN: Final = 1.0 / 8.0
+"""Distance of the shift below the quotient, in allowances: the true error of a Cholesky is far below its allowance,
+so that a shift this close nearly always succeeds."""
+
+ATTEMPTS: Final = 8
+
+NUMERICS: Final = {"margin": MARGIN, "attempts": ATTEMPTS}
+
+
+class Certificate(NamedTuple):
+    """What was proved.
+
+    Attributes
+    ----------
+    quotient : Quotient
+        The upper end.
+    lower : float
+        The lower end.
+    isolated : bool
+        Whether lambda_2 was proved to lie apart, so that the width is free of the allowance.
+    vector : ndarray, (n,)
+        The vector behind `quotient`.
+    solves : int
+        Solves spent on it here.
+    """
+
+    quotient: Quotient
+    lower: float
+    isolated: bool
+    vector: Matrix
+    solves: int
+
+    @property
+    def width(self) -> float:
+        """Distance of the two ends, NaN if there is no lower one."""
+        return self.quotient.upper - self.lower
+
+
+def certify(matrix: Symmetric, vector: Matrix, gap: float, rtol: float) -> Certificate | None:
+    """Enclose lambda_1 of a matrix with both triangles in place; None if no shift could be factored.
+
+    First by deflation, which needs lambda_2 - lambda_1 well above the allowance c of a Cholesky. Where that fails, or
+    leaves more than rtol and 2 c, lambda_1 >= s - c with a shift s close below the quotient. If s has to be far below
+    it, because the vector was poor, the factor serves for Lanczos on the inverse in float64, and both are tried again.
+    """
+    found = _isolated(matrix, np.ascontiguousarray(vector), gap)
+    margin = MARGIN * allowance(matrix.diagonal - found.quotient.value)
+    best = found
+    sharpened = False
+    for _ in range(ATTEMPTS):
+        if best.width <= max(rtol * abs(best.quotient.value), 2.0 * margin / MARGIN):
+            return best
+        matrix.restore()
+        shift = best.quotient.value - margin - best.quotient.error
+        info, c = factor_shifted(matrix.A, matrix.W, matrix.diagonal, shift)
+        if info != 0:
+            margin = max(16.0 * margin, 2.0 * c, 0.0 if sharpened else best.quotient.residual)
+            continue
+        best = _better(best, best._replace(lower=float(np.nextafter(shift - c, -np.inf)), isolated=False))
+        if margin <= 2.0 * c:
+            break
+        basis = np.empty((min(matrix.order, MOST_INVERSE_STEPS) + 1, matrix.order))
+        usable = bool(np.isfinite(best.vector).all() and best.vector.any())
+        better, gap, steps = inverse_end(matrix.W, basis, best.vector if usable else np.ones(matrix.order))
+        matrix.restore()
+        found = _isolated(matrix, better, gap)
+        best = _better(best, found._replace(solves=best.solves + steps + found.solves))
+        sharpened = True
+        margin = MARGIN * c
+    return None if np.isnan(best.lower) else best
+
+
+def _better(one: Certificate, other: Certificate) -> Certificate:
+    """The lower quotient, and the higher of the lower ends that were proved."""
+    lower = other if np.isnan(one.lower) or other.lower > one.lower else one
+    upper = other if other.quotient.value < one.quotient.value else one
+    return Certificate(upper.quotient, lower.lower, lower.isolated, upper.vector, other.solves)
+
+
+def _isolated(matrix: Symmetric, vector: Matrix, gap: float) -> Certificate:
+    quotient, lower, vector, solves = enclose_isolated(
+        matrix.A, matrix.W, matrix.diagonal, vector, gap, matrix.largest
+    )
+    return Certificate(quotient, lower, True, vector, solves)

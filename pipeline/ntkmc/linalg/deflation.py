@@ -1,0 +1,191 @@
+"""The tight lower end: one Cholesky that proves how many eigenvalues lie below beta, and sharpens the vector.
+
+Let v be close to the eigenvector of lambda_1, theta its Rayleigh quotient and theta < beta < lambda_2. If
+A + tau v v' - beta I is positive definite then lambda_2(A) >= beta, since a positive update of rank one moves at most
+one eigenvalue past beta (Weyl). Temple and Kato (T. Kato, J. Phys. Soc. Japan 4 (1949) 334-339) then give
+
+    theta - |Av - theta v|**2 / (beta - theta) <= lambda_1 <= theta        for unit v,
+
+whose width is quadratic in the residual. The allowance c of the factorization, about n u tr(A) / 2, need only be below
+the *gap* lambda_2 - lambda_1: it does not enter the width.
+
+The same factor is a shift-invert solver, (A - beta I)**-1 by Sherman and Morrison, and beta lies much closer to
+lambda_1 than to lambda_2, so that two or three solves bring a float32 vector to working precision.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from ntkmc.compiled import compiled
+from ntkmc.linalg.enclosure import allowance
+from ntkmc.linalg.lapack import Matrix, factor, product, solve
+from ntkmc.linalg.quotient import TINY, UP, Quotient, rayleigh_quotient
+from ntkmc.theory.kernels import UNIT_ROUNDOFF
+
+FRACTION: Final = 1.0 / 16.0
+"""beta - theta in units of the gap: small, since each solve shrinks the error by about this much, but above what
+theta may still be off for a vector that passed `krylov.CONVERGED`."""
+
+STRENGTH: Final = 16.0
+"""tau in units of the gap: enough that the deflated direction does not return below beta."""
+
+MOST_SOLVES: Final = 5
+
+SETTLED: Final = 1e-9
+"""A solve that turns the vector by less than this leaves nothing to gain: what it adds is rounding."""
+
+WIDTH: Final = 2.0**-37
+"""Relative width of the enclosure (about 1e-11) at which sharpening stops: the kernel's entries are no better."""
+
+NUMERICS: Final = {
+    "fraction": FRACTION,
+    "strength": STRENGTH,
+    "most_solves": MOST_SOLVES,
+    "settled": SETTLED,
+    "width": WIDTH,
+}
+
+
+@compiled
+def enclose_isolated(
+    A: Matrix, W: Matrix, diagonal: Matrix, v: Matrix, gap: float, largest: float
+) -> tuple[Quotient, float, Matrix, int]:
+    """Enclose lambda_1 where one eigenvalue alone lies near the quotient of v.
+
+    Parameters
+    ----------
+    A : ndarray, (n, n)
+        The symmetric matrix, both triangles; its strict lower triangle is not changed.
+    W : ndarray, (n, n)
+        Takes the factor in its upper triangle; may be A.
+    diagonal : ndarray, (n,)
+        A's diagonal, kept apart.
+    v : ndarray, (n,)
+        Approximate eigenvector.
+    gap : float
+        Estimate of lambda_2 - lambda_1; nothing is claimed if it is wrong.
+    largest : float
+        max |a_ij|.
+
+    Returns
+    -------
+    quotient : Quotient
+        Of the sharpened vector.
+    lower : float
+        Proved lower bound on lambda_1; NaN if nothing was proved.
+    vector : ndarray, (n,)
+        The sharpened vector.
+    solves : int
+        Solves spent on it.
+
+    Notes
+    -----
+    Forming the deflated matrix rounds each entry at most four times: in norm by at most
+    4 u (n max |a_ij| + |shift| + tau |v|**2), which is added to the allowance.
+    """
+    unit = v / np.sqrt(np.dot(v, v))
+    image = np.empty_like(unit)
+    product(A, unit, image)
+    theta = np.dot(unit, image)
+    tau = STRENGTH * gap
+    c = 1.01 * allowance(diagonal + (tau * unit * unit - theta))
+    size = len(v) * largest  # bounds the norm of A
+    rounding = 4.0 * UNIT_ROUNDOFF * (size + 1.01 * (abs(theta) + gap + tau)) * UP + TINY
+    above = max(FRACTION * gap, 2.0 * (c + rounding))
+    proved, solves = -np.inf, 0
+    if above < 0.25 * gap and np.isfinite(theta):
+        shift = theta + above + c + rounding
+        shifted = _form(A, W, diagonal, unit, tau, shift)
+        if allowance(shifted) <= c and factor(W) == 0:
+            proved = np.nextafter((shift - c) - rounding - 4.0 * UNIT_ROUNDOFF * abs(shift), -np.inf)
+            target = np.sqrt(0.5 * above * max(WIDTH * abs(theta), UNIT_ROUNDOFF * size))
+            unit, solves = _sharpen(W, unit, image, tau, shift, target)
+    quotient = rayleigh_quotient(A, diagonal, unit, largest)
+    return quotient, temple_kato(quotient, proved), unit, solves
+
+
+@compiled
+def temple_kato(quotient: Quotient, next_above: float) -> float:
+    """Lower bound on lambda_1 from a quotient and a lower bound on lambda_2; NaN unless the quotient is below that.
+
+    The bound theta - r**2 / (beta - theta) is taken with every number at its worst end.
+
+    Examples
+    --------
+    >>> 0.99 < temple_kato(Quotient(1.0, 0.0, 1e-3, 0.0), 1.5) <= 1.0 - 2e-6
+    True
+    """
+    room = (next_above - quotient.value) - quotient.error
+    if not room > 0.0:
+        return np.nan
+    residual = (quotient.residual + quotient.residual_error) * UP
+    loss = residual * residual / (room * (1.0 - 2.0**-40)) * UP + TINY
+    return float(np.nextafter(quotient.value - (quotient.error + loss) * UP, -np.inf))
+
+
+@compiled
+def _form(A: Matrix, W: Matrix, diagonal: Matrix, v: Matrix, tau: float, shift: float) -> Matrix:
+    """Upper triangle of W := A + tau v v' - shift I, the diagonal rounded down; returns that diagonal."""
+    n = len(v)
+    shifted = np.empty(n)
+    for j in range(n):
+        source, target, other = A[j, j:], W[j, j:], v[j:]
+        x = tau * v[j]
+        for i in range(len(source)):
+            target[i] = source[i] + x * other[i]
+        shifted[j] = np.nextafter((diagonal[j] + x * v[j]) - shift, -np.inf)
+        W[j, j] = shifted[j]
+    return shifted
+
+
+@compiled
+def _sharpen(M: Matrix, v: Matrix, image: Matrix, tau: float, shift: float, target: float) -> tuple[Matrix, int]:
+    """Rayleigh-Ritz for A on x and y = (A - shift I)**-1 x, again and again until the residual is below target.
+
+    M = A + tau v v' - shift I is factored: y = z + w tau v'z / (1 - tau v'w) with M z = x, M w = v, and A y is
+    x + shift y without a product. `image` is A v.
+    """
+    w = v.copy()
+    solve(M, w)
+    weight = tau / (1.0 - tau * np.dot(v, w))
+    x, Ax = v.copy(), image.copy()
+    theta = np.dot(x, Ax)
+    best = np.inf
+    for k in range(MOST_SOLVES):
+        if k == 0:
+            y = w.copy()  # parallel to what the formula gives
+        else:
+            y = x.copy()
+            solve(M, y)
+            y += (weight * np.dot(v, y)) * w
+        # (A - shift) y = x up to length: A y is known, whatever the length, from x
+        before = np.sqrt(np.dot(y, y))
+        overlap = np.dot(x, y)
+        Ay = (x if k > 0 else (1.0 - tau * np.dot(v, w)) * v) + shift * y
+        y -= overlap * x
+        Ay -= overlap * Ax
+        size = np.sqrt(np.dot(y, y))
+        if not size > SETTLED * before:
+            return x, k + 1
+        y /= size
+        Ay /= size
+        h, off = np.dot(y, Ay), np.dot(y, Ax)
+        half = 0.5 * (h - theta)
+        angle = 0.5 * np.arctan2(off, half)  # of the Ritz vector: minimizes over cos x - sin y
+        candidate = np.cos(angle) * x - np.sin(angle) * y
+        image = np.cos(angle) * Ax - np.sin(angle) * Ay
+        length = np.sqrt(np.dot(candidate, candidate))
+        candidate /= length
+        image /= length
+        value = np.dot(candidate, image)
+        rest = image - value * candidate
+        residual = np.sqrt(np.dot(rest, rest))
+        if not residual < 0.7 * best:
+            return x, k + 1
+        x, Ax, theta, best = candidate, image, value, residual
+        if residual <= target:
+            return x, k + 1
+    return x, MOST_SOLVES

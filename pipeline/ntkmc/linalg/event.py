@@ -1,0 +1,93 @@
+"""The event alone: whether lambda_min reaches a threshold, by one factorization."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ntkmc.compiled import compiled
+from ntkmc.errors import InputError
+from ntkmc.linalg.enclosure import allowance, factor_shifted
+from ntkmc.linalg.lapack import Matrix, solve_leading
+from ntkmc.linalg.quotient import Quotient, rayleigh_quotient
+from ntkmc.linalg.smallest import enclose
+from ntkmc.linalg.symmetric import Symmetric, as_symmetric, on_bench
+
+
+def event_holds(K: ArrayLike, lambda_0: float) -> bool | None:
+    """Whether lambda_min(K) >= lambda_0, decided by proof.
+
+    Parameters
+    ----------
+    K : array_like, (n, n)
+        Real, finite, exactly symmetric. It is not changed.
+    lambda_0 : float
+        Threshold.
+
+    Returns
+    -------
+    bool or None
+        True from one completed Cholesky of K - (lambda_0 + c) I, with c the allowance for its rounding; False from
+        the vector that the break-down of such a factorization exhibits, its Rayleigh quotient being proved to lie
+        below `lambda_0`; None if lambda_0 is within rounding of lambda_min. Only within 2 c of lambda_min is more
+        than one factorization spent.
+
+    Raises
+    ------
+    InputError
+        If K is not a square, real, finite, symmetric matrix, or lambda_0 is not finite.
+
+    Examples
+    --------
+    >>> K = [[2.0, 1.0], [1.0, 2.0]]
+    >>> event_holds(K, 0.9), event_holds(K, 1.1)
+    (True, False)
+    """
+    A, largest = as_symmetric(K)
+    if not np.isfinite(lambda_0):
+        raise InputError(f"lambda_0 must be finite, got {lambda_0}")
+    exponent = int(np.frexp(max(largest, abs(lambda_0)))[1])
+    if abs(exponent) > 200:  # as in `smallest_eigenvalue`; a threshold that is not exact any more decides nothing
+        A, largest = as_symmetric(np.ldexp(A, -exponent))
+        threshold = float(np.ldexp(lambda_0, -exponent))
+        if float(np.ldexp(threshold, exponent)) != lambda_0:
+            return None
+        lambda_0 = threshold
+    matrix = on_bench(A, largest)
+    proved = reaches(matrix, lambda_0)
+    if proved is not None:
+        return proved
+    answer = enclose(matrix)
+    if answer.upper < lambda_0:
+        return False
+    return True if answer.lower >= lambda_0 else None
+
+
+def reaches(matrix: Symmetric, lambda_0: float) -> bool | None:
+    """`event_holds` by one factorization alone; A's upper triangle is overwritten where it is W."""
+    c = allowance(matrix.diagonal - lambda_0)
+    shift = float(np.nextafter(lambda_0 + c * (1.0 + 2.0**-20), np.inf))
+    info, spent = factor_shifted(matrix.A, matrix.W, matrix.diagonal, shift)
+    if info == 0:
+        return True if np.nextafter(shift - spent, -np.inf) >= lambda_0 else None
+    return False if witness(matrix, info).upper < lambda_0 else None
+
+
+def witness(matrix: Symmetric, info: int) -> Quotient:
+    """Quotient of the vector that a factorization shows when it breaks down at the minor of order `info`.
+
+    With the factor L of the minor before and the row l of L that belongs to the next one, x = (-L'**-1 l, 1) has
+    x'Bx = the pivot that was not positive.
+    """
+    x = _direction(matrix.W, info)
+    return rayleigh_quotient(matrix.A, matrix.diagonal, x, matrix.largest)
+
+
+@compiled
+def _direction(W: Matrix, info: int) -> Matrix:
+    x = np.zeros(W.shape[0])
+    for j in range(info - 1):
+        x[j] = -W[j, info - 1]
+    solve_leading(W, x, info - 1)
+    x[info - 1] = 1.0
+    return x

@@ -1,0 +1,124 @@
+"""A symmetric matrix on the bench: checked, measured, and with room for one factor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ntkmc.compiled import compiled
+from ntkmc.errors import InputError
+from ntkmc.linalg.lapack import Matrix
+from ntkmc.linalg.rows import as_array, as_float64
+
+_TILE: Final = 64
+"""A tile and its transpose, 32 KiB each, stay in a core's caches. No number depends on it."""
+
+_PAD: Final = 8
+"""Extra columns of the buffer, so that its rows do not fight for the same cache sets."""
+
+
+@dataclass(frozen=True)
+class Symmetric:
+    """A symmetric matrix whose factor may take the place of its upper triangle.
+
+    Attributes
+    ----------
+    A : ndarray, (n, n)
+        The matrix. Its strict lower triangle is never changed.
+    W : ndarray, (n, n)
+        Room for factors, of which only the upper triangle is touched: A itself, or an array of its own.
+    diagonal : ndarray, (n,)
+        A's diagonal, which a factor in A overwrites.
+    largest : float
+        max |a_ij|.
+    """
+
+    A: Matrix
+    W: Matrix
+    diagonal: Matrix
+    largest: float
+
+    @property
+    def order(self) -> int:
+        """n."""
+        return len(self.diagonal)
+
+    def restore(self) -> None:
+        """Make A's upper triangle and diagonal those of the matrix again."""
+        if self.W is self.A:
+            _mirror(self.A, self.diagonal)
+
+
+def as_symmetric(K: ArrayLike) -> tuple[Matrix, float]:
+    """K as a C-contiguous float64 matrix, with max |k_ij|.
+
+    Raises
+    ------
+    InputError
+        If K is not a square, real, finite and exactly symmetric matrix.
+    """
+    array = as_array(K, "K")
+    if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] == 0:
+        raise InputError(f"K must be a square matrix, got shape {array.shape}")
+    A = as_float64(array, "K")
+    if not A.flags.writeable:  # compiled code would be compiled anew for the type of read-only arrays
+        A = A.copy()
+    largest, symmetric = _inspect(A)
+    if not (symmetric and np.isfinite(largest)):
+        if not np.isfinite(A).all():
+            raise InputError("K must be finite: it holds NaN or infinity")
+        with np.errstate(over="ignore"):
+            gap = float(np.max(np.abs(A - A.T)))
+        raise InputError(f"K must be exactly symmetric, max |K - K'| is {gap:.3g}: pass (K + K.T) / 2")
+    return A, largest
+
+
+def on_bench(A: Matrix, largest: float, *, overwrite: bool = False) -> Symmetric:
+    """A matrix from `as_symmetric` with room for its factor; with `overwrite`, the room is A's upper triangle."""
+    return Symmetric(A, A if overwrite else np.empty_like(A), np.diagonal(A).copy(), largest)
+
+
+def own(A: Matrix) -> Symmetric:
+    """A matrix that is known to be finite and symmetric, and may be overwritten."""
+    return on_bench(A, _inspect(A)[0], overwrite=True)
+
+
+@compiled
+def _inspect(A: Matrix) -> tuple[float, bool]:
+    """max |a_ij|, and whether A is symmetric (a NaN is not equal to itself)."""
+    n = A.shape[0]
+    tile = np.empty((_TILE, _TILE + _PAD))
+    most = np.zeros(_TILE)
+    different = 0
+    for i0 in range(0, n, _TILE):
+        rows = min(_TILE, n - i0)
+        for j0 in range(0, i0 + 1, _TILE):
+            columns = min(_TILE, n - j0)
+            for j in range(columns):
+                row = A[j0 + j, i0 : i0 + rows]
+                for i in range(rows):
+                    tile[i, j] = row[i]
+            for i in range(rows):
+                row = A[i0 + i, j0 : j0 + columns]
+                mirrored = tile[i]
+                for j in range(columns):  # one lane a column, so that it is vectorized
+                    different |= row[j] != mirrored[j]
+                    size = abs(row[j])
+                    most[j] = size if size > most[j] else most[j]
+    return most.max(), different == 0
+
+
+@compiled
+def _mirror(A: Matrix, diagonal: Matrix) -> None:
+    """Copy the strict lower triangle above the diagonal, tile by tile, and put the diagonal back."""
+    n = A.shape[0]
+    for i0 in range(0, n, _TILE):
+        for j0 in range(0, i0 + 1, _TILE):
+            for j in range(j0, min(j0 + _TILE, n)):
+                for i in range(max(i0, j + 1), min(i0 + _TILE, n)):
+                    A[j, i] = A[i, j]
+    for i in range(n):
+        A[i, i] = diagonal[i]
