@@ -8,7 +8,7 @@ import numpy as np
 
 from ntkmc.linalg.deflation import enclose_isolated
 from ntkmc.linalg.enclosure import allowance, factor_shifted
-from ntkmc.linalg.krylov import MOST_INVERSE_STEPS, inverse_end
+from ntkmc.linalg.krylov import MOST_INVERSE_STEPS, inverse_end, start_block
 from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.quotient import Quotient
 from ntkmc.linalg.symmetric import Symmetric
@@ -17,9 +17,11 @@ MARGIN: Final = 1.0 / 8.0
 """Distance of the shift below the quotient, in allowances: the true error of a Cholesky is far below its allowance,
 so that a shift this close nearly always succeeds."""
 
-ATTEMPTS: Final = 8
+ATTEMPTS: Final = 12
 
-NUMERICS: Final = {"margin": MARGIN, "attempts": ATTEMPTS}
+STIR: Final = 2.0**-10
+
+NUMERICS: Final = {"margin": MARGIN, "attempts": ATTEMPTS, "stir": STIR}
 
 
 class Certificate(NamedTuple):
@@ -51,41 +53,54 @@ class Certificate(NamedTuple):
         return self.quotient.upper - self.lower
 
 
-def certify(matrix: Symmetric, vector: Matrix, gap: float, rtol: float) -> Certificate | None:
-    """Enclose lambda_1 of a matrix with both triangles in place; None if no shift could be factored.
+def certify(matrix: Symmetric, vector: Matrix, gap: float, rtol: float) -> Certificate:
+    """Enclose lambda_1 of a matrix with both triangles in place; `lower` is NaN if no shift could be factored.
 
     First by deflation, which needs lambda_2 - lambda_1 well above the allowance c of a Cholesky. Where that fails, or
     leaves more than rtol and 2 c, lambda_1 >= s - c with a shift s close below the quotient. If s has to be far below
     it, because the vector was poor, the factor serves for Lanczos on the inverse in float64, and both are tried again.
     """
     found = _isolated(matrix, np.ascontiguousarray(vector), gap)
-    margin = MARGIN * allowance(matrix.diagonal - found.quotient.value)
+    c = allowance(matrix.diagonal - found.quotient.value)
+    margin = MARGIN * c
     best = found
-    sharpened = False
+    reached = np.inf
     for _ in range(ATTEMPTS):
-        if best.width <= max(rtol * abs(best.quotient.value), 2.0 * margin / MARGIN):
+        if best.width <= max(rtol * abs(best.quotient.value), 2.0 * c):
             return best
         matrix.restore()
         shift = best.quotient.value - margin - best.quotient.error
         info, c = factor_shifted(matrix.A, matrix.W, matrix.diagonal, shift)
         if info != 0:
-            margin = max(16.0 * margin, 2.0 * c, 0.0 if sharpened else best.quotient.residual)
+            if np.isinf(reached):
+                margin = max(16.0 * margin, 2.0 * c, best.quotient.residual)
+            elif margin < 2.0 * c:
+                margin = 2.0 * c
+            else:  # between one that failed and one that did not
+                margin = float(np.sqrt(margin * reached))
             continue
-        best = _better(best, best._replace(lower=float(np.nextafter(shift - c, -np.inf)), isolated=False))
+        reached = margin
+        best = better(best, best._replace(lower=float(np.nextafter(shift - c, -np.inf)), isolated=False))
         if margin <= 2.0 * c:
             break
         basis = np.empty((min(matrix.order, MOST_INVERSE_STEPS) + 1, matrix.order))
-        usable = bool(np.isfinite(best.vector).all() and best.vector.any())
-        better, gap, steps = inverse_end(matrix.W, basis, best.vector if usable else np.ones(matrix.order))
+        vector, gap, steps = inverse_end(matrix.W, basis, _stirred(best.vector))
         matrix.restore()
-        found = _isolated(matrix, better, gap)
-        best = _better(best, found._replace(solves=best.solves + steps + found.solves))
-        sharpened = True
+        found = _isolated(matrix, vector, gap)
+        best = better(best, found._replace(solves=best.solves + steps + found.solves))
         margin = MARGIN * c
-    return None if np.isnan(best.lower) else best
+    return best
 
 
-def _better(one: Certificate, other: Certificate) -> Certificate:
+def _stirred(vector: Matrix) -> Matrix:
+    """A start vector close to `vector` that lies in no invariant subspace: it may be another eigenvalue's exactly."""
+    n = len(vector)
+    other = start_block(n, 1)[:, 0] / np.sqrt(n)
+    norm = float(np.linalg.norm(vector))
+    return np.asarray(vector / norm + STIR * other if np.isfinite(norm) and norm > 0.0 else other)
+
+
+def better(one: Certificate, other: Certificate) -> Certificate:
     """The lower quotient, and the higher of the lower ends that were proved."""
     lower = other if np.isnan(one.lower) or other.lower > one.lower else one
     upper = other if other.quotient.value < one.quotient.value else one
@@ -96,4 +111,4 @@ def _isolated(matrix: Symmetric, vector: Matrix, gap: float) -> Certificate:
     quotient, lower, vector, solves = enclose_isolated(
         matrix.A, matrix.W, matrix.diagonal, vector, gap, matrix.largest
     )
-    return Certificate(quotient, lower, True, vector, solves)
+    return Certificate(quotient, lower, not np.isnan(lower), vector, solves)

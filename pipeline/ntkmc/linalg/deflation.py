@@ -25,7 +25,7 @@ from ntkmc.linalg.lapack import Matrix, factor, product, solve
 from ntkmc.linalg.quotient import TINY, UP, Quotient, rayleigh_quotient
 from ntkmc.theory.kernels import UNIT_ROUNDOFF
 
-FRACTION: Final = 1.0 / 16.0
+FRACTION: Final = 1.0 / 64.0
 """beta - theta in units of the gap: small, since each solve shrinks the error by about this much, but above what
 theta may still be off for a vector that passed `krylov.CONVERGED`."""
 
@@ -102,7 +102,7 @@ def enclose_isolated(
         if allowance(shifted) <= c and factor(W) == 0:
             proved = np.nextafter((shift - c) - rounding - 4.0 * UNIT_ROUNDOFF * abs(shift), -np.inf)
             target = np.sqrt(0.5 * above * max(WIDTH * abs(theta), UNIT_ROUNDOFF * size))
-            unit, solves = _sharpen(W, unit, image, tau, shift, target)
+            unit, solves = _sharpen(A, W, diagonal, unit, image - shift * unit, tau, shift, target)
     quotient = rayleigh_quotient(A, diagonal, unit, largest)
     return quotient, temple_kato(quotient, proved), unit, solves
 
@@ -142,50 +142,46 @@ def _form(A: Matrix, W: Matrix, diagonal: Matrix, v: Matrix, tau: float, shift: 
 
 
 @compiled
-def _sharpen(M: Matrix, v: Matrix, image: Matrix, tau: float, shift: float, target: float) -> tuple[Matrix, int]:
+def _sharpen(
+    A: Matrix, M: Matrix, diagonal: Matrix, v: Matrix, image: Matrix, tau: float, shift: float, target: float
+) -> tuple[Matrix, int]:
     """Rayleigh-Ritz for A on x and y = (A - shift I)**-1 x, again and again until the residual is below target.
 
-    M = A + tau v v' - shift I is factored: y = z + w tau v'z / (1 - tau v'w) with M z = x, M w = v, and A y is
-    x + shift y without a product. `image` is A v.
+    M = A + tau v v' - shift I is factored: y = z + w tau v'z / (1 - tau v'w) with M z = x, M w = v. The image of y is
+    computed: that it should be x + shift y does not hold of its rounding, of which y consists once x has settled.
+    `image` is A v - shift v.
     """
     w = v.copy()
     solve(M, w)
     weight = tau / (1.0 - tau * np.dot(v, w))
-    x, Ax = v.copy(), image.copy()
-    theta = np.dot(x, Ax)
+    x, Bx = v.copy(), image.copy()
+    By = np.empty_like(x)
     best = np.inf
     for k in range(MOST_SOLVES):
         if k == 0:
-            y = w.copy()  # parallel to what the formula gives
+            y = w.copy()
         else:
             y = x.copy()
             solve(M, y)
             y += (weight * np.dot(v, y)) * w
-        # (A - shift) y = x up to length: A y is known, whatever the length, from x
         before = np.sqrt(np.dot(y, y))
-        overlap = np.dot(x, y)
-        Ay = (x if k > 0 else (1.0 - tau * np.dot(v, w)) * v) + shift * y
-        y -= overlap * x
-        Ay -= overlap * Ax
+        y -= np.dot(x, y) * x
         size = np.sqrt(np.dot(y, y))
         if not size > SETTLED * before:
             return x, k + 1
         y /= size
-        Ay /= size
-        h, off = np.dot(y, Ay), np.dot(y, Ax)
-        half = 0.5 * (h - theta)
-        angle = 0.5 * np.arctan2(off, half)  # of the Ritz vector: minimizes over cos x - sin y
-        candidate = np.cos(angle) * x - np.sin(angle) * y
-        image = np.cos(angle) * Ax - np.sin(angle) * Ay
-        length = np.sqrt(np.dot(candidate, candidate))
-        candidate /= length
-        image /= length
-        value = np.dot(candidate, image)
-        rest = image - value * candidate
-        residual = np.sqrt(np.dot(rest, rest))
-        if not residual < 0.7 * best:
+        product(A, y, By)
+        for i in range(len(y)):  # the factor's diagonal may stand in A
+            By[i] += (diagonal[i] - A[i, i] - shift) * y[i]
+        half = 0.5 * (np.dot(y, By) - np.dot(x, Bx))
+        angle = 0.5 * np.arctan2(np.dot(y, Bx), half)  # minimizes the quotient over cos x - sin y
+        x, Bx = np.cos(angle) * x - np.sin(angle) * y, np.cos(angle) * Bx - np.sin(angle) * By
+        length = np.sqrt(np.dot(x, x))
+        x /= length
+        Bx /= length
+        left = Bx - np.dot(x, Bx) * x
+        residual = np.sqrt(np.dot(left, left))
+        if residual <= target or not residual < 0.7 * best:
             return x, k + 1
-        x, Ax, theta, best = candidate, image, value, residual
-        if residual <= target:
-            return x, k + 1
+        best = residual
     return x, MOST_SOLVES

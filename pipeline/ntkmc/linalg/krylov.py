@@ -14,6 +14,7 @@ Nothing here is trusted, so that half the precision is enough: the vector serves
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import numpy as np
@@ -55,7 +56,11 @@ _EXHAUSTED: Final = 16.0
 _SINGLE: Final = 2.0**-24
 """Ritz values of float32 need no more digits."""
 
+START_SEED: Final = 20250101
+"""Any constant would do."""
+
 NUMERICS: Final = {
+    "start_seed": START_SEED,
     "first_steps": FIRST_STEPS,
     "stride": STRIDE,
     "small": SMALL,
@@ -66,6 +71,12 @@ NUMERICS: Final = {
     "converged": CONVERGED,
     "shifts": list(SHIFTS),
 }
+
+
+@functools.lru_cache(maxsize=8)
+def start_block(n: int, columns: int) -> Matrix:
+    """Start vectors as a fixed function of n, (n, columns): a value depends on the matrix alone."""
+    return np.random.Generator(np.random.PCG64(START_SEED)).standard_normal((n, columns))
 
 
 @compiled

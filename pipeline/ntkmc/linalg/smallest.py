@@ -7,11 +7,11 @@ from numpy.typing import ArrayLike
 from scipy.sparse.linalg import ArpackError
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.linalg.certificate import Certificate, certify
+from ntkmc.linalg.certificate import Certificate, better, certify
 from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.enclosure import allowance, gershgorin
 from ntkmc.linalg.lapack import Matrix
-from ntkmc.linalg.quotient import Quotient, rayleigh_quotient
+from ntkmc.linalg.quotient import rayleigh_quotient
 from ntkmc.linalg.solvers import LEAST_ORDER, SOLVERS, automatic
 from ntkmc.linalg.symmetric import Symmetric, as_symmetric, on_bench, own
 from ntkmc.theory.kernels import UNIT_ROUNDOFF
@@ -100,8 +100,8 @@ def enclose(matrix: Symmetric, rtol: float = RTOL, method: str = "auto", start: 
     if n < LEAST_ORDER[first]:
         first = "dense"
     tried: list[str] = []
-    best: tuple[Quotient, Matrix] | None = None
     iterations = 0
+    best: Certificate | None = None
     for name in dict.fromkeys((first, "cholesky", "dense")):
         if n < LEAST_ORDER[name]:
             continue
@@ -112,18 +112,21 @@ def enclose(matrix: Symmetric, rtol: float = RTOL, method: str = "auto", start: 
             vector, gap, spent = SOLVERS[name](matrix, start)
         except (np.linalg.LinAlgError, ValueError, ArpackError):
             continue
-        iterations += spent
         found = certify(matrix, vector, gap, rtol)
-        if found is not None:
-            return _answer(found, matrix, rtol, tried, iterations)
-        quotient = rayleigh_quotient(matrix.A, matrix.diagonal, vector, matrix.largest)
-        if best is None or quotient.value < best[0].value:
-            best = quotient, vector
+        iterations += spent + found.solves
+        best = found if best is None else better(best, found)
+        answer = _answer(best, matrix, rtol, tried, iterations)
+        if answer.status is not Status.UNRESOLVED:
+            return answer
     matrix.restore()
     if best is None:
-        best = rayleigh_quotient(matrix.A, matrix.diagonal, np.ones(n), matrix.largest), np.ones(n)
-    crude = gershgorin(matrix.A) - 4.0 * n * UNIT_ROUNDOFF * matrix.largest * n
-    return _answer(Certificate(best[0], crude, False, best[1], 0), matrix, rtol, tried, iterations)
+        ones = np.ones(n)
+        quotient = rayleigh_quotient(matrix.A, matrix.diagonal, ones, matrix.largest)
+        best = Certificate(quotient, np.nan, False, ones, 0)
+    if np.isnan(best.lower):
+        crude = gershgorin(matrix.A) - 4.0 * n * UNIT_ROUNDOFF * matrix.largest * n
+        best = best._replace(lower=crude, isolated=False)
+    return _answer(best, matrix, rtol, tried, iterations)
 
 
 def _answer(found: Certificate, matrix: Symmetric, rtol: float, tried: list[str], iterations: int) -> Eigenvalue:
@@ -134,9 +137,8 @@ def _answer(found: Certificate, matrix: Symmetric, rtol: float, tried: list[str]
     status = status_of(lower, upper, value, rtol, isolated=found.isolated)
     if not found.isolated and status is not Status.CERTIFIED:
         promised = max(rtol * abs(value), 4.0 * allowance(matrix.diagonal - value))
-        status = Status.UNRESOLVED if upper - lower > promised else status
-    spent = iterations + found.solves
-    return Eigenvalue(value, lower, upper, status, "+".join(tried), spent, quotient.residual, found.vector)
+        status = status if upper - lower <= promised else Status.UNRESOLVED  # also if there is no lower end
+    return Eigenvalue(value, lower, upper, status, "+".join(tried), iterations, quotient.residual, found.vector)
 
 
 def status_of(lower: float, upper: float, value: float, rtol: float, *, isolated: bool = True) -> Status:

@@ -1,12 +1,11 @@
 """Ways to an approximate eigenvector of the smallest eigenvalue. None is trusted: see `ntkmc.linalg.smallest`.
 
-Every start vector is a fixed function of n, so that a value depends on the matrix alone (ARPACK's own default start
-is drawn from a state that lives as long as the process).
+Every start vector is `krylov.start_block`, a function of n (ARPACK's own default is drawn from a state that lives as
+long as the process).
 """
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -32,7 +31,6 @@ class Proposal(NamedTuple):
 Solver = Callable[[Symmetric, Matrix | None], Proposal]
 """Matrix, and a start vector (n,) or None -> proposal. Both triangles of A are in place before and after."""
 
-_START_SEED: Final = 20250101  # any constant would do; it is part of `numerics`
 _TOLERANCE: Final = 1e-8  # of the vector; the Rayleigh quotient has its square
 _KRYLOV: Final = 20  # ARPACK's default basis; enough for a shift-inverted end
 _BLOCK: Final = 4  # LOBPCG block: one wanted vector and three guards against a clustered end
@@ -55,7 +53,7 @@ def dense(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
 def deflating(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
     """float32 Lanczos and, where it is slow, one float32 Cholesky: `ntkmc.linalg.krylov`."""
     scale = float(np.ldexp(1.0, -int(np.frexp(matrix.largest)[1])))
-    first = start if start is not None else _start(matrix.order, 1)[:, 0].copy()
+    first = start if start is not None else krylov.start_block(matrix.order, 1)[:, 0].copy()
     return Proposal(*krylov.approximate(matrix.A, scale, first))
 
 
@@ -77,7 +75,7 @@ def arpack(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
         return np.asarray(lu_solve(factors, x))
 
     operator = LinearOperator((n, n), matvec=solve, dtype=np.float64)
-    first = start if start is not None else _start(n, 1)[:, 0]
+    first = start if start is not None else krylov.start_block(n, 1)[:, 0]
     try:
         values, vectors = eigsh(operator, k=2, which="LM", v0=first, ncv=min(n - 1, _KRYLOV), tol=_TOLERANCE)
     except ArpackNoConvergence as partial:
@@ -94,7 +92,7 @@ def arpack(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
 def locally_optimal(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
     """SciPy's `lobpcg` with a Jacobi preconditioner; its warnings are dropped because its answer is checked."""
     n = matrix.order
-    block = _start(n, _BLOCK).copy()
+    block = krylov.start_block(n, _BLOCK).copy()
     if start is not None:
         block[:, 0] = start
     preconditioner = np.maximum(matrix.diagonal, np.finfo(np.float64).tiny)[:, None]
@@ -113,13 +111,6 @@ def locally_optimal(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
     return Proposal(np.ascontiguousarray(vectors[:, order[0]]), gap, len(history))
 
 
-@functools.lru_cache(maxsize=8)
-def _start(n: int, columns: int) -> Matrix:
-    block = np.random.Generator(np.random.PCG64(_START_SEED)).standard_normal((n, columns))
-    block.setflags(write=False)
-    return block
-
-
 SOLVERS: Final[dict[str, Solver]] = {
     "dense": dense,
     "eigsh": arpack,
@@ -135,7 +126,6 @@ AUTO: Final = ((32, "dense"), (None, "cholesky"))
 
 NUMERICS: Final = {
     "auto": [list(row) for row in AUTO],
-    "start_seed": _START_SEED,
     "krylov": _KRYLOV,
     "block": _BLOCK,
     "tol": _TOLERANCE,
