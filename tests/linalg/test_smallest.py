@@ -220,7 +220,7 @@ def test_event_holds() -> None:
     truth = smallest_eigenvalue(K)
     assert event_holds(K, truth.lower * (1 - 1e-9)) is True
     assert event_holds(K, truth.upper * (1 + 1e-9)) is False
-    assert event_holds(K, truth.value) is None
+    assert event_holds([[2.0, 1.0], [1.0, 2.0]], 1.0) is None  # exactly lambda_min
     assert event_holds(K, -1.0) is True
     assert event_holds(K, 1e6) is False
     with pytest.raises(InputError, match="finite"):

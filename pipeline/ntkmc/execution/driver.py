@@ -115,7 +115,7 @@ class _Driver:
         self.block_length = block_length
         self.store = Store.prepare(path, study)
         self.derived = Derived(self.store)
-        self.recipe = Recipe(study.seed, study.kernel, study.normalize, study.nested)
+        self.recipe = Recipe.of(study)
         self.works = [CellWork(cell) for cell in study.cells]
         self.queue = WorkQueue(self.works)
         self.finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()

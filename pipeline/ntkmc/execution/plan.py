@@ -53,8 +53,10 @@ class Plan:
 def make_plan(study: Study, profile: Profile) -> Plan:
     """Predict from the study and the profile alone; nothing is measured and nothing is started."""
     per_cell = len(study.trial_range)
-    seconds = [per_cell * trial_seconds(cell.n, cell.d, cell.depths) for cell in study.cells]
-    largest = max(study.cells, key=lambda cell: trial_bytes(cell.n, cell.d))
+    event = study.measure == "event"
+    seconds = [per_cell * trial_seconds(cell.n, cell.d, cell.depths, event=event) for cell in study.cells]
+    needs = {cell: trial_bytes(cell.n, cell.d, cell.depths, event=event) for cell in study.cells}
+    largest = max(study.cells, key=needs.__getitem__)
     workers = profile.arguments.get("n_workers") or available_cpus()
     threads = profile.arguments.get("threads_per_worker") or 1
     return Plan(
@@ -62,7 +64,7 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         trials=per_cell * len(study.cells),
         tasks=sum(max(1, round(each / BLOCK_SECONDS)) for each in seconds),
         core_hours=sum(seconds) / 3600.0,
-        worker_bytes=IDLE_WORKER_BYTES + trial_bytes(largest.n, largest.d),
+        worker_bytes=IDLE_WORKER_BYTES + needs[largest],
         disk_bytes=sum(store_bytes(per_cell, len(cell.depths)) for cell in study.cells),
         files=_files(study),
         largest=largest,
@@ -99,7 +101,7 @@ def check_store(path: Path) -> None:
 
 def _fitting(cell: Cell, room: int) -> int:
     n = cell.n
-    while n > 1 and IDLE_WORKER_BYTES + trial_bytes(n, cell.d) > room:
+    while n > 1 and IDLE_WORKER_BYTES + trial_bytes(n, cell.d, cell.depths) > room:
         n = int(n * 0.95)
     return n
 

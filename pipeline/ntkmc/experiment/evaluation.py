@@ -81,8 +81,10 @@ def estimate(trials: Mapping[str, NDArray[Any]], rules: Rules) -> Values:
         found["lambda_0_certified"] = certified if np.isfinite(certified) else np.nan
     present = trials["lambda_min"][~np.isnan(trials["lambda_min"])]
     if present.size:
-        found["probability"] = np.sum(value >= thresholds, axis=1) / total
         found["lambda_min_quantile"] = np.quantile(present, QUANTILES)
+    if np.any(trials["status"] != Status.FAILED.code):
+        # Where only events were decided there is no estimate of lambda_min; what is proved stands in for it.
+        found["probability"] = np.sum(np.where(np.isnan(value), lower, value) >= thresholds, axis=1) / total
     return found
 
 
@@ -148,7 +150,7 @@ def judge(instance: Instance, context: CellContext, trials: Mapping[str, NDArray
         margin = bound.value - value
         vacuous = np.zeros(len(value), dtype=bool)
     # Not beside a lambda_min that is zero to working precision: the ratio would be noise.
-    telling = ~vacuous & (kept["lambda_min_lower"] > 0.0)
+    telling = ~vacuous & (kept["lambda_min_lower"] > 0.0) & ~np.isnan(value)
     verdict = Verdict.VACUOUS if vacuous.all() else Verdict.HOLDS
     if violating.any():
         verdict = Verdict.VIOLATED
@@ -159,7 +161,7 @@ def judge(instance: Instance, context: CellContext, trials: Mapping[str, NDArray
         "first_violation": int(np.flatnonzero(usable)[np.argmax(violating)]) if violating.any() else -1,
         "vacuous": int(vacuous.sum()),
         "bound": float(np.median(bound.value)),
-        "margin": float(margin.min()),
+        "margin": float(margin.min()),  # NaN where only events were decided
         "tightness": float(np.median(bound.value[telling] / value[telling])) if telling.any() else np.nan,
     }
 

@@ -47,7 +47,7 @@ def compare_trial(store: str | Path, cell_name: str, trial: int) -> list[Compari
     depths = tuple(depth for depth in cell.depths if int(stored["status"].sel(depth=depth)) != 0)
     if not depths:
         raise InputError(f"trial {trial} of {cell_name} has not been run yet in {path}")
-    recipe = Recipe(study.seed, study.kernel, study.normalize, study.nested)
+    recipe = Recipe.of(study)
     arrays = run_block(BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, trial, 1))
     found: list[Comparison] = []
     for name, variable in VARIABLES["trials"].items():

@@ -294,6 +294,8 @@ def _lost(found: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
         if name == "status" or "trial" not in variable.dims:
             continue
         absent = np.isnan(found[name])
+        if name == "lambda_min":
+            absent &= found["status"] != Status.DECIDED.code
         lost |= valued & (absent if "depth" in variable.dims else absent[..., None, :])
     return lost
 

@@ -155,6 +155,7 @@ class Study(_Model):
     trials: Annotated[FixedTrials | AdaptiveTrials, BeforeValidator(_trials)]
     event: Event
     nested: bool = False
+    measure: Literal["lambda-min", "event"] = "lambda-min"
     claims: Literal["all"] | tuple[str, ...] = "all"
     confidence: float = Field(default=0.95, gt=0.0, le=1.0 - 1e-9)
 
@@ -248,6 +249,8 @@ class Study(_Model):
             "kernel": self.kernel,
             "normalize": self.normalize,
             "nested": self.nested,
+            # Events are decided for their thresholds: trials of others would be undecided.
+            "measure": "lambda-min" if self.measure == "lambda-min" else {"event": list(self.event.lambda_0)},
             "numerics": NUMERICS,
         }
 

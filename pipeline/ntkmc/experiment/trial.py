@@ -15,11 +15,15 @@ from threadpoolctl import ThreadpoolController
 from ntkmc.errors import InputError
 from ntkmc.experiment.address import generator, spawn_key
 from ntkmc.experiment.numerics import NUMERICS
-from ntkmc.linalg.eigenvalue import Eigenvalue, Status
+from ntkmc.experiment.study import Study
+from ntkmc.linalg.eigenvalue import Bracket, Eigenvalue, Status
 from ntkmc.linalg.enclosure import gershgorin, pair_bound
-from ntkmc.linalg.exact import exact_kernel_eigenvalue
+from ntkmc.linalg.event import bracket
+from ntkmc.linalg.exact import about_exact_kernel, kernel_error
 from ntkmc.linalg.gram import coherence_of, cosines, grams_of_cosines
 from ntkmc.linalg.rows import as_data, split_rows
+from ntkmc.linalg.smallest import enclose
+from ntkmc.linalg.symmetric import own
 from ntkmc.theory.distributions import Distribution
 from ntkmc.theory.normalization import Normalization, normalize
 
@@ -31,12 +35,22 @@ NUMERICAL_ERRORS: Final = (np.linalg.LinAlgError, FloatingPointError, InputError
 
 @dataclass(frozen=True)
 class Recipe:
-    """What every trial of a study shares. With an address it determines a trial to the last bit."""
+    """What every trial of a study shares. With an address it determines a trial to the last bit.
+
+    With `thresholds`, increasing, only the events lambda_min >= threshold are decided.
+    """
 
     seed: int
     kernel: str
     normalize: Normalization
     nested: bool = False
+    thresholds: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, study: Study) -> Recipe:
+        """The recipe of a study."""
+        thresholds = study.event.lambda_0 if study.measure == "event" else ()
+        return cls(study.seed, study.kernel, study.normalize, study.nested, thresholds)
 
 
 @dataclass(frozen=True)
@@ -47,8 +61,8 @@ class Trial:
     ----------
     coherence, norm_min, norm_max : float
         max |cos| over the pairs; smallest and largest row norm.
-    eigenvalues : dict of int to Eigenvalue
-        By depth; bounds speak of the exact kernel of the draw.
+    eigenvalues : dict of int to Eigenvalue, or to Bracket
+        By depth; bounds speak of the exact kernel of the draw. Brackets where only events are decided.
     gershgorin, pair_bound : dict of int to float
         By depth: min_i (K_ii - sum |K_ij|), and the smallest eigenvalue of a 2 x 2 principal submatrix.
     """
@@ -56,7 +70,7 @@ class Trial:
     coherence: float
     norm_min: float
     norm_max: float
-    eigenvalues: dict[int, Eigenvalue]
+    eigenvalues: dict[int, Eigenvalue | Bracket]
     gershgorin: dict[int, float]
     pair_bound: dict[int, float]
 
@@ -81,7 +95,11 @@ def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths
         found.gershgorin[depth] = gershgorin(K)
         found.pair_bound[depth] = pair_bound(K)
         # No warm start from the depth before: a trial's bits must not depend on which other depths were asked for.
-        found.eigenvalues[depth] = exact_kernel_eigenvalue(K, rows, recipe.kernel, depth, cosine)
+        error = kernel_error(rows, recipe.kernel, depth, cosine)
+        if recipe.thresholds:
+            found.eigenvalues[depth] = bracket(own(K), recipe.thresholds, error)
+        else:
+            found.eigenvalues[depth] = about_exact_kernel(enclose(own(K)), error)
         del K
     return found
 

@@ -2,33 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-_SECONDS: Final = (1.5e-4, 1.2e-8, 6e-11)
-"""Seconds of one depth as a + b n**2 + c n**3: fitted to one thread of a 2.6 GHz server core, n = 16 ... 2000."""
+from ntkmc.linalg.krylov import MOST_INVERSE_STEPS, MOST_STEPS
+
+_BUFFERS: Final = (4 * 2**20, 8 * 640)
+"""Bytes a + b n of a BLAS's packed panels: measured with OpenBLAS on one thread, n = 2000 ... 8000."""
+
+_SECONDS: Final = (1.5e-4, 7e-9, 1.25e-11)
+"""Seconds of one enclosure as a + b n**2 + c n**3: fitted to one thread of a 2.6 GHz server core, n = 16 ... 2000."""
+
+_EVENT: Final = 0.45
+"""The event alone, one threshold, in units of an enclosure."""
 
 _SECONDS_ENTRY: Final = 3e-8
 """Seconds of one layer of the recursion for one pair, and ten random numbers."""
 
 
-def trial_bytes(n: int, d: int) -> int:
-    """Peak memory of one trial above an idle worker, in bytes.
+def trial_bytes(n: int, d: int, depths: Sequence[int], *, event: bool = False) -> int:
+    """Peak memory of one trial above an idle worker, in bytes; that of `lambda_min` on data (n, d) is the same.
 
-    The draw, its unit rows and a temporary of normalization (3 n d), the recursion's state, the Gram matrix, and
-    during the certificate the factor and LAPACK's work (5 n**2 in all).
+    While drawing: the rows twice. Later the unit rows, and the Gram matrix, which the cosines turn into at the last
+    depth (a second array before it), and whose one triangle gives way to the factor; the matrix in float32 and the
+    basis of Lanczos, unless the event alone is decided.
 
     Examples
     --------
-    >>> trial_bytes(1000, 100)
-    42400000
+    >>> trial_bytes(1000, 100, (3,)) / 2**20
+    21.6849365234375
     """
-    return 8 * (5 * n * n + 3 * n * d)
+    drawing = 16 * n * d
+    matrices = 8 * n * n * (1 if len(set(depths)) == 1 else 2)
+    proposal = 0 if event else 4 * n * n + 4 * (MOST_STEPS + MOST_INVERSE_STEPS) * n
+    return max(drawing, 8 * n * d + matrices + proposal) + _buffers(n)
 
 
-def trial_seconds(n: int, d: int, depths: tuple[int, ...]) -> float:
+def eigenvalue_bytes(n: int) -> int:
+    """Peak memory of `smallest_eigenvalue` beside its argument, by any method.
+
+    One array takes the factor; what a method needs before (the float32 matrix, an LU) has gone by then.
+    """
+    return 8 * n * n + _buffers(n)
+
+
+def trial_seconds(n: int, d: int, depths: Sequence[int], *, event: bool = False) -> float:
     """Rough wall time of one trial on one core, good to a factor of a few; only ever used to order and to cut work."""
     constant, square, cube = _SECONDS
-    eigenvalues = len(depths) * (constant + square * n**2 + cube * n**3)
+    eigenvalues = len(depths) * (constant + square * n**2 + cube * n**3) * (_EVENT if event else 1.0)
     recursion = 0.5 * n * n * (max(depths) * _SECONDS_ENTRY + 4e-10 * d)
     return eigenvalues + recursion + 0.1 * _SECONDS_ENTRY * 10 * n * d
 
@@ -36,3 +57,8 @@ def trial_seconds(n: int, d: int, depths: tuple[int, ...]) -> float:
 def store_bytes(trials: int, depths: int) -> int:
     """Disk for the trials of one cell, uncompressed: five numbers and a status a depth, three numbers a draw."""
     return trials * (depths * (5 * 8 + 1) + 3 * 8)
+
+
+def _buffers(n: int) -> int:
+    constant, each = _BUFFERS
+    return constant + each * n

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,6 +36,11 @@ class Status(enum.Enum):
         "only the allowance of a Cholesky, about (n/2) u trace(K), could be proved; look at lower and upper"
     )
 
+    DECIDED = (
+        "only the event was asked for: lower and upper are what was proved on the way to deciding it; "
+        "a study with `measure: lambda-min` encloses lambda_min itself"
+    )
+
     @property
     def code(self) -> int:
         """Integer in the store's `status` variable."""
@@ -48,6 +54,22 @@ class Status(enum.Enum):
         'SINGULAR'
         """
         return list(cls)[code - 1]
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """What deciding an event proves about lambda_min: lower <= lambda_min <= upper, and no estimate.
+
+    Attributes
+    ----------
+    lower, upper : float
+        The highest threshold that lambda_min is proved to reach (or 0), and the lowest quotient seen.
+    """
+
+    lower: float
+    upper: float
+    value: float = field(default=math.nan, init=False)
+    status: Status = field(default=Status.DECIDED, init=False)
 
 
 @dataclass(frozen=True)

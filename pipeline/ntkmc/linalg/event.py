@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkmc.compiled import compiled
 from ntkmc.errors import InputError
+from ntkmc.linalg.eigenvalue import Bracket
 from ntkmc.linalg.enclosure import allowance, factor_shifted
 from ntkmc.linalg.lapack import Matrix, solve_leading
 from ntkmc.linalg.quotient import Quotient, rayleigh_quotient
@@ -54,7 +57,7 @@ def event_holds(K: ArrayLike, lambda_0: float) -> bool | None:
             return None
         lambda_0 = threshold
     matrix = on_bench(A, largest)
-    proved = reaches(matrix, lambda_0)
+    proved, _ = reaches(matrix, lambda_0)
     if proved is not None:
         return proved
     answer = enclose(matrix)
@@ -63,14 +66,54 @@ def event_holds(K: ArrayLike, lambda_0: float) -> bool | None:
     return True if answer.lower >= lambda_0 else None
 
 
-def reaches(matrix: Symmetric, lambda_0: float) -> bool | None:
-    """`event_holds` by one factorization alone; A's upper triangle is overwritten where it is W."""
-    c = allowance(matrix.diagonal - lambda_0)
-    shift = float(np.nextafter(lambda_0 + c * (1.0 + 2.0**-20), np.inf))
+def reaches(matrix: Symmetric, threshold: float) -> tuple[bool | None, float]:
+    """`event_holds` by one factorization alone, of a matrix with both triangles in place.
+
+    Returns
+    -------
+    holds : bool or None
+        None if neither could be proved.
+    upper : float
+        A proved upper bound on lambda_min; infinity if the factorization ran through.
+    """
+    c = allowance(matrix.diagonal - threshold)
+    shift = float(np.nextafter(threshold + c * (1.0 + 2.0**-20), np.inf))
     info, spent = factor_shifted(matrix.A, matrix.W, matrix.diagonal, shift)
     if info == 0:
-        return True if np.nextafter(shift - spent, -np.inf) >= lambda_0 else None
-    return False if witness(matrix, info).upper < lambda_0 else None
+        return (True if np.nextafter(shift - spent, -np.inf) >= threshold else None), np.inf
+    upper = witness(matrix, info).upper
+    return (False if upper < threshold else None), upper
+
+
+def bracket(matrix: Symmetric, thresholds: Sequence[float], error: float) -> Bracket:
+    """Decide lambda_min >= t for every t of an increasing sequence, for every matrix within `error` of this one.
+
+    That matrix is known to be positive semi-definite. Thresholds are halved, so that k of them take about log2 k + 1
+    factorizations; where one is within rounding of lambda_min, this is enclosed in full.
+    """
+    lower, upper = 0.0, float(matrix.diagonal.min()) + error
+    first, last = 0, len(thresholds)  # those before `first` are reached, those from `last` on are not
+    fresh = True
+    while True:
+        while last > first and upper < thresholds[last - 1]:
+            last -= 1
+        if first == last:
+            return Bracket(lower, max(upper, lower))
+        middle = (first + last) // 2
+        threshold = thresholds[middle]
+        if not fresh:
+            matrix.restore()
+        fresh = False
+        holds, seen = reaches(matrix, float(np.nextafter(threshold + error, np.inf)))
+        upper = min(upper, float(np.nextafter(seen + error, np.inf)))
+        if holds:
+            lower, first = threshold, middle + 1
+        elif not upper < threshold:
+            matrix.restore()
+            answer = enclose(matrix)
+            lower = max(lower, float(np.nextafter(answer.lower - error, -np.inf)))
+            upper = min(upper, float(np.nextafter(answer.upper + error, np.inf)))
+            return Bracket(lower, max(upper, lower))
 
 
 def witness(matrix: Symmetric, info: int) -> Quotient:

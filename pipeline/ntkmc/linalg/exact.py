@@ -14,6 +14,7 @@ from ntkmc.linalg.gram import coherence_error, coherence_of, cosines, grams_of_c
 from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.rows import Rows, as_data, split_rows
 from ntkmc.linalg.smallest import RTOL, enclose, rescaled, status_of
+from ntkmc.linalg.spectrum import Spectrum, as_labels, measure
 from ntkmc.linalg.symmetric import own
 from ntkmc.theory.kernels import check_depths, entry_error
 
@@ -59,8 +60,9 @@ def lambda_min(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) 
     del R  # the matrices are computed in its place
     start: Matrix | None = None
     for depth, K in matrices:
-        answers[depth] = exact_kernel_eigenvalue(K, rows, kernel, depth, cosine, start)
+        answers[depth] = about_exact_kernel(enclose(own(K), start=start), kernel_error(rows, kernel, depth, cosine))
         start = answers[depth].vector
+        del K
     if 2 * exponent > 1000:
         raise InputError(
             f"data have entries of size {np.max(np.abs(data)):.3g}, lambda_min may overflow: rescale them"
@@ -71,20 +73,58 @@ def lambda_min(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) 
     return {depth: replace(answer, lower=max(answer.lower, 0.0)) for depth, answer in scaled.items()}
 
 
-def exact_kernel_eigenvalue(
-    K: Matrix, rows: Rows, kernel: str, depth: int, cosine: float, start: Matrix | None = None
-) -> Eigenvalue:
-    """Enclosure for the exact kernel of `rows` from its computed Gram matrix K, whose upper triangle is overwritten.
+def kernel_spectrum(X: ArrayLike, kernel: str = "ntk", depth: int = 2, labels: ArrayLike | None = None) -> Spectrum:
+    """`ntkmc.spectrum` of a kernel's Gram matrix, from data: all bounds speak of the exact kernel.
 
-    `cosine` is the coherence of the rows, `start` a start vector for the iteration.
+    Parameters
+    ----------
+    X : array_like, (n, d)
+        Data rows with norms between 2**-100 and 2**100.
+    kernel, depth
+        As for `ntkmc.gram`.
+    labels : array_like, (n,) or (k, n), optional
+        Label vectors y, one a row.
 
-    With |dK_ij| <= e |x_i| |x_j|, the norm of dK is at most e sum_i |x_i|**2 (Perron, and a rank-one matrix); Weyl.
-    Rows that are tiny beside the largest may have subnormal entries: n 2**-900 covers their absolute error.
+    Raises
+    ------
+    InputError
+        For data that are not a finite (n, d) array of that range, labels that do not fit, or an unknown kernel or
+        depth.
+
+    Examples
+    --------
+    >>> found = kernel_spectrum([[1.0, 0.0], [0.0, 1.0]], "h-infinity", labels=[1.0, 0.0])
+    >>> round(found.quadratic_forms[0].value, 12)
+    2.0
     """
-    answer = enclose(own(K), start=start)
-    d = rows.unit.shape[1]
+    wanted = check_depths(kernel, (depth,))
+    rows = split_rows(as_data(X))
+    vectors = as_labels(labels, len(rows.norms))
+    if not 2.0**-100 < rows.norms.max() < 2.0**100:
+        raise InputError(
+            f"the largest row has norm {rows.norms.max():.3g}: rescale the data to between 2**-100 and 2**100"
+        )
+    R = cosines(rows)
+    error = kernel_error(rows, kernel, depth, coherence_of(R, rows))
+    matrix = own(next(grams_of_cosines(R, rows, kernel, wanted))[1])
+    smallest = about_exact_kernel(enclose(matrix), error)
+    matrix.restore()
+    return measure(matrix, smallest, vectors, error)
+
+
+def kernel_error(rows: Rows, kernel: str, depth: int, cosine: float) -> float:
+    """Bound on the norm of K - K_exact for a computed Gram matrix K; `cosine` is the coherence of the rows.
+
+    With |dK_ij| <= e |x_i| |x_j|, the norm of dK is at most e sum_i |x_i|**2 (Perron, and a rank-one matrix). Rows
+    that are tiny beside the largest may have subnormal entries: n 2**-900 covers their absolute error.
+    """
+    n, d = rows.unit.shape
     energy = float(np.sum(rows.norms**2)) * (1.0 + 2.0**-30)
-    error = entry_error(kernel, depth, d, min(1.0, cosine + coherence_error(d))) * energy + len(rows.norms) * 2.0**-900
+    return float(entry_error(kernel, depth, d, min(1.0, cosine + coherence_error(d))) * energy + n * 2.0**-900)
+
+
+def about_exact_kernel(answer: Eigenvalue, error: float) -> Eigenvalue:
+    """Widen an enclosure for a computed Gram matrix by its `kernel_error` (Weyl), and cut it at 0."""
     if answer.upper + error < 0.0:
         raise ArithmeticError(
             "a kernel's Gram matrix was found indefinite: please report this as a bug, with the data"
@@ -95,4 +135,4 @@ def exact_kernel_eigenvalue(
     status = answer.status
     if status is not Status.UNRESOLVED:
         status = status_of(lower, upper, value, RTOL, isolated=status is not Status.CLUSTERED)
-    return Eigenvalue(value, lower, upper, status, answer.method, answer.iterations, answer.residual, answer.vector)
+    return replace(answer, value=value, lower=lower, upper=upper, status=status)

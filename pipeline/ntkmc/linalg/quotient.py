@@ -72,7 +72,8 @@ def rayleigh_quotient(A: Matrix, diagonal: Matrix, v: Matrix, largest: float) ->
 
 
 @compiled
-def _quotient(A: Matrix, diagonal: Matrix, v: Matrix) -> tuple[float, float, float]:
+def exact_product(A: Matrix, diagonal: Matrix, v: Matrix) -> tuple[Matrix, Matrix]:
+    """Av in double-double, as a sum of two vectors: see `rayleigh_quotient` for storage and error."""
     n = A.shape[0]
     high = np.zeros(n)
     low = np.zeros(n)
@@ -108,14 +109,28 @@ def _quotient(A: Matrix, diagonal: Matrix, v: Matrix) -> tuple[float, float, flo
             bottom += lost + lane_low[k]
         high[i], lost = _two_sum(high[i], top)
         low[i] += lost + bottom
-    above, above_low, square, square_low = 0.0, 0.0, 0.0, 0.0
+    return high, low
+
+
+@compiled
+def exact_dot(x: Matrix, y: Matrix) -> tuple[float, float]:
+    """x'y in double-double."""
+    top, bottom = 0.0, 0.0
+    for i in range(len(x)):
+        product, rest = _two_product(x[i], y[i])
+        top, lost = _two_sum(top, product)
+        bottom += lost + rest
+    return top, bottom
+
+
+@compiled
+def _quotient(A: Matrix, diagonal: Matrix, v: Matrix) -> tuple[float, float, float]:
+    n = A.shape[0]
+    high, low = exact_product(A, diagonal, v)
+    above, above_low = exact_dot(high, v)
     for i in range(n):
-        product, rest = _two_product(high[i], v[i])
-        above, lost = _two_sum(above, product)
-        above_low += (lost + rest) + low[i] * v[i]
-        product, rest = _two_product(v[i], v[i])
-        square, lost = _two_sum(square, product)
-        square_low += lost + rest
+        above_low += low[i] * v[i]
+    square, square_low = exact_dot(v, v)
     denominator = square + square_low
     value = (above + above_low) / denominator
     residual = 0.0

@@ -96,6 +96,8 @@ def enclose(matrix: Symmetric, rtol: float = RTOL, method: str = "auto", start: 
     if n == 1:
         value = float(matrix.diagonal[0])
         return Eigenvalue(value, value, value, status_of(value, value, value, rtol), "dense", 0, 0.0, np.ones(1))
+    if matrix.largest == 0.0:
+        return Eigenvalue(0.0, 0.0, 0.0, Status.SINGULAR, "dense", 0, 0.0, np.ones(n))
     first = automatic(n) if method == "auto" else method
     if n < LEAST_ORDER[first]:
         first = "dense"

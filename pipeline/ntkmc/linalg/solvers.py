@@ -64,9 +64,11 @@ def arpack(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
     """
     n, A = matrix.order, matrix.A
     sigma = -4.0 * allowance(matrix.diagonal) - 1e-300
+    shifted = A.copy()
+    shifted.flat[:: n + 1] -= sigma
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a singular factor: the certificate decides
-        factors = lu_factor(A - sigma * np.eye(n))
+        factors = lu_factor(shifted.T, overwrite_a=True)  # symmetric, and of the order that LAPACK works in
     solves = 0
 
     def solve(x: Matrix) -> Matrix:
