@@ -14,9 +14,10 @@ from ntkmc.experiment.results import open_results
 from ntkmc.experiment.study import Study
 from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.event import event_holds
-from ntkmc.linalg.exact import lambda_min
+from ntkmc.linalg.exact import kernel_spectrum, lambda_min
 from ntkmc.linalg.gram import gram, grams
 from ntkmc.linalg.smallest import smallest_eigenvalue
+from ntkmc.linalg.spectrum import Enclosed, Spectrum, spectrum
 from ntkmc.theory.claims import claims
 from ntkmc.theory.distributions import sample
 
@@ -27,9 +28,11 @@ except PackageNotFoundError:  # imported from a source tree that was never insta
 
 __all__ = [
     "Eigenvalue",
+    "Enclosed",
     "ExecutionError",
     "InputError",
     "NtkmcError",
+    "Spectrum",
     "Status",
     "StoreError",
     "Study",
@@ -38,11 +41,13 @@ __all__ = [
     "event_holds",
     "gram",
     "grams",
+    "kernel_spectrum",
     "lambda_min",
     "load_study",
     "open_results",
     "run",
     "sample",
     "smallest_eigenvalue",
+    "spectrum",
     "statistics",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ntkmc.linalg import solvers
+from ntkmc.linalg import certificate, deflation, gram, krylov, lapack, solvers
 from ntkmc.theory import kernels
 
 NUMERICS: Final[dict[str, Any]] = {
@@ -16,5 +16,10 @@ NUMERICS: Final[dict[str, Any]] = {
     "threads": 1,  # BLAS threads inside a trial: summation order, hence last bits, depends on it
     "generator": "Philox",
     "kernels": dict(kernels.NUMERICS),
+    "gram": dict(gram.NUMERICS),
+    "lapack": dict(lapack.NUMERICS),
     "solvers": dict(solvers.NUMERICS),
+    "krylov": dict(krylov.NUMERICS),
+    "deflation": dict(deflation.NUMERICS),
+    "certificate": dict(certificate.NUMERICS),
 }

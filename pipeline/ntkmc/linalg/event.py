@@ -50,20 +50,22 @@ def event_holds(K: ArrayLike, lambda_0: float) -> bool | None:
     if not np.isfinite(lambda_0):
         raise InputError(f"lambda_0 must be finite, got {lambda_0}")
     exponent = int(np.frexp(max(largest, abs(lambda_0)))[1])
-    if abs(exponent) > 200:  # as in `smallest_eigenvalue`; a threshold that is not exact any more decides nothing
+    low = high = float(lambda_0)
+    if abs(exponent) > 200:  # as in `smallest_eigenvalue`; a threshold that underflows lies between two numbers
         A, largest = as_symmetric(np.ldexp(A, -exponent))
-        threshold = float(np.ldexp(lambda_0, -exponent))
-        if float(np.ldexp(threshold, exponent)) != lambda_0:
-            return None
-        lambda_0 = threshold
+        scaled = float(np.ldexp(lambda_0, -exponent))
+        inexact = float(np.ldexp(scaled, exponent)) != lambda_0
+        low, high = (float(np.nextafter(scaled, side)) if inexact else scaled for side in (-np.inf, np.inf))
     matrix = on_bench(A, largest)
-    proved, _ = reaches(matrix, lambda_0)
-    if proved is not None:
-        return proved
-    answer = enclose(matrix)
-    if answer.upper < lambda_0:
+    proved, upper = reaches(matrix, high)
+    if proved:
+        return True
+    if upper < low:
         return False
-    return True if answer.lower >= lambda_0 else None
+    answer = enclose(matrix)
+    if answer.upper < low:
+        return False
+    return True if answer.lower >= high else None
 
 
 def reaches(matrix: Symmetric, threshold: float) -> tuple[bool | None, float]:

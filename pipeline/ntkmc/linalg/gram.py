@@ -23,6 +23,9 @@ TILE: Final = 64
 """Side of a tile: two 64 x 64 tiles of float64 (a block and its mirror) fill 64 KiB, inside a core's L2 cache.
 No entry depends on it."""
 
+PANEL: Final = 4096
+"""Rows of a panel of cosines. It decides bits: see `NUMERICS`."""
+
 LARGEST_NORM: Final = 2.0**500
 """Products of two norms, times any depth, stay finite."""
 
@@ -30,6 +33,8 @@ _PAD: Final = 8
 """Extra columns of a tile's buffer: without them its rows lie 512 bytes apart and fight for the same cache sets."""
 
 _H_INFINITY, _NTK, _CONJUGATE = 0, 1, 2
+NUMERICS: Final = {"panel": PANEL}
+
 _CODE: Final = {"h-infinity": _H_INFINITY, "ntk": _NTK, "conjugate": _CONJUGATE}
 
 
@@ -119,8 +124,21 @@ def grams_of_cosines(R: Matrix, rows: Rows, kernel: str, depths: Sequence[int]) 
 
 
 def cosines(rows: Rows) -> Matrix:
-    """R = unit unit', (n, n), by BLAS (exactly symmetric: NumPy calls `syrk`, and mirrors)."""
-    return np.asarray(rows.unit @ rows.unit.T)
+    """R = unit unit' by BLAS, (n, n); all that is read of it is the lower triangle.
+
+    For large n in panels: OpenBLAS's threaded `syrk`, which NumPy calls for a product with its own transpose, crashes
+    from about n = 25,000 on (numpy issue 19685).
+    """
+    unit = rows.unit
+    n = len(unit)
+    if n <= PANEL:
+        return np.asarray(unit @ unit.T)
+    R = np.empty((n, n))
+    for first in range(0, n, PANEL):
+        stop = min(first + PANEL, n)
+        np.matmul(unit[first:stop], unit[:first].T, out=R[first:stop, :first])
+        np.matmul(unit[first:stop], unit[first:stop].T, out=R[first:stop, first:stop])
+    return R
 
 
 def coherence(rows: Rows) -> float:
@@ -237,7 +255,10 @@ def _emit(state: Matrix, norms: Matrix, diagonal: float, K: Matrix) -> None:
 def _emit_linear(R: Matrix, norms: Matrix, K: Matrix) -> None:
     """K := |x_i| |x_j| rho_ij; K may be R."""
     n = R.shape[0]
+    for i0 in range(0, n, TILE):
+        for j0 in range(0, i0 + 1, TILE):
+            for i in range(i0, min(i0 + TILE, n)):
+                for j in range(j0, min(j0 + TILE, i)):
+                    K[i, j] = K[j, i] = (norms[i] * norms[j]) * R[i, j]
     for i in range(n):
-        for j in range(n):
-            K[i, j] = (norms[i] * norms[j]) * R[i, j]  # a product commutes: K is symmetric as R is
         K[i, i] = norms[i] * norms[i]

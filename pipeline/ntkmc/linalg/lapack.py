@@ -24,9 +24,19 @@ from ntkmc.compiled import compiled
 Matrix = NDArray[np.float64]
 Matrix32 = NDArray[np.float32]
 
+DIRECT: Final = 16384
+"""Largest order that is given to `potrf` whole: OpenBLAS's threaded one calls its threaded `syrk`, which crashes from
+about n = 25,000 on (numpy issue 19685)."""
+
+BLOCK: Final = 6144
+"""Order of the blocks beyond it."""
+
+NUMERICS: Final = {"direct": DIRECT, "block": BLOCK}
+
 _LOWER: Final = np.frombuffer(b"L", np.uint8)
 _UPPER: Final = np.frombuffer(b"U", np.uint8)
 _PLAIN: Final = np.frombuffer(b"N", np.uint8)
+_RIGHT: Final = np.frombuffer(b"R", np.uint8)
 _TRANSPOSED: Final = np.frombuffer(b"T", np.uint8)
 _VECTORS: Final = np.frombuffer(b"V", np.uint8)
 _INDEXED: Final = np.frombuffer(b"I", np.uint8)
@@ -46,6 +56,12 @@ _dsymv = _external("cython_blas", "dsymv", 10)
 _ssymv = _external("cython_blas", "ssymv", 10)
 _dtrsv = _external("cython_blas", "dtrsv", 8)
 _strsv = _external("cython_blas", "strsv", 8)
+_dtrsm = _external("cython_blas", "dtrsm", 11)
+_strsm = _external("cython_blas", "strsm", 11)
+_dsyrk = _external("cython_blas", "dsyrk", 10)
+_ssyrk = _external("cython_blas", "ssyrk", 10)
+_dgemm = _external("cython_blas", "dgemm", 13)
+_sgemm = _external("cython_blas", "sgemm", 13)
 
 
 @compiled
@@ -62,17 +78,81 @@ def factor(A: Matrix | Matrix32) -> int:
     int
         0 if the factorization ran to its end with finite numbers, else the order of the leading minor that failed.
     """
-    n = _int(A.shape[0])
-    info = _int(0)
-    if A.itemsize == 4:
-        _spotrf(_LOWER.ctypes, n.ctypes, A.ctypes, n.ctypes, info.ctypes)
-    else:
-        _dpotrf(_LOWER.ctypes, n.ctypes, A.ctypes, n.ctypes, info.ctypes)
-    if info[0] != 0:
-        return int(info[0])
+    broken = factor_blocked(A, BLOCK) if A.shape[0] > DIRECT else _factor_direct(A, A.shape[0])
+    if broken != 0:
+        return broken
     for j in range(A.shape[0]):  # an infinity or NaN anywhere in row j of the factor reaches its diagonal
         if not np.isfinite(A[j, j]):
             return j + 1
+    return 0
+
+
+@compiled
+def _factor_direct(A: Matrix | Matrix32, leading: int) -> int:
+    """`potrf` of a square block; `leading` is the row length of the matrix that it is a view of."""
+    n, stride, info = _int(A.shape[0]), _int(leading), _int(0)
+    if A.itemsize == 4:
+        _spotrf(_LOWER.ctypes, n.ctypes, A.ctypes, stride.ctypes, info.ctypes)
+    else:
+        _dpotrf(_LOWER.ctypes, n.ctypes, A.ctypes, stride.ctypes, info.ctypes)
+    return int(info[0])
+
+
+@compiled
+def factor_blocked(A: Matrix | Matrix32, block: int) -> int:
+    """`factor` in blocks of that order: `potrf` of a diagonal block, `trsm` of the panel, `syrk` and `gemm` behind.
+
+    The order of summation is another, which no error bound used here depends on.
+    """
+    n = A.shape[0]
+    one, less = np.ones(1, A.dtype), -np.ones(1, A.dtype)
+    lda = _int(n)
+    for k in range(0, n, block):
+        stop = min(k + block, n)
+        broken = _factor_direct(A[k:stop, k:stop], n)
+        if broken != 0:
+            return k + broken
+        width, rest = _int(stop - k), _int(n - stop)
+        if rest[0] == 0:
+            break
+        corner, panel = A[k:stop, k:stop], A[k:stop, stop:]
+        if A.itemsize == 4:
+            _strsm(
+                _RIGHT.ctypes, _LOWER.ctypes, _TRANSPOSED.ctypes, _PLAIN.ctypes, rest.ctypes, width.ctypes, one.ctypes,
+                corner.ctypes, lda.ctypes, panel.ctypes, lda.ctypes,
+            )  # fmt: skip
+        else:
+            _dtrsm(
+                _RIGHT.ctypes, _LOWER.ctypes, _TRANSPOSED.ctypes, _PLAIN.ctypes, rest.ctypes, width.ctypes, one.ctypes,
+                corner.ctypes, lda.ctypes, panel.ctypes, lda.ctypes,
+            )  # fmt: skip
+        for j in range(stop, n, block):
+            end = min(j + block, n)
+            order, below = _int(end - j), _int(n - end)
+            left, square = A[k:stop, j:end], A[j:end, j:end]
+            if A.itemsize == 4:
+                _ssyrk(
+                    _LOWER.ctypes, _PLAIN.ctypes, order.ctypes, width.ctypes, less.ctypes, left.ctypes, lda.ctypes,
+                    one.ctypes, square.ctypes, lda.ctypes,
+                )  # fmt: skip
+            else:
+                _dsyrk(
+                    _LOWER.ctypes, _PLAIN.ctypes, order.ctypes, width.ctypes, less.ctypes, left.ctypes, lda.ctypes,
+                    one.ctypes, square.ctypes, lda.ctypes,
+                )  # fmt: skip
+            if below[0] == 0:
+                break
+            lower, target = A[k:stop, end:], A[j:end, end:]
+            if A.itemsize == 4:
+                _sgemm(
+                    _PLAIN.ctypes, _TRANSPOSED.ctypes, below.ctypes, order.ctypes, width.ctypes, less.ctypes,
+                    lower.ctypes, lda.ctypes, left.ctypes, lda.ctypes, one.ctypes, target.ctypes, lda.ctypes,
+                )  # fmt: skip
+            else:
+                _dgemm(
+                    _PLAIN.ctypes, _TRANSPOSED.ctypes, below.ctypes, order.ctypes, width.ctypes, less.ctypes,
+                    lower.ctypes, lda.ctypes, left.ctypes, lda.ctypes, one.ctypes, target.ctypes, lda.ctypes,
+                )  # fmt: skip
     return 0
 
 

@@ -6,13 +6,14 @@ the factor of K itself, asked for by those who need these numbers.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from scipy.sparse.linalg import ArpackError, eigsh
 
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigenvalue import Eigenvalue
@@ -152,10 +153,8 @@ def _largest(matrix: Symmetric) -> Enclosed:
     frobenius = float(np.linalg.norm(A)) * _SUM
     v = np.ones(n)
     if n > 2:
-        try:
+        with contextlib.suppress(ArpackError):  # of the zero matrix, or without convergence: ones give a bound as well
             v = np.ascontiguousarray(eigsh(A, k=1, which="LA", v0=start_block(n, 1)[:, 0], tol=1e-12)[1][:, 0])
-        except ArpackNoConvergence as partial:
-            v = np.ascontiguousarray(partial.eigenvectors[:, 0]) if partial.eigenvectors.size else v
     elif n == 2:
         v = np.ascontiguousarray(np.linalg.eigh(A)[1][:, 1])
     quotient = rayleigh_quotient(A, matrix.diagonal, v, matrix.largest)
