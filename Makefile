@@ -44,7 +44,7 @@ test-slow: $(STAMP)  ## The long tests
 	$(BIN)/python -m pytest -m slow
 
 bench: $(STAMP)  ## Side by side with what one would use instead
-	$(BIN)/python tests/benchmarks/smallest_eigenvalue.py
+	$(BIN)/python tests/benchmarks/smallest_eigenvalue.py --largest 8000 --figure $(STORES)/bench.png
 	$(BIN)/python tests/benchmarks/gram.py
 
 clean:  ## Remove the environment and all caches; results stay

@@ -7,19 +7,58 @@ product is wanted.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import types
 from numba.extending import intrinsic
 
+_config: Any = numba.config
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(function: F) -> F:
-    """Compile with numba, keep the machine code on disk, divide as NumPy does (no exceptions)."""
-    return cast(F, numba.njit(cache=True, error_model="numpy")(function))
+    """Compile with numba, without the interpreter's lock, keep the machine code on disk, divide as NumPy does."""
+    global _folder
+    if _folder is None:
+        _folder = _cache_folder()
+    # numba looks a function's machine code up by the date of its own file, but what it calls is compiled into it: code
+    # that calls a changed function of another file would stay as it was. A folder per state of all files prevents it.
+    before = _config.CACHE_DIR
+    _config.CACHE_DIR = _folder
+    try:
+        return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    finally:
+        _config.CACHE_DIR = before
+
+
+def _cache_folder() -> str:
+    """Where machine code of this very state of the package is kept: beside it, or in the user's cache."""
+    package = Path(__file__).parent
+    state = hashlib.blake2b(digest_size=8)
+    for file in sorted(package.rglob("*.py")):
+        source = file.read_bytes()
+        if b"@compiled" in source or file.samefile(__file__):
+            state.update(source)
+    homes = [package / "__pycache__", Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ntkmc"]
+    if _config.CACHE_DIR:  # NUMBA_CACHE_DIR: the user's own choice
+        homes.insert(0, Path(_config.CACHE_DIR))
+    for home in homes:
+        folder = home / f"compiled-{state.hexdigest()}"
+        with contextlib.suppress(OSError, RuntimeError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return str(folder)
+    return str(_config.CACHE_DIR)  # numba's own choice
+
+
+_folder: str | None = None
 
 
 def _fma(typingctx: Any, x: Any, y: Any, z: Any) -> Any:

@@ -257,8 +257,38 @@ def test_lambda_min(ntkmc: Call, tmp_path: Path) -> None:
     assert record["lower"] <= 0.5 <= record["upper"]
     code, out, _ = ntkmc("lambda-min", tmp_path / "X.npy", "--format", "csv")
     assert out.splitlines()[0] == "depth,lambda_min,lower,upper,status,method"
+    for method in ("dense", "cholesky"):
+        code, out, _ = ntkmc("lambda-min", tmp_path / "X.npy", "--method", method)
+        assert code == 0
+        assert "lambda_min = 1.68169011381" in out
+    assert_refused(ntkmc("lambda-min", tmp_path / "X.npy", "--method", "magic"), "magic")
     assert_refused(ntkmc("lambda-min", tmp_path / "none.npy"), "no such file")
     assert_refused(ntkmc("lambda-min", tmp_path / "X.npy", "--kernel", "h-infinity", "--depth", 3), "depth must be 2")
+
+
+def test_spectrum_and_labels(ntkmc: Call, tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", np.eye(4))
+    np.save(tmp_path / "y.npy", np.ones(4))
+    (tmp_path / "y.csv").write_text("label\n1\n1\n1\n1\n")
+    for labels in ("y.npy", "y.csv"):
+        code, out, _ = ntkmc(
+            "lambda-min", tmp_path / "X.npy", "--kernel", "h-infinity", "--labels", tmp_path / labels, "-f", "json"
+        )
+        assert code == 0
+        (record,) = json.loads(out)
+        # K = I / 2: y'K**-1 y = 8, log det K = -4 log 2
+        assert record["quadratic_form_0_lower"] <= 8.0 <= record["quadratic_form_0_upper"]
+        assert record["log_det"] == pytest.approx(-4.0 * np.log(2.0))
+        assert record["lambda_max"] == pytest.approx(0.5)
+    code, out, _ = ntkmc("lambda-min", tmp_path / "X.npy", "--spectrum", "--depth", 2, "--depth", 3)
+    assert code == 0
+    assert out.count("lambda_max = ") == 2
+    np.save(tmp_path / "twice.npy", np.ones((3, 2)))
+    code, out, _ = ntkmc("lambda-min", tmp_path / "twice.npy", "--spectrum")
+    assert "log_det: no bounds, K is singular" in out
+    np.save(tmp_path / "short.npy", np.ones(3))
+    assert_refused(ntkmc("lambda-min", tmp_path / "X.npy", "--labels", tmp_path / "short.npy"), "length 4")
+    assert_refused(ntkmc("lambda-min", tmp_path / "X.npy", "--labels", tmp_path / "none.npy"), "no such file")
 
 
 def test_silent_thresholds_are_said(

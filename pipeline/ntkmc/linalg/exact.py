@@ -13,13 +13,15 @@ from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.gram import coherence_error, coherence_of, cosines, grams_of_cosines
 from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.rows import Rows, as_data, split_rows
-from ntkmc.linalg.smallest import RTOL, enclose, rescaled, status_of
+from ntkmc.linalg.smallest import RTOL, check_method, enclose, rescaled, status_of
 from ntkmc.linalg.spectrum import Spectrum, as_labels, measure
 from ntkmc.linalg.symmetric import own
 from ntkmc.theory.kernels import check_depths, entry_error
 
 
-def lambda_min(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) -> dict[int, Eigenvalue]:
+def lambda_min(
+    X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,), *, method: str = "auto"
+) -> dict[int, Eigenvalue]:
     """Smallest eigenvalues of a kernel's Gram matrix at several depths, from data.
 
     Parameters
@@ -28,6 +30,8 @@ def lambda_min(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) 
         Data rows, any norms.
     kernel, depths
         As for `ntkmc.grams`.
+    method
+        As for `ntkmc.smallest_eigenvalue`. The eigenvector at one depth starts the iteration at the next.
 
     Returns
     -------
@@ -39,7 +43,12 @@ def lambda_min(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) 
     Raises
     ------
     InputError
-        For data that are not a finite (n, d) array, or an unknown kernel or depth.
+        For data that are not a finite (n, d) array, or an unknown kernel, depth or method.
+
+    Notes
+    -----
+    Memory: `linalg.cost.trial_bytes`. With one depth, one n x n array holds cosines, kernel and factor in turn; a
+    second one if there are several.
 
     Examples
     --------
@@ -47,6 +56,7 @@ def lambda_min(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) 
     >>> answer.lower <= 0.5 <= answer.upper
     True
     """
+    check_method(method)
     wanted = check_depths(kernel, depths)
     data = as_data(X)
     # Scaled by a power of two, which is exact, so that no entry of K is subnormal or infinite for its norms alone.
@@ -60,7 +70,9 @@ def lambda_min(X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,)) 
     del R  # the matrices are computed in its place
     start: Matrix | None = None
     for depth, K in matrices:
-        answers[depth] = about_exact_kernel(enclose(own(K), start=start), kernel_error(rows, kernel, depth, cosine))
+        answers[depth] = about_exact_kernel(
+            enclose(own(K), method=method, start=start), kernel_error(rows, kernel, depth, cosine)
+        )
         start = answers[depth].vector
         del K
     if 2 * exponent > 1000:
@@ -98,7 +110,8 @@ def kernel_spectrum(X: ArrayLike, kernel: str = "ntk", depth: int = 2, labels: A
     2.0
     """
     wanted = check_depths(kernel, (depth,))
-    rows = split_rows(as_data(X))
+    data = as_data(X)
+    rows = split_rows(data if data.flags.writeable else data.copy())
     vectors = as_labels(labels, len(rows.norms))
     if not 2.0**-100 < rows.norms.max() < 2.0**100:
         raise InputError(

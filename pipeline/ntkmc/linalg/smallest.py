@@ -66,8 +66,7 @@ def smallest_eigenvalue(
     (True, 'CERTIFIED')
     """
     A, largest = as_symmetric(K)
-    if method not in METHODS:
-        raise InputError(f"unknown method {method!r}: {did_you_mean(method, METHODS)}")
+    check_method(method)
     if not rtol > 0.0:
         raise InputError(f"rtol must be positive, got {rtol}")
     first = None if start is None else _as_start(start, len(A))
@@ -78,6 +77,12 @@ def smallest_eigenvalue(
         answer = enclose(own(np.ldexp(A, -exponent)), rtol, method, first)
         return rescaled(answer, exponent, rtol)
     return enclose(on_bench(A, largest), rtol, method, first)
+
+
+def check_method(method: str) -> None:
+    """Refuse a method that does not exist (`InputError`)."""
+    if method not in METHODS:
+        raise InputError(f"unknown method {method!r}: {did_you_mean(method, METHODS)}")
 
 
 def _as_start(start: ArrayLike, n: int) -> Matrix:

@@ -5,6 +5,6 @@
 
 from ntkmc.theory.distributions import dataset, laws  # noqa: F401  (registers the laws)
 from ntkmc.theory.distributions.base import DISTRIBUTIONS, Distribution, build, sample
-from ntkmc.theory.distributions.dataset import Dataset
+from ntkmc.theory.distributions.dataset import Dataset, load_vectors
 
-__all__ = ["DISTRIBUTIONS", "Dataset", "Distribution", "build", "sample"]
+__all__ = ["DISTRIBUTIONS", "Dataset", "Distribution", "build", "load_vectors", "sample"]

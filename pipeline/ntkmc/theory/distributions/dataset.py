@@ -89,8 +89,15 @@ def resolved(path: str, base: Path | None = None) -> Path:
         raise InputError(f"dataset {path[:80]!r}: not a usable path ({error})") from error
 
 
+def load_vectors(path: str) -> Matrix:
+    """Vectors from a file of any format that `dataset` reads, one a row; a single column is one vector."""
+    rows = _load(str(resolved(path)), True)
+    return np.ascontiguousarray(rows.T) if rows.shape[1] == 1 else rows
+
+
 @lru_cache(maxsize=8)
-def _load(path: str) -> Matrix:
+def _load(path: str, vector: bool = False) -> Matrix:
+    """The array of a file as float64; with `vector`, a one-dimensional one is a row."""
     file = Path(path)
     try:
         if not file.exists():
@@ -100,6 +107,8 @@ def _load(path: str) -> Matrix:
         raise
     except Exception as error:
         raise InputError(f"dataset {path}: not a readable {file.suffix} file ({error})") from error
+    if vector and raw.ndim == 1:
+        raw = raw[None, :]
     if raw.ndim != 2 or 0 in raw.shape or raw.dtype.kind not in "fiub":
         raise InputError(
             f"dataset {path}: must hold one two-dimensional array of real numbers, "

@@ -1,0 +1,78 @@
+"""The memory model against the peak that the system reports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ntkmc.linalg.cost import eigenvalue_bytes, trial_bytes
+
+CHILD = """
+import json, sys
+import numpy as np
+from ntkmc.experiment.trial import Recipe, run_trial, single_thread
+from ntkmc.linalg.exact import lambda_min
+from ntkmc.linalg.smallest import smallest_eigenvalue
+from ntkmc.theory.distributions import build
+
+kind, law, n, d, depths, method = json.loads(sys.argv[1])
+
+def peak():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+recipe = Recipe(1, "ntk", "mean", thresholds=(0.1,) if kind == "event" else ())
+with single_thread():
+    run_trial(recipe, build(law), 8, 64, [2, 3], 0)  # compiled code and buffers of the libraries: a worker's idle part
+    K = np.eye(64)
+    if kind == "matrix":
+        X = np.random.default_rng(0).standard_normal((n, d))
+        K = X @ X.T / d + np.eye(n)
+        del X
+        smallest_eigenvalue(K[:64, :64].copy(), method=method)
+    with open("/proc/self/clear_refs", "w") as reset:
+        reset.write("5")
+    before = peak()
+    if kind == "matrix":
+        smallest_eigenvalue(K, method=method)
+    elif kind == "data":
+        lambda_min(np.random.default_rng(0).standard_normal((n, d)), "ntk", depths)
+    else:
+        run_trial(recipe, build(law), d, n, depths, 0)
+print(peak() - before)
+"""
+
+CASES = [
+    ("trial", "gaussian", 3000, 300, (3,), "auto"),
+    ("trial", "sphere", 3000, 300, (2, 3), "auto"),
+    ("trial", "rademacher", 2500, 2500, (2,), "auto"),
+    ("trial", {"student-t": {"df": 3}}, 1500, 6000, (3,), "auto"),
+    ("event", "gaussian", 3000, 300, (3,), "auto"),
+    ("data", "gaussian", 3000, 300, (2, 3), "auto"),
+    *(("matrix", "gaussian", 3000, 300, (), method) for method in ("auto", "dense", "eigsh", "lobpcg")),
+]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[5]}-{case[2]}x{case[3]}-{len(case[4])}")
+def test_prediction_is_above_the_peak_and_not_far(case: tuple[str, object, int, int, tuple[int, ...], str]) -> None:
+    kind, _, n, d, depths, _ = case
+    child = subprocess.run([sys.executable, "-c", CHILD, json.dumps(case)], capture_output=True, text=True, check=True)
+    measured = int(child.stdout)
+    predicted = eigenvalue_bytes(n) if kind == "matrix" else trial_bytes(n, d, depths, event=kind == "event")
+    assert measured <= predicted <= 1.3 * measured
+
+
+def test_more_of_anything_takes_more() -> None:
+    least = trial_bytes(1000, 100, (2,))
+    for other in (
+        trial_bytes(1001, 100, (2,)),
+        trial_bytes(1000, 101, (2,)),
+        trial_bytes(1000, 100, (2, 3)),
+    ):
+        assert other > least
+    assert trial_bytes(1000, 100, (2, 2)) == least
+    assert trial_bytes(1000, 100, (2,), event=True) < least
