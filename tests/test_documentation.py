@@ -28,6 +28,7 @@ def test_readme_from_top_to_bottom(tmp_path: Path) -> None:
 
     readme = ROOT / "README.md"
     np.save(tmp_path / "X.npy", np.random.default_rng(0).standard_normal((20, 5)))
+    np.save(tmp_path / "y.npy", np.ones(20))
     (study,) = blocks(readme, "yaml")
     (tmp_path / "heavy-tails.yaml").write_text(study)
     commands = [

@@ -33,13 +33,14 @@ with single_thread():
         K = X @ X.T / d + np.eye(n)
         del X
         smallest_eigenvalue(K[:64, :64].copy(), method=method)
+    X = np.random.default_rng(0).standard_normal((n, d)) if kind == "data" else None
     with open("/proc/self/clear_refs", "w") as reset:
         reset.write("5")
     before = peak()
     if kind == "matrix":
         smallest_eigenvalue(K, method=method)
     elif kind == "data":
-        lambda_min(np.random.default_rng(0).standard_normal((n, d)), "ntk", depths)
+        lambda_min(X, "ntk", depths)
     else:
         run_trial(recipe, build(law), d, n, depths, 0)
 print(peak() - before)

@@ -22,7 +22,7 @@ class Status(enum.Enum):
         "ask for a larger rtol, or look at lower and upper"
     )
     SINGULAR = (
-        "zero lies in the enclosure, K is singular to working precision: look for duplicate or dependent rows, "
+        "zero lies in the enclosure, or within rounding of it: look for duplicate or dependent rows, "
         "or for n beyond the rank that the kernel can have"
     )
     NOT_PSD = "K has a negative eigenvalue, proved: it is not a Gram matrix; check how it was built"

@@ -93,7 +93,7 @@ def bracket(matrix: Symmetric, thresholds: Sequence[float], error: float) -> Bra
     That matrix is known to be positive semi-definite. Thresholds are halved, so that k of them take about log2 k + 1
     factorizations; where one is within rounding of lambda_min, this is enclosed in full.
     """
-    lower, upper = 0.0, float(matrix.diagonal.min()) + error
+    lower, upper = 0.0, float(np.nextafter(matrix.diagonal.min() + error, np.inf))
     first, last = 0, len(thresholds)  # those before `first` are reached, those from `last` on are not
     fresh = True
     while True:

@@ -62,7 +62,10 @@ def lambda_min(
     # Scaled by a power of two, which is exact, so that no entry of K is subnormal or infinite for its norms alone.
     exponent = int(np.frexp(np.max(np.abs(data)))[1])
     exponent = exponent if abs(exponent) > 100 else 0
-    rows = split_rows(np.ldexp(data, -exponent))
+    if exponent:
+        rows = split_rows(np.ldexp(data, -exponent))
+    else:
+        rows = split_rows(data if data.flags.writeable else data.copy())
     R = cosines(rows)
     cosine = coherence_of(R, rows)
     answers: dict[int, Eigenvalue] = {}

@@ -142,6 +142,8 @@ def _answer(found: Certificate, matrix: Symmetric, rtol: float, tried: list[str]
     upper = max(quotient.upper, lower)
     value = min(max(quotient.value, lower), upper)
     status = status_of(lower, upper, value, rtol, isolated=found.isolated)
+    if status is Status.NOT_PSD and upper >= -matrix.order * UNIT_ROUNDOFF * matrix.largest:
+        status = Status.SINGULAR  # the rounding of a Gram matrix's entries may do that
     if not found.isolated and status is not Status.CERTIFIED:
         promised = max(rtol * abs(value), 4.0 * allowance(matrix.diagonal - value))
         status = status if upper - lower <= promised else Status.UNRESOLVED  # also if there is no lower end

@@ -53,8 +53,13 @@ def dense(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
 def deflating(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
     """float32 Lanczos and, where it is slow, one float32 Cholesky: `ntkmc.linalg.krylov`."""
     scale = float(np.ldexp(1.0, -int(np.frexp(matrix.largest)[1])))
-    first = start if start is not None else krylov.start_block(matrix.order, 1)[:, 0].copy()
-    return Proposal(*krylov.approximate(matrix.A, scale, first))
+    n = matrix.order
+    first = start if start is not None else krylov.start_block(n, 1)[:, 0].copy()
+    if matrix.W is matrix.A:
+        room = np.empty((n, n), np.float32)
+    else:  # the factor comes later: memory that was touched once need not be asked for again
+        room = matrix.W.reshape(-1).view(np.float32)[: n * n].reshape(n, n)
+    return Proposal(*krylov.approximate(matrix.A, room, scale, first))
 
 
 def arpack(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
