@@ -203,3 +203,16 @@ def test_threads_stay_inside() -> None:
     assert answers[0].lower <= answers[1].upper
     assert answers[1].lower <= answers[0].upper
     assert all(answer.status is Status.CERTIFIED for answer in answers)
+
+
+def test_room_is_lent_once_and_kept_within_bounds() -> None:
+    from ntkmc.linalg.symmetric import KEPT, borrowed
+
+    with borrowed(100) as one, borrowed(100) as other:
+        assert not np.shares_memory(one, other)
+    with borrowed(100) as again:
+        assert np.shares_memory(again, one) or np.shares_memory(again, other)
+    with borrowed(KEPT // 8 + 1) as large:
+        pass
+    with borrowed(100) as small:
+        assert not np.shares_memory(small, large)

@@ -82,5 +82,5 @@ def test_a_threshold_within_rounding_is_enclosed_in_full() -> None:
     w = np.array([0.5, 1.0, 1.5, 1.75])
     found = bracket(own(planted(w)), [0.5], 0.0)
     assert 0.5 - 1e-12 <= found.lower <= 0.5 <= found.upper <= 0.5 + 1e-12
-    matrix = on_bench(*as_symmetric(planted(w)))
-    assert reaches(matrix, 0.5)[0] is None
+    with on_bench(*as_symmetric(planted(w))) as matrix:
+        assert reaches(matrix, 0.5)[0] is None

@@ -7,7 +7,7 @@ from typing import Final
 
 from ntkmc.linalg.krylov import MOST_INVERSE_STEPS, MOST_STEPS
 
-_BUFFERS: Final = (4 * 2**20, 8 * 640)
+_BUFFERS: Final = (10 * 2**20, 8 * 640)
 """Bytes a + b n of a BLAS's packed panels: measured with OpenBLAS on one thread, n = 2000 ... 8000."""
 
 _SECONDS: Final = (1.5e-4, 7e-9, 1.25e-11)
@@ -30,7 +30,7 @@ def trial_bytes(n: int, d: int, depths: Sequence[int], *, event: bool = False) -
     Examples
     --------
     >>> trial_bytes(1000, 100, (3,)) / 2**20
-    21.6849365234375
+    27.6849365234375
     """
     drawing = 16 * n * d
     matrices = 8 * n * n * (1 if len(set(depths)) == 1 else 2)

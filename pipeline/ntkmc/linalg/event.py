@@ -56,13 +56,13 @@ def event_holds(K: ArrayLike, lambda_0: float) -> bool | None:
         scaled = float(np.ldexp(lambda_0, -exponent))
         inexact = float(np.ldexp(scaled, exponent)) != lambda_0
         low, high = (float(np.nextafter(scaled, side)) if inexact else scaled for side in (-np.inf, np.inf))
-    matrix = on_bench(A, largest)
-    proved, upper = reaches(matrix, high)
-    if proved:
-        return True
-    if upper < low:
-        return False
-    answer = enclose(matrix)
+    with on_bench(A, largest) as matrix:
+        proved, upper = reaches(matrix, high)
+        if proved:
+            return True
+        if upper < low:
+            return False
+        answer = enclose(matrix)
     if answer.upper < low:
         return False
     return True if answer.lower >= high else None

@@ -76,7 +76,8 @@ def smallest_eigenvalue(
     if abs(exponent) > 200:  # squares of such entries overflow or lose bits; a power of two is exact
         answer = enclose(own(np.ldexp(A, -exponent)), rtol, method, first)
         return rescaled(answer, exponent, rtol)
-    return enclose(on_bench(A, largest), rtol, method, first)
+    with on_bench(A, largest) as matrix:
+        return enclose(matrix, rtol, method, first)
 
 
 def check_method(method: str) -> None:

@@ -16,8 +16,8 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh, lobp
 
 from ntkmc.linalg import krylov
 from ntkmc.linalg.enclosure import allowance
-from ntkmc.linalg.lapack import Matrix
-from ntkmc.linalg.symmetric import Symmetric
+from ntkmc.linalg.lapack import Matrix, Matrix32
+from ntkmc.linalg.symmetric import Symmetric, borrowed
 
 
 class Proposal(NamedTuple):
@@ -55,11 +55,15 @@ def deflating(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
     scale = float(np.ldexp(1.0, -int(np.frexp(matrix.largest)[1])))
     n = matrix.order
     first = start if start is not None else krylov.start_block(n, 1)[:, 0].copy()
-    if matrix.W is matrix.A:
-        room = np.empty((n, n), np.float32)
-    else:  # the factor comes later: memory that was touched once need not be asked for again
-        room = matrix.W.reshape(-1).view(np.float32)[: n * n].reshape(n, n)
-    return Proposal(*krylov.approximate(matrix.A, room, scale, first))
+    if matrix.W is not matrix.A:  # the factor comes later, its room serves as well
+        return Proposal(*krylov.approximate(matrix.A, _single(matrix.W.reshape(-1), n), scale, first))
+    with borrowed((n * n + 1) // 2) as room:
+        return Proposal(*krylov.approximate(matrix.A, _single(room, n), scale, first))
+
+
+def _single(room: Matrix, n: int) -> Matrix32:
+    """The same memory as a float32 matrix (n, n)."""
+    return room.view(np.float32)[: n * n].reshape(n, n)
 
 
 def arpack(matrix: Symmetric, start: Matrix | None = None) -> Proposal:

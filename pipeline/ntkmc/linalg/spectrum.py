@@ -98,8 +98,8 @@ def spectrum(K: ArrayLike, labels: ArrayLike | None = None) -> Spectrum:
     if largest > 1e60 or 0.0 < largest < 1e-60:
         raise InputError(f"K has entries of size {largest:.3g}: rescale it to between 1e-60 and 1e60")
     vectors = as_labels(labels, len(A))
-    matrix = on_bench(A, largest)
-    return measure(matrix, enclose(matrix), vectors)
+    with on_bench(A, largest) as matrix:
+        return measure(matrix, enclose(matrix), vectors)
 
 
 def measure(matrix: Symmetric, smallest: Eigenvalue, labels: Matrix, error: float = 0.0) -> Spectrum:

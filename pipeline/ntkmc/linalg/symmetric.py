@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +21,12 @@ _TILE: Final = 64
 
 _PAD: Final = 8
 """Extra columns of the buffer, so that its rows do not fight for the same cache sets."""
+
+
+KEPT: Final = 2**27
+"""Bytes of room that a thread keeps between two matrices at most: n = 4096."""
+
+_rooms = threading.local()
 
 
 @dataclass(frozen=True)
@@ -76,14 +85,34 @@ def as_symmetric(K: ArrayLike) -> tuple[Matrix, float]:
     return A, largest
 
 
-def on_bench(A: Matrix, largest: float, *, overwrite: bool = False) -> Symmetric:
-    """A matrix from `as_symmetric` with room for its factor; with `overwrite`, the room is A's upper triangle."""
-    return Symmetric(A, A if overwrite else np.empty_like(A), np.diagonal(A).copy(), largest)
+@contextmanager
+def on_bench(A: Matrix, largest: float) -> Iterator[Symmetric]:
+    """A matrix from `as_symmetric`, with room for its factor while the context lasts."""
+    n = len(A)
+    with borrowed(n * n) as room:
+        yield Symmetric(A, room.reshape(n, n), np.diagonal(A).copy(), largest)
 
 
 def own(A: Matrix) -> Symmetric:
-    """A matrix that is known to be finite and symmetric, and may be overwritten."""
-    return on_bench(A, _inspect(A)[0], overwrite=True)
+    """A matrix that is known to be finite and symmetric, and whose upper triangle may be overwritten."""
+    return Symmetric(A, A, np.diagonal(A).copy(), _inspect(A)[0])
+
+
+@contextmanager
+def borrowed(numbers: int) -> Iterator[Matrix]:
+    """Room for so many float64 numbers, without values.
+
+    A thread keeps the last room of at most `KEPT` bytes for its next matrix: the system hands fresh memory out page by
+    page and zeroed, which takes as long as several passes over it.
+    """
+    room: Matrix | None = _rooms.__dict__.pop("last", None)
+    if room is None or room.size < numbers:
+        room = np.empty(numbers)
+    try:
+        yield room[:numbers]
+    finally:
+        if room.nbytes <= KEPT:
+            _rooms.last = room
 
 
 @compiled
