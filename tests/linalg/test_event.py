@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -84,3 +86,14 @@ def test_a_threshold_within_rounding_is_enclosed_in_full() -> None:
     assert 0.5 - 1e-12 <= found.lower <= 0.5 <= found.upper <= 0.5 + 1e-12
     with on_bench(*as_symmetric(planted(w))) as matrix:
         assert reaches(matrix, 0.5)[0] is None
+
+
+def test_thresholds_that_float64_does_not_hold() -> None:
+    assert event_holds([[2.0**53]], 2**53 + 1) is not True
+    assert event_holds([[2.0**53, 0.0], [0.0, 2.0**54]], 2**53 - 1000) is True
+    if np.longdouble(1) + np.longdouble(2) ** -60 != 1:
+        above: Any = np.longdouble(1) + np.longdouble(2) ** -60
+        assert event_holds([[1.0]], above) is not True
+    for bad in ("a", None, 10**400, [1.0, 2.0]):
+        with pytest.raises(InputError, match="lambda_0"):
+            event_holds([[1.0]], bad)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ntkmc import Status, event_holds, gram, lambda_min, smallest_eigenvalue
 from ntkmc.errors import InputError
+from ntkmc.linalg.enclosure import allowance
 from ntkmc.linalg.smallest import METHODS
 from reference import exact_gram, exact_lambda_min, planted, polygon
 
@@ -126,8 +127,11 @@ def test_exact_large_matrices(n: int, kind: str) -> None:
         answer = smallest_eigenvalue(A, method=method)
         assert answer.lower <= w.min() <= answer.upper
         if kind in ("spread", "clustered", "planted"):
-            assert answer.status is Status.CERTIFIED
-            assert answer.value == pytest.approx(w.min(), rel=1e-9)
+            # At n = 4096 the planted gap of 2**-30 is below the rounding of a Cholesky, 1e-9.
+            within = kind != "spread" and n == 4096
+            assert answer.status is (Status.CLUSTERED if within else Status.CERTIFIED)
+            assert answer.value == pytest.approx(w.min(), rel=1e-8 if within else 1e-9)
+            assert answer.upper - answer.lower <= max(1e-9 * w.min(), 4.0 * allowance(np.diagonal(A) - w.min()))
         elif kind == "zero":
             assert answer.status is Status.SINGULAR
 
@@ -319,3 +323,47 @@ def test_data_whose_gram_matrix_overflows() -> None:
     for depths in (2, (2.0,), (None,), (0,)):
         with pytest.raises(InputError, match="depth"):
             lambda_min(np.eye(2), "ntk", depths)  # type: ignore[arg-type]
+
+
+def test_arguments_that_make_no_sense() -> None:
+    K = np.eye(3) + 1.0
+    for arguments, said in (
+        ({"start": ["a", "b", "c"]}, "real"),
+        ({"start": [1j, 1.0, 1.0]}, "real"),
+        ({"start": [1.0, 2.0]}, "length 3"),
+        ({"start": np.zeros(3)}, "not zero"),
+        ({"rtol": "x"}, "rtol"),
+        ({"rtol": None}, "rtol"),
+        ({"method": None}, "method"),
+    ):
+        with pytest.raises(InputError, match=said):
+            smallest_eigenvalue(K, **arguments)
+
+
+def test_status_does_not_depend_on_scale_nor_call_a_few_roundings_crude() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        X = rng.standard_normal((6, 2))
+        A = X @ X.T
+        A = np.tril(A) + np.tril(A, -1).T
+        assert smallest_eigenvalue(A).status is smallest_eigenvalue(np.ldexp(A, -300)).status
+    assert smallest_eigenvalue(np.eye(2), rtol=1e-15).status is not Status.UNRESOLVED
+    assert smallest_eigenvalue([[5e-324]]).lower == 5e-324
+    with np.errstate(all="raise"):
+        smallest_eigenvalue(np.diag(10.0 ** np.linspace(-300, 299, 40)))
+
+
+def test_threads_leave_the_process_as_it_was() -> None:
+    """Answers from several threads are those of one, and nobody's warning filters change."""
+    import warnings
+    from concurrent.futures import ThreadPoolExecutor
+
+    rng = np.random.default_rng(1)
+    matrices = [gram(rng.standard_normal((int(n), 9)), "ntk", 3) for n in rng.integers(20, 60, size=40)]
+    jobs = [(A, method) for A in matrices for method in METHODS]
+    alone = [smallest_eigenvalue(A, method=method) for A, method in jobs]
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda job: smallest_eigenvalue(job[0], method=job[1]), jobs))
+    assert together == alone
+    assert list(warnings.filters) == before

@@ -96,3 +96,21 @@ def test_inputs() -> None:
     before = K.copy()
     spectrum(K, np.ones(3))
     assert np.array_equal(K, before)
+
+
+def test_labels_of_any_size() -> None:
+    """Squares of labels under- and overflow, the enclosure does not: against rational arithmetic."""
+    from fractions import Fraction
+
+    K = np.array([[1.0, 1.0], [1.0, 1.0 + 2.0**-40]]) * 2.0**-190
+    k = [[Fraction(float(entry)) for entry in row] for row in K]
+    for exponent in (-700, -530, -500, 0, 300):
+        y = np.array([1.0, -1.0]) * 2.0**exponent
+        (form,) = spectrum(K, y).quadratic_forms or ()
+        a, b = (Fraction(float(entry)) for entry in y)
+        truth = (k[1][1] * a * a - 2 * k[0][1] * a * b + k[0][0] * b * b) / (k[0][0] * k[1][1] - k[0][1] ** 2)
+        assert Fraction(form.lower) <= truth <= Fraction(form.upper)
+    (zero,) = spectrum(np.eye(2), [0.0, 0.0]).quadratic_forms or ()
+    assert (zero.lower, zero.value, zero.upper) == (0.0, 0.0, 0.0)
+    with pytest.raises(InputError, match="overflow"):
+        spectrum(np.eye(2), [1e200, 1e200])

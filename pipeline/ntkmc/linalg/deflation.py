@@ -118,11 +118,13 @@ def temple_kato(quotient: Quotient, next_above: float) -> float:
     >>> 0.99 < temple_kato(Quotient(1.0, 0.0, 1e-3, 0.0), 1.5) <= 1.0 - 2e-6
     True
     """
-    room = (next_above - quotient.value) - quotient.error
+    room = np.nextafter(np.nextafter(next_above - quotient.value, -np.inf) - quotient.error, -np.inf)
     if not room > 0.0:
         return np.nan
     residual = (quotient.residual + quotient.residual_error) * UP
-    loss = residual * residual / (room * (1.0 - 2.0**-40)) * UP + TINY
+    loss = residual * residual / room * UP + TINY
+    if not np.isfinite(loss):
+        return np.nan
     return float(np.nextafter(quotient.value - (quotient.error + loss) * UP, -np.inf))
 
 

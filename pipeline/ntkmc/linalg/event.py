@@ -13,7 +13,7 @@ from ntkmc.linalg.eigenvalue import Bracket
 from ntkmc.linalg.enclosure import allowance, factor_shifted
 from ntkmc.linalg.lapack import Matrix, solve_leading
 from ntkmc.linalg.quotient import Quotient, rayleigh_quotient
-from ntkmc.linalg.smallest import enclose
+from ntkmc.linalg.smallest import enclose, scaled
 from ntkmc.linalg.symmetric import Symmetric, as_symmetric, on_bench
 
 
@@ -47,15 +47,13 @@ def event_holds(K: ArrayLike, lambda_0: float) -> bool | None:
     (True, False)
     """
     A, largest = as_symmetric(K)
-    if not np.isfinite(lambda_0):
-        raise InputError(f"lambda_0 must be finite, got {lambda_0}")
-    exponent = int(np.frexp(max(largest, abs(lambda_0)))[1])
-    low = high = float(lambda_0)
-    if abs(exponent) > 200:  # as in `smallest_eigenvalue`; a threshold that underflows lies between two numbers
-        A, largest = as_symmetric(np.ldexp(A, -exponent))
-        scaled = float(np.ldexp(lambda_0, -exponent))
-        inexact = float(np.ldexp(scaled, exponent)) != lambda_0
-        low, high = (float(np.nextafter(scaled, side)) if inexact else scaled for side in (-np.inf, np.inf))
+    low, high = _as_threshold(lambda_0)
+    exponent = int(np.frexp(max(largest, abs(low), abs(high)))[1])
+    if abs(exponent) > 200:  # as in `smallest_eigenvalue`; what underflows lies between two numbers
+        A, largest = as_symmetric(scaled(A, -exponent))
+        slack = len(A) * 2.0**-1074
+        low, high = scaled(np.array([low, high]), -exponent).tolist()
+        low, high = float(np.nextafter(low - slack, -np.inf)), float(np.nextafter(high + slack, np.inf))
     with on_bench(A, largest) as matrix:
         proved, upper = reaches(matrix, high)
         if proved:
@@ -66,6 +64,20 @@ def event_holds(K: ArrayLike, lambda_0: float) -> bool | None:
     if answer.upper < low:
         return False
     return True if answer.lower >= high else None
+
+
+def _as_threshold(lambda_0: float) -> tuple[float, float]:
+    """Two float64 numbers around lambda_0, equal if it is one."""
+    try:
+        nearest = float(lambda_0)
+        exact = bool(nearest == lambda_0)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"lambda_0 must be a number, got {lambda_0!r} ({error})") from error
+    if not np.isfinite(nearest):
+        raise InputError(f"lambda_0 must be finite, got {lambda_0}")
+    return (
+        (nearest, nearest) if exact else (float(np.nextafter(nearest, -np.inf)), float(np.nextafter(nearest, np.inf)))
+    )
 
 
 def reaches(matrix: Symmetric, threshold: float) -> tuple[bool | None, float]:
@@ -100,7 +112,7 @@ def bracket(matrix: Symmetric, thresholds: Sequence[float], error: float) -> Bra
         while last > first and upper < thresholds[last - 1]:
             last -= 1
         if first == last:
-            return Bracket(lower, max(upper, lower))
+            return _consistent(lower, upper)
         middle = (first + last) // 2
         threshold = thresholds[middle]
         if not fresh:
@@ -115,7 +127,13 @@ def bracket(matrix: Symmetric, thresholds: Sequence[float], error: float) -> Bra
             answer = enclose(matrix)
             lower = max(lower, float(np.nextafter(answer.lower - error, -np.inf)))
             upper = min(upper, float(np.nextafter(answer.upper + error, np.inf)))
-            return Bracket(lower, max(upper, lower))
+            return _consistent(lower, upper)
+
+
+def _consistent(lower: float, upper: float) -> Bracket:
+    if upper < lower:
+        raise ArithmeticError("two proofs about one matrix contradict each other: please report this, with the matrix")
+    return Bracket(lower, upper)
 
 
 def witness(matrix: Symmetric, info: int) -> Quotient:

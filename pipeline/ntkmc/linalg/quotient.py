@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ def rayleigh_quotient(A: Matrix, diagonal: Matrix, v: Matrix, largest: float) ->
     """Quotient of v for the symmetric matrix with A's strict lower triangle and that diagonal.
 
     The upper triangle of A (n, n) is not read: it may hold a factor by then. `largest` bounds |a_ij|. A vector without
-    use (zero, not finite) is replaced by that of ones.
+    use (zero, not finite, of a size below 1e-300 or above 1e300) is replaced by that of ones.
 
     Error: each component of Av is a compensated sum of n products, wrong by at most 4 n**2 u**2 sum_j |a_ij||v_j|
     before it is rounded (Ogita, Rump & Oishi, SISC 26 (2005), Prop. 5.5; partial sums in lanes only help). Hence the
@@ -62,7 +63,8 @@ def rayleigh_quotient(A: Matrix, diagonal: Matrix, v: Matrix, largest: float) ->
     size = 0.0
     for i in range(n):
         size = max(size, abs(v[i])) if np.isfinite(v[i]) else np.inf
-    w = v / size if size > 0.0 and np.isfinite(size) else np.ones(n)
+    # By a power of two: it is v's own direction that the numbers speak of.
+    w = v * math.ldexp(1.0, -math.frexp(size)[1]) if 1e-300 < size < 1e300 else np.ones(n)
     value, square, residual = _quotient(A, diagonal, w)
     u = UNIT_ROUNDOFF
     total = np.sum(np.abs(w))

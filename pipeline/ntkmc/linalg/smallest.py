@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse.linalg import ArpackError
@@ -12,6 +14,7 @@ from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.enclosure import allowance, gershgorin
 from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.quotient import rayleigh_quotient
+from ntkmc.linalg.rows import as_array, as_float64
 from ntkmc.linalg.solvers import LEAST_ORDER, SOLVERS, automatic
 from ntkmc.linalg.symmetric import Symmetric, as_symmetric, on_bench, own
 from ntkmc.theory.kernels import UNIT_ROUNDOFF
@@ -67,27 +70,31 @@ def smallest_eigenvalue(
     """
     A, largest = as_symmetric(K)
     check_method(method)
-    if not rtol > 0.0:
-        raise InputError(f"rtol must be positive, got {rtol}")
+    if not (isinstance(rtol, int | float) and rtol > 0.0):
+        raise InputError(f"rtol must be a positive number, got {rtol!r}")
     first = None if start is None else _as_start(start, len(A))
     exponent = int(np.frexp(largest)[1])
     if exponent > 1000:
         raise InputError(f"K has entries of size {largest:.3g}, its eigenvalues may overflow: rescale it")
-    if abs(exponent) > 200:  # squares of such entries overflow or lose bits; a power of two is exact
-        answer = enclose(own(np.ldexp(A, -exponent)), rtol, method, first)
-        return rescaled(answer, exponent, rtol)
+    if abs(exponent) > 200 and len(A) > 1:  # squares of such entries overflow or lose bits; a power of two is exact
+        answer = enclose(own(scaled(A, -exponent)), rtol, method, first)
+        # Exact but for entries that became subnormal: each is off by 2**-1075 at most.
+        lower = float(np.nextafter(answer.lower - len(A) * 2.0**-1074, -np.inf))
+        return rescaled(replace(answer, lower=lower), exponent, rtol)
     with on_bench(A, largest) as matrix:
         return enclose(matrix, rtol, method, first)
 
 
 def check_method(method: str) -> None:
     """Refuse a method that does not exist (`InputError`)."""
+    if not isinstance(method, str):
+        raise InputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if method not in METHODS:
         raise InputError(f"unknown method {method!r}: {did_you_mean(method, METHODS)}")
 
 
 def _as_start(start: ArrayLike, n: int) -> Matrix:
-    vector = np.array(start, dtype=np.float64)
+    vector = np.array(as_float64(as_array(start, "start"), "start"))
     if vector.shape != (n,):
         raise InputError(f"start must be a vector of length {n}, got shape {vector.shape}")
     size = float(np.max(np.abs(vector)))
@@ -139,14 +146,16 @@ def enclose(matrix: Symmetric, rtol: float = RTOL, method: str = "auto", start: 
 
 def _answer(found: Certificate, matrix: Symmetric, rtol: float, tried: list[str], iterations: int) -> Eigenvalue:
     quotient = found.quotient
-    lower = found.lower
-    upper = max(quotient.upper, lower)
+    lower, upper = found.lower, quotient.upper
+    if upper < lower:
+        raise ArithmeticError("two proofs about one matrix contradict each other: please report this, with the matrix")
     value = min(max(quotient.value, lower), upper)
     status = status_of(lower, upper, value, rtol, isolated=found.isolated)
     if status is Status.NOT_PSD and upper >= -matrix.order * UNIT_ROUNDOFF * matrix.largest:
         status = Status.SINGULAR  # the rounding of a Gram matrix's entries may do that
     if not found.isolated and status is not Status.CERTIFIED:
-        promised = max(rtol * abs(value), 4.0 * allowance(matrix.diagonal - value))
+        rounding = quotient.error + 8.0 * UNIT_ROUNDOFF * abs(value)
+        promised = max(rtol * abs(value), 4.0 * (allowance(matrix.diagonal - value) + rounding))
         status = status if upper - lower <= promised else Status.UNRESOLVED  # also if there is no lower end
     return Eigenvalue(value, lower, upper, status, "+".join(tried), iterations, quotient.residual, found.vector)
 
@@ -162,16 +171,21 @@ def status_of(lower: float, upper: float, value: float, rtol: float, *, isolated
     return Status.WIDE if isolated else Status.CLUSTERED
 
 
+def scaled(values: Matrix, exponent: int) -> Matrix:
+    """values times 2**exponent, whatever the caller's NumPy says about underflow."""
+    with np.errstate(all="ignore"):
+        return np.asarray(np.ldexp(values, exponent))
+
+
 def rescaled(answer: Eigenvalue, exponent: int, rtol: float) -> Eigenvalue:
     """Undo a power-of-two scaling; outward where the result is subnormal."""
-    lower, value, upper, residual = np.ldexp(
-        [answer.lower, answer.value, answer.upper, answer.residual], exponent
-    ).tolist()
-    if answer.lower != 0.0 and abs(lower) < 2.0**-1022:
+    numbers = np.array([answer.lower, answer.value, answer.upper, answer.residual])
+    lower, value, upper, residual = scaled(numbers, exponent).tolist()
+    if answer.lower != 0.0 and abs(lower) <= 2.0**-1022:
         lower = float(np.nextafter(lower, -np.inf))
-    if abs(upper) < 2.0**-1022:
+    if abs(upper) <= 2.0**-1022:
         upper = float(np.nextafter(upper, np.inf))
     status = answer.status
-    if status is not Status.UNRESOLVED:
+    if status in (Status.CERTIFIED, Status.WIDE, Status.CLUSTERED):
         status = status_of(lower, upper, value, rtol, isolated=status is not Status.CLUSTERED)
     return Eigenvalue(value, lower, upper, status, answer.method, answer.iterations, residual, answer.vector)

@@ -6,12 +6,13 @@ long as the process).
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
-from scipy.linalg import lapack, lu_factor, lu_solve
+from scipy.linalg import lapack
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh, lobpcg
 
 from ntkmc.linalg import krylov
@@ -35,6 +36,9 @@ _TOLERANCE: Final = 1e-8  # of the vector; the Rayleigh quotient has its square
 _KRYLOV: Final = 20  # ARPACK's default basis; enough for a shift-inverted end
 _BLOCK: Final = 4  # LOBPCG block: one wanted vector and three guards against a clustered end
 _LOBPCG_STEPS: Final = 200
+
+
+_warnings_dropped: Final = threading.Lock()  # the filters belong to the process: one thread at a time
 
 
 def dense(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
@@ -75,15 +79,14 @@ def arpack(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
     sigma = -4.0 * allowance(matrix.diagonal) - 1e-300
     shifted = A.copy()
     shifted.flat[:: n + 1] -= sigma
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a singular factor: the certificate decides
-        factors = lu_factor(shifted.T, overwrite_a=True)  # symmetric, and of the order that LAPACK works in
+    # Not `lu_factor`: it warns of a singular factor, and silencing warnings is not safe among threads.
+    factors, pivots, _ = lapack.dgetrf(shifted.T, overwrite_a=1)  # symmetric, and in the order that LAPACK works in
     solves = 0
 
     def solve(x: Matrix) -> Matrix:
         nonlocal solves
         solves += 1
-        return np.asarray(lu_solve(factors, x))
+        return np.asarray(lapack.dgetrs(factors, pivots, x)[0])
 
     operator = LinearOperator((n, n), matvec=solve, dtype=np.float64)
     first = start if start is not None else krylov.start_block(n, 1)[:, 0]
@@ -107,7 +110,7 @@ def locally_optimal(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
     if start is not None:
         block[:, 0] = start
     preconditioner = np.maximum(matrix.diagonal, np.finfo(np.float64).tiny)[:, None]
-    with warnings.catch_warnings():
+    with _warnings_dropped, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         values, vectors, history = lobpcg(
             matrix.A,

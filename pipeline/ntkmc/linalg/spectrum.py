@@ -22,7 +22,7 @@ from ntkmc.linalg.krylov import start_block
 from ntkmc.linalg.lapack import Matrix, solve
 from ntkmc.linalg.quotient import TINY, UP, exact_dot, exact_product, rayleigh_quotient
 from ntkmc.linalg.rows import as_array, as_float64
-from ntkmc.linalg.smallest import enclose
+from ntkmc.linalg.smallest import enclose, scaled
 from ntkmc.linalg.symmetric import Symmetric, as_symmetric, on_bench
 from ntkmc.theory.kernels import UNIT_ROUNDOFF
 
@@ -109,19 +109,42 @@ def measure(matrix: Symmetric, smallest: Eigenvalue, labels: Matrix, error: floa
     """
     n = matrix.order
     top = _largest(matrix)
-    lambda_max = Enclosed(top.value, top.lower - error, top.upper + error)
-    m = smallest.lower - error  # of the matrix in hand, by Weyl
+    lambda_max = Enclosed(top.value, _below(top.lower - error), _above(top.upper + error))
+    m = _below(smallest.lower - error)  # of the matrix in hand, by Weyl
     info, c = factor_shifted(matrix.A, matrix.W, matrix.diagonal, 0.0)
     c += 2.0 * UNIT_ROUNDOFF * matrix.largest  # the diagonal was rounded down once
     if info != 0 or not m > 2.0 * (c + error):
         return Spectrum(smallest, lambda_max, None, None)
     logs = 2.0 * np.log(np.diagonal(matrix.W))
     value = math.fsum(logs)
-    rounding = (4.0 * float(np.sum(np.abs(logs))) + 4.0 * n) * UNIT_ROUNDOFF
+    rounding = (16.0 * float(np.sum(np.abs(logs))) + 16.0 * n) * UNIT_ROUNDOFF  # 4 ulp of log, and to spare
     slack = (n * -math.log1p(-(c + error) / m) + rounding) * _SUM
     log_det = Enclosed(value, value - slack, value + slack)
-    forms = tuple(_quadratic_form(matrix, y, m, error) for y in labels)
+    forms = tuple(_scaled_form(matrix, y, m, error) for y in labels)
     return Spectrum(smallest, lambda_max, log_det, forms)
+
+
+def _scaled_form(matrix: Symmetric, y: Matrix, m: float, error: float) -> Enclosed:
+    """`_quadratic_form` of y scaled by a power of two to entries near 1, so that no square under- or overflows."""
+    size = float(np.max(np.abs(y)))
+    if size == 0.0:
+        return Enclosed(0.0, 0.0, 0.0)
+    exponent = int(np.frexp(size)[1])
+    form = _quadratic_form(matrix, scaled(y, -exponent), m, error)
+    value, lower, upper = scaled(np.array([form.value, form.lower, form.upper]), 2 * exponent).tolist()
+    if not np.isfinite(upper):
+        raise InputError(f"labels of size {size:.3g} make y'K^-1 y overflow: rescale them")
+    if lower <= 2.0**-1020:  # subnormal numbers were rounded
+        lower, upper = 0.0, _above(upper)
+    return Enclosed(min(max(value, lower), upper), lower, upper)
+
+
+def _below(value: float) -> float:
+    return float(np.nextafter(value, -np.inf))
+
+
+def _above(value: float) -> float:
+    return float(np.nextafter(value, np.inf))
 
 
 def _quadratic_form(matrix: Symmetric, y: Matrix, m: float, error: float) -> Enclosed:
@@ -141,7 +164,7 @@ def _quadratic_form(matrix: Symmetric, y: Matrix, m: float, error: float) -> Enc
     rounding = 4.0 * u * (abs(first) + abs(second)) + size * inexact
     rounding += 4.0 * (n * u) ** 2 * float(np.abs(x) @ (np.abs(y) + np.abs(r)))
     rest = (float(np.linalg.norm(r)) + math.sqrt(n) * inexact) ** 2 / m
-    rounding, rest = rounding * _SUM + TINY, rest * _SUM
+    rounding, rest = rounding * _SUM + TINY, rest * _SUM + TINY / m
     # -error I <= dA <= error I <= (error / m) A as quadratic forms
     lower = max(value - rounding, 0.0) / (1.0 + error / m) * (1.0 - 4.0 * u)
     upper = (value + rounding + rest) / (1.0 - error / m) * (1.0 + 4.0 * u)
@@ -158,12 +181,12 @@ def _largest(matrix: Symmetric) -> Enclosed:
     elif n == 2:
         v = np.ascontiguousarray(np.linalg.eigh(A)[1][:, 1])
     quotient = rayleigh_quotient(A, matrix.diagonal, v, matrix.largest)
-    theta = quotient.value - quotient.error
+    theta = _below(quotient.value - quotient.error)
     upper = frobenius
     others = math.sqrt(max(frobenius**2 * UP - theta * abs(theta), 0.0)) * UP
     if theta > others:
         residual = quotient.residual + quotient.residual_error
-        upper = min(frobenius, quotient.upper + residual**2 / (theta - others) * UP + TINY)
+        upper = min(frobenius, _above(quotient.upper + residual**2 / (theta - others) * UP + TINY))
     return Enclosed(min(quotient.value, upper), theta, max(upper, theta))
 
 
