@@ -23,6 +23,8 @@ from ntkmc.errors import ExecutionError, InputError, NtkmcError, StoreError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ntkmc.linalg.spectrum import Enclosed, Spectrum
+
 app = typer.Typer(
     name="ntkmc",
     help="Monte Carlo for the smallest eigenvalue of Neural Tangent Kernel Gram matrices.",
@@ -262,13 +264,16 @@ def lambda_min(
     from ntkmc.theory.distributions import Dataset, load_vectors
 
     rows = Dataset(str(data)).rows
-    more: dict[int, dict[str, Any]] = {}
+    more: dict[int, dict[str, Enclosed | None]] = {}
     try:
         if spectrum or labels is not None:
             y = None if labels is None else load_vectors(str(labels))
-            found = {number: kernel_spectrum(rows, kernel.value, number, y) for number in sorted(set(depth or [2]))}
+            found = {
+                number: kernel_spectrum(rows, kernel.value, number, y, method=method.value)
+                for number in sorted(set(depth or [2]))
+            }
             answers = {number: each.lambda_min for number, each in found.items()}
-            more = {number: _further(each) for number, each in found.items()}
+            more = {number: _further(each, 0 if y is None else len(y)) for number, each in found.items()}
         else:
             answers = compute(rows, kernel.value, depth or [2], method=method.value)
     except InputError as error:
@@ -295,7 +300,8 @@ def lambda_min(
     if form is Format.CSV:
         typer.echo(",".join(records[0]))
         for record in records:
-            typer.echo(",".join(repr(value) if isinstance(value, float) else str(value) for value in record.values()))
+            fields = ("" if value is None else value for value in record.values())
+            typer.echo(",".join(repr(value) if isinstance(value, float) else str(value) for value in fields))
         return
     typer.echo(f"{data}: n = {rows.shape[0]}, d = {rows.shape[1]}, kernel {kernel.value}")
     for number, answer in answers.items():
@@ -304,14 +310,15 @@ def lambda_min(
         typer.echo(f"  {answer.status.name.lower()}: {answer.status.value}")
         for name, value in more.get(number, {}).items():
             if value is None:
-                typer.echo(f"  {name}: no bounds, K is singular to working precision")
+                typer.echo(f"  {name}: no bounds, lambda_min is not above the rounding of a Cholesky")
             else:
                 typer.echo(f"  {name} = {value.value:.15g}, proved: {value.lower!r} ... {value.upper!r}")
 
 
-def _further(found: Any) -> dict[str, Any]:
-    forms = found.quadratic_forms
-    known = {f"quadratic_form_{i}": form for i, form in enumerate(forms)} if forms is not None else {}
+def _further(found: Spectrum, labels: int) -> dict[str, Enclosed | None]:
+    """What a spectrum holds beside lambda_min, by name; the same names whether it could be proved or not."""
+    forms = found.quadratic_forms or (None,) * labels
+    known = {f"quadratic_form_{i}": form for i, form in enumerate(forms)}
     return {"lambda_max": found.lambda_max, "log_det": found.log_det} | known
 
 
@@ -372,9 +379,11 @@ def _warn_if_silent(frame: pd.DataFrame) -> None:
     """Say so where no threshold tells anything apart: the estimates are all 0 or 1."""
     if frame["probability"].notna().any() and frame["probability"].dropna().isin([0.0, 1.0]).all():
         low, high = frame["median"].min(), frame["median"].max()
+        # Where events alone were decided there are no medians.
+        advice = f"its medians range from {low:.3g} to {high:.3g}, choose event: lambda-0 there" if low == low else ""
         _say(
             "every estimate is 0 or 1: no threshold lies where lambda_min varies; "
-            f"its medians range from {low:.3g} to {high:.3g}, choose event: lambda-0 there"
+            + (advice or "a few trials with measure: lambda-min show where it does")
         )
 
 

@@ -285,7 +285,7 @@ def test_spectrum_and_labels(ntkmc: Call, tmp_path: Path) -> None:
     assert out.count("lambda_max = ") == 2
     np.save(tmp_path / "twice.npy", np.ones((3, 2)))
     code, out, _ = ntkmc("lambda-min", tmp_path / "twice.npy", "--spectrum")
-    assert "log_det: no bounds, K is singular" in out
+    assert "log_det: no bounds, lambda_min is not above" in out
     np.save(tmp_path / "short.npy", np.ones(3))
     assert_refused(ntkmc("lambda-min", tmp_path / "X.npy", "--labels", tmp_path / "short.npy"), "length 4")
     assert_refused(ntkmc("lambda-min", tmp_path / "X.npy", "--labels", tmp_path / "none.npy"), "no such file")

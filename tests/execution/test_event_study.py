@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from ntkmc import open_results, run
-from ntkmc.errors import StoreError
+from ntkmc.errors import InputError, StoreError
 from ntkmc.execution.plan import make_plan
 from ntkmc.execution.profiles import load_profile
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.recompute import compare_trial
 from ntkmc.linalg.eigenvalue import Status
+from ntkmc.views.figures import survival_figure
 from ntkmc.views.frames import claims_frame
 from stores import assert_equal_bits, trials_of
 
@@ -48,6 +49,12 @@ def test_same_probabilities_and_no_quantiles(both: tuple[Path, Path]) -> None:
     for name in ("probability", "probability_lower", "probability_upper", "trials_used", "undecided", "nondegenerate"):
         assert np.array_equal(full[name].values, event[name].values, equal_nan=name.startswith("prob"))
     assert np.isnan(event["lambda_min_quantile"].values).all()
+    assert np.isnan(event["lambda_0_certified"].values).all()
+
+
+def test_there_is_no_figure(both: tuple[Path, Path]) -> None:
+    with pytest.raises(InputError, match="no distribution of lambda_min to draw"):
+        survival_figure(open_results(both[1]), 0.95)
 
 
 def test_claims_are_judged_by_what_was_proved(both: tuple[Path, Path]) -> None:

@@ -97,3 +97,13 @@ def test_thresholds_that_float64_does_not_hold() -> None:
     for bad in ("a", None, 10**400, [1.0, 2.0]):
         with pytest.raises(InputError, match="lambda_0"):
             event_holds([[1.0]], bad)  # type: ignore[arg-type]
+
+
+def test_error_is_honoured() -> None:
+    """lambda_min = 0.5 of the matrix in hand; that of one within 0.01 may be below 0.495 or above 0.505."""
+    A = planted(np.array([0.5, 1.0, 1.5, 1.75]))
+    for threshold in (0.495, 0.505):
+        found = bracket(own(A.copy()), [threshold], 0.01)
+        assert found.lower < threshold <= found.upper
+    assert bracket(own(A.copy()), [0.48], 0.01).lower == 0.48
+    assert bracket(own(A.copy()), [0.52], 0.01).upper < 0.52

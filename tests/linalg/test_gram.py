@@ -153,3 +153,19 @@ def test_zero_row() -> None:
     K = gram([[0.0, 0.0], [1.0, 2.0]], "ntk", 3)
     assert K[0].tolist() == [0.0, 0.0]
     assert K[1, 1] == pytest.approx(15.0, rel=1e-15)
+
+
+def test_panels_of_cosines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large matrices are built panel by panel: the same entries up to rounding, symmetric, all kernels."""
+    import importlib
+
+    module = importlib.import_module("ntkmc.linalg.gram")
+    X = np.random.default_rng(0).standard_normal((70, 9))
+    for kernel, depths in (("ntk", (1, 2, 4)), ("h-infinity", (2,)), ("conjugate", (3,))):
+        whole = dict(module.grams(X, kernel, depths))
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "PANEL", 16)
+            panels = dict(module.grams(X, kernel, depths))
+        for depth in depths:
+            assert np.array_equal(panels[depth], panels[depth].T)
+            assert np.allclose(panels[depth], whole[depth], rtol=1e-13, atol=1e-12)

@@ -53,16 +53,16 @@ class Plan:
 def make_plan(study: Study, profile: Profile) -> Plan:
     """Predict from the study and the profile alone; nothing is measured and nothing is started."""
     per_cell = len(study.trial_range)
-    event = study.measure == "event"
-    seconds = [per_cell * trial_seconds(cell.n, cell.d, cell.depths, event=event) for cell in study.cells]
-    needs = {cell: trial_bytes(cell.n, cell.d, cell.depths, event=event) for cell in study.cells}
+    thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
+    seconds = [per_cell * trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds) for cell in study.cells]
+    needs = {cell: trial_bytes(cell.n, cell.d, cell.depths, thresholds=thresholds) for cell in study.cells}
     largest = max(study.cells, key=needs.__getitem__)
     workers = profile.arguments.get("n_workers") or available_cpus()
     threads = profile.arguments.get("threads_per_worker") or 1
     return Plan(
         cells=len(study.cells),
         trials=per_cell * len(study.cells),
-        tasks=sum(max(1, round(each / BLOCK_SECONDS)) for each in seconds),
+        tasks=sum(min(per_cell, max(1, round(each / BLOCK_SECONDS))) for each in seconds),
         core_hours=sum(seconds) / 3600.0,
         worker_bytes=IDLE_WORKER_BYTES + needs[largest],
         disk_bytes=sum(store_bytes(per_cell, len(cell.depths)) for cell in study.cells),

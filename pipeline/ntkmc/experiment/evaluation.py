@@ -78,7 +78,8 @@ def estimate(trials: Mapping[str, NDArray[Any]], rules: Rules) -> Values:
         found["probability_upper_fixed"] = clopper_pearson(not_excluded, total, rules.confidence)[1]
         ends = np.where(np.isnan(trials["lambda_min_lower"]), -np.inf, trials["lambda_min_lower"])
         certified = quantile_lower_limit(ends, rules.delta, rules.confidence)
-        found["lambda_0_certified"] = certified if np.isfinite(certified) else np.nan
+        if np.isfinite(certified) and not np.any(trials["status"] == Status.DECIDED.code):
+            found["lambda_0_certified"] = certified  # a decided event's lower bound is a threshold, or 0
     present = trials["lambda_min"][~np.isnan(trials["lambda_min"])]
     if present.size:
         found["lambda_min_quantile"] = np.quantile(present, QUANTILES)

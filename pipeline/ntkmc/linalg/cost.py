@@ -6,50 +6,55 @@ from collections.abc import Sequence
 from typing import Final
 
 from ntkmc.linalg.krylov import MOST_INVERSE_STEPS, MOST_STEPS
+from ntkmc.linalg.symmetric import KEPT
 
-_BUFFERS: Final = (10 * 2**20, 8 * 640)
-"""Bytes a + b n of a BLAS's packed panels: measured with OpenBLAS on one thread, n = 2000 ... 8000."""
+_BUFFERS: Final = (13 * 2**20, 8 * 640)
+"""Bytes a + b n of a BLAS's packed panels and of what the allocator keeps: measured with OpenBLAS on one thread,
+n = 1500 ... 8000."""
 
 _SECONDS: Final = (1.5e-4, 7e-9, 1.25e-11)
 """Seconds of one enclosure as a + b n**2 + c n**3: fitted to one thread of a 2.6 GHz server core, n = 16 ... 2000."""
 
-_EVENT: Final = 0.45
-"""The event alone, one threshold, in units of an enclosure."""
+_EVENT: Final = {1: 0.5, 2: 0.85}
+"""The event alone, by the number of thresholds, in units of an enclosure."""
 
 _SECONDS_ENTRY: Final = 3e-8
 """Seconds of one layer of the recursion for one pair, and ten random numbers."""
 
 
-def trial_bytes(n: int, d: int, depths: Sequence[int], *, event: bool = False) -> int:
-    """Peak memory of one trial above an idle worker, in bytes; that of `lambda_min` on data (n, d) is the same.
+def trial_bytes(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0) -> int:
+    """Peak memory of one trial above an idle worker, in bytes; `lambda_min` on data (n, d) by `auto` takes the same.
 
     While drawing: the rows twice. Later the unit rows, and the Gram matrix, which the cosines turn into at the last
     depth (a second array before it), and whose one triangle gives way to the factor; the matrix in float32 and the
-    basis of Lanczos, unless the event alone is decided.
+    basis of Lanczos, unless events alone are decided for one or two `thresholds` (0: lambda_min itself is enclosed);
+    one in a great many of them is within rounding, and takes what lambda_min takes.
 
     Examples
     --------
     >>> trial_bytes(1000, 100, (3,)) / 2**20
-    27.6849365234375
+    30.6849365234375
     """
-    drawing = 16 * n * d
+    event_alone = thresholds in _EVENT
+    kept = 4 * n * n if 4 * n * n <= KEPT and not event_alone else 0  # left by the trial before: `symmetric.borrowed`
+    drawing = 16 * n * d + kept
     matrices = 8 * n * n * (1 if len(set(depths)) == 1 else 2)
-    proposal = 0 if event else 4 * n * n + 4 * (MOST_STEPS + MOST_INVERSE_STEPS) * n
+    proposal = 0 if event_alone else 4 * n * n + 4 * (MOST_STEPS + MOST_INVERSE_STEPS) * n
     return max(drawing, 8 * n * d + matrices + proposal) + _buffers(n)
 
 
-def eigenvalue_bytes(n: int) -> int:
-    """Peak memory of `smallest_eigenvalue` beside its argument, by any method.
+def eigenvalue_bytes(n: int, method: str = "auto") -> int:
+    """Peak memory of `smallest_eigenvalue` beside its argument, by method.
 
-    One array takes the factor; what a method needs before (the float32 matrix, an LU) has gone by then.
+    One array takes the factor, and the float32 matrix before; an LU (`eigsh`) needs another one.
     """
-    return 8 * n * n + _buffers(n)
+    return (16 if method == "eigsh" else 8) * n * n + _buffers(n)
 
 
-def trial_seconds(n: int, d: int, depths: Sequence[int], *, event: bool = False) -> float:
+def trial_seconds(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0) -> float:
     """Rough wall time of one trial on one core, good to a factor of a few; only ever used to order and to cut work."""
     constant, square, cube = _SECONDS
-    eigenvalues = len(depths) * (constant + square * n**2 + cube * n**3) * (_EVENT if event else 1.0)
+    eigenvalues = len(depths) * (constant + square * n**2 + cube * n**3) * _EVENT.get(thresholds, 1.0)
     recursion = 0.5 * n * n * (max(depths) * _SECONDS_ENTRY + 4e-10 * d)
     return eigenvalues + recursion + 0.1 * _SECONDS_ENTRY * 10 * n * d
 

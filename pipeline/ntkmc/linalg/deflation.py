@@ -34,7 +34,7 @@ STRENGTH: Final = 16.0
 
 MOST_SOLVES: Final = 5
 
-SETTLED: Final = 1e-9
+SETTLED: Final = 2.0**-48
 """A solve that turns the vector by less than this leaves nothing to gain: what it adds is rounding."""
 
 WIDTH: Final = 2.0**-37
@@ -101,7 +101,7 @@ def enclose_isolated(
         shifted = _form(A, W, diagonal, unit, tau, shift)
         if allowance(shifted) <= c and factor(W) == 0:
             proved = np.nextafter((shift - c) - rounding - 4.0 * UNIT_ROUNDOFF * abs(shift), -np.inf)
-            target = np.sqrt(0.5 * above * max(WIDTH * abs(theta), UNIT_ROUNDOFF * size))
+            target = np.sqrt(0.5 * above * WIDTH * abs(theta))
             unit, solves = _sharpen(A, W, diagonal, unit, image - shift * unit, tau, shift, target)
     quotient = rayleigh_quotient(A, diagonal, unit, largest)
     return quotient, temple_kato(quotient, proved), unit, solves
@@ -158,7 +158,10 @@ def _sharpen(
     weight = tau / (1.0 - tau * np.dot(v, w))
     x, Bx = v.copy(), image.copy()
     By = np.empty_like(x)
-    best = np.inf
+    left = image - np.dot(v, image) * v
+    best = np.sqrt(np.dot(left, left))
+    if best <= target:
+        return x, 0
     for k in range(MOST_SOLVES):
         if k == 0:
             y = w.copy()
@@ -177,13 +180,16 @@ def _sharpen(
             By[i] += (diagonal[i] - A[i, i] - shift) * y[i]
         half = 0.5 * (np.dot(y, By) - np.dot(x, Bx))
         angle = 0.5 * np.arctan2(np.dot(y, Bx), half)  # minimizes the quotient over cos x - sin y
-        x, Bx = np.cos(angle) * x - np.sin(angle) * y, np.cos(angle) * Bx - np.sin(angle) * By
-        length = np.sqrt(np.dot(x, x))
-        x /= length
-        Bx /= length
-        left = Bx - np.dot(x, Bx) * x
+        z, Bz = np.cos(angle) * x - np.sin(angle) * y, np.cos(angle) * Bx - np.sin(angle) * By
+        length = np.sqrt(np.dot(z, z))
+        z /= length
+        Bz /= length
+        left = Bz - np.dot(z, Bz) * z
         residual = np.sqrt(np.dot(left, left))
-        if residual <= target or not residual < 0.7 * best:
+        if not residual < best:
             return x, k + 1
-        best = residual
+        stalled = residual > 0.7 * best
+        x, Bx, best = z, Bz, residual
+        if residual <= target or stalled:
+            return x, k + 1
     return x, MOST_SOLVES

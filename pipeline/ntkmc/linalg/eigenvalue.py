@@ -27,8 +27,8 @@ class Status(enum.Enum):
     )
     NOT_PSD = "K has a negative eigenvalue, proved: it is not a Gram matrix; check how it was built"
     UNRESOLVED = (
-        "only a crude enclosure could be proved: the solver found no good vector and every factorization failed; "
-        "try method='dense'"
+        "only a crude enclosure could be proved: no method found a good vector; the bounds are valid, "
+        "look at lower and upper, and please report the matrix"
     )
     FAILED = "the trial raised a numerical error and has no value; recompute it alone with `ntkmc trial`"
     CLUSTERED = (

@@ -102,8 +102,8 @@ def reaches(matrix: Symmetric, threshold: float) -> tuple[bool | None, float]:
 def bracket(matrix: Symmetric, thresholds: Sequence[float], error: float) -> Bracket:
     """Decide lambda_min >= t for every t of an increasing sequence, for every matrix within `error` of this one.
 
-    That matrix is known to be positive semi-definite. Thresholds are halved, so that k of them take about log2 k + 1
-    factorizations; where one is within rounding of lambda_min, this is enclosed in full.
+    That matrix is known to be positive semi-definite. One or two thresholds take a factorization each at most; with
+    more of them, or where one is within rounding of lambda_min, this is enclosed in full, which costs about two.
     """
     lower, upper = 0.0, float(np.nextafter(matrix.diagonal.min() + error, np.inf))
     first, last = 0, len(thresholds)  # those before `first` are reached, those from `last` on are not
@@ -113,6 +113,8 @@ def bracket(matrix: Symmetric, thresholds: Sequence[float], error: float) -> Bra
             last -= 1
         if first == last:
             return _consistent(lower, upper)
+        if last - first > 2:
+            return _in_full(matrix, lower, upper, error)
         middle = (first + last) // 2
         threshold = thresholds[middle]
         if not fresh:
@@ -124,10 +126,14 @@ def bracket(matrix: Symmetric, thresholds: Sequence[float], error: float) -> Bra
             lower, first = threshold, middle + 1
         elif not upper < threshold:
             matrix.restore()
-            answer = enclose(matrix)
-            lower = max(lower, float(np.nextafter(answer.lower - error, -np.inf)))
-            upper = min(upper, float(np.nextafter(answer.upper + error, np.inf)))
-            return _consistent(lower, upper)
+            return _in_full(matrix, lower, upper, error)
+
+
+def _in_full(matrix: Symmetric, lower: float, upper: float, error: float) -> Bracket:
+    answer = enclose(matrix)
+    lower = max(lower, float(np.nextafter(answer.lower - error, -np.inf)))
+    upper = min(upper, float(np.nextafter(answer.upper + error, np.inf)))
+    return _consistent(lower, upper)
 
 
 def _consistent(lower: float, upper: float) -> Bracket:

@@ -88,7 +88,9 @@ def lambda_min(
     return {depth: replace(answer, lower=max(answer.lower, 0.0)) for depth, answer in scaled.items()}
 
 
-def kernel_spectrum(X: ArrayLike, kernel: str = "ntk", depth: int = 2, labels: ArrayLike | None = None) -> Spectrum:
+def kernel_spectrum(
+    X: ArrayLike, kernel: str = "ntk", depth: int = 2, labels: ArrayLike | None = None, *, method: str = "auto"
+) -> Spectrum:
     """`ntkmc.spectrum` of a kernel's Gram matrix, from data: all bounds speak of the exact kernel.
 
     Parameters
@@ -99,6 +101,8 @@ def kernel_spectrum(X: ArrayLike, kernel: str = "ntk", depth: int = 2, labels: A
         As for `ntkmc.gram`.
     labels : array_like, (n,) or (k, n), optional
         Label vectors y, one a row.
+    method
+        As for `ntkmc.smallest_eigenvalue`.
 
     Raises
     ------
@@ -112,6 +116,7 @@ def kernel_spectrum(X: ArrayLike, kernel: str = "ntk", depth: int = 2, labels: A
     >>> round(found.quadratic_forms[0].value, 12)
     2.0
     """
+    check_method(method)
     wanted = check_depths(kernel, (depth,))
     data = as_data(X)
     rows = split_rows(data if data.flags.writeable else data.copy())
@@ -123,7 +128,7 @@ def kernel_spectrum(X: ArrayLike, kernel: str = "ntk", depth: int = 2, labels: A
     R = cosines(rows)
     error = kernel_error(rows, kernel, depth, coherence_of(R, rows))
     matrix = own(next(grams_of_cosines(R, rows, kernel, wanted))[1])
-    smallest = about_exact_kernel(enclose(matrix), error)
+    smallest = about_exact_kernel(enclose(matrix, method=method), error)
     matrix.restore()
     return measure(matrix, smallest, vectors, error)
 

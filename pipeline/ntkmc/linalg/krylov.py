@@ -62,6 +62,9 @@ START_SEED: Final = 20250101
 """Any constant would do."""
 
 NUMERICS: Final = {
+    "noise": _NOISE,
+    "exhausted": _EXHAUSTED,
+    "single": _SINGLE,
     "start_seed": START_SEED,
     "first_steps": list(FIRST_STEPS),
     "stride": STRIDE,

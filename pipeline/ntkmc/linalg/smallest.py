@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,7 +22,7 @@ from ntkmc.theory.kernels import UNIT_ROUNDOFF
 
 METHODS = ("auto", *SOLVERS)
 
-RTOL = 1e-9
+RTOL: Final = 1e-9
 """Relative width of an enclosure that counts as certified, unless asked otherwise."""
 
 
@@ -39,8 +40,8 @@ def smallest_eigenvalue(
     method : {"auto", "dense", "eigsh", "lobpcg", "cholesky"}
         What proposes the eigenvector. `cholesky`: Lanczos and at most one Cholesky, in float32 (`linalg.krylov`);
         `dense`: LAPACK `dsyevr`; `eigsh`, `lobpcg`: SciPy's; `auto`: by n, from a constant table. The choice cannot
-        harm the enclosure, see Notes; where a vector turns out poor the next method mends it, `cholesky`, then
-        `dense`.
+        harm the enclosure, see Notes; a poor vector is mended by Lanczos on the inverse of the certificate's factor,
+        and where that fails by the next method, `cholesky`, then `dense`.
     start : array_like, (n,), optional
         Start vector for the iterative methods, such as the eigenvector of a similar matrix.
 
@@ -60,7 +61,8 @@ def smallest_eigenvalue(
     deflated by the vector proves that lambda_2 lies apart, and Temple's and Kato's inequality bounds lambda_1 by the
     square of the residual (`linalg.deflation`). If the gap lambda_2 - lambda_1 is not well above the allowance
     c = (n / 2) u tr(K) of a Cholesky, lambda_1 >= s - c for the largest shift s at which K - s I could be factored
-    (`linalg.enclosure`): the relative width is then at most max(rtol, 4 c / lambda_1), and the status says so.
+    (`linalg.enclosure`): the relative width is then at most max(rtol, 4 c / lambda_1), and the status says so. Input
+    that is not finite is refused, so that no status stands for it.
 
     Examples
     --------

@@ -143,6 +143,8 @@ NUMERICS: Final = {
     "krylov": _KRYLOV,
     "block": _BLOCK,
     "tol": _TOLERANCE,
+    "lobpcg_steps": _LOBPCG_STEPS,
+    "least_order": dict(LEAST_ORDER),
 }
 
 

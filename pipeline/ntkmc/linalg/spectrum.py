@@ -22,7 +22,7 @@ from ntkmc.linalg.krylov import start_block
 from ntkmc.linalg.lapack import Matrix, solve
 from ntkmc.linalg.quotient import TINY, UP, exact_dot, exact_product, rayleigh_quotient
 from ntkmc.linalg.rows import as_array, as_float64
-from ntkmc.linalg.smallest import enclose, scaled
+from ntkmc.linalg.smallest import check_method, enclose, scaled
 from ntkmc.linalg.symmetric import Symmetric, as_symmetric, on_bench
 from ntkmc.theory.kernels import UNIT_ROUNDOFF
 
@@ -61,7 +61,7 @@ class Spectrum:
     quadratic_forms: tuple[Enclosed, ...] | None
 
 
-def spectrum(K: ArrayLike, labels: ArrayLike | None = None) -> Spectrum:
+def spectrum(K: ArrayLike, labels: ArrayLike | None = None, *, method: str = "auto") -> Spectrum:
     """lambda_min, lambda_max, log det and quadratic forms of a positive definite matrix, enclosed.
 
     Parameters
@@ -70,6 +70,8 @@ def spectrum(K: ArrayLike, labels: ArrayLike | None = None) -> Spectrum:
         Real, finite, exactly symmetric, entries between 1e-60 and 1e60 in size; it is not changed.
     labels : array_like, (n,) or (k, n), optional
         Label vectors y, one a row.
+    method
+        As for `smallest_eigenvalue`.
 
     Returns
     -------
@@ -94,12 +96,13 @@ def spectrum(K: ArrayLike, labels: ArrayLike | None = None) -> Spectrum:
     >>> round(found.lambda_max.value, 12), round(found.log_det.value, 12), round(found.quadratic_forms[0].value, 12)
     (3.0, 1.098612288668, 0.666666666667)
     """
+    check_method(method)
     A, largest = as_symmetric(K)
     if largest > 1e60 or 0.0 < largest < 1e-60:
         raise InputError(f"K has entries of size {largest:.3g}: rescale it to between 1e-60 and 1e60")
     vectors = as_labels(labels, len(A))
     with on_bench(A, largest) as matrix:
-        return measure(matrix, enclose(matrix), vectors)
+        return measure(matrix, enclose(matrix, method=method), vectors)
 
 
 def measure(matrix: Symmetric, smallest: Eigenvalue, labels: Matrix, error: float = 0.0) -> Spectrum:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ntkmc.errors import InputError
+from ntkmc.linalg.eigenvalue import Status
 from ntkmc.statistics import dkw_band
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -29,6 +30,10 @@ def survival_figure(tree: xr.DataTree, confidence: float, selection: Mapping[str
     fixed.
     """
     trials = _selected(tree["trials"].to_dataset(), selection or {})
+    if (trials["status"] == Status.DECIDED.code).any():
+        raise InputError(
+            "this store decided events alone (measure: event): it has no distribution of lambda_min to draw"
+        )
     ds, ns = (_spread(trials[name].values) for name in ("d", "n"))
     figure = Figure(figsize=(2.6 * len(ns) + 0.6, 2.1 * len(ds) + 1.0), layout="constrained")
     axes = figure.subplots(len(ds), len(ns), squeeze=False, sharex="row", sharey=True)
