@@ -37,6 +37,8 @@ class Plan:
         The cell that needs most memory.
     workers : int
         Worker threads of the profile.
+    thresholds : int
+        Thresholds of a study that decides events alone, otherwise 0.
     """
 
     cells: int
@@ -48,6 +50,7 @@ class Plan:
     files: int
     largest: Cell
     workers: int
+    thresholds: int
 
 
 def make_plan(study: Study, profile: Profile) -> Plan:
@@ -69,6 +72,7 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         files=_files(study),
         largest=largest,
         workers=int(workers) * int(threads),
+        thresholds=thresholds,
     )
 
 
@@ -80,7 +84,8 @@ def check_plan(plan: Plan) -> None:
         cell = plan.largest
         raise InputError(
             f"cell {cell.name} needs {plan.worker_bytes / 2**30:.1f} GiB a worker, and {plan.workers} workers leave "
-            f"{room / 2**30:.1f} GiB each of {memory / 2**30:.1f} GiB: lower n below {_fitting(cell, room)}, or use "
+            f"{room / 2**30:.1f} GiB each of {memory / 2**30:.1f} GiB: lower n below "
+            f"{_fitting(cell, room, plan.thresholds)}, or use "
             "fewer workers (n_workers in the profile)"
         )
 
@@ -99,9 +104,9 @@ def check_store(path: Path) -> None:
         raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _fitting(cell: Cell, room: int) -> int:
+def _fitting(cell: Cell, room: int, thresholds: int) -> int:
     n = cell.n
-    while n > 1 and IDLE_WORKER_BYTES + trial_bytes(n, cell.d, cell.depths) > room:
+    while n > 1 and IDLE_WORKER_BYTES + trial_bytes(n, cell.d, cell.depths, thresholds=thresholds) > room:
         n = int(n * 0.95)
     return n
 

@@ -19,11 +19,10 @@ so that a shift this close nearly always succeeds."""
 
 ATTEMPTS: Final = 12
 
-AGAIN: Final = 3
-
 STIR: Final = 2.0**-10
+"""Share of the fixed start vector that is stirred into a poor vector."""
 
-NUMERICS: Final = {"margin": MARGIN, "attempts": ATTEMPTS, "stir": STIR, "again": AGAIN}
+NUMERICS: Final = {"margin": MARGIN, "attempts": ATTEMPTS, "stir": STIR}
 
 
 class Certificate(NamedTuple):
@@ -63,14 +62,6 @@ def certify(matrix: Symmetric, vector: Matrix, gap: float, rtol: float) -> Certi
     it, because the vector was poor, the factor serves for Lanczos on the inverse in float64, and both are tried again.
     """
     found = _isolated(matrix, np.ascontiguousarray(vector), gap)
-    for _ in range(AGAIN):  # an isolated eigenvalue far below the others takes a better vector to deflate with
-        if not found.isolated or found.width <= rtol * abs(found.quotient.value):
-            break
-        matrix.restore()
-        again = _isolated(matrix, found.vector, gap)
-        if not again.isolated or not again.width < 0.5 * found.width:
-            break
-        found = again._replace(solves=found.solves + again.solves)
     c = allowance(matrix.diagonal - found.quotient.value)
     margin = MARGIN * c
     best = found

@@ -34,9 +34,6 @@ STRENGTH: Final = 16.0
 
 MOST_SOLVES: Final = 5
 
-SETTLED: Final = 2.0**-48
-"""A solve that turns the vector by less than this leaves nothing to gain: what it adds is rounding."""
-
 WIDTH: Final = 2.0**-37
 """Relative width of the enclosure (about 1e-11) at which sharpening stops: the kernel's entries are no better."""
 
@@ -44,7 +41,6 @@ NUMERICS: Final = {
     "fraction": FRACTION,
     "strength": STRENGTH,
     "most_solves": MOST_SOLVES,
-    "settled": SETTLED,
     "width": WIDTH,
 }
 
@@ -101,8 +97,7 @@ def enclose_isolated(
         shifted = _form(A, W, diagonal, unit, tau, shift)
         if allowance(shifted) <= c and factor(W) == 0:
             proved = np.nextafter((shift - c) - rounding - 4.0 * UNIT_ROUNDOFF * abs(shift), -np.inf)
-            target = np.sqrt(0.5 * above * WIDTH * abs(theta))
-            unit, solves = _sharpen(A, W, diagonal, unit, image - shift * unit, tau, shift, target)
+            unit, solves = _sharpen(A, W, diagonal, unit, image - shift * unit, tau, shift, above)
     quotient = rayleigh_quotient(A, diagonal, unit, largest)
     return quotient, temple_kato(quotient, proved), unit, solves
 
@@ -145,51 +140,35 @@ def _form(A: Matrix, W: Matrix, diagonal: Matrix, v: Matrix, tau: float, shift: 
 
 @compiled
 def _sharpen(
-    A: Matrix, M: Matrix, diagonal: Matrix, v: Matrix, image: Matrix, tau: float, shift: float, target: float
+    A: Matrix, M: Matrix, diagonal: Matrix, v: Matrix, image: Matrix, tau: float, shift: float, above: float
 ) -> tuple[Matrix, int]:
-    """Rayleigh-Ritz for A on x and y = (A - shift I)**-1 x, again and again until the residual is below target.
+    """Inverse iteration y = (A - shift I)**-1 x while the residual falls.
 
-    M = A + tau v v' - shift I is factored: y = z + w tau v'z / (1 - tau v'w) with M z = x, M w = v. The image of y is
-    computed: that it should be x + shift y does not hold of its rounding, of which y consists once x has settled.
+    Until residual**2 / above is WIDTH / 2 of the quotient as it stands: that of the first vector may be far too high.
+    M = A + tau v v' - shift I is factored: y = z + w tau v'z / (1 - tau v'w) with M z = x, M w = v. No Rayleigh-Ritz
+    on x and y: lambda_1 was proved to stand alone below the shift, so that each solve gains as much by itself.
     `image` is A v - shift v.
     """
     w = v.copy()
     solve(M, w)
     weight = tau / (1.0 - tau * np.dot(v, w))
-    x, Bx = v.copy(), image.copy()
-    By = np.empty_like(x)
-    left = image - np.dot(v, image) * v
-    best = np.sqrt(np.dot(left, left))
-    if best <= target:
-        return x, 0
-    for k in range(MOST_SOLVES):
-        if k == 0:
-            y = w.copy()
-        else:
-            y = x.copy()
-            solve(M, y)
-            y += (weight * np.dot(v, y)) * w
-        before = np.sqrt(np.dot(y, y))
-        y -= np.dot(x, y) * x
-        size = np.sqrt(np.dot(y, y))
-        if not size > SETTLED * before:
-            return x, k + 1
-        y /= size
-        product(A, y, By)
-        for i in range(len(y)):  # the factor's diagonal may stand in A
-            By[i] += (diagonal[i] - A[i, i] - shift) * y[i]
-        half = 0.5 * (np.dot(y, By) - np.dot(x, Bx))
-        angle = 0.5 * np.arctan2(np.dot(y, Bx), half)  # minimizes the quotient over cos x - sin y
-        z, Bz = np.cos(angle) * x - np.sin(angle) * y, np.cos(angle) * Bx - np.sin(angle) * By
-        length = np.sqrt(np.dot(z, z))
-        z /= length
-        Bz /= length
-        left = Bz - np.dot(z, Bz) * z
+    x, By, previous = v, image, v
+    best = np.inf
+    for k in range(MOST_SOLVES + 1):
+        quotient = np.dot(x, By)
+        left = By - quotient * x
         residual = np.sqrt(np.dot(left, left))
         if not residual < best:
-            return x, k + 1
-        stalled = residual > 0.7 * best
-        x, Bx, best = z, Bz, residual
-        if residual <= target or stalled:
-            return x, k + 1
+            return previous, k
+        if residual * residual <= 0.5 * above * WIDTH * abs(shift + quotient) or k == MOST_SOLVES:
+            return x, k
+        previous, best = x, residual
+        y = x.copy()
+        solve(M, y)
+        y += (weight * np.dot(v, y)) * w
+        x = y / np.sqrt(np.dot(y, y))
+        By = np.empty_like(x)
+        product(A, x, By)
+        for i in range(len(x)):  # the factor's diagonal may stand in A
+            By[i] += (diagonal[i] - A[i, i] - shift) * x[i]
     return x, MOST_SOLVES

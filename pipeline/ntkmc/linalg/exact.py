@@ -62,10 +62,7 @@ def lambda_min(
     # Scaled by a power of two, which is exact, so that no entry of K is subnormal or infinite for its norms alone.
     exponent = int(np.frexp(np.max(np.abs(data)))[1])
     exponent = exponent if abs(exponent) > 100 else 0
-    if exponent:
-        rows = split_rows(np.ldexp(data, -exponent))
-    else:
-        rows = split_rows(data if data.flags.writeable else data.copy())
+    rows = split_rows(np.ldexp(data, -exponent) if exponent else data)
     R = cosines(rows)
     cosine = coherence_of(R, rows)
     answers: dict[int, Eigenvalue] = {}
@@ -96,7 +93,7 @@ def kernel_spectrum(
     Parameters
     ----------
     X : array_like, (n, d)
-        Data rows with norms between 2**-100 and 2**100.
+        Data rows, the largest with a norm between 2**-100 and 2**100; or all zero.
     kernel, depth
         As for `ntkmc.gram`.
     labels : array_like, (n,) or (k, n), optional
@@ -119,9 +116,9 @@ def kernel_spectrum(
     check_method(method)
     wanted = check_depths(kernel, (depth,))
     data = as_data(X)
-    rows = split_rows(data if data.flags.writeable else data.copy())
+    rows = split_rows(data)
     vectors = as_labels(labels, len(rows.norms))
-    if not 2.0**-100 < rows.norms.max() < 2.0**100:
+    if rows.norms.any() and not 2.0**-100 < rows.norms.max() < 2.0**100:
         raise InputError(
             f"the largest row has norm {rows.norms.max():.3g}: rescale the data to between 2**-100 and 2**100"
         )

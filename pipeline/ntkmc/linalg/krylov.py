@@ -36,7 +36,7 @@ STRIDES: Final = (4, 2)
 """The same on the inverse: for a small matrix a look costs as much as two steps."""
 
 MOST_STEPS: Final = 96
-"""Steps of Lanczos on the matrix at most, about half a Cholesky in float32 at n = 1000."""
+"""Steps of Lanczos on the matrix at most, about one Cholesky in float32 at n = 2000."""
 
 MOST_INVERSE_STEPS: Final = 60
 
@@ -118,8 +118,8 @@ def approximate(A: Matrix, A32: Matrix32, scale: float, start: Matrix) -> tuple[
     if closed or ratio <= CONVERGED:
         return vector, gap / scale, reached
     distance = max(gap, _NOISE)
-    for factor_of in SHIFTS:
-        shift = values[0] - factor_of * distance
+    for fraction in SHIFTS:
+        shift = values[0] - fraction * distance
         _convert(A, A32, scale, shift)
         if factor(A32) == 0:
             better, apart, solves = inverse_end(A32, Q, vector)

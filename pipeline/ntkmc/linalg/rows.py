@@ -73,6 +73,8 @@ def as_data(X: ArrayLike) -> Matrix:
 
 def split_rows(X: Matrix) -> Rows:
     """Norms and unit rows of X (n, d), exact duplicates and opposites mapping to exact duplicates and opposites."""
+    if not X.flags.writeable:  # compiled code would be compiled anew for the type of read-only arrays
+        X = X.copy()
     unit = np.empty_like(X)
     norms = np.empty(X.shape[0])
     _split(X, unit, norms)

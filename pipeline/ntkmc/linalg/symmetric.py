@@ -22,7 +22,6 @@ _TILE: Final = 64
 _PAD: Final = 8
 """Extra columns of the buffer, so that its rows do not fight for the same cache sets."""
 
-
 KEPT: Final = 2**27
 """Bytes of room that a thread keeps between two matrices at most: n = 4096."""
 
@@ -95,7 +94,7 @@ def on_bench(A: Matrix, largest: float) -> Iterator[Symmetric]:
 
 def own(A: Matrix) -> Symmetric:
     """A matrix that is known to be finite and symmetric, and whose upper triangle may be overwritten."""
-    return Symmetric(A, A, np.diagonal(A).copy(), _inspect(A)[0])
+    return Symmetric(A, A, np.diagonal(A).copy(), float(max(A.max(), -A.min())))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkmc.registry import Registry
+from ntkmc.theory.hypotheses import UNKNOWN, Hypotheses
 
 Floats = NDArray[np.float64]
 Kind = Literal["deterministic", "event"]
@@ -26,6 +27,12 @@ class CellContext:
     depth, n, d : int
     unit_rows : bool
         Whether every row has norm 1, by normalization or by law.
+    law : str
+        Registered name of the distribution, without parameters.
+    hypotheses : Hypotheses
+        What the law satisfies, as drawn.
+    scale : float or None
+        The constant that rows were divided by after the draw; None where each was divided by its own norm.
     """
 
     kernel: str
@@ -33,6 +40,19 @@ class CellContext:
     n: int
     d: int
     unit_rows: bool
+    law: str = ""
+    hypotheses: Hypotheses = UNKNOWN
+    scale: float | None = None
+
+    @property
+    def pairs(self) -> int:
+        """n (n - 1) / 2."""
+        return self.n * (self.n - 1) // 2
+
+    @property
+    def uniform_directions(self) -> bool:
+        """Whether x / |x| is uniform on the sphere, independently over rows (and of the norms)."""
+        return self.law in ("sphere", "gaussian", "uniform-ball")
 
 
 @dataclass(frozen=True)
