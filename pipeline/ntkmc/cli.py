@@ -96,7 +96,8 @@ def run(
     from ntkmc.experiment.results import open_results
     from ntkmc.experiment.store import check_identity
     from ntkmc.views.frames import estimates_frame
-    from ntkmc.views.tables import probabilities, verdicts
+    from ntkmc.views.tables import probabilities
+    from ntkmc.views.verdicts import verdicts
 
     loaded = load_study(study)
     path = store or _RESULTS / f"{loaded.name}.zarr"
@@ -160,6 +161,7 @@ def show(
     """Estimates and verdicts as a table, CSV or JSON."""
     from ntkmc.experiment.results import open_results
     from ntkmc.views import tables
+    from ntkmc.views import verdicts as judged
     from ntkmc.views.frames import claims_frame, estimates_frame, parse_selection, select, unused_trials
 
     tree = open_results(store)
@@ -175,7 +177,7 @@ def show(
     elif not len(frame):
         typer.echo("nothing is estimated yet: the first trials are not folded; run, or look again in a few seconds")
     elif claims:
-        _table(tables.verdict_rows(frame) if chosen else tables.verdicts(tree))
+        _table(judged.verdict_rows(frame) if chosen else judged.verdicts(tree))
     elif long:
         _table(tables.intervals(frame, confidence))
     else:

@@ -38,6 +38,7 @@ from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import Study
 from ntkmc.experiment.trial import BlockTask, Recipe
 from ntkmc.linalg.eigenvalue import Status
+from ntkmc.theory.claims.statistics import eigenvalue_problems
 
 _FOLD_EVERY = 5.0  # seconds; a reader of plain zarr lags by this much, `open_results` by nothing
 _IN_FLIGHT = 3  # blocks a worker thread: one running, two waiting, so that no thread idles between blocks
@@ -115,8 +116,8 @@ class _Driver:
         self.block_length = block_length
         self.store = Store.prepare(path, study)
         self.derived = Derived(self.store)
-        self.recipe = Recipe.of(study)
-        self.works = [CellWork(cell) for cell in study.cells]
+        self.recipe = Recipe.of(study, self.store.statistics)
+        self.works = [CellWork(cell, eigenvalue_problems(self.store.statistics, cell.depths)) for cell in study.cells]
         self.queue = WorkQueue(self.works)
         self.finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.flying: dict[Any, tuple[Future[Any], CellWork]] = {}
@@ -171,6 +172,13 @@ class _Driver:
                 self.client.dashboard_link if self.client.dashboard_link else "",
             )
         )
+        if self.store.lacking:
+            self._emit(
+                Note(
+                    f"{self.store.lacking:,} trials lack statistics that the study's claims need "
+                    f"({', '.join(self.store.added)}): they are computed again"
+                )
+            )
         if self.store.damaged:
             self._emit(Note(f"{self.store.damaged} damaged pieces of the store were found; their trials run again"))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from ntkmc.errors import InputError, StoreError
@@ -12,8 +13,11 @@ from ntkmc.execution.profiles import Profile, available_cpus
 from ntkmc.execution.queue import BLOCK_SECONDS
 from ntkmc.experiment.arrays import trial_chunk
 from ntkmc.experiment.cells import Cell
+from ntkmc.experiment.schema import trial_variables
 from ntkmc.experiment.study import Study
-from ntkmc.linalg.cost import store_bytes, trial_bytes, trial_seconds
+from ntkmc.linalg.cost import trial_bytes, trial_seconds
+from ntkmc.theory.claims import is_costly, select
+from ntkmc.theory.claims.statistics import eigenvalue_problems
 
 IDLE_WORKER_BYTES = 250 * 2**20
 """Resident memory of an idle worker that has imported ntkmc (measured: 205 to 230 MiB on Linux, Python 3.11)."""
@@ -39,6 +43,10 @@ class Plan:
         Worker threads of the profile.
     thresholds : int
         Thresholds of a study that decides events alone, otherwise 0.
+    eigenvalues : float
+        Eigenvalue problems in the costliest cell's trial that claims need beside lambda_min itself.
+    costly : tuple of str
+        The claims that need them.
     """
 
     cells: int
@@ -51,14 +59,23 @@ class Plan:
     largest: Cell
     workers: int
     thresholds: int
+    eigenvalues: float
+    costly: tuple[str, ...]
 
 
 def make_plan(study: Study, profile: Profile) -> Plan:
     """Predict from the study and the profile alone; nothing is measured and nothing is started."""
     per_cell = len(study.trial_range)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
-    seconds = [per_cell * trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds) for cell in study.cells]
-    needs = {cell: trial_bytes(cell.n, cell.d, cell.depths, thresholds=thresholds) for cell in study.cells}
+    further = {cell: eigenvalue_problems(study.statistics, cell.depths) for cell in study.cells}
+    seconds = [
+        per_cell * trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further[cell])
+        for cell in study.cells
+    ]
+    needs = {
+        cell: trial_bytes(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further[cell])
+        for cell in study.cells
+    }
     largest = max(study.cells, key=needs.__getitem__)
     workers = profile.arguments.get("n_workers") or available_cpus()
     threads = profile.arguments.get("threads_per_worker") or 1
@@ -68,11 +85,13 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         tasks=sum(min(per_cell, max(1, round(each / BLOCK_SECONDS))) for each in seconds),
         core_hours=sum(seconds) / 3600.0,
         worker_bytes=IDLE_WORKER_BYTES + needs[largest],
-        disk_bytes=sum(store_bytes(per_cell, len(cell.depths)) for cell in study.cells),
+        disk_bytes=sum(per_cell * _trial_bytes_on_disk(study, len(cell.depths)) for cell in study.cells),
         files=_files(study),
         largest=largest,
         workers=int(workers) * int(threads),
         thresholds=thresholds,
+        eigenvalues=max(further.values()),
+        costly=tuple(claim.id for claim in select(study.claims, study.kernel) if is_costly(claim)),
     )
 
 
@@ -85,7 +104,7 @@ def check_plan(plan: Plan) -> None:
         raise InputError(
             f"cell {cell.name} needs {plan.worker_bytes / 2**30:.1f} GiB a worker, and {plan.workers} workers leave "
             f"{room / 2**30:.1f} GiB each of {memory / 2**30:.1f} GiB: lower n below "
-            f"{_fitting(cell, room, plan.thresholds)}, or use "
+            f"{_fitting(cell, room, plan)}, or use "
             "fewer workers (n_workers in the profile)"
         )
 
@@ -104,9 +123,18 @@ def check_store(path: Path) -> None:
         raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _fitting(cell: Cell, room: int, thresholds: int) -> int:
+def _trial_bytes_on_disk(study: Study, depths: int) -> int:
+    variables = trial_variables(study.statistics).values()
+    return sum(np.dtype(each.dtype).itemsize * (depths if each.per_depth else 1) for each in variables)
+
+
+def _fitting(cell: Cell, room: int, plan: Plan) -> int:
     n = cell.n
-    while n > 1 and IDLE_WORKER_BYTES + trial_bytes(n, cell.d, cell.depths, thresholds=thresholds) > room:
+
+    def needed(n: int) -> int:
+        return trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, further=plan.eigenvalues)
+
+    while n > 1 and IDLE_WORKER_BYTES + needed(n) > room:
         n = int(n * 0.95)
     return n
 
@@ -123,4 +151,5 @@ def _files(study: Study) -> int:
     chunks = 1
     for dim, length in shape.items():
         chunks *= -(-length // chunk[dim])
-    return 9 * chunks + 80  # nine variables of the trials group; metadata, coordinates and the derived groups
+    # Metadata, coordinates, and one chunk for each variable of the derived groups.
+    return len(trial_variables(study.statistics)) * (chunks + 1) + 120

@@ -27,6 +27,8 @@ class CellWork:
     Attributes
     ----------
     cell : Cell
+    further : float
+        Eigenvalue problems that a trial's claims need beside lambda_min.
     runs : deque of (start, stop, depths)
         Trials that nobody is working on.
     in_flight : int
@@ -43,6 +45,7 @@ class CellWork:
     """
 
     cell: Cell
+    further: float = 0.0
     runs: deque[tuple[int, int, tuple[int, ...]]] = field(default_factory=deque)
     in_flight: int = 0
     seconds: float = 0.0
@@ -52,7 +55,7 @@ class CellWork:
     attempts: int = 0
 
     def __post_init__(self) -> None:
-        self.seconds = trial_seconds(self.cell.n, self.cell.d, self.cell.depths)
+        self.seconds = trial_seconds(self.cell.n, self.cell.d, self.cell.depths, further=self.further)
 
     @property
     def idle(self) -> bool:

@@ -16,7 +16,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from ntkmc.errors import StoreError
-from ntkmc.experiment.schema import COORDINATES, GROUPS, VARIABLES, Variable, dimensions
+from ntkmc.experiment.schema import COORDINATES, GROUPS, VARIABLES, Variable, dimensions, group_variables
 from ntkmc.theory.distributions import Distribution
 
 Coordinates = dict[str, list[Any]]
@@ -66,15 +66,20 @@ def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
 
 
 def create_group(
-    root: zarr.Group, group: str, coordinates: Coordinates, trials: int = 0, folder: str | None = None
+    root: zarr.Group,
+    group: str,
+    coordinates: Coordinates,
+    trials: int = 0,
+    folder: str | None = None,
+    statistics: Sequence[str] = (),
 ) -> None:
-    """Create a group with all its variables and coordinates, in a folder of its own name or another."""
+    """Create a group with its variables and coordinates, in a folder of its own name or another."""
     folder = folder or group
     home = root.create_group(folder, attributes={"long_name": GROUPS[group]}, overwrite=True)
     shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials}
     whole = {dim: max(length, 1) for dim, length in shape.items()}
     chunk = trial_chunk(shape) if group == "trials" else whole
-    for variable in VARIABLES[group].values():
+    for variable in group_variables(group, statistics).values():
         _create(home, variable, shape, chunk)
     for dim in dimensions(group):
         for name in _names_along(dim):
@@ -101,15 +106,26 @@ def regrow_group(root: zarr.Group, path: Path, group: str, recorded: Coordinates
     shutil.rmtree(path / f".{group}.old", ignore_errors=True)
 
 
-def extend_group(root: zarr.Group, group: str, coordinates: Coordinates, trials: int = 0) -> None:
+def extend_group(
+    root: zarr.Group, group: str, coordinates: Coordinates, trials: int = 0, statistics: Sequence[str] = ()
+) -> None:
     """Give a group the coordinates that the store's record will hold, of which the first ones are those it has.
+
+    Statistics that it does not have are added, without values.
 
     Safe to be killed at any point and to be repeated with other coordinates: what lies beyond the record was never
     written to, so that lengths may be changed and values overwritten freely.
     """
     shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials}
-    for variable in VARIABLES[group].values():
+    home = root[group]
+    assert isinstance(home, zarr.Group)
+    chunk: dict[str, int] = {}
+    for variable in group_variables(group, statistics).values():
+        if f"{group}/{variable.name}" not in root:
+            _create(home, variable, shape, chunk)
+            continue
         array = open_array(root, group, variable.name)
+        chunk |= dict(zip(variable.dims, array.chunks, strict=True))
         wanted = tuple(
             max(shape[dim], length) if dim == "trial" else shape[dim]
             for dim, length in zip(variable.dims, array.shape, strict=True)

@@ -11,24 +11,20 @@ from numpy.typing import NDArray
 from ntkmc.errors import StoreError
 from ntkmc.experiment.arrays import read_whole
 from ntkmc.experiment.cells import Cell
-from ntkmc.experiment.evaluation import (
-    Rules,
-    Values,
-    estimate,
-    first_precise,
-    judge,
-    judge_event,
-    overall,
-    overall_event,
-)
-from ntkmc.experiment.schema import VARIABLES
+from ntkmc.experiment.evaluation import Rules, Values, estimate, first_precise
+from ntkmc.experiment.families import overall, overall_event, overall_probability, overall_scaling
+from ntkmc.experiment.judging import judge, judge_event
+from ntkmc.experiment.schema import CLAIM, VARIABLES
 from ntkmc.experiment.store import Store, contiguous
 from ntkmc.experiment.study import AdaptiveTrials
-from ntkmc.theory.claims import CellContext, instances
+from ntkmc.theory.claims import CellContext, Instance, instances
 from ntkmc.theory.claims.base import label
 from ntkmc.theory.claims.event import NONDEGENERATE
 
 Arrays = dict[str, NDArray[Any]]
+
+_MORE = 4
+"""Times as many trials as at the last time, from which verdicts are looked at again while a run goes on."""
 
 
 class Derived:
@@ -46,26 +42,38 @@ class Derived:
         self._bounds = {instance.label: instance for instance in instances()}
         self._event = [label(NONDEGENERATE.id, {"lambda_0": value}) for value in self.axes["lambda_0"]]
         self._claim = {name: number for number, name in enumerate(self.axes["claim"])}
+        # Limits of fitted constants hold for all cells and depths of the study at once (Bonferroni).
+        every = sum(len(cell.depths) for cell in self.study.cells)
+        self._together = 1.0 - (1.0 - self.study.confidence) / every
+        self._cell_variables = [name for name, each in VARIABLES["claims"].items() if each.dims == CLAIM]
         self._looked: dict[str, tuple[int, ...]] = {}
+        self._judged: dict[str, int] = {}
         self._stopped: dict[str, int | None] = {}
         self._stale: dict[str, Cell] = {}
         self._drop_torn()
 
     def refresh(self, cells: Iterable[Cell]) -> None:
-        """Recompute those of the cells whose trials reach a new look; the others wait for it, or for `finish`."""
+        """Estimate anew those of the cells whose trials reach a new look; the others wait for it, or for `finish`.
+
+        Verdicts, which cost more, follow at every few looks: what they lag behind, `finish` makes up for.
+        """
         for cell in cells:
             looks = tuple(self._reached(cell, row) for row in self.store.depth_positions(cell.depths))
-            if self._looked.get(cell.name) == looks:
-                self._stale[cell.name] = cell  # its claims rest on all done trials, not on looks
-            else:
+            judging = min(looks) >= _MORE * self._judged.get(cell.name, 0) or min(looks) == len(self.study.trial_range)
+            if self._looked.get(cell.name) != looks:
                 self._looked[cell.name] = looks
-                self._stale.pop(cell.name, None)
-                self._refresh_cell(cell)
+                self._refresh_cell(cell, judging)
+                if judging:
+                    self._judged[cell.name] = min(looks)
+                    self._stale.pop(cell.name, None)
+                    continue
+            self._stale[cell.name] = cell  # deterministic claims rest on all done trials, not on looks
 
     def finish(self) -> None:
-        """Recompute the cells that wait."""
-        for cell in self._stale.values():
-            self._refresh_cell(cell)
+        """Recompute the cells that wait; in a nested study all of them, whose smaller ones may have grown since."""
+        cells = self.study.cells if self.study.nested else self._stale.values()
+        for cell in list(cells):
+            self._refresh_cell(cell, judging=True)
         self._stale.clear()
 
     def write(self) -> None:
@@ -112,43 +120,81 @@ class Derived:
         thresholds = np.array(self.study.event.lambda_0)
         return first_precise(*bounds, thresholds, looks, self.study.trials.half_width, self.study.confidence)
 
-    def _refresh_cell(self, cell: Cell) -> None:
+    def _refresh_cell(self, cell: Cell, judging: bool) -> None:
         place = self.store.index(cell)
         first = self.study.trial_range.start
-        everything = self.store.read_cell(place, range(self.store.status.shape[-1]))
-        unit = self.study.normalize == "unit" or cell.distribution.unit_norm
+        names = None if judging else ("lambda_min", "lambda_min_lower", "lambda_min_upper", "status")
+        everything = self.store.read_cell(place, range(self.store.status.shape[-1]), names)
         rows = self.store.depth_positions(cell.depths)
         span = slice(first, self.study.trial_range.stop)
         bounds = everything["lambda_min_lower"][rows, span], everything["lambda_min_upper"][rows, span]
         stop = self._stopped[cell.name] = self._stopping_look(cell, bounds)
+        fewer = self._fewer(cell) if judging else None
         for depth, row in zip(cell.depths, rows, strict=True):
             here = (*place, row)
             trials = {name: values[row] if values.ndim == 2 else values for name, values in everything.items()}
             if not trials["status"].any():
                 continue
             used = self._reached(cell, row) if stop is None else stop
-            prefix = {name: values[first : first + used] for name, values in trials.items()}
-            found = estimate(prefix, self._rules(used))
+            prefix = slice(first, first + used)
+            found = estimate({name: values[prefix] for name, values in trials.items()}, self._rules(used))
             for name, value in found.items():
                 self.estimates[name][here] = value
-            self._judge_cell(CellContext(self.study.kernel, depth, cell.n, cell.d, unit), trials, found, here)
+            if not judging:
+                continue
+            context = self.study.context(cell, depth)
+            for end in ("lower", "upper"):
+                if context.shallower is not None:
+                    other = self.store.depth_positions((context.shallower,))[0]
+                    trials[f"shallower_{end}"] = everything[f"lambda_min_{end}"][other]
+                if fewer is not None:
+                    trials[f"fewer_{end}"] = fewer[f"lambda_min_{end}"][row]
+            self._judge_cell(context, trials, prefix, found, here)
+
+    def _fewer(self, cell: Cell) -> Arrays | None:
+        """Trials of the cell with the next smaller n, of which those of a nested study are the first rows."""
+        fewer = self.study.context(cell, cell.depths[0]).fewer
+        if fewer is None:
+            return None
+        smaller = Cell(cell.distribution, cell.d, fewer, cell.depths)
+        names = ("lambda_min_lower", "lambda_min_upper")
+        return self.store.read_cell(self.store.index(smaller), range(self.store.status.shape[-1]), names)
+
+    def _judge_family(self, instance: Instance, at: int) -> None:
+        claims, verdicts = self.claims, self.claims["verdict"][at]
+        match instance.claim.kind:
+            case "deterministic":
+                claims["overall"][at] = overall(np.unique(verdicts).tolist())
+            case "probability":
+                word, rejected = overall_probability(verdicts, claims["log_e"][at], self.study.confidence)
+                claims["overall"][at], claims["rejected"][at] = word, rejected
+            case "scaling":
+                cells = {name: claims[name][at] for name in self._cell_variables}
+                found = overall_scaling(instance.claim, cells, self.axes["n"], self.axes["d"])
+                for name, values in found.items():
+                    claims[name][at] = values
 
     def _rules(self, used: int) -> Rules:
         fixed = not self.study.adaptive and used == len(self.study.trial_range)
         thresholds = np.array(self.axes["lambda_0"], dtype=np.float64)
         return Rules(thresholds, self.study.event.delta, self.study.confidence, fixed)
 
-    def _judge_cell(self, context: CellContext, trials: Arrays, estimates: Values, here: tuple[int, ...]) -> None:
+    def _judge_cell(
+        self, context: CellContext, trials: Arrays, prefix: slice, estimates: Values, here: tuple[int, ...]
+    ) -> None:
+        used = {name: values[prefix] for name, values in trials.items()}
         for name, at in self._claim.items():
             if name in self._bounds:
-                verdict = judge(self._bounds[name], context, trials)
+                instance = self._bounds[name]
+                confidence = self._together if instance.claim.kind == "scaling" else self.study.confidence
+                verdict = judge(instance, context, trials, used, confidence)
             elif name in self._event:
                 position = self._event.index(name)
                 verdict = judge_event(estimates, position, self.axes["lambda_0"][position])
             else:
                 continue  # a claim that was registered when the store was written, and is not now
-            for variable, value in verdict.items():
-                self.claims[variable][(at, *here)] = value
+            for variable in self._cell_variables:
+                self.claims[variable][(at, *here)] = verdict.get(variable, VARIABLES["claims"][variable].fill)
 
     def _judge_overall(self) -> None:
         used = self.estimates["trials_used"]
@@ -157,7 +203,7 @@ class Derived:
             mine[self.store.index(cell)][self.store.depth_positions(cell.depths)] = True
         for name, at in self._claim.items():
             if name in self._bounds:
-                self.claims["overall"][at] = overall(self.claims["verdict"][at].ravel().tolist())
+                self._judge_family(self._bounds[name], at)
             elif name in self._event:
                 position = self._event.index(name)
                 # A cell of an earlier study says nothing of a threshold that was added after it.

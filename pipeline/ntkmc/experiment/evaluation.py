@@ -1,4 +1,4 @@
-"""Estimates and verdicts of one cell, as pure functions of its trials."""
+"""Estimates of one cell, as pure functions of its trials."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ntkmc.experiment.schema import QUANTILES, Verdict
 from ntkmc.linalg.eigenvalue import Status
 from ntkmc.statistics import clopper_pearson, confidence_sequence, quantile_lower_limit
-from ntkmc.theory.claims import CellContext, Instance
 
 Floats = NDArray[np.float64]
 Values = dict[str, Any]
@@ -116,97 +115,3 @@ def first_precise(
     _, high = confidence_sequence(at - excluded, at, confidence)
     precise = np.flatnonzero(np.max(high - low, axis=(0, 1)) <= 2.0 * half_width)
     return int(at[precise[0]]) if precise.size else None
-
-
-def judge(instance: Instance, context: CellContext, trials: Mapping[str, NDArray[Any]]) -> Values:
-    """Verdict on a deterministic claim at one depth from all done trials.
-
-    A trial violates the claim only if the enclosure of lambda_min and that of the bound are disjoint on the wrong
-    side; failed trials are left out.
-
-    Parameters
-    ----------
-    trials : mapping of str to ndarray (T,)
-        Variables of the `trials` group at this depth, from trial 0 on; `status` 0 marks trials that were not run.
-
-    Returns
-    -------
-    dict
-        Variables of the `claims` group at this claim, cell and depth.
-    """
-    if not instance.claim.applies(context):
-        return {"verdict": int(Verdict.NOT_APPLICABLE)}
-    usable = (trials["status"] != 0) & (trials["status"] != Status.FAILED.code)
-    if not usable.any():
-        return {"verdict": int(Verdict.NOT_EVALUATED)}
-    kept = {name: values[usable] for name, values in trials.items()}
-    bound = instance.bound(context, kept)
-    value = kept["lambda_min"]
-    if instance.claim.side == "lower":
-        violating = kept["lambda_min_upper"] < bound.lower
-        margin = value - bound.value
-        vacuous = bound.upper <= 0.0
-    else:
-        violating = kept["lambda_min_lower"] > bound.upper
-        margin = bound.value - value
-        vacuous = np.zeros(len(value), dtype=bool)
-    # Not beside a lambda_min that is zero to working precision: the ratio would be noise.
-    telling = ~vacuous & (kept["lambda_min_lower"] > 0.0) & ~np.isnan(value)
-    verdict = Verdict.VACUOUS if vacuous.all() else Verdict.HOLDS
-    if violating.any():
-        verdict = Verdict.VIOLATED
-    return {
-        "verdict": int(verdict),
-        "evaluated": int(usable.sum()),
-        "violations": int(violating.sum()),
-        "first_violation": int(np.flatnonzero(usable)[np.argmax(violating)]) if violating.any() else -1,
-        "vacuous": int(vacuous.sum()),
-        "bound": float(np.median(bound.value)),
-        "margin": float(margin.min()),  # NaN where only events were decided
-        "tightness": float(np.median(bound.value[telling] / value[telling])) if telling.any() else np.nan,
-    }
-
-
-def judge_event(estimates: Values, position: int, threshold: float) -> Values:
-    """The event's entry in the `claims` group, from the estimates at one depth."""
-    total = int(estimates["trials_used"])
-    if total == 0:
-        return {"verdict": int(Verdict.NOT_EVALUATED)}
-    return {
-        "verdict": int(estimates["nondegenerate"][position]),
-        "evaluated": total,
-        "violations": total - int(estimates["proved"][position] + estimates["undecided"][position]),
-        "bound": threshold,
-    }
-
-
-def overall_event(proved: NDArray[Any], undecided: NDArray[Any], total: NDArray[Any], rules: Rules) -> Verdict:
-    """What all cells together say of the event at one threshold.
-
-    Supported if every cell supports it (an intersection-union test needs no correction); refuted if some cell does
-    with the error rate divided by the number of cells (Bonferroni, valid under any dependence).
-
-    Parameters
-    ----------
-    proved, undecided, total : ndarray, (cells,)
-        Counts of all cells, also of those that have no trials yet: these keep anything from being supported.
-    """
-    if not total.any():
-        return Verdict.NOT_EVALUATED
-    low, _ = confidence_sequence(proved, total, rules.confidence)
-    if np.all(low >= 1.0 - rules.delta):
-        return Verdict.SUPPORTED
-    corrected = 1.0 - (1.0 - rules.confidence) / total.size
-    _, high = confidence_sequence(proved + undecided, total, corrected)
-    return Verdict.REFUTED if np.any(high < 1.0 - rules.delta) else Verdict.UNDECIDED
-
-
-def overall(verdicts: Sequence[int]) -> Verdict:
-    """What all cells together say of a deterministic claim.
-
-    >>> overall([Verdict.HOLDS, Verdict.NOT_APPLICABLE, Verdict.VACUOUS]).word
-    'holds'
-    """
-    present = set(verdicts)
-    order = (Verdict.VIOLATED, Verdict.HOLDS, Verdict.VACUOUS, Verdict.NOT_APPLICABLE, Verdict.NOT_EVALUATED)
-    return next((verdict for verdict in order if verdict in present), Verdict.NOT_EVALUATED)

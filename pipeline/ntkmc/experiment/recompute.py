@@ -8,9 +8,10 @@ import numpy as np
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.results import open_results, stored_cells, study_of
-from ntkmc.experiment.schema import VARIABLES
+from ntkmc.experiment.schema import trial_variables
 from ntkmc.experiment.study import find_cell
 from ntkmc.experiment.trial import BlockTask, Recipe, run_block
+from ntkmc.theory.claims.statistics import required
 
 Comparison = tuple[str, int | None, float, float]
 """Variable, depth (None for a per-draw variable), value here, value in the store."""
@@ -47,13 +48,12 @@ def compare_trial(store: str | Path, cell_name: str, trial: int) -> list[Compari
     depths = tuple(depth for depth in cell.depths if int(stored["status"].sel(depth=depth)) != 0)
     if not depths:
         raise InputError(f"trial {trial} of {cell_name} has not been run yet in {path}")
-    recipe = Recipe.of(study)
+    statistics = required(attributes["statistics"])
+    recipe = Recipe.of(study, statistics)
     arrays = run_block(BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, trial, 1))
     found: list[Comparison] = []
-    for name, variable in VARIABLES["trials"].items():
-        if "trial" not in variable.dims:
-            continue
-        if "depth" in variable.dims:
+    for name, variable in trial_variables(statistics).items():
+        if variable.per_depth:
             for row, depth in enumerate(depths):
                 there = np.asarray(stored[name].sel(depth=depth)).item()
                 found.append((name, depth, arrays[name][row, 0].item(), there))

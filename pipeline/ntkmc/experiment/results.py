@@ -88,6 +88,8 @@ def _with_journal(trials: xr.Dataset, path: Path) -> xr.Dataset:
         span = slice(block.first, block.first + block.count)
         depths = [positions["depth"][depth] for depth in block.depths]
         for name, values in block.arrays.items():
+            if name not in loaded:
+                continue  # a statistic of a study that began after this reader opened the store
             target = loaded[name].to_numpy()
             if values.ndim == 1:
                 measured = ~np.isnan(values)  # as in a fold: a failed trial does not erase what is known of its draw

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ntkmc.linalg.eigenvalue import Status
+from ntkmc.theory.claims.statistics import STATISTICS
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of the store's layout, in the root attribute `schema`."""
 
 
@@ -43,6 +45,9 @@ DEEP: Final = (*CELL, "depth")
 DEEP_DRAW: Final = (*CELL, "depth", "trial")
 EVENT: Final = (*DEEP, "lambda_0")
 CLAIM: Final = ("claim", *DEEP)
+FAMILY: Final = ("claim", "distribution", "depth", "axis")
+
+AXES: Final = ("n", "d")
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,11 @@ class Variable:
     sentence: str
     flags: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def per_depth(self) -> bool:
+        """Whether there is one value for each depth."""
+        return "depth" in self.dims
+
     def attributes(self) -> dict[str, Any]:
         """Attributes of the array: unit, sentence, flags."""
         attributes: dict[str, Any] = {"units": self.unit, "long_name": self.sentence}
@@ -100,6 +110,7 @@ COORDINATES: Final = {
     "depth": Variable("", "depth", ("depth",), "i8", 0, "1", "number of weight layers L"),
     "lambda_0": Variable("", "lambda_0", ("lambda_0",), "f8", _NAN, "1", "threshold of the event"),
     "quantile": Variable("", "quantile", ("quantile",), "f8", _NAN, "1", "level of a quantile"),
+    "axis": Variable("", "axis", ("axis",), "str", "", "1", "what an exponent is in"),
     "claim": Variable("", "claim", ("claim",), "str", "", "1", "claim, with its parameters"),
 }
 
@@ -107,27 +118,10 @@ _VARIABLES: Final = (
     Variable("trials", "lambda_min", DEEP_DRAW, "f8", _NAN, "1", "smallest eigenvalue of the Gram matrix"),
     Variable("trials", "lambda_min_lower", DEEP_DRAW, "f8", _NAN, "1", "proved lower bound on lambda_min"),
     Variable("trials", "lambda_min_upper", DEEP_DRAW, "f8", _NAN, "1", "proved upper bound on lambda_min"),
-    Variable(
-        "trials",
-        "gershgorin",
-        DEEP_DRAW,
-        "f8",
-        _NAN,
-        "1",
-        "smallest diagonal entry less the absolute sum of its row",
+    *(
+        Variable("trials", each.name, DEEP_DRAW if each.per_depth else DRAW, "f8", _NAN, "1", each.sentence)
+        for each in STATISTICS.values()
     ),
-    Variable(
-        "trials",
-        "pair_bound",
-        DEEP_DRAW,
-        "f8",
-        _NAN,
-        "1",
-        "smallest eigenvalue of a 2 x 2 principal submatrix",
-    ),
-    Variable("trials", "coherence", DRAW, "f8", _NAN, "1", "largest absolute cosine between two rows"),
-    Variable("trials", "norm_min", DRAW, "f8", _NAN, "1", "smallest row norm"),
-    Variable("trials", "norm_max", DRAW, "f8", _NAN, "1", "largest row norm"),
     Variable(
         "trials", "planned", CELL, "i8", 0, "1", "end of the range of trials that the study plans; 0: no such cell"
     ),
@@ -198,8 +192,16 @@ _VARIABLES: Final = (
     ),
     Variable("claims", "verdict", CLAIM, "i1", 0, "1", "what the data say of a claim", _VERDICT),
     Variable("claims", "evaluated", CLAIM, "i8", 0, "trials", "trials in which the claim was evaluated"),
-    Variable("claims", "violations", CLAIM, "i8", 0, "trials", "trials that violate the claim, by proof"),
-    Variable("claims", "first_violation", CLAIM, "i8", -1, "1", "number of the first violating trial; -1: none"),
+    Variable(
+        "claims",
+        "violations",
+        CLAIM,
+        "i8",
+        0,
+        "trials",
+        "trials beyond the claimed bound, by proof: of a deterministic claim, none may be",
+    ),
+    Variable("claims", "first_violation", CLAIM, "i8", -1, "1", "number of the first such trial; -1: none"),
     Variable("claims", "vacuous", CLAIM, "i8", 0, "trials", "trials in which the claimed bound says nothing"),
     Variable("claims", "bound", CLAIM, "f8", _NAN, "1", "median over trials of the claimed bound"),
     Variable(
@@ -209,10 +211,67 @@ _VARIABLES: Final = (
         "f8",
         _NAN,
         "1",
-        "smallest distance over trials from lambda_min to the bound, positive on the side that is claimed",
+        "smallest distance over trials from the bounded quantity to the bound, positive on the claimed side",
     ),
-    Variable("claims", "tightness", CLAIM, "f8", _NAN, "1", "median over trials of bound / lambda_min"),
+    Variable("claims", "tightness", CLAIM, "f8", _NAN, "1", "median over trials of bound / bounded quantity"),
+    Variable("claims", "claimed_lower", CLAIM, "f8", _NAN, "1", "least probability of a violation that is claimed"),
+    Variable("claims", "claimed_upper", CLAIM, "f8", _NAN, "1", "largest probability of a violation that is claimed"),
+    Variable("claims", "frequency", CLAIM, "f8", _NAN, "1", "share of trials that violate the bound"),
+    Variable(
+        "claims", "frequency_lower", CLAIM, "f8", _NAN, "1", "lower end of the confidence sequence for its probability"
+    ),
+    Variable(
+        "claims", "frequency_upper", CLAIM, "f8", _NAN, "1", "upper end of the confidence sequence for its probability"
+    ),
+    Variable(
+        "claims", "log_e", CLAIM, "f8", _NAN, "1", "log of the e-value against the claim, valid at any time of looking"
+    ),
+    Variable(
+        "claims",
+        "rejected",
+        CLAIM,
+        "i1",
+        0,
+        "1",
+        "1 where the claim is rejected with the false discovery rate over its cells at 1 - confidence (e-BH)",
+    ),
+    Variable("claims", "cell_constant", CLAIM, "f8", _NAN, "1", "the fitted constant in one cell"),
+    Variable("claims", "cell_constant_lower", CLAIM, "f8", _NAN, "1", "its lower confidence limit"),
+    Variable("claims", "cell_constant_upper", CLAIM, "f8", _NAN, "1", "its upper confidence limit"),
+    Variable(
+        "claims",
+        "tail",
+        CLAIM,
+        "f8",
+        _NAN,
+        "1",
+        "exponent of a function's quantiles against those of a normal law, towards the end of the tail",
+    ),
+    Variable("claims", "tail_lower", CLAIM, "f8", _NAN, "1", "its lower confidence limit"),
+    Variable("claims", "tail_upper", CLAIM, "f8", _NAN, "1", "its upper confidence limit"),
     Variable("claims", "overall", ("claim",), "i1", 0, "1", "what all cells together say of a claim", _VERDICT),
+    Variable(
+        "claims",
+        "constant",
+        ("claim",),
+        "f8",
+        _NAN,
+        "1",
+        "smallest constant consistent with all cells (largest, for lower bounds)",
+    ),
+    Variable("claims", "constant_lower", ("claim",), "f8", _NAN, "1", "its lower simultaneous confidence limit"),
+    Variable("claims", "constant_upper", ("claim",), "f8", _NAN, "1", "its upper simultaneous confidence limit"),
+    Variable(
+        "claims",
+        "exponent",
+        FAMILY,
+        "f8",
+        _NAN,
+        "1",
+        "fitted exponent of the constant in n or d, over the cells of one distribution and depth",
+    ),
+    Variable("claims", "exponent_lower", FAMILY, "f8", _NAN, "1", "its lower simultaneous confidence limit"),
+    Variable("claims", "exponent_upper", FAMILY, "f8", _NAN, "1", "its upper simultaneous confidence limit"),
 )
 
 VARIABLES: Final[dict[str, dict[str, Variable]]] = {
@@ -225,6 +284,26 @@ GROUPS: Final = {
     "estimates": "probability of lambda_min >= lambda_0 per cell, with intervals",
     "claims": "verdicts on the theorems, per cell",
 }
+
+
+def trial_variables(statistics: Iterable[str]) -> dict[str, Variable]:
+    """Variables of the `trials` group that have one value a trial, where these statistics are measured.
+
+    >>> list(trial_variables(["coherence"]))
+    ['lambda_min', 'lambda_min_lower', 'lambda_min_upper', 'coherence', 'status']
+    """
+    chosen = set(statistics)
+    return {
+        name: variable
+        for name, variable in VARIABLES["trials"].items()
+        if "trial" in variable.dims and (name not in STATISTICS or name in chosen)
+    }
+
+
+def group_variables(group: str, statistics: Iterable[str]) -> dict[str, Variable]:
+    """Variables of a group in a store that holds these statistics."""
+    chosen = set(statistics)
+    return {name: each for name, each in VARIABLES[group].items() if name not in STATISTICS or name in chosen}
 
 
 def dimensions(group: str) -> tuple[str, ...]:

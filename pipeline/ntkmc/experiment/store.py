@@ -31,12 +31,13 @@ from ntkmc.experiment.arrays import (
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.journal import Block, DirectoryBlobs, Journal
 from ntkmc.experiment.provenance import provenance
-from ntkmc.experiment.schema import QUANTILES, VARIABLES, VERSION
+from ntkmc.experiment.schema import AXES, QUANTILES, VARIABLES, VERSION, Variable, trial_variables
 from ntkmc.experiment.study import Study, hash_document
 from ntkmc.linalg.eigenvalue import Status
-from ntkmc.theory.claims import instances
+from ntkmc.theory.claims import select
 from ntkmc.theory.claims.base import label
 from ntkmc.theory.claims.event import NONDEGENERATE
+from ntkmc.theory.claims.statistics import required
 
 Index = tuple[int, int, int]
 """Position of a cell along (distribution, d, n)."""
@@ -49,14 +50,18 @@ SOFTWARE: Final = "ntkmc"
 class Store:
     """A results store, open for writing. Hold its `Lease` while using it; make one with `Store.prepare`."""
 
-    def __init__(self, path: Path, study: Study) -> None:
+    def __init__(self, path: Path, study: Study, added: tuple[str, ...] = ()) -> None:
         self.path = path
         self.study = study
         self.blobs = DirectoryBlobs(path / "journal")
         self.journal = Journal(self.blobs)
         self.root = zarr.open_group(str(path), mode="r+", use_consolidated=False)
         self.coordinates: Coordinates = recorded_coordinates(self.root)
+        self.statistics = recorded_statistics(self.root)
+        self.variables = trial_variables(self.statistics)
         self.damaged = 0
+        self.added = added
+        self.lacking = 0
         self.status = self._verified_status()
 
     @classmethod
@@ -76,10 +81,10 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             with quiet_zarr():
                 coordinates = _coordinates(study)
-                attributes = _attributes(study, [], coordinates)
+                attributes = _attributes(study, [], coordinates, study.statistics)
                 root = zarr.open_group(str(aside), mode="w", zarr_format=3, attributes=attributes)
                 for group in VARIABLES:
-                    create_group(root, group, coordinates, study.trial_range.stop)
+                    create_group(root, group, coordinates, study.trial_range.stop, statistics=study.statistics)
                 _describe(root, study, coordinates)
                 _plan(root, study, coordinates, coordinates)
             consolidate(aside)
@@ -102,11 +107,13 @@ class Store:
         history: list[Any] = list(root.attrs.get("history", []))  # type: ignore[arg-type]
         recorded = recorded_coordinates(root)
         coordinates = _union(recorded, _coordinates(study))
+        measured = recorded_statistics(root)
+        statistics = required([*measured, *study.statistics])
         try:
-            extend_group(root, "trials", coordinates, study.trial_range.stop)
+            extend_group(root, "trials", coordinates, study.trial_range.stop, statistics)
         except (KeyError, FileNotFoundError):
             raise StoreError(f"{path}: the group trials is missing; restore it from a copy") from None
-        if coordinates != recorded:
+        if coordinates != recorded or statistics != measured:
             # Only now: until here readers were best served by the shapes from before.
             unconsolidate(path)
         for group in ("estimates", "claims"):
@@ -121,9 +128,9 @@ class Store:
         _describe(root, study, coordinates)
         _plan(root, study, coordinates, recorded)
         # The record comes last, in one atomic write: until then the store is what it was.
-        root.attrs.update(_attributes(study, history, coordinates))
+        root.attrs.update(_attributes(study, history, coordinates, statistics))
         consolidate(path)
-        store = cls(path, study)
+        store = cls(path, study, tuple(name for name in statistics if name not in measured))
         store.blobs.sweep()
         store.damaged += store.journal.drop_damaged()
         store.fold()
@@ -179,16 +186,13 @@ class Store:
             self.journal.delete(block)
         return blocks
 
-    def read_cell(self, place: Index, trials: range) -> dict[str, NDArray[Any]]:
-        """All trial variables of one cell over a range of trials, depth axis first where there is one."""
+    def read_cell(self, place: Index, trials: range, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Trial variables of one cell, all or some, over a range of trials, depth axis first where there is one."""
         i, j, k = place
         found: dict[str, NDArray[Any]] = {}
-        for variable in VARIABLES["trials"].values():
-            if "trial" in variable.dims:
-                selection = (i, j, k, slice(None)) if "depth" in variable.dims else (i, j, k)
-                found[variable.name] = np.asarray(
-                    self._array(variable.name)[(*selection, slice(trials.start, trials.stop))]
-                )
+        for name in self.variables if names is None else names:
+            selection = (i, j, k, slice(None)) if self.variables[name].per_depth else (i, j, k)
+            found[name] = np.asarray(self._array(name)[(*selection, slice(trials.start, trials.stop))])
         return found
 
     def write_group(self, group: str, arrays: dict[str, NDArray[Any]]) -> None:
@@ -223,28 +227,29 @@ class Store:
             try:
                 found = {
                     name: np.asarray(self._array(name)[_select(variable.dims, region)])
-                    for name, variable in VARIABLES["trials"].items()
-                    if "trial" in variable.dims
+                    for name, variable in self.variables.items()
                 }
             except (ValueError, OSError, RuntimeError):
                 self._reset(region)
                 self.damaged += 1
                 continue
             here = found["status"]
-            lost = _lost(found)
+            lost = _lost(found, self.variables)
             if lost.any():
                 here = np.where(lost, 0, here).astype(np.int8)
                 self._array("status")[selection] = here
-                self.damaged += 1
+                if self.added:
+                    self.lacking += int(lost.any(axis=-2).sum())
+                else:
+                    self.damaged += 1
             status[selection] = here
         return status
 
     def _reset(self, region: Region) -> None:
-        for name, variable in VARIABLES["trials"].items():
-            if "trial" in variable.dims:
-                selection = _select(variable.dims, region)
-                shape = tuple(part.stop - part.start for part in selection)
-                self._array(name)[selection] = np.full(shape, variable.fill, dtype=variable.dtype)
+        for name, variable in self.variables.items():
+            selection = _select(variable.dims, region)
+            shape = tuple(part.stop - part.start for part in selection)
+            self._array(name)[selection] = np.full(shape, variable.fill, dtype=variable.dtype)
 
     def _fold_chunk(self, chunk: tuple[int, ...], blocks: list[Block], lengths: dict[str, int]) -> None:
         shape = dict(zip(VARIABLES["trials"]["status"].dims, self.status.shape, strict=True))
@@ -252,13 +257,12 @@ class Store:
         for dim, number in zip(("distribution", "d", "n", "trial"), chunk, strict=True):
             start = number * lengths[dim]
             region[dim] = slice(start, min(start + lengths[dim], shape[dim]))
-        for name, variable in VARIABLES["trials"].items():
-            if "trial" not in variable.dims:
-                continue
+        for name, variable in self.variables.items():
             selection = _select(variable.dims, region)
             content = np.array(self._array(name)[selection])
             for block in blocks:
-                self._copy(content, block, region, block.arrays[name])
+                if name in block.arrays:  # a block of an earlier study may lack a statistic
+                    self._copy(content, block, region, block.arrays[name])
             self._array(name)[selection] = content
             if name == "status":
                 self.status[selection] = content
@@ -286,17 +290,26 @@ def recorded_coordinates(root: zarr.Group) -> Coordinates:
     return {dim: list(values) for dim, values in record.items()}
 
 
-def _lost(found: dict[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    """Trials that claim a value but lack one: a chunk file that went missing reads as fill values, without error."""
+def recorded_statistics(root: zarr.Group) -> tuple[str, ...]:
+    """Statistics that a store's trials hold beside lambda_min."""
+    record: Any = root.attrs["statistics"]
+    return required(record)
+
+
+def _lost(found: dict[str, NDArray[Any]], variables: dict[str, Variable]) -> NDArray[np.bool_]:
+    """Trials that claim a value but lack one: a chunk file that went missing reads as fill values, without error.
+
+    Or a statistic that claims of a later study need: such trials are computed again.
+    """
     valued = (found["status"] != 0) & (found["status"] != Status.FAILED.code)
     lost = np.zeros(valued.shape, dtype=bool)
-    for name, variable in VARIABLES["trials"].items():
-        if name == "status" or "trial" not in variable.dims:
+    for name, variable in variables.items():
+        if name == "status":
             continue
         absent = np.isnan(found[name])
         if name == "lambda_min":
             absent &= found["status"] != Status.DECIDED.code
-        lost |= valued & (absent if "depth" in variable.dims else absent[..., None, :])
+        lost |= valued & (absent if variable.per_depth else absent[..., None, :])
     return lost
 
 
@@ -348,7 +361,9 @@ def _select(dims: Iterable[str], region: Region) -> tuple[slice, ...]:
     return tuple(region[dim] for dim in dims)
 
 
-def _attributes(study: Study, history: list[Any], coordinates: Coordinates) -> dict[str, Any]:
+def _attributes(
+    study: Study, history: list[Any], coordinates: Coordinates, statistics: tuple[str, ...]
+) -> dict[str, Any]:
     entry = {"study": study.digest(), "document": study.document(), "provenance": provenance()}
     return {
         "software": SOFTWARE,
@@ -358,6 +373,7 @@ def _attributes(study: Study, history: list[Any], coordinates: Coordinates) -> d
         "study": study.document(),
         "study_hash": study.digest(),
         "coordinates": coordinates,
+        "statistics": list(statistics),
         "history": [*history, entry],
         "provenance": entry["provenance"],
     }
@@ -372,15 +388,15 @@ def _coordinates(study: Study) -> Coordinates:
         "depth": sorted({depth for cell in study.cells for depth in cell.depths}),
         "lambda_0": list(study.event.lambda_0),
         "quantile": list(QUANTILES),
+        "axis": list(AXES),
         "claim": claim_labels(study),
     }
 
 
 def claim_labels(study: Study) -> list[str]:
     """Labels of all claim instances that a study asks for."""
-    ids = None if study.claims == "all" else study.claims
-    labels = [instance.label for instance in instances(ids)]
-    if ids is None or NONDEGENERATE.id in ids:
+    labels = [instance.label for instance in study.instances]
+    if NONDEGENERATE in select(study.claims):
         labels += [label(NONDEGENERATE.id, {"lambda_0": value}) for value in study.event.lambda_0]
     return labels
 

@@ -22,7 +22,8 @@ from pydantic import (
 from ntkmc.errors import InputError
 from ntkmc.experiment.cells import Cell, evaluate_size
 from ntkmc.experiment.numerics import NUMERICS
-from ntkmc.theory.claims import CLAIMS
+from ntkmc.theory.claims import CellContext, Instance, instances, select
+from ntkmc.theory.claims.statistics import required
 from ntkmc.theory.distributions import Dataset, build
 from ntkmc.theory.kernels import check_kernel
 from ntkmc.theory.normalization import DEFAULT, Normalization
@@ -156,15 +157,13 @@ class Study(_Model):
     event: Event
     nested: bool = False
     measure: Literal["lambda-min", "event"] = "lambda-min"
-    claims: Literal["all"] | tuple[str, ...] = "all"
+    claims: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("all",)
     confidence: float = Field(default=0.95, gt=0.0, le=1.0 - 1e-9)
 
     @field_validator("claims")
     @classmethod
-    def _known(cls, value: Literal["all"] | tuple[str, ...]) -> Literal["all"] | tuple[str, ...]:
-        if value != "all":
-            for claim in value:
-                _ = CLAIMS[claim]
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        select(value)
         return value
 
     @model_validator(mode="after")
@@ -236,6 +235,47 @@ class Study(_Model):
             lengths.append(length)
             length = max(length + 1, math.ceil(1.5 * length))
         return (*lengths, total)
+
+    @cached_property
+    def instances(self) -> tuple[Instance, ...]:
+        """The claims that are tried, one for each set of parameters, without the event."""
+        return tuple(instances(self.claims, self.kernel))
+
+    @cached_property
+    def statistics(self) -> tuple[str, ...]:
+        """What is measured beside lambda_min: all that the claims need. A function of the claims and the kernel alone,
+        so that a grid may grow without any trial lacking something."""
+        return required(name for instance in self.instances for name in instance.needs)
+
+    def context(self, cell: Cell, depth: int) -> CellContext:
+        """What claims may know of a cell at one depth."""
+        law, d = cell.distribution, cell.d
+        try:
+            moment = law.second_moment(d)
+        except InputError:
+            moment = None
+        unit = self.normalize == "unit" or law.unit_norm
+        scale = {"unit": None, "none": 1.0, "mean": None if moment is None else math.sqrt(moment)}[self.normalize]
+        if self.normalize == "unit" and law.unit_norm:
+            scale = 1.0  # the division changes nothing but roundings
+        fewer = [n for label, other, n in self._sizes if label == law.label and other == d and n < cell.n]
+        return CellContext(
+            kernel=self.kernel,
+            depth=depth,
+            n=cell.n,
+            d=d,
+            unit_rows=unit,
+            law=law.name,
+            hypotheses=law.hypotheses(d),
+            scale=scale,
+            energy=1.0 if self.normalize != "none" else moment,
+            shallower=max((other for other in cell.depths if other < depth), default=None),
+            fewer=max(fewer, default=None) if self.nested else None,
+        )
+
+    @cached_property
+    def _sizes(self) -> tuple[tuple[str, int, int], ...]:
+        return tuple((cell.distribution.label, cell.d, cell.n) for cell in self.cells)
 
     def document(self) -> dict[str, Any]:
         """The study as plain JSON data, paths resolved; `Study.model_validate` reads it back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,16 +15,23 @@ from threadpoolctl import ThreadpoolController
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.address import generator, spawn_key
+from ntkmc.experiment.measuring import (
+    draw_statistics,
+    eigenvalue_statistics,
+    inverse_statistics,
+    matrix_statistics,
+)
 from ntkmc.experiment.numerics import NUMERICS
+from ntkmc.experiment.schema import trial_variables
 from ntkmc.experiment.study import Study
 from ntkmc.linalg.eigenvalue import Bracket, Eigenvalue, Status
-from ntkmc.linalg.enclosure import gershgorin, pair_bound
 from ntkmc.linalg.event import bracket
 from ntkmc.linalg.exact import about_exact_kernel, kernel_error
 from ntkmc.linalg.gram import coherence_of, cosines, grams_of_cosines
 from ntkmc.linalg.rows import as_data, split_rows
 from ntkmc.linalg.smallest import enclose
 from ntkmc.linalg.symmetric import own
+from ntkmc.theory.claims.statistics import ALWAYS
 from ntkmc.theory.distributions import Distribution
 from ntkmc.theory.normalization import Normalization, normalize
 
@@ -37,7 +45,8 @@ NUMERICAL_ERRORS: Final = (np.linalg.LinAlgError, FloatingPointError, InputError
 class Recipe:
     """What every trial of a study shares. With an address it determines a trial to the last bit.
 
-    With `thresholds`, increasing, only the events lambda_min >= threshold are decided.
+    With `thresholds`, increasing, only the events lambda_min >= threshold are decided. `statistics` are measured
+    beside lambda_min; none of them changes a bit of another.
     """
 
     seed: int
@@ -45,12 +54,14 @@ class Recipe:
     normalize: Normalization
     nested: bool = False
     thresholds: tuple[float, ...] = ()
+    statistics: tuple[str, ...] = ALWAYS
 
     @classmethod
-    def of(cls, study: Study) -> Recipe:
-        """The recipe of a study."""
+    def of(cls, study: Study, statistics: tuple[str, ...] | None = None) -> Recipe:
+        """The recipe of a study, with the statistics that its claims need, or others."""
         thresholds = study.event.lambda_0 if study.measure == "event" else ()
-        return cls(study.seed, study.kernel, study.normalize, study.nested, thresholds)
+        chosen = study.statistics if statistics is None else statistics
+        return cls(study.seed, study.kernel, study.normalize, study.nested, thresholds, chosen)
 
 
 @dataclass(frozen=True)
@@ -59,20 +70,17 @@ class Trial:
 
     Attributes
     ----------
-    coherence, norm_min, norm_max : float
-        max |cos| over the pairs; smallest and largest row norm.
     eigenvalues : dict of int to Eigenvalue, or to Bracket
         By depth; bounds speak of the exact kernel of the draw. Brackets where only events are decided.
-    gershgorin, pair_bound : dict of int to float
-        By depth: min_i (K_ii - sum |K_ij|), and the smallest eigenvalue of a 2 x 2 principal submatrix.
+    draw : dict of str to float
+        Statistics of the draw: max |cos| over the pairs (`coherence`), `norm_min`, `norm_max`, and what claims need.
+    deep : dict of int to dict of str to float
+        Statistics by depth.
     """
 
-    coherence: float
-    norm_min: float
-    norm_max: float
     eigenvalues: dict[int, Eigenvalue | Bracket]
-    gershgorin: dict[int, float]
-    pair_bound: dict[int, float]
+    draw: dict[str, float]
+    deep: dict[int, dict[str, float]]
 
 
 def draw(recipe: Recipe, distribution: Distribution, d: int, n: int, trial: int) -> Matrix:
@@ -84,24 +92,41 @@ def draw(recipe: Recipe, distribution: Distribution, d: int, n: int, trial: int)
 
 def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths: Sequence[int], trial: int) -> Trial:
     """Draw and measure. Call it under `single_thread()` to get the bits that a run gets."""
-    rows = split_rows(as_data(draw(recipe, distribution, d, n, trial)))
+    X = as_data(draw(recipe, distribution, d, n, trial))
+    rows = split_rows(X)
     largest = float(rows.norms.max())
     if largest > 0.0 and not 2.0**-200 < largest < 2.0**200:
         raise FloatingPointError("norms so extreme that Gram entries lose bits or overflow: rescale, or normalize")
     R = cosines(rows)
     cosine = coherence_of(R, rows)
-    found = Trial(cosine, float(rows.norms.min()), float(rows.norms.max()), {}, {}, {})
-    for depth, K in grams_of_cosines(R, rows, recipe.kernel, sorted(depths)):
-        found.gershgorin[depth] = gershgorin(K)
-        found.pair_bound[depth] = pair_bound(K)
+    names, depths = recipe.statistics, sorted(depths)
+    norms = {"coherence": cosine, "norm_min": float(rows.norms.min()), "norm_max": largest}
+    scale = standard_scale(recipe.normalize, distribution, d)
+    more, deep = eigenvalue_statistics(names, rows, R, recipe.kernel, depths, cosine)
+    found = Trial({}, norms | more | draw_statistics(names, X, rows, R, scale), deep)
+    for depth, K in grams_of_cosines(R, rows, recipe.kernel, depths):
+        found.deep[depth] |= matrix_statistics(names, K)
         # No warm start from the depth before: a trial's bits must not depend on which other depths were asked for.
         error = kernel_error(rows, recipe.kernel, depth, cosine)
+        matrix = own(K)
+        smallest = None
         if recipe.thresholds:
-            found.eigenvalues[depth] = bracket(own(K), recipe.thresholds, error)
+            found.eigenvalues[depth] = bracket(matrix, recipe.thresholds, error)
         else:
-            found.eigenvalues[depth] = about_exact_kernel(enclose(own(K)), error)
-        del K
+            found.eigenvalues[depth] = smallest = about_exact_kernel(enclose(matrix), error)
+        found.deep[depth] |= inverse_statistics(names, matrix, error, smallest)
+        del K, matrix
     return found
+
+
+def standard_scale(mode: Normalization, distribution: Distribution, d: int) -> float:
+    """What normalized rows are multiplied by so that E|x|**2 = d; 1 where that moment does not exist."""
+    if mode != "none":
+        return math.sqrt(d)
+    try:
+        return math.sqrt(d / distribution.second_moment(d))
+    except InputError:
+        return 1.0
 
 
 _limited = threading.Lock()
@@ -170,10 +195,9 @@ def run_block(task: BlockTask) -> Arrays:
     """
     depths, count = len(task.depths), task.count
     arrays: Arrays = {
-        name: np.full((depths, count), np.nan)
-        for name in ("lambda_min", "lambda_min_lower", "lambda_min_upper", "gershgorin", "pair_bound")
+        name: np.full((depths, count) if variable.per_depth else count, np.nan)
+        for name, variable in trial_variables(task.recipe.statistics).items()
     }
-    arrays |= {name: np.full(count, np.nan) for name in ("coherence", "norm_min", "norm_max")}
     # Outside of the loop below: a data file that a worker cannot read is the machine's failure, not a trial's.
     task.distribution.check(task.n, task.d)
     arrays["status"] = np.full((depths, count), Status.FAILED.code, dtype=np.int8)
@@ -188,13 +212,13 @@ def run_block(task: BlockTask) -> Arrays:
 
 
 def _record(arrays: Arrays, found: Trial, depths: Sequence[int], i: int) -> None:
-    for name in ("coherence", "norm_min", "norm_max"):
-        arrays[name][i] = getattr(found, name)
+    for name, value in found.draw.items():
+        arrays[name][i] = value
     for j, depth in enumerate(depths):
         answer = found.eigenvalues[depth]
         arrays["lambda_min"][j, i] = answer.value
         arrays["lambda_min_lower"][j, i] = answer.lower
         arrays["lambda_min_upper"][j, i] = answer.upper
         arrays["status"][j, i] = answer.status.code
-        arrays["gershgorin"][j, i] = found.gershgorin[depth]
-        arrays["pair_bound"][j, i] = found.pair_bound[depth]
+        for name, value in found.deep[depth].items():
+            arrays[name][j, i] = value

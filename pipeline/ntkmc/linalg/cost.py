@@ -22,23 +22,24 @@ _SECONDS_ENTRY: Final = 3e-8
 """Seconds of one layer of the recursion for one pair, and ten random numbers."""
 
 
-def trial_bytes(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0) -> int:
+def trial_bytes(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, further: float = 0.0) -> int:
     """Peak memory of one trial above an idle worker, in bytes; `lambda_min` on data (n, d) by `auto` takes the same.
 
     While drawing: the rows twice. Later the unit rows, and the Gram matrix, which the cosines turn into at the last
     depth (a second array before it), and whose one triangle gives way to the factor; the matrix in float32 and the
     basis of Lanczos, unless events alone are decided for one or two `thresholds` (0: lambda_min itself is enclosed);
-    one in a great many of them is within rounding, and takes what lambda_min takes.
+    one in a great many of them is within rounding, and takes what lambda_min takes. `further` eigenvalue problems,
+    which claims may need, are solved one after the other, beside the cosines or from them anew.
 
     Examples
     --------
     >>> trial_bytes(1000, 100, (3,)) / 2**20
     30.6849365234375
     """
-    event_alone = thresholds in _EVENT
+    event_alone = thresholds in _EVENT and not further
     kept = 4 * n * n if 4 * n * n <= KEPT and not event_alone else 0  # left by the trial before: `symmetric.borrowed`
     drawing = 16 * n * d + kept
-    matrices = 8 * n * n * (1 if len(set(depths)) == 1 else 2)
+    matrices = 8 * n * n * (1 if len(set(depths)) == 1 and not further else 2)
     proposal = 0 if event_alone else 4 * n * n + 4 * (MOST_STEPS + MOST_INVERSE_STEPS) * n
     return max(drawing, 8 * n * d + matrices + proposal) + _buffers(n)
 
@@ -51,17 +52,13 @@ def eigenvalue_bytes(n: int, method: str = "auto") -> int:
     return (16 if method == "eigsh" else 8) * n * n + _buffers(n)
 
 
-def trial_seconds(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0) -> float:
+def trial_seconds(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, further: float = 0.0) -> float:
     """Rough wall time of one trial on one core, good to a factor of a few; only ever used to order and to cut work."""
     constant, square, cube = _SECONDS
-    eigenvalues = len(depths) * (constant + square * n**2 + cube * n**3) * _EVENT.get(thresholds, 1.0)
+    each = constant + square * n**2 + cube * n**3
+    eigenvalues = (len(depths) * _EVENT.get(thresholds, 1.0) + further) * each
     recursion = 0.5 * n * n * (max(depths) * _SECONDS_ENTRY + 4e-10 * d)
     return eigenvalues + recursion + 0.1 * _SECONDS_ENTRY * 10 * n * d
-
-
-def store_bytes(trials: int, depths: int) -> int:
-    """Disk for the trials of one cell, uncompressed: five numbers and a status a depth, three numbers a draw."""
-    return trials * (depths * (5 * 8 + 1) + 3 * 8)
 
 
 def _buffers(n: int) -> int:

@@ -9,16 +9,26 @@ from ntkmc.statistics.intervals import (
     quantile_lower_limit,
     wilson,
 )
+from ntkmc.statistics.multiplicity import e_bh, holm, log_e_range, mean_log_e
+from ntkmc.statistics.scaling import Estimate, exponents, mean_interval, sub_gaussian_scale
 from ntkmc.statistics.sequential import confidence_sequence, log_e_process
 
 __all__ = [
+    "Estimate",
     "certifying_trials",
     "clopper_pearson",
     "confidence_sequence",
     "dkw_band",
     "dkw_halfwidth",
+    "e_bh",
+    "exponents",
+    "holm",
     "log_e_process",
+    "log_e_range",
+    "mean_interval",
+    "mean_log_e",
     "quantile_interval",
     "quantile_lower_limit",
+    "sub_gaussian_scale",
     "wilson",
 ]

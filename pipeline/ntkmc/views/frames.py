@@ -10,7 +10,9 @@ import pandas as pd
 import xarray as xr
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.experiment.schema import VARIABLES, Verdict
+from ntkmc.experiment.schema import AXES, CLAIM, VARIABLES, Verdict
+from ntkmc.theory.claims import CLAIMS
+from ntkmc.theory.claims.event import NONDEGENERATE
 
 _CELL = ["distribution", "d", "n", "depth"]
 
@@ -44,49 +46,80 @@ def estimates_frame(tree: xr.DataTree) -> pd.DataFrame:
 def claims_frame(tree: xr.DataTree) -> pd.DataFrame:
     """One row per (claim, distribution, d, n, depth) that was evaluated or is not applicable, sorted by cell.
 
-    Columns: the coordinates, `verdict` in words, and the other variables of the `claims` group.
+    Columns: the coordinates, `kind` of the claim, `verdict` in words, and what the `claims` group holds of a cell.
     """
-    group = tree["claims"].to_dataset().drop_vars("overall")
-    names = [name for name in VARIABLES["claims"] if name != "overall"]
-    frame = _flat(group[names], ["claim", *_CELL])
+    group = tree["claims"].to_dataset()
+    names = [name for name, variable in VARIABLES["claims"].items() if variable.dims == CLAIM]
+    frame = _flat(group[names].drop_vars("axis", errors="ignore"), ["claim", *_CELL])
     frame = frame[frame["verdict"] != int(Verdict.NOT_EVALUATED)].copy()
     frame["verdict"] = _words(frame["verdict"])
+    frame.insert(1, "kind", [_kind(name) for name in frame["claim"]])
     return frame.reset_index(drop=True)
 
 
 def overall_frame(tree: xr.DataTree) -> pd.DataFrame:
-    """One row per claim: the overall verdict, and in how many cells (and depths) each verdict was reached.
+    """One row per claim: what all cells together say.
 
-    Columns: `claim`, `overall`, `cells` where it was evaluated, `violated` or refuted, `undecided`, `vacuous`, and
-    the `tightness`, the median over cells of bound / lambda_min.
+    Columns: `claim`, `kind`, `overall`; in how many (cell, depth) it was evaluated (`cells`), speaks `against` it
+    (violated, refuted, or rejected), is `undecided`, or `vacuous`; `tightness`, the median over cells of bound /
+    quantity; the fitted `constant` with `constant_lower` and `constant_upper`; its exponents in n and d with their
+    limits, of the distribution and depth where it is largest in size; `corrected_by` for printed forms.
     """
     frame = claims_frame(tree)
-    group = tree["claims"].to_dataset()
+    group = tree["claims"].to_dataset().load()
     words = _words(pd.Series(group["overall"].to_numpy()))
     rows = []
-    named = zip(map(str, group["claim"].to_numpy()), words, strict=True)
-    for name, word in sorted(named, key=lambda pair: _in_order(pair[0])):
-        mine = frame[frame["claim"] == name]
+    named = zip(map(str, group["claim"].to_numpy()), words, range(len(words)), strict=True)
+    by_claim = dict(list(frame.groupby("claim", sort=False)))
+    for name, word, at in sorted(named, key=lambda item: _in_order(item[0])):
+        mine = by_claim.get(name, frame.iloc[:0])
         verdicts = mine["verdict"].value_counts()
-        rows.append(
-            {
-                "claim": name,
-                "overall": word,
-                "cells": int((mine["verdict"] != Verdict.NOT_APPLICABLE.word).sum()),
-                "against": int(verdicts.get("violated", 0) + verdicts.get("refuted", 0)),
-                "undecided": int(verdicts.get("undecided", 0)),
-                "vacuous": int(verdicts.get("vacuous", 0)),
-                "tightness": float(mine["tightness"].median()) if mine["tightness"].notna().any() else np.nan,
-            }
-        )
-    return pd.DataFrame(rows, columns=["claim", "overall", "cells", "against", "undecided", "vacuous", "tightness"])
+        against = int(verdicts.get("violated", 0) + verdicts.get("refuted", 0))
+        row = {
+            "claim": name,
+            "kind": _kind(name),
+            "overall": word,
+            "cells": int((mine["verdict"] != Verdict.NOT_APPLICABLE.word).sum()),
+            "against": int(mine["rejected"].sum()) if _kind(name) == "probability" else against,
+            "undecided": int(verdicts.get("undecided", 0)),
+            "vacuous": int(verdicts.get("vacuous", 0)),
+            "tightness": float(mine["tightness"].median()) if mine["tightness"].notna().any() else np.nan,
+        }
+        for end in ("constant", "constant_lower", "constant_upper"):
+            row[end] = float(group[end][at])
+        for axis in AXES:
+            along = [group[end][at].sel(axis=axis).to_numpy().ravel() for end in ("exponent", *_LIMITS)]
+            present = ~np.isnan(along[0])
+            largest = int(np.argmax(np.where(present, np.abs(along[0]), -1.0)))
+            for end, values in zip(("", "_lower", "_upper"), along, strict=True):
+                row[f"exponent_{axis}{end}"] = float(values[largest]) if present.any() else np.nan
+        row["corrected_by"] = corrected_by(name)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def _in_order(label: str) -> tuple[str, float]:
-    """Instances of one claim together, by their parameter; the claims themselves stay in the order of the store."""
+_LIMITS = ("exponent_lower", "exponent_upper")
+
+
+def _kind(label: str) -> str:
+    claim_id = label.partition("[")[0]
+    return CLAIMS[claim_id].kind if claim_id in CLAIMS else "unknown"
+
+
+def corrected_by(label: str) -> str:
+    """The claim that corrects a printed form, with the same parameters; empty for claims that are no printed form.
+
+    >>> corrected_by("printed/det-khatri-rao-deep[r=2]")
+    'det-khatri-rao-deep[r=2]'
+    """
+    return label.partition("/")[2]
+
+
+def _in_order(label: str) -> tuple[bool, float]:
+    """The event first, by its threshold; the claims stay in the order of the store."""
     claim_id, _, parameter = label.partition("[")
-    number = parameter.rpartition("=")[2].rstrip("]")
-    return (claim_id if claim_id.startswith("claim-") else "", float(number) if claim_id.startswith("claim-") else 0.0)
+    event = claim_id == NONDEGENERATE.id
+    return not event, float(parameter.rpartition("=")[2].rstrip("]")) if event else 0.0
 
 
 def unused_trials(tree: xr.DataTree) -> int:
@@ -126,7 +159,8 @@ def parse_selection(text: str | None) -> dict[str, str]:
 def select(frame: pd.DataFrame, selection: Mapping[str, str]) -> pd.DataFrame:
     """Rows whose columns have the chosen values; an unknown key or a value that no row has is an `InputError`."""
     for key, wanted in selection.items():
-        keys = [name for name in ("claim", *_CELL, "lambda_0", "nondegenerate", "verdict") if name in frame.columns]
+        known = ("claim", "kind", *_CELL, "lambda_0", "nondegenerate", "verdict")
+        keys = [name for name in known if name in frame.columns]
         if key not in keys:
             raise InputError(f"cannot select by {key!r}: {did_you_mean(key, keys)}")
         column = frame[key]

@@ -8,14 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-
-from ntkmc.experiment.schema import Verdict
-from ntkmc.views.frames import overall_frame
 
 _MARK = {"supported": "+", "refuted": "-", "undecided": "?"}
 
@@ -30,45 +26,45 @@ def probabilities(frame: pd.DataFrame, delta: float, most_rows: int | None = Non
     left_out = f"; {len(every) - len(thresholds)} thresholds more with --long" if len(every) > len(thresholds) else ""
     trials = sorted(frame["trials"].unique())
     counted = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
-    table = _table(f"P(λ_min ≥ λ_0), {counted} trials a cell")
+    drawn = table(f"P(λ_min ≥ λ_0), {counted} trials a cell")
     caption = (
         f"behind a probability: + at least {1 - delta:g}, - below, ? undecided{left_out}\n"
         f"certified: the largest λ_0 proved to hold with probability {1 - delta:g}; blank while\n"
         "trials are missing, or where their number was not fixed in advance"
     )
     for name in ("distribution", "d", "n", "L", "median"):
-        table.add_column(name, justify="left" if name == "distribution" else "right", no_wrap=True)
+        drawn.add_column(name, justify="left" if name == "distribution" else "right", no_wrap=True)
     for threshold in thresholds:
-        table.add_column(f"{threshold:g}", justify="right", no_wrap=True)
-    table.add_column("certified", justify="right", no_wrap=True)
+        drawn.add_column(f"{threshold:g}", justify="right", no_wrap=True)
+    drawn.add_column("certified", justify="right", no_wrap=True)
     grouped = list(frame.groupby(["distribution", "d", "n", "depth"], sort=False))
     for (distribution, d, n, depth), rows in grouped[:most_rows]:
         by_threshold = {row.lambda_0: row for row in rows.itertuples()}
         cells = [_marked(by_threshold.get(threshold)) for threshold in thresholds]
         first = rows.iloc[0]
-        table.add_row(
-            _law(str(distribution)),
+        drawn.add_row(
+            law(str(distribution)),
             str(d),
             str(n),
             str(depth),
-            _number(first["median"]),
+            number(first["median"]),
             *cells,
-            _number(first["certified"]),
+            number(first["certified"]),
         )
     if most_rows is not None and len(grouped) > most_rows:
         caption = f"{len(grouped) - most_rows} more rows: ntkmc show STORE\n{caption}"
-    return _captioned(table, caption)
+    return captioned(drawn, caption)
 
 
 def intervals(frame: pd.DataFrame, confidence: float) -> RenderableType:
     """Every estimate with its interval, a row per cell, depth and threshold."""
-    table = _table("P(λ_min ≥ λ_0) with intervals")
+    drawn = table("P(λ_min ≥ λ_0) with intervals")
     for name in ("distribution", "d", "n", "L", "λ_0", "trials", "P", "interval", "P ≥ 1 - δ"):
         left = name in ("distribution", "P ≥ 1 - δ")
-        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+        drawn.add_column(name, justify="left" if left else "right", no_wrap=True)
     for row in frame.itertuples():
-        table.add_row(
-            _law(str(row.distribution)),
+        drawn.add_row(
+            law(str(row.distribution)),
             str(row.d),
             str(row.n),
             str(row.depth),
@@ -78,73 +74,21 @@ def intervals(frame: pd.DataFrame, confidence: float) -> RenderableType:
             f"{row.lower:.4f} {row.upper:.4f}",
             str(row.nondegenerate),
         )
-    return _captioned(table, f"interval: {confidence:.0%} confidence sequence of its row, valid while one looks")
+    return captioned(drawn, f"interval: {confidence:.0%} confidence sequence of its row, valid while one looks")
 
 
-def verdicts(tree: xr.DataTree) -> RenderableType:
-    """One row per claim: what all cells together say."""
-    table = _table("Claims")
-    for name in ("claim", "overall", "cells", "against", "open", "vacuous", "tight"):
-        table.add_column(name, justify="left" if name in ("claim", "overall") else "right", no_wrap=True)
-    for row in overall_frame(tree).itertuples():
-        table.add_row(
-            _short(str(row.claim)),
-            _coloured(str(row.overall)),
-            str(row.cells),
-            str(row.against),
-            str(row.undecided),
-            str(row.vacuous),
-            _number(row.tightness, 3),
-        )
-    return _captioned(
-        table,
-        "cells: (distribution, d, n, L) where the claim was tried; of these, how many\n"
-        "speak against it, are open (undecided), or have a vacuous bound;\n"
-        "tight: median of bound / λ_min where the bound says something",
-    )
-
-
-def verdict_rows(frame: pd.DataFrame) -> RenderableType:
-    """Verdicts cell by cell."""
-    found: list[RenderableType] = []
-    tried = frame[frame["verdict"] != Verdict.NOT_APPLICABLE.word]
-    for claim, rows in (tried if len(tried) else frame).groupby("claim", sort=False):
-        found.append(_verdicts_of(str(claim), rows))
-    return _captioned(
-        Group(*found),
-        "violations: trials against the claim, by proof; bound: its median over trials\n"
-        "(for the event, the threshold); tight: median of bound / λ_min where the bound\nsays something",
-    )
-
-
-def _verdicts_of(claim: str, frame: pd.DataFrame) -> Table:
-    table = _table(_short(claim))
-    for name in ("distribution", "d", "n", "L", "verdict", "violations", "bound", "tight"):
-        table.add_column(name, justify="left" if name in ("distribution", "verdict") else "right", no_wrap=True)
-    for row in frame.itertuples():
-        table.add_row(
-            _law(str(row.distribution)),
-            str(row.d),
-            str(row.n),
-            str(row.depth),
-            _coloured(str(row.verdict)),
-            f"{row.violations}/{row.evaluated}",
-            _number(row.bound),
-            _number(row.tightness),
-        )
-    return table
-
-
-def _table(title: str) -> Table:
+def table(title: str) -> Table:
+    """An empty table in the house's style."""
     return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0), pad_edge=False)
 
 
-def _captioned(table: RenderableType, caption: str) -> RenderableType:
+def captioned(shown: RenderableType, caption: str) -> RenderableType:
+    """A table with a caption below it."""
     # Rich would wrap a caption at the width of the table.
-    return Group(table, Text(caption + "\n", style="dim"))
+    return Group(shown, Text(caption + "\n", style="dim"))
 
 
-def _law(label: str) -> str:
+def law(label: str) -> str:
     """A distribution's label for a narrow column: a dataset by the start of its content's hash."""
     return re.sub(r"^dataset\(content=(\w{8})\w*\)$", r"dataset(\1)", label)
 
@@ -156,16 +100,13 @@ def _marked(row: object) -> str:
     return probability.removeprefix("0") + _MARK.get(row.nondegenerate, " ")  # type: ignore[attr-defined]
 
 
-def _number(value: Any, digits: int = 4) -> str:
+def number(value: Any, digits: int = 4) -> str:
+    """A number for a narrow column; nothing for NaN."""
     return "" if math.isnan(value) else f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.0e}"
 
 
-def _short(label: str) -> str:
-    """A claim's label for a narrow column, its brackets safe from rich's markup."""
-    return label.replace("lambda_0", "λ_0").replace("[", r"\[")
-
-
-def _coloured(word: str) -> str:
+def coloured(word: str) -> str:
+    """A verdict with its colour, shortened where it only says that there is none."""
     word = {"not-applicable": "n/a", "not-evaluated": "not run"}.get(word, word)
     colour = {"violated": "red", "refuted": "yellow", "holds": "green", "supported": "green"}.get(word)
     return f"[{colour}]{word}[/]" if colour else word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -10,11 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkmc.registry import Registry
+from ntkmc.theory.claims.statistics import STATISTICS
 from ntkmc.theory.hypotheses import UNKNOWN, Hypotheses
+from ntkmc.theory.kernels import KERNELS
 
 Floats = NDArray[np.float64]
-Kind = Literal["deterministic", "event"]
+Kind = Literal["deterministic", "probability", "scaling", "event"]
 Side = Literal["lower", "upper"]
+Functional = Literal["quantile", "mean", "tail"]
+Statistics = Mapping[str, Floats]
+Parameters = Mapping[str, int | float | str]
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,12 @@ class CellContext:
         What the law satisfies, as drawn.
     scale : float or None
         The constant that rows were divided by after the draw; None where each was divided by its own norm.
+    energy : float or None
+        E|x|**2 of the rows as the kernel sees them; None where it does not exist.
+    shallower : int or None
+        The next smaller depth that is measured on the same draws.
+    fewer : int or None
+        The next smaller n that is measured on the first rows of the same draws (nested studies).
     """
 
     kernel: str
@@ -43,6 +55,9 @@ class CellContext:
     law: str = ""
     hypotheses: Hypotheses = UNKNOWN
     scale: float | None = None
+    energy: float | None = None
+    shallower: int | None = None
+    fewer: int | None = None
 
     @property
     def pairs(self) -> int:
@@ -57,7 +72,7 @@ class CellContext:
 
 @dataclass(frozen=True)
 class Bound:
-    """A claimed bound on lambda_min, per trial, itself enclosed: lower <= exact value of the bound <= upper."""
+    """Numbers, one per trial, each between two proved ends."""
 
     lower: Floats
     upper: Floats
@@ -65,37 +80,66 @@ class Bound:
     @property
     def value(self) -> Floats:
         """Midpoint."""
-        return np.asarray(0.5 * (self.lower + self.upper))
+        with np.errstate(invalid="ignore"):  # -inf ... inf: nothing is known, and the midpoint is NaN
+            return np.asarray(0.5 * (self.lower + self.upper))
 
 
-Evaluate = Callable[[CellContext, Mapping[str, Floats], Mapping[str, int]], Bound]
+Evaluate = Callable[[CellContext, Statistics, Parameters], Bound]
+Quantity = Callable[[CellContext, Statistics], Bound]
 Applies = Callable[[CellContext], bool]
+Claimed = Callable[[CellContext, Parameters], tuple[float, float]]
+
+
+def smallest_eigenvalue(context: CellContext, statistics: Statistics) -> Bound:
+    """lambda_min with its enclosure: what most claims are about."""
+    return Bound(statistics["lambda_min_lower"], statistics["lambda_min_upper"])
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement about lambda_min.
+    """One statement, tried on every cell where it applies.
 
     Attributes
     ----------
     id : str
-        Stable name; a parameter stands in brackets behind it, `det-khatri-rao-gershgorin[r=4]`.
+        Stable name; a parameter stands in brackets behind it, `det-khatri-rao-gershgorin[r=4]`. A form that is printed
+        somewhere and corrected by another claim is `printed/<id of the correction>`.
     words, latex : str
         The statement, for people and for papers.
     source : str
         Paper and theorem, or the derivation in one line.
     hypotheses : str
         Where it applies, in words; `applies` decides.
-    kind : {"deterministic", "event"}
-        A deterministic claim must hold in every trial; the event is estimated with an interval.
+    kind : {"deterministic", "probability", "scaling", "event"}
+        `deterministic`: the quantity is on its side of the bound in every trial. `probability`: it is beyond the bound
+        with a probability in the range `claimed`. `scaling`: quantity / (what it is claimed to scale as), which
+        `evaluate` gives, has quantiles between constants in every cell. `event`: the one event with its interval.
     side : {"lower", "upper"}
-        Which side of lambda_min the bound is on.
+        Which side of the quantity the bound is on.
     needs : tuple of str
-        Per-trial statistics that `evaluate` reads, names of variables in the store's `trials`.
+        Per-trial statistics that are read: variables of the store's `trials`, or the derived ones of `DERIVED`; a
+        parameter's name in braces stands for its value, `power{r}_lower`.
     evaluate : callable or None
         (context, statistics, parameters) -> `Bound`; None for the event.
     parameters : tuple of mappings
         The instances that are tried; one empty mapping where there is no parameter.
+    constants : str
+        `explicit`, or which ones are fitted.
+    kernels : tuple of str
+        Kernels that it is about.
+    quantity : callable
+        (context, statistics) -> `Bound`: what is bounded; lambda_min by default.
+    claimed : callable or None
+        (context, parameters) -> range that the probability of being beyond the bound is claimed to lie in.
+    where : callable or None
+        (context, parameters) -> whether an instance applies, beyond `applies`.
+    functional : {"quantile", "mean", "tail"}
+        Of a scaling claim: what of the ratio's law is the constant. `quantile`: that of level 1 - delta (side upper)
+        or delta (lower); `mean`; `tail`: its sub-Gaussian scale, the quantiles in units of a normal law's.
+    equal : float or None
+        Of a scaling claim: the value that the constant must have.
+    trivial : float or None
+        A lower bound at or below this, or an upper bound at or above it, says nothing: 0 and infinity unless given.
     """
 
     id: str
@@ -108,8 +152,36 @@ class Claim:
     applies: Applies
     needs: tuple[str, ...] = ()
     evaluate: Evaluate | None = None
-    parameters: tuple[Mapping[str, int], ...] = field(default=({},))
+    parameters: tuple[Parameters, ...] = field(default=({},))
     constants: str = "explicit"
+    kernels: tuple[str, ...] = KERNELS
+    quantity: Quantity = smallest_eigenvalue
+    claimed: Claimed | None = None
+    where: Callable[[CellContext, Parameters], bool] | None = None
+    functional: Functional = "quantile"
+    equal: float | None = None
+    trivial: float | None = None
+
+    def vacuous(self, bound: Bound) -> NDArray[np.bool_]:
+        """Trials in which the bound says nothing."""
+        if self.side == "lower":
+            return np.asarray(bound.upper <= (0.0 if self.trivial is None else self.trivial))
+        return np.asarray(bound.lower >= (math.inf if self.trivial is None else self.trivial))
+
+    @property
+    def corrected_by(self) -> str | None:
+        """Id of the claim that corrects this printed form, None for claims that are no printed form."""
+        prefix, _, rest = self.id.partition("/")
+        return rest if prefix == "printed" else None
+
+
+DERIVED: Final = {
+    "shallower_lower": "lambda_min_lower of the same draw at the next smaller depth",
+    "shallower_upper": "lambda_min_upper of the same draw at the next smaller depth",
+    "fewer_lower": "lambda_min_lower of the draw's first rows, at the next smaller n",
+    "fewer_upper": "lambda_min_upper of the draw's first rows, at the next smaller n",
+}
+"""Statistics that claims may need and that stand elsewhere in `trials`: in another depth's or another cell's place."""
 
 
 @dataclass(frozen=True)
@@ -117,18 +189,36 @@ class Instance:
     """A claim with its parameters fixed."""
 
     claim: Claim
-    parameters: Mapping[str, int]
+    parameters: Parameters
 
     @property
     def label(self) -> str:
         """What the store's `claim` coordinate holds."""
         return label(self.claim.id, self.parameters)
 
-    def bound(self, context: CellContext, statistics: Mapping[str, Floats]) -> Bound:
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Statistics that are read."""
+        return tuple(name.format(**self.parameters) for name in self.claim.needs)
+
+    def applies(self, context: CellContext) -> bool:
+        """Whether the claim says anything about a cell."""
+        claim = self.claim
+        return (
+            context.kernel in claim.kernels
+            and claim.applies(context)
+            and (claim.where is None or claim.where(context, self.parameters))
+        )
+
+    def bound(self, context: CellContext, statistics: Statistics) -> Bound:
         """The claimed bound in each trial."""
         if self.claim.evaluate is None:
             raise TypeError(f"{self.claim.id} is an event, not a bound")
         return self.claim.evaluate(context, statistics, self.parameters)
+
+    def claimed(self, context: CellContext) -> tuple[float, float]:
+        """Range that the probability of being beyond the bound is claimed to lie in; (0, 0) if it must not be."""
+        return (0.0, 0.0) if self.claim.claimed is None else self.claim.claimed(context, self.parameters)
 
 
 CLAIMS: Final[Registry[Claim]] = Registry("claim")
@@ -160,12 +250,47 @@ def claims() -> list[Claim]:
     return CLAIMS.values()
 
 
-def instances(ids: tuple[str, ...] | None = None) -> list[Instance]:
-    """Bounds to be tried, one per parameter set; `ids` restricts them (`InputError` for an unknown id)."""
-    chosen = CLAIMS.values() if ids is None else [CLAIMS[claim_id] for claim_id in ids]
+def is_costly(claim: Claim) -> bool:
+    """Whether trying a claim takes eigenvalue problems beside lambda_min itself."""
+    needs = {name for parameters in claim.parameters for name in Instance(claim, parameters).needs}
+    return any(STATISTICS[name].eigenvalues > 0.0 for name in needs if name in STATISTICS)
+
+
+def select(chosen: tuple[str, ...] = ("all",), kernel: str | None = None) -> list[Claim]:
+    """Claims that a study names, in the order of the registry.
+
+    Parameters
+    ----------
+    chosen : tuple of str
+        Ids; `all` stands for every claim that costs nothing beside lambda_min, `everything` for all.
+    kernel : str, optional
+        Leaves out claims about other kernels.
+
+    Raises
+    ------
+    InputError
+        For an unknown id.
+
+    Examples
+    --------
+    >>> len(select(("all",))) < len(select(("everything",))) == len(claims())
+    True
+    """
+    named = {CLAIMS[name].id for name in chosen if name not in ("all", "everything")}
+    everything, free = "everything" in chosen, "all" in chosen
+    return [
+        claim
+        for claim in CLAIMS.values()
+        if (everything or claim.id in named or (free and not is_costly(claim)))
+        and (kernel is None or kernel in claim.kernels)
+    ]
+
+
+def instances(chosen: tuple[str, ...] = ("everything",), kernel: str | None = None) -> list[Instance]:
+    """Claims to be tried, one per parameter set; as for `select`, without the event."""
     return [
         Instance(claim, parameters)
-        for claim in chosen
+        for claim in select(chosen, kernel)
         if claim.evaluate is not None
         for parameters in claim.parameters
     ]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.registry import Registry
+from ntkmc.theory.hypotheses import UNKNOWN, Hypotheses
 
 Matrix = NDArray[np.float64]
 Spec = str | Mapping[str, Any]
@@ -44,6 +45,10 @@ class Distribution(ABC):
     def unit_norm(self) -> bool:
         """Whether every row has norm 1 as drawn."""
         return False
+
+    def hypotheses(self, d: int) -> Hypotheses:
+        """What is proved about a row in dimension d."""
+        return UNKNOWN
 
     def parameters(self) -> dict[str, int | float | str]:
         """Parameters that make the law what it is, by name, canonical: 3.0 is 3."""

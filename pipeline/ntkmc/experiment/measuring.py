@@ -1,0 +1,264 @@
+"""The statistics of one draw that claims need; `ntkmc.theory.claims.statistics` says what they are.
+
+What is read off a matrix that the trial forms anyway costs next to nothing; eigenvalues of further matrices are
+enclosed like lambda_min itself, the error of evaluating their entries folded in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import numpy as np
+
+from ntkmc.compiled import compiled
+from ntkmc.linalg.eigenvalue import Eigenvalue
+from ntkmc.linalg.enclosure import gershgorin, pair_bound
+from ntkmc.linalg.exact import about_exact_kernel, kernel_error
+from ntkmc.linalg.gram import coherence_error, grams_of_rows
+from ntkmc.linalg.lapack import Matrix
+from ntkmc.linalg.rows import Rows
+from ntkmc.linalg.smallest import enclose
+from ntkmc.linalg.spectrum import Enclosed, measure
+from ntkmc.linalg.symmetric import Symmetric, own
+from ntkmc.theory.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel
+from ntkmc.theory.claims.statistics import HIGHEST_HARMONIC, KHATRI_RAO, POWERS
+from ntkmc.theory.gegenbauer import expansion, gegenbauer, harmonics
+from ntkmc.theory.kernels import UNIT_ROUNDOFF, entry_error
+
+Values = dict[str, float]
+Ends = tuple[float, float]
+
+_UNKNOWN: Final[Ends] = (-np.inf, np.inf)
+
+
+def draw_statistics(names: Iterable[str], X: Matrix, rows: Rows, R: Matrix, standard_scale: float) -> Values:
+    """Statistics of a draw that are read off its rows and cosines.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Those wanted; others are left out.
+    X, rows, R
+        The draw (n, d), split, and its cosines (lower triangle).
+    standard_scale : float
+        What X is multiplied by so that E|x|**2 = d.
+    """
+    n = len(X)
+    largest, total, squares = _pair_sums(R, rows.norms)
+    pairs = max(n * (n - 1) / 2, 1)
+    first = X[0]
+    found = {
+        "first_cosine": abs(float(R[1, 0])) if n > 1 else 0.0,
+        "inner_max": largest,
+        "norm_mean": float(np.mean(rows.norms)),
+        "norm_square": float(np.mean(rows.norms**2)),
+        "mean_square": total / pairs,
+        "covariance_square": squares / pairs,
+        "first_norm": float(rows.norms[0]),
+        "first_coordinate": float(first[0]),
+        "largest_coordinate": float(first.max()),
+        "cube_distance": cube_distance(first * standard_scale),
+    }
+    return {name: found[name] for name in names if name in found}
+
+
+def cube_distance(x: Matrix) -> float:
+    """Distance of x to {y in {-1, 1}**d : sum y <= 0}: a function of Lipschitz constant 1, and no convex one.
+
+    The nearest corner has the signs of x, of which the cheapest positive ones are turned until the sum is not
+    positive; turning one costs (|x_i| + 1)**2 - (|x_i| - 1)**2 = 4 |x_i|.
+
+    >>> cube_distance(np.array([1.0, 1.0, -1.0, 1.0]))
+    2.0
+    """
+    positive = np.sort(x[x >= 0.0])
+    surplus = 2 * len(positive) - len(x)
+    turned = max(0, -(-surplus // 2))
+    return float(np.sqrt(np.sum((np.abs(x) - 1.0) ** 2) + 4.0 * np.sum(positive[:turned])))
+
+
+def matrix_statistics(names: Iterable[str], K: Matrix) -> Values:
+    """Statistics of one depth that are read off the Gram matrix."""
+    readers: dict[str, Callable[[], float]] = {
+        "gershgorin": lambda: gershgorin(K),
+        "pair_bound": lambda: pair_bound(K),
+        "entry_max": lambda: _entry_max(K),
+        "trace_mean": lambda: float(np.mean(np.diagonal(K))),
+        "trace_spread": lambda: _spread(K, float(np.mean(np.diagonal(K)))),
+        "ones_form": lambda: float(np.sum(K, axis=1).sum()),
+    }
+    return {name: float(readers[name]()) for name in names if name in readers}
+
+
+def inverse_statistics(
+    names: Iterable[str], matrix: Symmetric, error: float, smallest: Eigenvalue | None = None
+) -> Values:
+    """log det K and 1'K^-1 1, enclosed, of any matrix within `error` of K in norm; `smallest` encloses its lambda_min.
+
+    The upper triangle of the matrix may hold a factor, and does so afterwards.
+    """
+    wanted = set(names)
+    if not wanted & {"log_det_lower", "log_det_upper", "ones_inverse_lower", "ones_inverse_upper"}:
+        return {}
+    matrix.restore()
+    if smallest is None:
+        smallest = about_exact_kernel(enclose(matrix), error)
+        matrix.restore()
+    found = measure(matrix, smallest, np.ones((1, matrix.order)), error)
+    form = found.quadratic_forms[0] if found.quadratic_forms else None
+    return _chosen({"log_det": _ends(found.log_det), "ones_inverse": _ends(form)}, wanted)
+
+
+def eigenvalue_statistics(
+    names: Iterable[str], rows: Rows, R: Matrix, kernel: str, depths: Iterable[int], cosine: float
+) -> tuple[Values, dict[int, Values]]:
+    """Smallest eigenvalues of further matrices: (per draw, per depth). R is left as it is."""
+    wanted, depths = set(names), sorted(depths)
+    ends: dict[str, Ends] = {}
+    d = rows.unit.shape[1]
+    off = 1.1 * UNIT_ROUNDOFF  # of an entry, for each unit of roundoff below
+    for r in POWERS:
+        if f"power{r}_lower" in wanted or f"power{r}_upper" in wanted:
+            ends[f"power{r}"] = _smallest(_power(R, np.ones(len(R)), r, 0), off * r * (d + 10), float(len(R)))
+    for r in KHATRI_RAO:
+        if f"khatri_rao{r}_lower" in wanted or f"khatri_rao{r}_upper" in wanted:
+            energy = float(np.sum(rows.norms**2))
+            ends[f"khatri_rao{r}"] = _smallest(_power(R, rows.norms, r, 1), off * (r * (d + 10) + 8), energy)
+        if f"unscaled{r}_lower" in wanted or f"unscaled{r}_upper" in wanted:
+            energy = float(np.sum(rows.norms ** (2 * r)))
+            ends[f"unscaled{r}"] = _smallest(_power(R, rows.norms, r, r), off * r * (d + 18), energy)
+    if wanted & {"kappa0_lower", "kappa0_upper"}:
+        ends["kappa0"] = _smallest(_kappa_0(R, rows.unit), entry_error("ntk", 2, d, cosine), float(len(R)))
+    if wanted & {"log_det_linear_lower", "log_det_linear_upper"}:
+        error = kernel_error(rows, "ntk", 1, cosine)
+        K = next(grams_of_rows(rows, "ntk", (1,)))[1]
+        values = inverse_statistics(("log_det_lower", "log_det_upper"), own(K), error)
+        ends["log_det_linear"] = values["log_det_lower"], values["log_det_upper"]
+    deep: dict[int, Values] = {depth: {} for depth in depths}
+    if wanted & {"directions_lower", "directions_upper"}:
+        directions = Rows(rows.unit, np.ones(len(R)))
+        for depth, K in grams_of_rows(directions, kernel, depths):
+            found = _interval(K, kernel_error(directions, kernel, depth, cosine))
+            deep[depth] |= _chosen({"directions": found}, wanted)
+    if wanted & {"layers_lower", "layers_upper"}:
+        low, high = 0.0, 0.0
+        for layer, G in grams_of_rows(rows, "conjugate", range(1, depths[-1] + 1)):
+            found = _interval(G, kernel_error(rows, "conjugate", layer, cosine))
+            low, high = np.nextafter(low + found[0], -np.inf), np.nextafter(high + found[1], np.inf)
+            if layer in deep:
+                deep[layer] |= _chosen({"layers": (max(low, 0.0), high)}, wanted)
+    if wanted & {"gegenbauer_lower", "gegenbauer_upper"}:
+        for depth, found in _gegenbauer(R, kernel, depths, d).items():
+            deep[depth] |= _chosen({"gegenbauer": found}, wanted)
+    return _chosen(ends, wanted), deep
+
+
+def _gegenbauer(R: Matrix, kernel: str, depths: Iterable[int], d: int) -> dict[int, Ends]:
+    """Sum over 1 <= k <= HIGHEST_HARMONIC of xi_k lambda_min(Q_k(R)), by depth; 0 for d < 3: nothing is claimed."""
+    n = len(R)
+    if d < 3:
+        return dict.fromkeys(depths, (0.0, 0.0))
+    smallest: dict[int, Ends] = {}
+    for k in range(1, HIGHEST_HARMONIC + 1):
+        if harmonics(d, k) >= n:  # otherwise Q_k(R) has a rank below n
+            M = np.tril(R, -1)
+            M = gegenbauer(np.clip(M, -1.0, 1.0), d, k)[k]
+            M = np.tril(M, -1)
+            M += M.T
+            np.fill_diagonal(M, 1.0)
+            slope = k * (k + d - 2) / (d - 1)  # of Q_k at 1, where it is steepest
+            error = 1.1 * (slope * coherence_error(d) + 16.0 * k * UNIT_ROUNDOFF)
+            smallest[k] = _smallest(np.ascontiguousarray(M), error, float(n))
+    found: dict[int, Ends] = {}
+    for depth in depths:
+        xi, _ = expansion(kernel, depth, d, n)
+        known = {k: max(float(xi[k]), 0.0) for k in smallest if k < len(xi)}
+        # The quadrature behind xi is good to 1e-12 where it was compared with other rules; 1e-9 is allowed for.
+        low = sum(weight * (1.0 - 1e-9) * smallest[k][0] for k, weight in known.items())
+        high = sum(weight * (1.0 + 1e-9) * smallest[k][1] for k, weight in known.items())
+        found[depth] = max(low - 1e-12, 0.0), high + 1e-12
+    return found
+
+
+def _smallest(M: Matrix, entry: float, energy: float) -> Ends:
+    """Ends of lambda_min for all matrices whose entries differ by at most entry * s_i s_j, sum of s_i**2 = energy."""
+    return _interval(M, entry * energy * (1.0 + 2.0**-30) + len(M) * 2.0**-900)
+
+
+def _interval(M: Matrix, error: float) -> Ends:
+    answer = about_exact_kernel(enclose(own(M)), error)
+    return answer.lower, answer.upper
+
+
+def _ends(value: Enclosed | None) -> Ends:
+    return _UNKNOWN if value is None else (value.lower, value.upper)
+
+
+def _chosen(ends: dict[str, Ends], wanted: set[str]) -> Values:
+    both = {f"{name}_{end}": values[i] for name, values in ends.items() for i, end in enumerate(("lower", "upper"))}
+    return {name: float(value) for name, value in both.items() if name in wanted}
+
+
+@compiled
+def _pair_sums(R: Matrix, norms: Matrix) -> tuple[float, float, float]:
+    """Largest absolute inner product of two rows, and the sums of inner products and of their squares over pairs."""
+    largest, total, squares = 0.0, 0.0, 0.0
+    for i in range(R.shape[0]):
+        for j in range(i):
+            inner = (norms[i] * norms[j]) * R[i, j]
+            largest = max(largest, abs(inner))
+            total += inner
+            squares += inner * inner
+    return largest, total, squares
+
+
+@compiled
+def _entry_max(K: Matrix) -> float:
+    largest = 0.0
+    for i in range(K.shape[0]):
+        for j in range(i):
+            largest = max(largest, abs(K[i, j]))
+    return largest
+
+
+@compiled
+def _spread(K: Matrix, mean: float) -> float:
+    """|K - mean I|_F / sqrt n: no difference of large squares."""
+    n = K.shape[0]
+    total = 0.0
+    for i in range(n):
+        row = (K[i, i] - mean) ** 2
+        for j in range(i):
+            row += 2.0 * K[i, j] * K[i, j]
+        total += row
+    return float(np.sqrt(total / n))
+
+
+@compiled
+def _power(R: Matrix, norms: Matrix, r: int, times: int) -> Matrix:
+    """(|x_i| |x_j|)**times rho_ij**r, both triangles; 1 to the power on the diagonal."""
+    n = R.shape[0]
+    M = np.empty((n, n))
+    for i in range(n):
+        for j in range(i):
+            value = (norms[i] * norms[j]) ** times * R[i, j] ** r
+            M[i, j] = value
+            M[j, i] = value
+        M[i, i] = (norms[i] * norms[i]) ** times
+    return M
+
+
+@compiled
+def _kappa_0(R: Matrix, unit: Matrix) -> Matrix:
+    n = R.shape[0]
+    M = np.empty((n, n))
+    for i in range(n):
+        for j in range(i):
+            _, value, _ = first_layer(R[i, j])
+            if abs(R[i, j]) > NEARLY_PARALLEL:
+                _, value, _ = first_layer_parallel(unit[i], unit[j])
+            M[i, j] = value
+            M[j, i] = value
+        M[i, i] = 1.0
+    return M

@@ -1,0 +1,97 @@
+"""Many cells at once: what all of them say together, and which of them to reject."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from ntkmc.errors import InputError
+from ntkmc.statistics.intervals import Floats, error_rate
+from ntkmc.statistics.sequential import log_e_process
+
+
+def log_e_range(
+    surely: ArrayLike, possibly: ArrayLike, trials: ArrayLike, lower: float = 0.0, upper: float = 1.0
+) -> Floats:
+    """Log e-value against "the probability of an event lies in lower ... upper", valid at any time of looking.
+
+    One-sided mixture e-processes (`log_e_process`) against both ends, averaged: an average of e-values is one.
+
+    Parameters
+    ----------
+    surely, possibly : array_like of int
+        Trials with the event by proof, and trials in which it cannot be excluded; the first count against the upper
+        end, the complement of the second against the lower end.
+    trials : array_like of int
+    lower, upper : float
+        The range; an end at 0 or 1 cannot be left on that side. upper = 0: a single event refutes.
+
+    Examples
+    --------
+    >>> round(float(log_e_range(3, 3, 100, upper=0.01)), 6)
+    -1.201491
+    >>> float(log_e_range(1, 1, 100, upper=0.0))
+    inf
+    """
+    if not 0.0 <= lower <= upper <= 1.0:
+        raise InputError(f"a range of probabilities must satisfy 0 <= lower <= upper <= 1, got {lower} ... {upper}")
+    sure, open_, total = np.broadcast_arrays(
+        *(np.asarray(each, dtype=np.float64) for each in (surely, possibly, trials))
+    )
+    sides = []
+    if upper == 0.0:
+        sides.append(np.where(sure > 0, np.inf, 0.0))
+    elif upper < 1.0:
+        sides.append(log_e_process(sure, total, upper))
+    if lower == 1.0:
+        sides.append(np.where(open_ < total, np.inf, 0.0))
+    elif lower > 0.0:
+        sides.append(log_e_process(total - open_, total, 1.0 - lower))
+    if not sides:
+        return np.zeros_like(sure)
+    return np.asarray(special.logsumexp(sides, axis=0) - np.log(len(sides)))
+
+
+def mean_log_e(log_e: ArrayLike) -> float:
+    """Logarithm of the average of e-values: an e-value for "no cell violates", under any dependence.
+
+    >>> round(mean_log_e([0.0, 0.0, np.log(4.0)]), 6)
+    0.693147
+    """
+    values = np.asarray(log_e, dtype=np.float64).ravel()
+    return float(special.logsumexp(values) - np.log(len(values))) if len(values) else 0.0
+
+
+def e_bh(log_e: ArrayLike, confidence: float = 0.95) -> NDArray[np.bool_]:
+    """Which hypotheses to reject, with false discovery rate at most 1 - confidence under any dependence (e-BH).
+
+    The k largest e-values, k the largest with E_[k] >= K / (k alpha), K their number (Wang & Ramdas, JRSS-B 2022).
+
+    Examples
+    --------
+    >>> e_bh(np.log([50.0, 1.0, 30.0])).tolist()
+    [True, False, True]
+    """
+    values = np.asarray(log_e, dtype=np.float64).ravel()
+    total = len(values)
+    order = np.argsort(-values, kind="stable")
+    needed = np.log(total / (np.arange(1, total + 1) * error_rate(confidence))) if total else np.empty(0)
+    enough = np.flatnonzero(values[order] >= needed)
+    rejected = np.zeros(total, dtype=bool)
+    rejected[order[: enough[-1] + 1 if enough.size else 0]] = True
+    return rejected
+
+
+def holm(p_values: ArrayLike, confidence: float = 0.95) -> NDArray[np.bool_]:
+    """Which hypotheses to reject, with family-wise error rate at most 1 - confidence under any dependence (Holm 1979).
+
+    >>> holm([0.01, 0.04, 0.03]).tolist()
+    [True, False, False]
+    """
+    values = np.asarray(p_values, dtype=np.float64).ravel()
+    order = np.argsort(values, kind="stable")
+    passed = values[order] <= error_rate(confidence) / (len(values) - np.arange(len(values)))
+    rejected = np.zeros(len(values), dtype=bool)
+    rejected[order[: len(values) if passed.all() else int(np.argmin(passed))]] = True
+    return rejected

@@ -1,0 +1,141 @@
+"""Constants and exponents: how large a law's functional is, and whether it drifts with n and d."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import special
+
+from ntkmc.statistics.intervals import Floats, error_rate, quantile_interval
+
+_LEVELS: Final = 6
+"""Tail levels, evenly spaced on a log scale, at which a law is compared with the normal one."""
+
+_BULK: Final = 0.2
+"""Level from which the tail is followed outwards: below, every law looks like its centre."""
+
+_LEAST: Final = 20.0
+"""Trials beyond the last level, so that its quantile has an interval of order statistics."""
+
+_COLLINEAR: Final = 0.99
+
+
+class Estimate(NamedTuple):
+    """A number with its confidence limits."""
+
+    value: float
+    lower: float
+    upper: float
+
+
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
+    """Mean with its normal interval: asymptotic, and only where a second moment exists.
+
+    >>> [round(end, 3) for end in mean_interval([1.0, 2.0, 3.0, 4.0])]
+    [2.5, 1.235, 3.765]
+    """
+    points = np.asarray(values, dtype=np.float64).ravel()
+    mean = float(points.mean())
+    if len(points) < 2:
+        return Estimate(mean, -np.inf, np.inf)
+    z = float(special.ndtri(1.0 - error_rate(confidence) / 2))
+    half = z * float(points.std(ddof=1)) / len(points) ** 0.5
+    return Estimate(mean, mean - half, mean + half)
+
+
+def sub_gaussian_scale(values: ArrayLike, confidence: float = 0.95) -> tuple[Estimate, Estimate]:
+    """The sub-Gaussian scale of a law around its median, and how it grows along the tail.
+
+    With q_p the (1 - p)-quantile of |Y - median| and z_p that of |g|, g standard normal: the scale is the largest
+    q_p / z_p over levels p from 1/2 down to 20 / T, so that tails up to there are those of a normal law with it. The
+    exponent of q_p against z_p between p = 1/5 and 20 / T is 1 for a normal law and above it for heavier tails (2 for
+    exponential ones in the limit).
+
+    Returns
+    -------
+    scale, exponent : Estimate
+        Limits from intervals of order statistics that hold for all levels at once.
+
+    Examples
+    --------
+    >>> scale, exponent = sub_gaussian_scale(np.random.default_rng(0).standard_normal(4000))
+    >>> scale.lower < 1.0 < scale.upper and exponent.lower < 1.0 < exponent.upper
+    True
+    """
+    points = np.asarray(values, dtype=np.float64).ravel()
+    unknown = Estimate(np.nan, -np.inf, np.inf)
+    deepest = _LEAST / max(len(points), 1)
+    if deepest > 0.5 * _BULK:
+        return unknown, unknown
+    distances = np.abs(points - np.median(points))
+    levels = np.concatenate([np.geomspace(0.5, deepest, _LEVELS), [_BULK]])
+    corrected = 1.0 - error_rate(confidence) / len(levels)
+    z = special.ndtri(1.0 - levels / 2)
+    q = np.quantile(distances, 1.0 - levels)
+    ends = np.array([quantile_interval(distances, 1.0 - level, corrected) for level in levels])
+    scale = Estimate(*(float(np.max(each / z)) for each in (q, ends[:, 0], ends[:, 1])))
+    apart = np.log(z[-2] / z[-1])
+    with np.errstate(divide="ignore", invalid="ignore"):  # a law with an atom at its median has quantiles 0
+        exponent = Estimate(
+            *(
+                float(np.log(outer / inner) / apart)
+                for outer, inner in ((q[-2], q[-1]), (ends[-2, 0], ends[-1, 1]), (ends[-2, 1], ends[-1, 0]))
+            )
+        )
+    return scale, exponent if np.isfinite(exponent.value) else unknown
+
+
+def exponents(
+    values: ArrayLike, lower: ArrayLike, upper: ArrayLike, axes: dict[str, ArrayLike]
+) -> dict[str, Estimate]:
+    """Exponents of positive values in one or two parameters, by least squares on a log scale.
+
+    The limits are those of the least-squares slope of the true values, wherever within their intervals these lie: they
+    hold at the confidence that the intervals have simultaneously, without any model of the errors.
+
+    Parameters
+    ----------
+    values, lower, upper : array_like, (cells,)
+        Estimates with simultaneous limits.
+    axes : dict of str to array_like (cells,)
+        Parameters, by name. One that takes a single value, or that all others determine, has no exponent.
+
+    Returns
+    -------
+    dict of str to Estimate
+
+    Examples
+    --------
+    >>> d = np.array([10.0, 20.0, 40.0])
+    >>> [round(end, 3) for end in exponents(d**0.5, 0.99 * d**0.5, 1.01 * d**0.5, {"d": d})["d"]]
+    [0.5, 0.486, 0.514]
+    """
+    y = np.asarray(values, dtype=np.float64)
+    ends = [np.asarray(each, dtype=np.float64) for each in (lower, upper)]
+    usable = (y > 0.0) & np.isfinite(y)
+    y = np.log(y[usable])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = (np.log(np.maximum(each[usable], 0.0)) for each in ends)
+    columns: dict[str, Floats] = {}
+    for name, values_along in axes.items():
+        column = np.log(np.asarray(values_along, dtype=np.float64)[usable])
+        column = column - column.mean() if len(column) else column
+        if np.ptp(column) > 1e-9 if len(column) else False:
+            columns[name] = column
+    names = list(columns)
+    if len(names) == 2 and abs(np.corrcoef(columns[names[0]], columns[names[1]])[0, 1]) > _COLLINEAR:
+        del columns[names[0]]  # it follows the other one
+        names = names[1:]
+    if not names or len(y) < len(names) + 1:
+        return {}
+    weights = np.linalg.pinv(np.column_stack([columns[name] for name in names]))
+    found = {}
+    for name, row in zip(names, weights, strict=True):
+        with np.errstate(invalid="ignore"):
+            least = np.where(row == 0.0, 0.0, np.minimum(row * low, row * high)).sum()
+            most = np.where(row == 0.0, 0.0, np.maximum(row * low, row * high)).sum()
+        known = not (np.isnan(least) or np.isnan(most))
+        found[name] = Estimate(float(row @ y), float(least) if known else -np.inf, float(most) if known else np.inf)
+    return found

@@ -1,0 +1,73 @@
+"""Bounds with an enclosure of their own: how far a bound that is computed from rounded statistics may be off.
+
+A trial violates a claim only if the enclosure of lambda_min and that of the bound are disjoint on the wrong side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ntkmc.theory.claims.base import Bound, CellContext, Floats, Statistics
+from ntkmc.theory.kernels import UNIT_ROUNDOFF, diagonal_value, entry_error
+
+
+def around(value: Floats, error: Floats | float) -> Bound:
+    """value - error ... value + error."""
+    return Bound(np.asarray(value - error), np.asarray(value + error))
+
+
+def exactly(value: Floats | float, statistics: Statistics) -> Bound:
+    """The same number in every trial, known to a few units of roundoff."""
+    full = np.full_like(statistics["norm_min"], value)
+    return around(full, 16.0 * UNIT_ROUNDOFF * np.abs(full))
+
+
+def enclosed(statistics: Statistics, name: str) -> Bound:
+    """A statistic that was stored with both ends."""
+    return Bound(statistics[f"{name}_lower"], statistics[f"{name}_upper"])
+
+
+def scaled(bound: Bound, factor: Floats | float, relative: float = 8.0 * UNIT_ROUNDOFF) -> Bound:
+    """Times a non-negative factor that is known to a relative error."""
+    ends = np.stack(np.broadcast_arrays(bound.lower * factor, bound.upper * factor))
+    slack = relative * np.abs(ends)
+    return Bound(ends[0] - slack[0], ends[1] + slack[1])
+
+
+def positive_part(bound: Bound) -> Bound:
+    """Cut at 0, for eigenvalues of matrices that are positive semi-definite."""
+    return Bound(np.maximum(bound.lower, 0.0), np.maximum(bound.upper, 0.0))
+
+
+def decreasing(function: Callable[[Floats], Floats], context: CellContext, statistics: Statistics) -> Bound:
+    """A decreasing function of the coherence, which is known to (d + 8) u."""
+    cosine = statistics["coherence"]
+    error = (context.d + 8) * UNIT_ROUNDOFF  # `ntkmc.linalg.gram.coherence_error`
+    low = function(np.clip(cosine - error, 0.0, 1.0))
+    high = function(np.clip(cosine + error, 0.0, 1.0))
+    # The recursions for k and for its coefficients add up L numbers of size l, each with a few roundings: L**3 in all.
+    deep = 8.0 + context.depth**2
+    rounding = 8.0 * deep * context.n * UNIT_ROUNDOFF * diagonal_value(context.kernel, context.depth)
+    return Bound(high - rounding, low + rounding)
+
+
+def largest_entry(context: CellContext, statistics: Statistics) -> Floats:
+    """The largest diagonal entry of K."""
+    return diagonal_value(context.kernel, context.depth) * statistics["norm_max"] ** 2
+
+
+def evaluation_error(context: CellContext, statistics: Statistics) -> Floats:
+    """What the evaluation of one entry may be off by, relative to |x_i| |x_j| <= max |x|**2."""
+    return entry_error(context.kernel, context.depth, context.d, 1.0) * statistics["norm_max"] ** 2
+
+
+def two_layers(context: CellContext) -> bool:
+    """Whether the cell is about H-infinity on unit rows."""
+    return context.kernel == "h-infinity" and context.unit_rows
+
+
+def tangent(context: CellContext) -> bool:
+    """Whether the cell is about K^(L) with at least one hidden layer."""
+    return context.kernel == "ntk" and context.depth >= 2

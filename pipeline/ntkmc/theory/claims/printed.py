@@ -1,0 +1,158 @@
+"""Statements as they are printed somewhere, each paired with the claim that corrects it: `printed/<its id>`."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ntkmc.theory.claims.base import Bound, CellContext, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.bounds import decreasing, enclosed, scaled, tangent, two_layers
+from ntkmc.theory.claims.entries import ones_form
+from ntkmc.theory.claims.order import shallower
+from ntkmc.theory.claims.scaling import (
+    FUNCTIONS,
+    fluctuates,
+    has_sub_gaussian_rows,
+    inner_product_ratio,
+    lipschitz_function,
+    standard_scale,
+)
+from ntkmc.theory.claims.statistics import KHATRI_RAO
+from ntkmc.theory.kernels import kernel_function
+from ntkmc.theory.series import hermite_coefficient
+
+_SLIDES = "Zolfaghari, Zohrabi & Velae, slides, 2025"
+
+
+def _diagonal_one(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    def bound(cosine: Floats) -> Floats:
+        return np.asarray(1.0 - (context.n - 1) * kernel_function(cosine, "h-infinity", 2))
+
+    return decreasing(bound, context, statistics)
+
+
+def _quadratic_form(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return scaled(enclosed(statistics, "lambda_min"), math.sqrt(context.n))
+
+
+def _unscaled(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    r = int(parameters["r"])
+    return scaled(enclosed(statistics, f"unscaled{r}"), hermite_coefficient(r) ** 2, 2.0**-45)
+
+
+def _with_dimension(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    ratio = inner_product_ratio(context, statistics, parameters).value * standard_scale(context)
+    value = np.asarray(ratio * math.sqrt(context.d))
+    return Bound(value, value)
+
+
+register(
+    Claim(
+        id="printed/det-gershgorin-coherence",
+        words="H-infinity has diagonal 1 (erratum E1), so that lambda_min is at least 1 - (n - 1) h(coherence).",
+        latex=r"H_{ii} = 1 \;\Rightarrow\; \lambda_{\min}(H^\infty) \ge 1 - (n-1)\,h(\rho)",
+        source=f"{_SLIDES}, as printed; h(1) = 1/2",
+        hypotheses="kernel h-infinity, unit rows",
+        kind="deterministic",
+        kernels=("h-infinity",),
+        side="lower",
+        applies=two_layers,
+        needs=("coherence",),
+        evaluate=_diagonal_one,
+    ),
+)
+
+register(
+    Claim(
+        id="printed/det-label-sandwich-upper",
+        words="y'Hy is at most lambda_min |y| (erratum E2: inverse and square are missing); tried with y = (1, "
+        "..., 1).",
+        latex=r"y^\top H y \le \lambda_{\min}\,\|y\|_2",
+        source=f"{_SLIDES}, as printed",
+        hypotheses="kernel h-infinity, unit rows, n >= 2",
+        kind="deterministic",
+        kernels=("h-infinity",),
+        side="upper",
+        applies=lambda context: two_layers(context) and context.n >= 2,
+        needs=("ones_form", "norm_max"),
+        evaluate=_quadratic_form,
+        quantity=ones_form,
+    ),
+)
+
+register(
+    Claim(
+        id="printed/det-khatri-rao-deep",
+        words="lambda_min of K^(L) is at least mu_r^2 lambda_min((XX')^r), entrywise power, without "
+        "normalization: true "
+        "for unit rows, false in general, since the sides scale as |x|^2 and |x|^(2r).",
+        latex=r"\lambda_{\min}(K^{(L)}) \ge \mu_r(\sigma)^2\,\lambda_{\min}\bigl((X^{*r})(X^{*r})^\top\bigr)",
+        source="Nguyen, Mondelli & Montúfar, ICML 2021, mechanism of Thm 3.2, without normalization",
+        hypotheses="kernel ntk, depth at least 2, any rows",
+        kind="deterministic",
+        kernels=("ntk",),
+        side="lower",
+        applies=tangent,
+        needs=("unscaled{r}_lower", "unscaled{r}_upper"),
+        evaluate=_unscaled,
+        parameters=tuple({"r": r} for r in KHATRI_RAO),
+    ),
+)
+
+register(
+    Claim(
+        id="printed/det-depth-monotone",
+        words="Depth makes the small eigenvalues decay (erratum E10): lambda_min of K^(L) does not increase with L; "
+        "tried against the next smaller depth of the study.",
+        latex=r"\lambda_{\min}(K^{(L)}) \le \lambda_{\min}(K^{(L')}),\quad L' < L",
+        source=f"{_SLIDES}, as printed: depth produces spectral bias",
+        hypotheses="kernel ntk, any rows, at least two depths",
+        kind="deterministic",
+        kernels=("ntk",),
+        side="upper",
+        applies=lambda context: context.kernel == "ntk" and context.shallower is not None,
+        needs=("shallower_lower", "shallower_upper"),
+        evaluate=shallower,
+    ),
+)
+
+register(
+    Claim(
+        id="printed/claim-coherence-subgaussian",
+        words="Isotropic sub-Gaussian rows: max |<x_i, x_j>| is at most C sqrt(log(n/delta) / d) max |x_k| with "
+        "probability at least 1 - delta (erratum E3: for Cov x = I the sides differ by sqrt d).",
+        latex=r"\max_{i<j}|\langle X_i, X_j\rangle| \le C\sqrt{\log(n/\delta)/d}\,\max_k\|X_k\|",
+        source=f"{_SLIDES}, as printed",
+        hypotheses="independent isotropic rows of mean zero with a sub-Gaussian parameter, that keep their norms",
+        kind="scaling",
+        side="upper",
+        applies=has_sub_gaussian_rows,
+        needs=("inner_max", "norm_max"),
+        evaluate=_with_dimension,
+        parameters=({"delta": 0.1},),
+        constants="C fitted",
+    ),
+)
+
+register(
+    Claim(
+        id="printed/claim-lipschitz-concentration",
+        words="Every log-concave law concentrates Lipschitz functions like a Gaussian (erratum E8); tried on "
+        "log-concave "
+        "laws, through the same four functions.",
+        latex=r"x \text{ log-concave} \;\Rightarrow\; \mathbb{P}(|f(x)-\mathbb{E}f| > t) \le "
+        r"2e^{-ct^2/\|f\|_{\mathrm{Lip}}^2}",
+        source=f"{_SLIDES}, as printed",
+        hypotheses="log-concave laws whose rows keep their norms",
+        kind="scaling",
+        side="upper",
+        applies=lambda context: bool(context.hypotheses.log_concave) and context.scale is not None,
+        where=fluctuates,
+        needs=tuple(name for name, _ in FUNCTIONS.values()),
+        evaluate=lipschitz_function,
+        parameters=tuple({"f": name} for name in FUNCTIONS),
+        constants="1 / sqrt(2 c) fitted",
+        functional="tail",
+    ),
+)

@@ -1,0 +1,306 @@
+"""Scaling claims whose constants are unspecified: the data say how large they are, and whether they are constants.
+
+A claim "Y <= C g with probability at least 1 - delta" is tried through the (1 - delta)-quantile of Y / g in each cell.
+It is false as printed if that must grow with n or d.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ntkmc.theory.claims.base import Bound, CellContext, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.bounds import enclosed, tangent, two_layers
+from ntkmc.theory.claims.coherence import separation
+from ntkmc.theory.claims.inner import sub_gaussian
+from ntkmc.theory.series import hermite_coefficient
+
+FUNCTIONS = {
+    "coordinate": ("first_coordinate", "x_1"),
+    "norm": ("first_norm", "|x|"),
+    "largest": ("largest_coordinate", "max_i x_i"),
+    "cube": ("cube_distance", "the distance to the corners of the cube with sum <= 0"),
+}
+"""Lipschitz functions with constant 1 whose concentration is tried, with the statistic that holds each."""
+
+
+def _known(value: Floats) -> Bound:
+    """A ratio whose rounding is far below its fluctuations."""
+    return Bound(value, value)
+
+
+def standard_scale(context: CellContext) -> float:
+    """What rows are multiplied by so that E|x|**2 = d; where that does not exist, back to the scale of the draw."""
+    if context.energy is not None:
+        return math.sqrt(context.d / context.energy)
+    return 1.0 if context.scale is None else context.scale
+
+
+def _coherence(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return _known(statistics["coherence"] / math.sqrt(math.log(context.n / float(parameters["delta"])) / context.d))
+
+
+def inner_product_ratio(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """max |<x_i, x_j>| / (sqrt(log(n / delta)) max |x_k|)."""
+    root = math.sqrt(math.log(context.n / float(parameters["delta"])))
+    return _known(statistics["inner_max"] / (root * statistics["norm_max"]))
+
+
+def has_sub_gaussian_rows(context: CellContext) -> bool:
+    """Independent rows of mean zero with covariance I up to a factor and a sub-Gaussian parameter of that order."""
+    law = context.hypotheses
+    return sub_gaussian(context) is not None and law.independent_rows and bool(law.isotropic) and context.n >= 2
+
+
+def _moment(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    unit = standard_scale(context) / math.sqrt(context.d)
+    match parameters["moment"]:
+        case "norm":
+            return _known(statistics["norm_mean"] * unit)
+        case "square":
+            return _known(statistics["norm_square"] * unit**2)
+    return _known((statistics["norm_square"] - statistics["mean_square"]) * unit**2)
+
+
+def lipschitz_function(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """f(x) of the first row, x scaled so that E|x|**2 = d."""
+    name = FUNCTIONS[str(parameters["f"])][0]
+    factor = 1.0 if name == "cube_distance" else standard_scale(context)
+    return _known(statistics[name] * factor)
+
+
+def fluctuates(context: CellContext, parameters: Parameters) -> bool:
+    """Not the norm of unit rows, of which rounding is all that there is."""
+    return not (context.unit_rows and parameters["f"] == "norm")
+
+
+def _mean_square(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return _known(statistics["mean_square"] / _energy(context))
+
+
+def _isotropy(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return _known(statistics["covariance_square"] * context.d / _energy(context) ** 2)
+
+
+def _energy(context: CellContext) -> float:
+    if context.energy is None:
+        raise ValueError("the claim applies only where E|x|**2 is known")
+    return context.energy
+
+
+def _nmm(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    unit = _energy(context) * hermite_coefficient(int(parameters["r"])) ** 2
+    smallest = enclosed(statistics, "lambda_min")
+    return Bound(smallest.lower / unit, smallest.upper / unit)
+
+
+def _nmm_measurable(context: CellContext) -> bool:
+    return tangent(context) and context.energy is not None
+
+
+def _nmm_inside(context: CellContext, parameters: Parameters) -> bool:
+    """The hypotheses, and the regime in which the printed probability is not trivial for large d."""
+    law = context.hypotheses
+    declared = bool(law.zero_mean and law.norm_scaling and law.lipschitz) and law.independent_rows
+    return declared and context.n < context.d ** ((float(parameters["r"]) - 0.5) / 2.0)
+
+
+def _karhadkar(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    d = context.d
+    apart = separation(statistics["coherence"])
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # parallel rows: the claim says nothing, the ratio is infinite
+        unit = (d * (1.0 + d * np.log(1.0 / apart).clip(min=0.0) / math.log(d))) ** -3.0 * apart**2
+        smallest = enclosed(statistics, "lambda_min")
+        low, high = (np.where(apart > 0.0, end / unit, np.inf) for end in (smallest.lower, smallest.upper))
+    return Bound(low, high)
+
+
+register(
+    Claim(
+        id="claim-coherence-sphere",
+        words="The coherence of uniform directions is at most C sqrt(log(n/delta) / d) with probability at least "
+        "1 - delta. C = 2 is proved (prob-sphere-coherence-C2), and optimal for n to infinity with log n = o(d).",
+        latex=r"\rho \le C\sqrt{\log(n/\delta)/d}",
+        source="Zolfaghari, Zohrabi & Velae, slides, 2025; Cai & Jiang, J. Multivariate Anal. 2012",
+        hypotheses="rows with uniform directions, n >= 2",
+        kind="scaling",
+        side="upper",
+        applies=lambda context: context.uniform_directions and context.n >= 2,
+        needs=("coherence",),
+        evaluate=_coherence,
+        parameters=({"delta": 0.1},),
+        constants="C fitted",
+    ),
+)
+
+register(
+    Claim(
+        id="claim-coherence-subgaussian",
+        words="Isotropic sub-Gaussian rows: max |<x_i, x_j>| is at most C sqrt(log(n/delta)) max |x_k| with "
+        "probability "
+        "at least 1 - delta, in units where Cov x = I; C = 2 K suffices.",
+        latex=r"\max_{i<j}|\langle X_i, X_j\rangle| \le C\sqrt{\log(n/\delta)}\,\max_k\|X_k\|",
+        source="prob-subgaussian-inner; corrects erratum E3 of the slides",
+        hypotheses="independent isotropic rows of mean zero with a sub-Gaussian parameter, that keep their norms",
+        kind="scaling",
+        side="upper",
+        applies=has_sub_gaussian_rows,
+        needs=("inner_max", "norm_max"),
+        evaluate=lambda context, statistics, parameters: _known(
+            inner_product_ratio(context, statistics, parameters).value * standard_scale(context)
+        ),
+        parameters=({"delta": 0.1},),
+        constants="C fitted",
+    ),
+)
+
+register(
+    Claim(
+        id="claim-data-scaling",
+        words="E|x| = Theta(sqrt d), E|x|^2 = Theta(d), E|x - Ex|^2 = Omega(d), once x is scaled so that E|x|^2 = d "
+        "where that exists: the three in units of sqrt d and d do not drift with d.",
+        latex=r"\mathbb{E}\|x\| = \Theta(\sqrt d),\ \mathbb{E}\|x\|^2 = \Theta(d),\ "
+        r"\mathbb{E}\|x - \mathbb{E}x\|^2 = \Omega(d)",
+        source="Nguyen, Mondelli & Montúfar, ICML 2021, Assumption 2.1",
+        hypotheses="any law whose rows keep their norms, n >= 2",
+        kind="scaling",
+        side="upper",
+        applies=lambda context: context.scale is not None and context.n >= 2,
+        needs=("norm_mean", "norm_square", "mean_square"),
+        evaluate=_moment,
+        parameters=({"moment": "norm"}, {"moment": "square"}, {"moment": "variance"}),
+        constants="fitted",
+        functional="mean",
+    ),
+)
+
+_LIPSCHITZ = (
+    "There is c with P(|f(x) - E f| > t) <= 2 exp(-c t^2 / |f|_Lip^2) for all Lipschitz f, independent of d, x scaled "
+    "so that E|x|^2 = d. Necessary conditions: the sub-Gaussian scale of four functions does not grow with d, and not "
+    "along the tail."
+)
+
+register(
+    Claim(
+        id="claim-lipschitz-concentration",
+        words=_LIPSCHITZ,
+        latex=r"\exists c\ \forall f, t:\ \mathbb{P}(|f(x)-\mathbb{E}f| > t) \le 2e^{-ct^2/\|f\|_{\mathrm{Lip}}^2}",
+        source="Nguyen, Mondelli & Montúfar, ICML 2021, Assumption 2.2; corrects erratum E8 of the slides",
+        hypotheses="any law whose rows keep their norms; f: " + "; ".join(words for _, words in FUNCTIONS.values()),
+        kind="scaling",
+        side="upper",
+        applies=lambda context: context.scale is not None,
+        where=fluctuates,
+        needs=tuple(name for name, _ in FUNCTIONS.values()),
+        evaluate=lipschitz_function,
+        parameters=tuple({"f": name} for name in FUNCTIONS),
+        constants="1 / sqrt(2 c) fitted",
+        functional="tail",
+    ),
+)
+
+register(
+    Claim(
+        id="law-zero-mean",
+        words="E x = 0: the mean inner product of two rows over E|x|^2, which estimates |E x|^2 / E|x|^2, is 0.",
+        latex=r"\|\mathbb{E}x\|^2 / \mathbb{E}\|x\|^2 = 0",
+        source="hypothesis of Nguyen, Mondelli & Montúfar, ICML 2021, Thm 3.2",
+        hypotheses="any law with independent rows that keep their norms and a second moment, n >= 2",
+        kind="scaling",
+        side="upper",
+        applies=lambda context: context.energy is not None and context.hypotheses.independent_rows and context.n >= 2,
+        needs=("mean_square",),
+        evaluate=_mean_square,
+        constants="0",
+        functional="mean",
+        equal=0.0,
+    ),
+)
+
+register(
+    Claim(
+        id="law-isotropic",
+        words="Cov x is a multiple of the identity: the mean squared inner product of two rows, in units of "
+        "(E|x|^2)^2 / d, which estimates d tr(Cov^2) / (tr Cov)^2 for rows of mean zero, is 1.",
+        latex=r"d\,\operatorname{tr}(\Sigma^2)/(\operatorname{tr}\Sigma)^2 = 1",
+        source="Cauchy-Schwarz: at least 1, with equality for multiples of the identity alone",
+        hypotheses="laws of mean zero with independent rows that keep their norms and a second moment, n >= 2",
+        kind="scaling",
+        side="upper",
+        applies=lambda context: (
+            context.energy is not None
+            and context.hypotheses.independent_rows
+            and bool(context.hypotheses.zero_mean)
+            and context.n >= 2
+        ),
+        needs=("covariance_square",),
+        evaluate=_isotropy,
+        constants="1",
+        functional="mean",
+        equal=1.0,
+    ),
+)
+
+_NMM = tuple({"delta": 0.1, "r": r} for r in (2, 4, 6))
+
+register(
+    Claim(
+        id="claim-nmm-theorem",
+        words="For n < d^((r - 1/2)/2), where the printed probability is not trivial: lambda_min of K^(L) is at least "
+        "c mu_r^2 E|x|^2 with probability at least 1 - delta, c not depending on n and d.",
+        latex=r"\lambda_{\min}(K^{(L)}) \ge \mu_r(\sigma)^2\,\Omega(d)",
+        source="Nguyen, Mondelli & Montúfar, ICML 2021, Thm 3.2",
+        hypotheses="kernel ntk, depth at least 2; zero mean, data scaling, Lipschitz concentration",
+        kind="scaling",
+        kernels=("ntk",),
+        side="lower",
+        applies=_nmm_measurable,
+        where=_nmm_inside,
+        evaluate=_nmm,
+        parameters=_NMM,
+        constants="c fitted",
+    ),
+)
+
+register(
+    Claim(
+        id="claim-nmm-beyond",
+        words="What Nguyen, Mondelli & Montúfar conclude, where their theorem does not apply: n >= d^((r - "
+        "1/2)/2), or a "
+        "law without their hypotheses.",
+        latex=r"\lambda_{\min}(K^{(L)}) \ge \mu_r(\sigma)^2\,\Omega(d)",
+        source="not claimed by anybody: the hypotheses of claim-nmm-theorem are sufficient, are they necessary?",
+        hypotheses="kernel ntk, depth at least 2, where claim-nmm-theorem does not apply",
+        kind="scaling",
+        kernels=("ntk",),
+        side="lower",
+        applies=_nmm_measurable,
+        where=lambda context, parameters: not _nmm_inside(context, parameters),
+        evaluate=_nmm,
+        parameters=_NMM,
+        constants="c fitted",
+    ),
+)
+
+register(
+    Claim(
+        id="claim-karhadkar",
+        words="lambda_min of H-infinity is at least c (d (1 + d log(1/s) / log d))^-3 s^2, s the smallest |x_i "
+        "- x_j| or "
+        "|x_i + x_j|, with probability at least 1 - delta.",
+        latex=r"\lambda_{\min}(H^\infty) \ge c\,d^{-3}\Bigl(1+\tfrac{d\log(1/s)}{\log d}\Bigr)^{-3} s^2",
+        source="Karhadkar, Murray & Montúfar, NeurIPS 2024",
+        hypotheses="kernel h-infinity, unit rows, n >= 2, d >= 2",
+        kind="scaling",
+        kernels=("h-infinity",),
+        side="lower",
+        applies=lambda context: two_layers(context) and context.n >= 2 and context.d >= 2,
+        needs=("coherence",),
+        evaluate=_karhadkar,
+        parameters=({"delta": 0.1},),
+        constants="c fitted",
+    ),
+)

@@ -1,0 +1,122 @@
+"""The statistics of a draw that claims may need, each declared once: the store's variables and `plan` come from here.
+
+A study measures what its claims need, and no more. Most statistics are read off matrices that a trial forms anyway;
+those that take eigenvalue problems of their own say how many, and the claims that need them are tried when asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One number per draw, or per draw and depth.
+
+    Attributes
+    ----------
+    name : str
+        Variable of the store's `trials` group.
+    sentence : str
+        What it is.
+    per_depth : bool
+        Whether it depends on the depth.
+    eigenvalues : float
+        Eigenvalue problems of size n that it takes; 0 for what is read off a matrix that is there.
+    each_layer : bool
+        Whether `eigenvalues` are taken for each layer l <= L.
+    """
+
+    name: str
+    sentence: str
+    per_depth: bool = False
+    eigenvalues: float = 0.0
+    each_layer: bool = False
+
+
+ALWAYS: Final = ("coherence", "norm_min", "norm_max")
+"""Measured whatever the claims: the contract of the store."""
+
+POWERS: Final = (1, 2, 3, 4, 5, 6)
+"""Orders r of the entrywise powers of the cosines whose smallest eigenvalue can be asked for."""
+
+KHATRI_RAO: Final = (2, 4, 6)
+
+HIGHEST_HARMONIC: Final = 6
+"""Degrees up to which the Gegenbauer bound takes eigenvalues; of higher ones it takes the free bound 0."""
+
+
+def _enclosed(
+    name: str, what: str, *, per_depth: bool = False, each_layer: bool = False, eigenvalues: float = 1.0
+) -> list[Statistic]:
+    """Both ends of an enclosure; what they cost is booked on the lower one."""
+    return [
+        Statistic(f"{name}_lower", f"proved lower bound on {what}", per_depth, eigenvalues, each_layer),
+        Statistic(f"{name}_upper", f"proved upper bound on {what}", per_depth),
+    ]
+
+
+_DECLARED: Final = [
+    Statistic("coherence", "largest absolute cosine between two rows"),
+    Statistic("norm_min", "smallest row norm"),
+    Statistic("norm_max", "largest row norm"),
+    Statistic("first_cosine", "absolute cosine between the first two rows"),
+    Statistic("inner_max", "largest absolute inner product of two rows"),
+    Statistic("norm_mean", "mean norm of a row"),
+    Statistic("norm_square", "mean squared norm of a row"),
+    Statistic("mean_square", "unbiased estimate of |E x|**2: mean inner product of two rows"),
+    Statistic("covariance_square", "mean squared inner product of two rows; tr Cov**2 if the mean is zero"),
+    Statistic("first_norm", "norm of the first row"),
+    Statistic("first_coordinate", "first coordinate of the first row"),
+    Statistic("largest_coordinate", "largest coordinate of the first row"),
+    Statistic("cube_distance", "distance of the first row, in units of its standard scale, to corners of sum <= 0"),
+    Statistic("gershgorin", "smallest diagonal entry less the absolute sum of its row", per_depth=True),
+    Statistic("pair_bound", "smallest eigenvalue of a 2 x 2 principal submatrix", per_depth=True),
+    Statistic("entry_max", "largest absolute off-diagonal entry", per_depth=True),
+    Statistic("trace_mean", "mean diagonal entry: the mean eigenvalue", per_depth=True),
+    Statistic("trace_spread", "standard deviation of the eigenvalues, from the Frobenius norm", per_depth=True),
+    Statistic("ones_form", "sum of all entries: y'Ky for y = (1, ..., 1)", per_depth=True),
+    *(s for r in POWERS for s in _enclosed(f"power{r}", f"lambda_min of the cosines to the power {r}, entrywise")),
+    *_enclosed("kappa0", "lambda_min of kappa_0 of the cosines"),
+    *(s for r in KHATRI_RAO for s in _enclosed(f"khatri_rao{r}", f"lambda_min of |x_i| cos_ij^{r} |x_j|")),
+    *(s for r in KHATRI_RAO for s in _enclosed(f"unscaled{r}", f"lambda_min of (x_i'x_j)^{r}")),
+    *_enclosed("log_det_linear", "log det X X'"),
+    *_enclosed("directions", "lambda_min of the kernel of the directions x / |x|", per_depth=True),
+    *_enclosed("layers", "the sum over layers l of lambda_min(G^(l))", per_depth=True, each_layer=True),
+    *_enclosed("log_det", "log det K", per_depth=True),
+    *_enclosed("ones_inverse", "y'K^-1 y for y = (1, ..., 1)", per_depth=True),
+    *_enclosed(
+        "gegenbauer",
+        f"the sum over degrees k <= {HIGHEST_HARMONIC} of xi_k lambda_min(Q_k(cosines))",
+        per_depth=True,
+        eigenvalues=HIGHEST_HARMONIC,
+    ),
+]
+
+STATISTICS: Final = {statistic.name: statistic for statistic in _DECLARED}
+
+
+def required(needs: Iterable[str]) -> tuple[str, ...]:
+    """Statistics to measure for all that is needed, in the order of their declaration.
+
+    >>> required(["gershgorin", "coherence", "lambda_min_lower"])
+    ('coherence', 'norm_min', 'norm_max', 'gershgorin')
+    """
+    wanted = {*ALWAYS, *needs}
+    return tuple(name for name in STATISTICS if name in wanted)
+
+
+def eigenvalue_problems(names: Iterable[str], depths: Iterable[int]) -> float:
+    """Eigenvalue problems that statistics take in one draw, beside lambda_min itself.
+
+    >>> eigenvalue_problems(["coherence", "power2_lower", "layers_lower"], (2, 3))
+    6.0
+    """
+    total = 0.0
+    for name in names:
+        statistic = STATISTICS[name]
+        times = [depth if statistic.each_layer else 1 for depth in depths] if statistic.per_depth else [1]
+        total += statistic.eigenvalues * sum(times)
+    return total

@@ -1,0 +1,181 @@
+"""Predictions to lay over the data: asymptotic or heuristic, never a verdict.
+
+Values are those of a typical draw as the kernel sees it, normalized so that E|x|**2 = 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ntkmc.registry import Registry
+from ntkmc.theory.claims.base import CellContext
+from ntkmc.theory.gegenbauer import effective_ridge
+from ntkmc.theory.kernels import diagonal_value, kernel_function
+from ntkmc.theory.series import series_coefficients
+from ntkmc.theory.sphere import pair_quantile, pairs_of
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """One prediction.
+
+    Attributes
+    ----------
+    id, words, latex, source : str
+    quantity : {"lambda_min", "coherence"}
+        What is predicted: the median over draws, or the limit that it tends to.
+    applies : callable
+        context -> whether the prediction is meant for a cell.
+    value : callable
+        context -> the prediction.
+    """
+
+    id: str
+    words: str
+    latex: str
+    source: str
+    quantity: Literal["lambda_min", "coherence"]
+    applies: Callable[[CellContext], bool]
+    value: Callable[[CellContext], float]
+
+
+PREDICTORS: Final[Registry[Predictor]] = Registry("predictor")
+
+_SMALL_DIMENSION: Final = 5
+_SMALL_RATIO: Final = 0.05
+_LARGE_DEPTH: Final = 30
+
+
+def predictions(context: CellContext, quantity: str = "lambda_min") -> dict[str, float]:
+    """All predictions that are meant for a cell, by id.
+
+    Examples
+    --------
+    >>> cell = CellContext("h-infinity", 2, n=100, d=100, unit_rows=True, law="sphere", energy=1.0)
+    >>> {name: round(value, 3) for name, value in predictions(cell).items()}
+    {'pred-effective-ridge': 0.232, 'pred-elkaroui': 0.25}
+    """
+    return {
+        each.id: each.value(context)
+        for each in PREDICTORS.values()
+        if each.quantity == quantity and each.applies(context)
+    }
+
+
+def _normalized(context: CellContext) -> bool:
+    return context.energy is not None and abs(context.energy - 1.0) < 1e-12
+
+
+def _uniform(context: CellContext) -> bool:
+    return _normalized(context) and context.uniform_directions and context.d >= 2 and context.n >= 2
+
+
+def elkaroui(kernel: str, depth: int, n: int, d: int) -> float:
+    """a_1 (1 - sqrt(n / d))_+**2 + a_*, a_1 and a_* the kernel's linearization constants.
+
+    >>> round(elkaroui("ntk", 2, 100, 100), 4)
+    0.6817
+    """
+    constant, linear = series_coefficients(kernel, depth)[:2]
+    rest = diagonal_value(kernel, depth) - float(constant) - float(linear)
+    return float(linear) * max(0.0, 1.0 - math.sqrt(n / d)) ** 2 + rest
+
+
+def closest_angle(n: int, d: int) -> float:
+    """Median of the smallest angle between two of n uniform directions in a small fixed dimension d.
+
+    n**(2/(d - 1)) theta_min tends in law to 1 - exp(-K x**(d - 1)), K = Gamma(d/2) / (4 sqrt(pi) Gamma((d + 1)/2)).
+
+    >>> round(closest_angle(100, 3), 4)  # K = 1/8
+    0.0235
+    """
+    log_rate = math.lgamma(d / 2) - math.log(4.0 * math.sqrt(math.pi)) - math.lgamma((d + 1) / 2)
+    return float(n ** (-2.0 / (d - 1)) * (math.log(2.0) / math.exp(log_rate)) ** (1.0 / (d - 1)))
+
+
+def _close_pair(context: CellContext) -> float:
+    angle = min(closest_angle(context.n, context.d), math.pi)
+    kernel, depth = context.kernel, context.depth
+    return diagonal_value(kernel, depth) - abs(float(kernel_function(math.cos(angle), kernel, depth)))
+
+
+def coherence_limit(n: int, d: int) -> float:
+    """Median of the coherence by its limit law for large n with log n = o(d).
+
+    P(d log(1 - rho**2) + 4 log n - log log n <= y) tends to 1 - exp(-exp(y/2) / sqrt(8 pi)).
+
+    >>> round(coherence_limit(200, 1000), 3)
+    0.13
+    """
+    y = 2.0 * math.log(math.log(2.0) * math.sqrt(8.0 * math.pi))
+    return math.sqrt(max(0.0, -math.expm1((y - 4.0 * math.log(n) + math.log(math.log(n))) / d)))
+
+
+for _predictor in (
+    Predictor(
+        id="pred-effective-ridge",
+        words="The left edge of the free sum of the kernel's Gegenbauer parts; for all n and d that are not small.",
+        latex=r"\max_{\varkappa>0}\Bigl\{\sum_k \frac{\xi_k\varkappa}{\varkappa + n\xi_k/B(d,k)} - \varkappa\Bigr\}",
+        source="free probability; parts as independent Wishart blocks by Lu & Yau 2022",
+        quantity="lambda_min",
+        applies=lambda context: _uniform(context) and context.d > _SMALL_DIMENSION,
+        value=lambda context: effective_ridge(context.kernel, context.depth, context.n, context.d),
+    ),
+    Predictor(
+        id="pred-elkaroui",
+        words="n and d large with n / d fixed: the kernel acts as a_0 11' + a_1 R + a_* I.",
+        latex=r"a_1(1-\sqrt{n/d})_+^2 + a_*",
+        source="El Karoui, Ann. Statist. 2010, Thm 2.1; Fan & Wang, NeurIPS 2020",
+        quantity="lambda_min",
+        applies=lambda context: (
+            _normalized(context)
+            and context.d > _SMALL_DIMENSION
+            and (context.uniform_directions or bool(context.hypotheses.isotropic and context.hypotheses.zero_mean))
+        ),
+        value=lambda context: elkaroui(context.kernel, context.depth, context.n, context.d),
+    ),
+    Predictor(
+        id="pred-close-pair",
+        words="Small fixed d: the closest pair of directions alone, an upper bound at its median angle.",
+        latex=r"k(1) - |k(\cos\theta_{\min})|,\quad n^{2/(d-1)}\theta_{\min} \to 1 - e^{-K_d x^{d-1}}",
+        source="Cai, Fan & Jiang, JMLR 14, 2013, and det-pair-upper",
+        quantity="lambda_min",
+        applies=lambda context: _uniform(context) and context.unit_rows and 2 <= context.d <= _SMALL_DIMENSION,
+        value=_close_pair,
+    ),
+    Predictor(
+        id="pred-large-depth",
+        words="Large depth: K^(L) / L tends to (11' + 3 I) / 4; slowly, as log L / L.",
+        latex=r"\tfrac34 L",
+        source="angles of layer l tend to 3 pi / l",
+        quantity="lambda_min",
+        applies=lambda context: (
+            context.kernel == "ntk" and context.depth >= _LARGE_DEPTH and context.unit_rows and _normalized(context)
+        ),
+        value=lambda context: 0.75 * context.depth,
+    ),
+    Predictor(
+        id="pred-coherence",
+        words="Pairs as if independent and rare: the t with P p_d(t) = log 2.",
+        latex=r"\mathbb{P}(\rho \le t) \approx e^{-P p_d(t)}",
+        source="Cai, Fan & Jiang, JMLR 14, 2013",
+        quantity="coherence",
+        applies=lambda context: context.uniform_directions and context.n >= 2 and context.d >= 2,
+        value=lambda context: float(pair_quantile(min(1.0, math.log(2.0) / pairs_of(context.n)), context.d)),
+    ),
+    Predictor(
+        id="pred-coherence-limit",
+        words="n large with log n = o(d): the limit law of the coherence.",
+        latex=r"d\log(1-\rho^2) + 4\log n - \log\log n \to 1 - \exp(-e^{y/2}/\sqrt{8\pi})",
+        source="Cai & Jiang, J. Multivariate Anal. 2012",
+        quantity="coherence",
+        applies=lambda context: (
+            context.uniform_directions and context.n >= 16 and math.log(context.n) < _SMALL_RATIO * context.d
+        ),
+        value=lambda context: coherence_limit(context.n, context.d),
+    ),
+):
+    PREDICTORS.add(_predictor.id, _predictor)
