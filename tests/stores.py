@@ -7,9 +7,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from ntkmc.experiment.schema import VARIABLES
-
-RESULTS = [name for name, variable in VARIABLES["trials"].items() if "trial" in variable.dims]
+from ntkmc.experiment.schema import trial_variables
 
 
 def trials_of(path: Path) -> xr.Dataset:
@@ -19,11 +17,17 @@ def trials_of(path: Path) -> xr.Dataset:
     return trials
 
 
+def results_of(trials: xr.Dataset) -> list[str]:
+    """Variables with a value for each trial."""
+    return list(trial_variables(map(str, trials)))
+
+
 def assert_equal_bits(one: xr.Dataset, other: xr.Dataset) -> None:
     """Equal values at equal coordinates, whatever the order of coordinates."""
     aligned = other.sel({dim: one[dim].values for dim in ("distribution", "d", "n", "depth")})
     trials = min(one.sizes["trial"], aligned.sizes["trial"])
-    for name in RESULTS:
+    assert set(one) == set(other)
+    for name in results_of(one):
         a = one[name].isel(trial=slice(trials)).values
         b = aligned[name].transpose(*one[name].dims).isel(trial=slice(trials)).values
         assert a.tobytes() == b.tobytes(), name

@@ -59,8 +59,17 @@ def test_there_is_no_figure(both: tuple[Path, Path]) -> None:
 
 def test_claims_are_judged_by_what_was_proved(both: tuple[Path, Path]) -> None:
     frame = claims_frame(open_results(both[1]))
-    assert set(frame["verdict"]) <= {"holds", "vacuous", "supported", "refuted", "undecided", "not-applicable"}
+    assert set(frame["verdict"]) <= {
+        "holds",
+        "vacuous",
+        "supported",
+        "refuted",
+        "undecided",
+        "violated",
+        "not-applicable",
+    }
     assert (frame["verdict"] == "holds").any()
+    assert frame[frame["verdict"] == "violated"]["claim"].str.startswith("printed/").all()
 
 
 def test_again_and_alone(both: tuple[Path, Path], tmp_path: Path, client: Any, small: dict[str, Any]) -> None:

@@ -19,11 +19,11 @@ from ntkmc.experiment.journal import Block, DirectoryBlobs, Journal
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.recompute import compare_trial
-from ntkmc.experiment.schema import VARIABLES, Verdict
+from ntkmc.experiment.schema import VARIABLES, Verdict, group_variables
 from ntkmc.experiment.study import Study
 from ntkmc.experiment.trial import BlockTask, Recipe, run_block
 from ntkmc.statistics import confidence_sequence
-from stores import RESULTS, assert_equal_bits, trials_of
+from stores import assert_equal_bits, results_of, trials_of
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,9 @@ def test_everything_is_there(finished: tuple[Path, Study]) -> None:
         assert (here != 0).all()
     assert int(tree["trials/planned"].sum()) == 60 * len(study.cells)
     assert sorted(path.glob("journal/*/*")) == []
-    for group, variables in VARIABLES.items():
+    assert tuple(tree.attrs["statistics"]) == study.statistics
+    for group in VARIABLES:
+        variables = group_variables(group, study.statistics)
         assert set(tree[group].data_vars) == set(variables)
         for name, variable in variables.items():
             array = tree[f"{group}/{name}"]
@@ -106,7 +108,9 @@ def test_claims_hold(finished: tuple[Path, Study]) -> None:
     assert int(claims["violations"].sel(claim=[name for name in labels if name.startswith("det-")]).sum()) == 0
     overall = dict(zip(labels, claims["overall"].values.tolist(), strict=True))
     assert overall["det-pair-upper"] == Verdict.HOLDS
-    assert overall["det-gershgorin-coherence"] == Verdict.NOT_APPLICABLE
+    assert overall["printed/det-depth-monotone"] == Verdict.VIOLATED
+    assert overall["det-depth-monotone"] == Verdict.HOLDS
+    assert "det-gershgorin-coherence" not in overall  # of another kernel
     assert claims["overall"].attrs["flag_meanings"].split()[Verdict.HOLDS] == "holds"
 
 
@@ -211,7 +215,7 @@ def test_shifted_trials(tmp_path: Path, client: Any, finished: tuple[Path, Study
     tree = run(shifted, tmp_path / "s", client=client, progress=False)
     mine, whole = trials_of(tmp_path / "s"), trials_of(finished[0])
     assert (mine["status"].isel(trial=slice(0, 40)) == 0).all()
-    for name in RESULTS:
+    for name in results_of(mine):
         a, b = (data[name].isel(trial=slice(40, 60)).values for data in (mine, whole))
         assert a.tobytes() == b.tobytes()
     assert int(tree["estimates/trials_used"].max()) == 20

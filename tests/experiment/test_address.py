@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ntkmc.errors import InputError
 from ntkmc.experiment.address import Purpose, generator, spawn_key
 from ntkmc.experiment.trial import Recipe, draw, run_trial, single_thread
+from ntkmc.theory.claims.statistics import STATISTICS
 from ntkmc.theory.distributions import build
 
 
@@ -63,12 +64,13 @@ def test_studies_with_one_seed_share_draws() -> None:
 
 
 def test_depths_do_not_change_bits() -> None:
-    law, recipe = build("gaussian"), Recipe(3, "ntk", "mean")
+    law, recipe = build("gaussian"), Recipe(3, "ntk", "mean", statistics=tuple(STATISTICS))
     with single_thread():
         together = run_trial(recipe, law, 5, 8, (2, 3, 5), 1)
         alone = run_trial(recipe, law, 5, 8, (3,), 1)
     assert together.eigenvalues[3] == alone.eigenvalues[3]
-    assert together.pair_bound[3] == alone.pair_bound[3]
+    assert together.deep[3] == alone.deep[3]
+    assert together.draw == alone.draw
 
 
 def test_nested_lambda_min_decreases() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ntkmc.experiment.evaluation import Rules, estimate, overall, overall_event
+from ntkmc.experiment.evaluation import Rules, estimate
+from ntkmc.experiment.families import overall, overall_event
 from ntkmc.experiment.schema import Verdict
 from ntkmc.linalg.eigenvalue import Status
 from ntkmc.statistics import clopper_pearson, confidence_sequence

@@ -10,10 +10,14 @@ import pytest
 from scipy import special, stats
 
 from ntkmc.errors import InputError
-from ntkmc.theory.distributions import DISTRIBUTIONS, build, sample
+from ntkmc.theory.distributions import DISTRIBUTIONS, build, check_distribution, sample
 from ntkmc.theory.normalization import normalize
 
-SPECS: list[Any] = ["sphere", "gaussian", "rademacher", {"student-t": {"df": 3}}]
+SPECS: list[Any] = [
+    {name: dict(law.example)}
+    for name, law in ((name, DISTRIBUTIONS[name]) for name in DISTRIBUTIONS)
+    if law.example is not None
+]
 FALSE_ALARM = 1e-4
 
 
@@ -22,6 +26,11 @@ def data_file(tmp_path: Path) -> Path:
     path = tmp_path / "rows.npy"
     np.save(path, np.random.default_rng(0).standard_normal((30, 4)) + 2.0)
     return path
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_every_law_keeps_its_promises(spec: Any) -> None:
+    assert check_distribution(spec, dimensions=(2, 8, 30)) == []
 
 
 def test_every_law_is_tested(data_file: Path) -> None:

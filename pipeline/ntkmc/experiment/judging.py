@@ -140,7 +140,8 @@ def _scaling(instance: Instance, context: CellContext, kept: Trials, confidence:
         constant, lower, upper = mean_interval(value, confidence)
     else:
         (constant, lower, upper), tail = sub_gaussian_scale(value, confidence)
-        found |= dict(zip(("tail", "tail_lower", "tail_upper"), tail, strict=True))
+        if claim.tails is None or claim.tails(instance.parameters):
+            found |= dict(zip(("tail", "tail_lower", "tail_upper"), tail, strict=True))
     if claim.equal is not None:
         found["verdict"] = int(_equal(claim.equal, lower, upper))
     limits = {"cell_constant": constant, "cell_constant_lower": lower, "cell_constant_upper": upper}

@@ -92,7 +92,13 @@ def draw(recipe: Recipe, distribution: Distribution, d: int, n: int, trial: int)
 
 def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths: Sequence[int], trial: int) -> Trial:
     """Draw and measure. Call it under `single_thread()` to get the bits that a run gets."""
-    X = as_data(draw(recipe, distribution, d, n, trial))
+    X = draw(recipe, distribution, d, n, trial)
+    return measure_draw(recipe, X, depths, standard_scale(recipe.normalize, distribution, d))
+
+
+def measure_draw(recipe: Recipe, X: Matrix, depths: Sequence[int], scale: float) -> Trial:
+    """Measure a draw, (n, d), that is normalized; `scale` as of `standard_scale`."""
+    X = as_data(X)
     rows = split_rows(X)
     largest = float(rows.norms.max())
     if largest > 0.0 and not 2.0**-200 < largest < 2.0**200:
@@ -101,7 +107,6 @@ def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths
     cosine = coherence_of(R, rows)
     names, depths = recipe.statistics, sorted(depths)
     norms = {"coherence": cosine, "norm_min": float(rows.norms.min()), "norm_max": largest}
-    scale = standard_scale(recipe.normalize, distribution, d)
     more, deep = eigenvalue_statistics(names, rows, R, recipe.kernel, depths, cosine)
     found = Trial({}, norms | more | draw_statistics(names, X, rows, R, scale), deep)
     for depth, K in grams_of_cosines(R, rows, recipe.kernel, depths):

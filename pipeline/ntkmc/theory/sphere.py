@@ -28,7 +28,9 @@ def pair_probability(t: ArrayLike, d: int) -> Floats:
     """
     _check(d)
     s = np.asarray(t, dtype=np.float64)
-    return np.asarray(special.betainc(0.5 * (d - 1), 0.5, (1.0 - s) * (1.0 + s)))
+    # Two forms of the same number, each accurate where the other's argument rounds to 1.
+    far = special.betainc(0.5 * (d - 1), 0.5, (1.0 - s) * (1.0 + s))
+    return np.where(s < 0.7, special.betaincc(0.5, 0.5 * (d - 1), s * s), far)
 
 
 def pair_quantile(p: ArrayLike, d: int) -> Floats:

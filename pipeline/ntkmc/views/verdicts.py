@@ -14,8 +14,8 @@ from ntkmc.experiment.schema import Verdict
 from ntkmc.views.frames import overall_frame
 from ntkmc.views.tables import captioned, coloured, law, number, table
 
-_BREAK = 33
-"""Labels of claims longer than this are broken before their parameters."""
+_BREAK = 29
+"""Labels of claims longer than this are broken before their parameters, and after `printed/`."""
 
 
 def verdicts(tree: xr.DataTree) -> RenderableType:
@@ -33,8 +33,8 @@ def verdicts(tree: xr.DataTree) -> RenderableType:
         (
             "deterministic",
             "Inequalities: must hold in every trial",
-            "cells: (distribution, d, n, L) where it was tried; of these, how many violate it,\n"
-            "or have a vacuous bound; tight: median of bound / what it bounds",
+            "cells: (distribution, d, n, L) where it was tried; of these, how many violate\n"
+            "it, or have a vacuous bound; tight: median of bound / what it bounds",
             {"cells": "cells", "against": "against", "vacuous": "vacuous"},
         ),
         (
@@ -138,7 +138,7 @@ def _range(row: Any) -> str:
 
 
 def _digits(value: Any) -> str:
-    return "" if math.isnan(value) else f"{value:.3g}"
+    return "" if math.isnan(value) else f"{value:.3g}".replace("e-0", "e-")
 
 
 def _exponent(value: Any) -> str:
@@ -150,4 +150,6 @@ def short(label: str, *, lines: bool = True) -> str:
     label = label.replace("lambda_0", "λ_0")
     if lines and len(label) > _BREAK:
         label = label.replace("[", "\n  [")
+        if len(label.partition("\n")[0]) > _BREAK:
+            label = label.replace("printed/", "printed/\n  ")
     return label.replace("[", r"\[")

@@ -75,6 +75,11 @@ def fluctuates(context: CellContext, parameters: Parameters) -> bool:
     return not (context.unit_rows and parameters["f"] == "norm")
 
 
+def normal_tails(parameters: Parameters) -> bool:
+    """Whether normal rows give f a normal law: the maximum of coordinates is nearer to Gumbel's within reach."""
+    return parameters["f"] in ("coordinate", "norm")
+
+
 def _mean_square(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     return _known(statistics["mean_square"] / _energy(context))
 
@@ -199,6 +204,7 @@ register(
         parameters=tuple({"f": name} for name in FUNCTIONS),
         constants="1 / sqrt(2 c) fitted",
         functional="tail",
+        tails=normal_tails,
     ),
 )
 
