@@ -90,7 +90,7 @@ def test_holm_and_mean() -> None:
 
 @pytest.mark.parametrize("slope", [0.0, 0.5])
 def test_limits_of_exponents_cover(slope: float) -> None:
-            [np.quantile(values, 0.9) for values in samples], [low for low, _ in ends], [up for _, up in ends], {"d": d}
+    """Quantiles of exponential laws of scale d**slope: the limits hold the truth in 95 % of 200 families or more."""
     rng = np.random.default_rng(4)
     d = np.array([10.0, 40.0, 160.0])
     covered = 0
