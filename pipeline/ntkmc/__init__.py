@@ -19,7 +19,8 @@ from ntkmc.linalg.gram import gram, grams
 from ntkmc.linalg.smallest import smallest_eigenvalue
 from ntkmc.linalg.spectrum import Enclosed, Spectrum, spectrum
 from ntkmc.theory.claims import claims
-from ntkmc.theory.distributions import sample
+from ntkmc.theory.distributions import Distribution, check_distribution, sample
+from ntkmc.theory.hypotheses import Hypotheses
 
 try:
     __version__ = version("ntkmc")
@@ -27,9 +28,11 @@ except PackageNotFoundError:  # imported from a source tree that was never insta
     __version__ = "0+unknown"
 
 __all__ = [
+    "Distribution",
     "Eigenvalue",
     "Enclosed",
     "ExecutionError",
+    "Hypotheses",
     "InputError",
     "NtkmcError",
     "Spectrum",
@@ -37,6 +40,7 @@ __all__ = [
     "StoreError",
     "Study",
     "__version__",
+    "check_distribution",
     "claims",
     "event_holds",
     "gram",

@@ -218,6 +218,31 @@ def list_claims(claim: Annotated[str | None, typer.Argument(help="One claim in f
         typer.echo(f"{name:<12}{text}")
 
 
+@app.command("distributions")
+def list_distributions(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One law in full: as in a study, '{student-t: {df: 3}}'.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Try what it promises, by drawing from it.")] = False,
+    dimension: Annotated[list[int] | None, typer.Option("--dimension", "-d", min=1, help="May be repeated.")] = None,
+) -> None:
+    """The laws of data rows, your own included: parameters, and what each satisfies."""
+    from ntkmc.theory.distributions import catalogue, check_distribution
+    from ntkmc.theory.distributions.conformance import DIMENSIONS
+
+    found = catalogue.listed() if name is None else {name: catalogue.parse(name)}
+    width = max(len(each) for each in found) if found else 0
+    for each, spec in found.items():
+        if check:
+            check_distribution(spec, dimension or DIMENSIONS)
+            typer.echo(f"{each:<{width}}  keeps its promises at d = {', '.join(map(str, dimension or DIMENSIONS))}")
+        elif name is None:
+            typer.echo(f"{each:<{width}}  {catalogue.summary(spec)}")
+        else:
+            for key, text in catalogue.described(spec, dimension or DIMENSIONS[-1:]).items():
+                typer.echo(f"{key:<24}{text}")
+
+
 @app.command()
 def trial(
     store: StoreFolder,

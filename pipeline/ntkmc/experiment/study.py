@@ -69,13 +69,7 @@ class Grid(_Model):
     @classmethod
     def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
         base = (info.context or {}).get("base")
-        resolved = []
-        for spec in _listed(value):
-            law = build(spec, base)
-            resolved.append(
-                {law.name: {"path": law.path, "content": law.content}} if isinstance(law, Dataset) else spec
-            )
-        return resolved
+        return [build(spec, base).stored(spec) for spec in _listed(value)]
 
     @field_validator("n")
     @classmethod

@@ -1,10 +1,22 @@
 """Data distributions: named laws of one data row, drawn independently n times.
 
-`build` turns what stands in a study (`gaussian`, `{student-t: {df: 3}}`) into a `Distribution`; `sample` draws.
+`build` turns what stands in a study (`gaussian`, `{student-t: {df: 3}}`, `my_laws:shells`) into a `Distribution`;
+`sample` draws; `check_distribution` tries what a law promises.
 """
 
-from ntkmc.theory.distributions import dataset, laws  # noqa: F401  (registers the laws)
-from ntkmc.theory.distributions.base import DISTRIBUTIONS, Distribution, build, sample
+from ntkmc.theory.distributions import dataset, product, radial, structured  # noqa: F401  (registers the laws)
+from ntkmc.theory.distributions.base import DISTRIBUTIONS, Distribution
+from ntkmc.theory.distributions.building import build, names, sample
+from ntkmc.theory.distributions.conformance import check_distribution
 from ntkmc.theory.distributions.dataset import Dataset, load_vectors
 
-__all__ = ["DISTRIBUTIONS", "Dataset", "Distribution", "build", "load_vectors", "sample"]
+__all__ = [
+    "DISTRIBUTIONS",
+    "Dataset",
+    "Distribution",
+    "build",
+    "check_distribution",
+    "load_vectors",
+    "names",
+    "sample",
+]

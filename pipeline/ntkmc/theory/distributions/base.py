@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -14,10 +13,11 @@ from numpy.typing import NDArray
 
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.registry import Registry
+from ntkmc.theory.hypotheses import UNKNOWN, Hypotheses
 
 Matrix = NDArray[np.float64]
 Spec = str | Mapping[str, Any]
-"""A registered name, or {name: {parameter: value}}."""
+"""A name, or {name: {parameter: value}}; the name of a registered law, of an entry point, or `module:function`."""
 
 
 class Distribution(ABC):
@@ -28,6 +28,8 @@ class Distribution(ABC):
     """
 
     name: ClassVar[str]
+    example: ClassVar[Mapping[str, int | float | str] | None] = {}
+    """Parameters with which the law is listed and tested; None where there are none that always work."""
 
     @abstractmethod
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
@@ -40,6 +42,10 @@ class Distribution(ABC):
     def check(self, n: int, d: int) -> None:  # noqa: B027  (most laws exist for every n and d)
         """Refuse an n or d for which the law cannot be drawn (`InputError`)."""
 
+    def hypotheses(self, d: int) -> Hypotheses:
+        """What is proved about a row as drawn in dimension d; theorems are tried where they apply by this."""
+        return UNKNOWN
+
     @property
     def unit_norm(self) -> bool:
         """Whether every row has norm 1 as drawn."""
@@ -48,7 +54,7 @@ class Distribution(ABC):
     def parameters(self) -> dict[str, int | float | str]:
         """Parameters that make the law what it is, by name, canonical: 3.0 is 3."""
         values = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))  # type: ignore[arg-type]
-        return {name: _canonical(value) for name, value in sorted(values)}
+        return {name: canonical(value) for name, value in sorted(values)}
 
     @property
     def label(self) -> str:
@@ -56,8 +62,13 @@ class Distribution(ABC):
         inside = ",".join(f"{name}={value}" for name, value in self.parameters().items())
         return f"{self.name}({inside})" if inside else self.name
 
+    def stored(self, spec: Any) -> Any:
+        """What stands for `spec`, of which this was built, in a stored study: free of the working directory."""
+        return spec
 
-def _canonical(value: Any) -> int | float | str:
+
+def canonical(value: Any) -> int | float | str:
+    """A parameter's value as it enters a label: a number or a string, 3.0 as 3 (`InputError` for anything else)."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2.0**53:
         return int(value)
     if isinstance(value, int | float | str):
@@ -73,40 +84,8 @@ def register(law: type[Distribution]) -> type[Distribution]:
     return DISTRIBUTIONS.add(law.name, law)
 
 
-def build(spec: Spec | Distribution, base: Path | None = None) -> Distribution:
-    """The distribution that a study's entry means.
-
-    Parameters
-    ----------
-    spec : str, mapping or Distribution
-        `gaussian`, or `{"student-t": {"df": 3}}`; a `Distribution` is returned as it is.
-    base : Path, optional
-        Folder that relative paths in parameters start from; the working directory by default.
-
-    Raises
-    ------
-    InputError
-        For an unknown name, an unknown or missing parameter, or a value out of range.
-
-    Examples
-    --------
-    >>> build({"student-t": {"df": 3.0}}).label
-    'student-t(df=3)'
-    """
-    if isinstance(spec, Distribution):
-        return spec
-    if isinstance(spec, str):
-        name, given = spec, {}
-    elif isinstance(spec, Mapping) and len(spec) == 1:
-        ((name, inner),) = spec.items()
-        if not (inner is None or isinstance(inner, Mapping)):
-            raise InputError(
-                f"distribution {name}: parameters are written {{{name}: {{parameter: value}}}}, got {inner!r}"
-            )
-        given = dict(inner or {})
-    else:
-        raise InputError(f"a distribution is a name or {{name: {{parameter: value}}}}, got {spec!r}")
-    law = DISTRIBUTIONS[str(name)]
+def instantiate(law: type[Distribution], name: str, given: Mapping[str, Any]) -> Distribution:
+    """A law with the parameters that a study gives it, called `name` in messages (`InputError`)."""
     fields = {field.name: field for field in dataclasses.fields(law) if field.init}  # type: ignore[arg-type]
     wanted = ", ".join(fields) or "none"
     for key in given:
@@ -114,61 +93,43 @@ def build(spec: Spec | Distribution, base: Path | None = None) -> Distribution:
             hint = did_you_mean(str(key), fields) if fields else "it has none"
             raise InputError(f"distribution {name} has no parameter {str(key)!r}: {hint}")
     missing = [
-        field.name for field in fields.values() if field.default is dataclasses.MISSING and field.name not in given
+        field.name
+        for field in fields.values()
+        if field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+        and field.name not in given
     ]
     if missing:
         raise InputError(
             f"distribution {name} needs {', '.join(missing)}: write {{{name}: {{{missing[0]}: ...}}}} "
             f"(parameters: {wanted})"
         )
-    if "path" in given and not isinstance(given["path"], str):
-        raise InputError(f"distribution {name}: path must be a file name, got {given['path']!r}")
-    if base is not None and "path" in given:
-        # Not `resolve`: the law does that, and says what is wrong with a path.
-        given["path"] = str(base / given["path"]) if not given["path"].startswith("~") else given["path"]
     return law(**given)
+
+
+def number(
+    law: str, parameter: str, value: Any, wanted: str, allowed: Callable[[float], bool] = lambda value: True
+) -> float:
+    """`value` as a finite float that is `allowed`, or an `InputError` that names law and parameter.
+
+    >>> number("sparse", "p", 2, "a number in (0, 1]", lambda p: 0.0 < p <= 1.0)
+    Traceback (most recent call last):
+    ntkmc.errors.InputError: distribution sparse: p must be a number in (0, 1], got 2
+    """
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if isinstance(value, bool) or not (math.isfinite(found) and allowed(found)):
+        raise InputError(f"distribution {law}: {parameter} must be {wanted}, got {value!r}")
+    return found
 
 
 def positive(law: str, parameter: str, value: Any) -> float:
     """`value` as a positive finite float, or an `InputError` that names law and parameter."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, bool) or not (number > 0.0 and math.isfinite(number)):
-        raise InputError(f"distribution {law}: {parameter} must be a positive number, got {value!r}")
-    return number
+    return number(law, parameter, value, "a positive number", lambda found: found > 0.0)
 
 
-def sample(distribution: Spec | Distribution, n: int, d: int, rng: np.random.Generator) -> Matrix:
-    """Draw a data matrix.
-
-    Parameters
-    ----------
-    distribution : str, mapping or Distribution
-        A registered name, or {name: {parameter: value}}.
-    n, d : int
-        Number of rows and their dimension.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray, (n, d), float64
-        Rows as drawn, not normalized.
-
-    Raises
-    ------
-    InputError
-        For an unknown distribution, a bad parameter, or an n or d that it cannot have.
-
-    Examples
-    --------
-    >>> sample("rademacher", 2, 3, np.random.default_rng(0)).shape
-    (2, 3)
-    """
-    law = build(distribution)
-    for name, value in {"n": n, "d": d}.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise InputError(f"{name} must be a positive integer, got {value!r}")
-    law.check(n, d)
-    return law.sample(int(n), int(d), rng)
+def count(law: str, parameter: str, value: Any) -> int:
+    """`value` as a positive integer, or an `InputError` that names law and parameter; 3.0 is 3."""
+    return int(number(law, parameter, value, "a positive integer", lambda found: found >= 1.0 and found.is_integer()))

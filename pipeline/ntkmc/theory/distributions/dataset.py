@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from ntkmc.errors import InputError
 from ntkmc.theory.distributions.base import Distribution, Matrix, register
+from ntkmc.theory.hypotheses import Hypotheses
 
 _FORMATS = ".npy, .npz, .csv, .parquet, .zarr"
 
@@ -28,6 +30,7 @@ class Dataset(Distribution):
     """
 
     name: ClassVar[str] = "dataset"
+    example: ClassVar[Mapping[str, int | float | str] | None] = None
     path: str
     content: str = field(default="", repr=False)
 
@@ -74,6 +77,14 @@ class Dataset(Distribution):
     def unit_norm(self) -> bool:
         """Never assumed."""
         return False
+
+    def hypotheses(self, d: int) -> Hypotheses:
+        """Nothing but what is always so: rows drawn without replacement are dependent."""
+        return Hypotheses(independent_rows=False)
+
+    def stored(self, spec: Any) -> Any:
+        """With the absolute path, and the content that it must have."""
+        return {self.name: {"path": self.path, "content": self.content}}
 
     def zero_row(self) -> int | None:
         """Index of the first row that is all zeros, or None."""

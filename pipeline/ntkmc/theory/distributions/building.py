@@ -1,0 +1,102 @@
+"""From what stands in a study to a law, and from a law to rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ntkmc.errors import InputError, did_you_mean
+from ntkmc.theory.distributions.base import DISTRIBUTIONS, Distribution, Matrix, Spec, instantiate
+from ntkmc.theory.distributions.plugins import by_reference, entry_point_names, from_entry_point
+
+
+def names() -> list[str]:
+    """Names of all laws: registered ones, then those that installed packages bring by entry point."""
+    return list(dict.fromkeys([*DISTRIBUTIONS, *entry_point_names()]))
+
+
+def build(spec: Spec | Distribution, base: Path | None = None) -> Distribution:
+    """The distribution that a study's entry means.
+
+    Parameters
+    ----------
+    spec : str, mapping or Distribution
+        `gaussian`, or `{"student-t": {"df": 3}}`; the name of an entry point in the group `ntkmc.distributions`;
+        `my_laws:shells`, a law of your own (see `plugins`); a `Distribution` is returned as it is.
+    base : Path, optional
+        Folder that relative paths in parameters start from, and where modules are looked for first; the working
+        directory by default.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, an unknown or missing parameter, or a value out of range.
+
+    Examples
+    --------
+    >>> build({"student-t": {"df": 3.0}}).label
+    'student-t(df=3)'
+    """
+    if isinstance(spec, Distribution):
+        return spec
+    if isinstance(spec, str):
+        name, given = spec, {}
+    elif isinstance(spec, Mapping) and len(spec) == 1:
+        ((name, inner),) = spec.items()
+        if not (inner is None or isinstance(inner, Mapping)):
+            raise InputError(
+                f"distribution {name}: parameters are written {{{name}: {{parameter: value}}}}, got {inner!r}"
+            )
+        given = dict(inner or {})
+    else:
+        raise InputError(f"a distribution is a name or {{name: {{parameter: value}}}}, got {spec!r}")
+    name = str(name)
+    if "path" in given and not isinstance(given["path"], str):
+        raise InputError(f"distribution {name}: path must be a file name, got {given['path']!r}")
+    if base is not None and "path" in given:
+        # Not `resolve`: the law does that, and says what is wrong with a path.
+        given["path"] = str(base / given["path"]) if not given["path"].startswith("~") else given["path"]
+    if ":" in name:
+        return by_reference(name, given, base)
+    if name in DISTRIBUTIONS:
+        return instantiate(DISTRIBUTIONS[name], name, given)
+    found = from_entry_point(name, given)
+    if found is None:
+        raise InputError(f"unknown distribution {name!r}: {did_you_mean(name, names())}")
+    return found
+
+
+def sample(distribution: Spec | Distribution, n: int, d: int, rng: np.random.Generator) -> Matrix:
+    """Draw a data matrix.
+
+    Parameters
+    ----------
+    distribution : str, mapping or Distribution
+        As in a study: a name, or {name: {parameter: value}}.
+    n, d : int
+        Number of rows and their dimension.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray, (n, d), float64
+        Rows as drawn, not normalized.
+
+    Raises
+    ------
+    InputError
+        For an unknown distribution, a bad parameter, or an n or d that it cannot have.
+
+    Examples
+    --------
+    >>> sample("rademacher", 2, 3, np.random.default_rng(0)).shape
+    (2, 3)
+    """
+    law = build(distribution)
+    for name, value in {"n": n, "d": d}.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise InputError(f"{name} must be a positive integer, got {value!r}")
+    law.check(n, d)
+    return law.sample(int(n), int(d), rng)

@@ -1,0 +1,99 @@
+"""Laws in words: what `ntkmc distributions` prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Sequence
+from typing import Any, Final
+
+import yaml
+
+from ntkmc.errors import InputError
+from ntkmc.theory.distributions.base import DISTRIBUTIONS, Spec
+from ntkmc.theory.distributions.building import build, names
+from ntkmc.theory.distributions.plugins import Plugin
+
+_WORDS: Final = {
+    "zero_mean": "mean 0",
+    "isotropic": "isotropic",
+    "unit_norm": "norm 1",
+    "norm_scaling": "norm scaling",
+    "lipschitz": "Lipschitz concentration",
+    "log_concave": "log-concave",
+}
+_TYPICAL: Final = 8
+"""The dimension that a list of hypotheses speaks of."""
+
+
+def parse(text: str) -> Spec:
+    """A specification as it would stand in a study file (`InputError`).
+
+    >>> parse("{student-t: {df: 3}}")
+    {'student-t': {'df': 3}}
+    """
+    try:
+        spec: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"{text!r} is not YAML; write a law as in a study, such as '{{student-t: {{df: 3}}}}'"
+        ) from error
+    return spec if isinstance(spec, dict) else text
+
+
+def listed() -> dict[str, Spec]:
+    """All laws by the label of an example, with its specification."""
+    found: dict[str, Spec] = {}
+    for name in names():
+        if name not in DISTRIBUTIONS:
+            found[name] = name
+        elif (example := DISTRIBUTIONS[name].example) is not None:
+            spec = {name: dict(example)}
+            found[build(spec).label] = spec
+    return found
+
+
+def summary(spec: Spec) -> str:
+    """What an example of a law is known to satisfy, in one line."""
+    try:
+        law = build(spec)
+        declared = law.hypotheses(_TYPICAL)
+    except InputError as error:  # an entry point that needs parameters, or is broken: the list goes on
+        return str(error)
+    words = [word for key, word in _WORDS.items() if getattr(declared, key)]
+    words += ["sub-Gaussian"] if declared.sub_gaussian is not None else []
+    return ", ".join(words) or "nothing is declared"
+
+
+def described(spec: Spec, dimensions: Sequence[int]) -> dict[str, str]:
+    """A law in full: words by heading."""
+    if isinstance(spec, str) and spec in DISTRIBUTIONS and (example := DISTRIBUTIONS[spec].example):
+        try:
+            law = build(spec)
+        except InputError:  # its parameters have no defaults
+            law = build({spec: dict(example)})
+    else:
+        law = build(spec)
+    inner = law.law if isinstance(law, Plugin) else law
+    said = inspect.getdoc(getattr(inner, "function", type(inner))) or "no description"
+    lines = {"law": law.label, "is": " ".join(said.split())}
+    if dataclasses.is_dataclass(inner) and type(inner).__module__ != Plugin.__module__:
+        wanted = (f"{field.name} ({field.type})" for field in dataclasses.fields(inner) if field.repr)
+        lines["parameters"] = ", ".join(wanted) or "none"
+    for d in dimensions:
+        at = f", d = {d}" if len(dimensions) > 1 else f" (d = {d})"
+        try:
+            law.check(1, d)
+        except InputError as error:
+            lines["refused" + at] = str(error)
+            continue
+        declared = law.hypotheses(d)
+        try:
+            lines["E|x|^2" + at] = f"{law.second_moment(d):g}"
+        except InputError as error:
+            lines["E|x|^2" + at] = f"none ({error})"
+        held = {None: "not declared", True: "yes", False: "no"}
+        lines |= {word + at: held[getattr(declared, key)] for key, word in _WORDS.items()}
+        lines["sub-Gaussian" + at] = f"K = {declared.sub_gaussian:g}" if declared.sub_gaussian else "not declared"
+        lines["independent rows" + at] = "yes" if declared.independent_rows else "not declared"
+    return lines
