@@ -230,17 +230,19 @@ def list_distributions(
     from ntkmc.theory.distributions import catalogue, check_distribution
     from ntkmc.theory.distributions.conformance import DIMENSIONS
 
-    found = catalogue.listed() if name is None else {name: catalogue.parse(name)}
-    width = max(len(each) for each in found) if found else 0
-    for each, spec in found.items():
-        if check:
-            check_distribution(spec, dimension or DIMENSIONS)
-            typer.echo(f"{each:<{width}}  keeps its promises at d = {', '.join(map(str, dimension or DIMENSIONS))}")
-        elif name is None:
-            typer.echo(f"{each:<{width}}  {catalogue.summary(spec)}")
-        else:
-            for key, text in catalogue.described(spec, dimension or DIMENSIONS[-1:]).items():
-                typer.echo(f"{key:<24}{text}")
+    if name is None and check:
+        raise InputError("--check needs a NAME: ntkmc distributions gaussian --check")
+    if name is None:
+        found = catalogue.listed()
+        width = max(map(len, found))
+        for label, spec in found.items():
+            typer.echo(f"{label:<{width}}  {catalogue.summary(spec)}")
+    elif check:
+        tried = check_distribution(catalogue.parse(name), dimension or DIMENSIONS)
+        typer.echo(f"{name} keeps its promises at d = {', '.join(map(str, tried))}")
+    else:
+        for key, text in catalogue.described(catalogue.parse(name), dimension or DIMENSIONS[-1:]).items():
+            typer.echo(f"{key:<34}{text}")
 
 
 @app.command()

@@ -12,7 +12,7 @@ import numpy as np
 from ntkmc.errors import InputError
 from ntkmc.theory.distributions.base import Distribution, Matrix, Spec, canonical
 from ntkmc.theory.distributions.building import build
-from ntkmc.theory.distributions.moments import contradictions
+from ntkmc.theory.distributions.moments import accepts, contradictions
 
 DIMENSIONS: Final = (1, 2, 8)
 _ROWS: Final = 20
@@ -27,7 +27,7 @@ def check_distribution(
     base: Path | None = None,
     draws: int = 20_000,
     seed: int = 0,
-) -> None:
+) -> tuple[int, ...]:
     """Try what a law promises, and what it declares, by drawing from it.
 
     Its label, that it can be hashed and sent to a worker; shape, dtype and finiteness of its rows; that
@@ -47,6 +47,11 @@ def check_distribution(
     seed : int
         Of Monte Carlo: one seed, one answer.
 
+    Returns
+    -------
+    tuple of int
+        The dimensions in which it keeps its promises.
+
     Raises
     ------
     InputError
@@ -61,12 +66,14 @@ def check_distribution(
 
     Examples
     --------
-    >>> check_distribution("gaussian")
+    >>> check_distribution({"low-rank": {"rank": 2}})
+    (2, 8)
     """
     law = build(spec, base)
     problems = find_problems(law, dimensions, rebuilt=build(spec, base), draws=draws, seed=seed)
     if problems:
         raise InputError(f"distribution {law.label}: " + "; ".join(problems))
+    return tuple(d for d in dimensions if accepts(law, 1, d))
 
 
 def find_problems(
@@ -127,7 +134,7 @@ def _as_value(law: Distribution, rebuilt: Distribution) -> list[str]:
 
 def _as_source(law: Distribution, d: int) -> list[str]:
     """Shape and type of rows; equal states give equal bits; the first rows do not depend on how many follow."""
-    n = next(n for n in (_ROWS, 8, 4, 2, 1) if n == 1 or _accepts(law, n, d))
+    n = next(n for n in (_ROWS, 8, 4, 2, 1) if n == 1 or accepts(law, n, d))
 
     def draw(rows: int, seed: int = 0) -> Matrix:
         return law.sample(rows, d, np.random.default_rng(seed))
@@ -156,11 +163,3 @@ def _fresh() -> np.random.Generator:
 
 def _same(X: Matrix, Y: Matrix) -> bool:
     return X.tobytes() == Y.tobytes()
-
-
-def _accepts(law: Distribution, n: int, d: int) -> bool:
-    try:
-        law.check(n, d)
-    except InputError:
-        return False
-    return True

@@ -57,7 +57,7 @@ def contradictions(law: Distribution, d: int, draws: int, seed: int) -> list[str
 def _matrices(law: Distribution, d: int, draws: int, independent: bool, rng: np.random.Generator) -> Matrix:
     """Independent matrices of a few rows each, (matrices, rows, d), however rows of one draw depend on each other."""
     rows = _BATCH
-    while rows > 1 and _refused(law, rows, d):
+    while rows > 1 and not accepts(law, rows, d):
         rows //= 2
     number = max(draws // rows, 2)
     if independent:
@@ -65,12 +65,13 @@ def _matrices(law: Distribution, d: int, draws: int, independent: bool, rng: np.
     return np.stack([law.sample(rows, d, rng) for _ in range(number)])
 
 
-def _refused(law: Distribution, n: int, d: int) -> bool:
+def accepts(law: Distribution, n: int, d: int) -> bool:
+    """Whether n rows can be drawn in dimension d."""
     try:
         law.check(n, d)
     except InputError:
-        return True
-    return False
+        return False
+    return True
 
 
 def _directions(d: int, rng: np.random.Generator) -> Matrix:
@@ -81,7 +82,7 @@ def _directions(d: int, rng: np.random.Generator) -> Matrix:
 
 
 def _differs(values: Floats, expected: float, one_sided: bool = False) -> bool:
-    """Whether the mean of independent values is further from `expected` than chance allows (only above, if one-sided)."""
+    """Whether independent values have a mean further from `expected`, or if one-sided above it, than chance allows."""
     mean = float(values.mean())
     squares = (values - mean) ** 2
     total = float(squares.sum())

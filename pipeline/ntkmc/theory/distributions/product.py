@@ -72,7 +72,7 @@ class UniformCube(Distribution):
 
     def hypotheses(self, d: int) -> Hypotheses:
         """Everything but a fixed norm."""
-        # The logarithmic Sobolev inequality of an interval tensorizes; sinh(a v) / (a v) <= exp(a**2 v**2 / 6), a**2 = 3.
+        # An interval's logarithmic Sobolev inequality tensorizes; sinh(a v) / (a v) <= exp(a**2 v**2 / 6), a**2 = 3.
         return _product(lipschitz=True, log_concave=True, sub_gaussian=1.0)
 
 
@@ -139,8 +139,8 @@ class StudentT(Distribution):
 class Sparse(Distribution):
     """Independent coordinates, each N(0, 1/p) with probability `p`, else 0: variance 1.
 
-    A row is zero with probability (1 - p)^d. It has no direction: with `normalize: unit` such a trial fails, and counts
-    against both ends of its cell's interval. A redraw would be another law.
+    A row is zero with probability (1 - p)^d. It has no direction: with `normalize: unit` such a trial fails, and
+    counts against both ends of its cell's interval. A redraw would be another law.
     """
 
     name: ClassVar[str] = "sparse"
