@@ -12,7 +12,7 @@ import numpy as np
 from ntkmc.errors import InputError
 from ntkmc.theory.distributions.base import Distribution, Matrix, Spec, canonical
 from ntkmc.theory.distributions.building import build
-from ntkmc.theory.distributions.moments import accepts, contradictions
+from ntkmc.theory.distributions.moments import contradictions, refusal
 
 DIMENSIONS: Final = (1, 2, 8)
 _ROWS: Final = 20
@@ -73,7 +73,7 @@ def check_distribution(
     problems = find_problems(law, dimensions, rebuilt=build(spec, base), draws=draws, seed=seed)
     if problems:
         raise InputError(f"distribution {law.label}: " + "; ".join(problems))
-    return tuple(d for d in dimensions if accepts(law, 1, d))
+    return tuple(d for d in dimensions if not refusal(law, 1, d))
 
 
 def find_problems(
@@ -81,26 +81,23 @@ def find_problems(
 ) -> list[str]:
     """All broken promises of a law, in words; `rebuilt` is the same law, built once more."""
     problems = _as_value(law, rebuilt)
-    tried, refusal = 0, "no dimension is given"
-    for d in dimensions:
-        try:
-            law.check(1, d)
-        except InputError as error:
-            refusal = str(error)
-            continue
-        tried += 1
+    refused = {d: refusal(law, 1, d) for d in dimensions}
+    for d in (d for d, reason in refused.items() if not reason):
         found = _attempt("drawing", lambda d=d: _as_source(law, d))  # type: ignore[misc]
         if not found:  # else numbers would be compared that mean nothing
             found = _attempt("comparing", lambda d=d: contradictions(law, d, draws, seed))  # type: ignore[misc]
         problems += [f"at d = {d}: {problem}" for problem in found]
-    if not tried:
-        problems.append(f"it can be drawn in none of the dimensions tried ({refusal})")
+    if all(refused.values()):
+        reason = next(iter(refused.values()), "none was given")
+        problems.append(f"it can be drawn in none of the dimensions tried ({reason})")
     return problems
 
 
 def _attempt(doing: str, check: Callable[[], list[str]]) -> list[str]:
     try:
         return check()
+    except InputError as error:
+        return [str(error)]
     except Exception as error:  # whatever a user's law may raise
         return [f"{doing} raised {type(error).__name__}: {' '.join(str(error).split())[:160]}"]
 
@@ -134,7 +131,7 @@ def _as_value(law: Distribution, rebuilt: Distribution) -> list[str]:
 
 def _as_source(law: Distribution, d: int) -> list[str]:
     """Shape and type of rows; equal states give equal bits; the first rows do not depend on how many follow."""
-    n = next(n for n in (_ROWS, 8, 4, 2, 1) if n == 1 or accepts(law, n, d))
+    n = next(n for n in (_ROWS, 8, 4, 2, 1) if n == 1 or not refusal(law, n, d))
 
     def draw(rows: int, seed: int = 0) -> Matrix:
         return law.sample(rows, d, np.random.default_rng(seed))

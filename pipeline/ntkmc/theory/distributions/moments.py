@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ntkmc.errors import InputError
 from ntkmc.theory.distributions.base import Distribution, Matrix
+from ntkmc.theory.distributions.plugins import Plugin
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +58,7 @@ def contradictions(law: Distribution, d: int, draws: int, seed: int) -> list[str
 def _matrices(law: Distribution, d: int, draws: int, independent: bool, rng: np.random.Generator) -> Matrix:
     """Independent matrices of a few rows each, (matrices, rows, d), however rows of one draw depend on each other."""
     rows = _BATCH
-    while rows > 1 and not accepts(law, rows, d):
+    while rows > 1 and refusal(law, rows, d):
         rows //= 2
     number = max(draws // rows, 2)
     if independent:
@@ -65,13 +66,14 @@ def _matrices(law: Distribution, d: int, draws: int, independent: bool, rng: np.
     return np.stack([law.sample(rows, d, rng) for _ in range(number)])
 
 
-def accepts(law: Distribution, n: int, d: int) -> bool:
-    """Whether n rows can be drawn in dimension d."""
+def refusal(law: Distribution, n: int, d: int) -> str:
+    """Why n rows cannot be drawn in dimension d, or nothing. A plug-in's trial draw is no reason: it shows a mistake."""
+    own = law.law if isinstance(law, Plugin) else law
     try:
-        law.check(n, d)
-    except InputError:
-        return False
-    return True
+        own.check(n, d)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _directions(d: int, rng: np.random.Generator) -> Matrix:
