@@ -67,7 +67,7 @@ def _matrices(law: Distribution, d: int, draws: int, independent: bool, rng: np.
 
 
 def refusal(law: Distribution, n: int, d: int) -> str:
-    """Why n rows cannot be drawn in dimension d, or nothing. A plug-in's trial draw is no reason: it shows a mistake."""
+    """Why n rows cannot be drawn in dimension d, or nothing; that a plug-in's trial draw fails is no reason."""
     own = law.law if isinstance(law, Plugin) else law
     try:
         own.check(n, d)
