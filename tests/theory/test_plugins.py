@@ -72,6 +72,8 @@ def laplace(n, d, rng): return rng.laplace(scale=0.5**0.5, size=(n, d))
 laplace.hypotheses = lambda d: Hypotheses(sub_gaussian=1.0)
 def long(n, d, rng): return rng.standard_normal((n, d))
 long.hypotheses = lambda d: Hypotheses(unit_norm=True)
+def alike(n, d, rng): return rng.standard_normal(d) + np.zeros((n, d))
+alike.hypotheses = lambda d: Hypotheses(independent_rows=True)
 def wide(n, d, rng): return rng.standard_normal((n, d))
 wide.second_moment = lambda d: 1.05 * d
 def vague(n, d, rng): return rng.standard_normal((n, d))
@@ -132,6 +134,7 @@ def test_good_laws_conform(folder: Path) -> None:
         ("correlated", "at d = 2: declared isotropic, Monte Carlo gives another covariance"),
         ("laplace", "declared sub-Gaussian with K = 1, Monte Carlo gives a larger"),
         ("long", "declared of norm 1, it draws a row of norm"),
+        ("alike", "declared of independent rows, Monte Carlo finds the first two correlated"),
         ("wide", "second_moment is 8.4, Monte Carlo gives"),
         ("vague", "hypotheses must return ntkmc.Hypotheses, got str"),
         ("negative", "second moment must be a positive number, got -1.0"),

@@ -28,7 +28,7 @@ def contradictions(law: Distribution, d: int, draws: int, seed: int) -> list[str
     """What a law declares in dimension d and a sample of about `draws` rows contradicts, in words."""
     declared = law.hypotheses(d)
     rng = np.random.default_rng((seed, d))
-    X = _matrices(law, d, draws, declared.independent_rows, rng)
+    X = _matrices(law, d, draws, rng)
     problems = []
     if len(X) > 1 and (X[:1] == X).all():
         problems.append("every draw is the same: rng is not used")
@@ -50,19 +50,19 @@ def contradictions(law: Distribution, d: int, draws: int, seed: int) -> list[str
         problems.append("declared of mean 0, Monte Carlo gives another mean")
     if declared.isotropic and not _isotropic(P):
         problems.append("declared isotropic, Monte Carlo gives another covariance")
+    if declared.independent_rows and not _uncorrelated(P):
+        problems.append("declared of independent rows, Monte Carlo finds the first two correlated")
     if declared.sub_gaussian is not None:
         problems += _too_heavy(P, declared.sub_gaussian)
     return problems
 
 
-def _matrices(law: Distribution, d: int, draws: int, independent: bool, rng: np.random.Generator) -> Matrix:
+def _matrices(law: Distribution, d: int, draws: int, rng: np.random.Generator) -> Matrix:
     """Independent matrices of a few rows each, (matrices, rows, d), however rows of one draw depend on each other."""
     rows = _BATCH
     while rows > 1 and refusal(law, rows, d):
         rows //= 2
     number = max(draws // rows, 2)
-    if independent:
-        return law.sample(number * rows, d, rng).reshape(number, rows, d)
     return np.stack([law.sample(rows, d, rng) for _ in range(number)])
 
 
@@ -108,6 +108,14 @@ def _isotropic(P: Floats) -> bool:
         if any(_differs((centred[..., i] * centred[..., j]).mean(axis=1), 0.0) for j in range(i)):
             return False
     return True
+
+
+def _uncorrelated(P: Floats) -> bool:
+    """Whether the first two rows of a draw look uncorrelated, along each direction."""
+    if P.shape[1] < 2:
+        return True
+    centred = P - P.mean(axis=0)
+    return not any(_differs(centred[:, 0, j] * centred[:, 1, j], 0.0) for j in range(P.shape[-1]))
 
 
 def _too_heavy(P: Floats, constant: float) -> list[str]:
