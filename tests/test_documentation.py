@@ -31,10 +31,14 @@ def test_readme_from_top_to_bottom(tmp_path: Path) -> None:
     np.save(tmp_path / "y.npy", np.ones(20))
     (study,) = blocks(readme, "yaml")
     (tmp_path / "heavy-tails.yaml").write_text(study)
+    for block in blocks(readme, "python"):
+        if named := re.match(r"# (\w+\.py)\n", block):  # a file that the text speaks of
+            (tmp_path / named[1]).write_text(block)
     commands = [
         line[2:] for block in blocks(readme, "console") for line in block.splitlines() if line.startswith("$ ntkmc")
     ]
-    assert {shlex.split(line)[1] for line in commands} == {"lambda-min", "plan", "run", "show", "trial", "claims"}
+    verbs = {"lambda-min", "plan", "run", "show", "trial", "claims", "distributions"}
+    assert {shlex.split(line)[1] for line in commands} == verbs
     for line in commands:
         words = shlex.split(line, comments=True)
         done = execute(tmp_path, sys.executable, "-m", *words)

@@ -220,6 +220,33 @@ def list_claims(claim: Annotated[str | None, typer.Argument(help="One claim in f
         typer.echo(f"{name:<12}{text}")
 
 
+@app.command("distributions")
+def list_distributions(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One law in full: as in a study, '{student-t: {df: 3}}'.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Try what it promises, by drawing from it.")] = False,
+    dimension: Annotated[list[int] | None, typer.Option("--dimension", "-d", min=1, help="May be repeated.")] = None,
+) -> None:
+    """The laws of data rows, your own included: parameters, and what each satisfies."""
+    from ntkmc.theory.distributions import catalogue, check_distribution
+    from ntkmc.theory.distributions.conformance import DIMENSIONS
+
+    if name is None and check:
+        raise InputError("--check needs a NAME: ntkmc distributions gaussian --check")
+    if name is None:
+        found = catalogue.listed()
+        width = max(map(len, found))
+        for label, spec in found.items():
+            typer.echo(f"{label:<{width}}  {catalogue.summary(spec)}")
+    elif check:
+        tried = check_distribution(catalogue.parse(name), dimension or DIMENSIONS)
+        typer.echo(f"{name} keeps its promises at d = {', '.join(map(str, tried))}")
+    else:
+        for key, text in catalogue.described(catalogue.parse(name), dimension or DIMENSIONS[-1:]).items():
+            typer.echo(f"{key:<34}{text}")
+
+
 @app.command()
 def trial(
     store: StoreFolder,

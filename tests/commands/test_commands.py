@@ -324,3 +324,25 @@ def test_damage_is_one_line(ntkmc: Call, store: Path, tmp_path: Path) -> None:
                 chunk.write_bytes(b"rot")
         arguments = ("sphere,d=5,n=4", 3) if verb == ("trial",) else ()
         assert_refused(ntkmc(*verb, path, *arguments), "running its study again mends")
+
+
+def test_distributions(ntkmc: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_laws.py").write_text(
+        "def f(n, d, rng):\n    return rng.standard_normal((1, d)).repeat(n, axis=0)\n"
+    )
+    code, out, _ = ntkmc("distributions")
+    assert code == 0
+    assert "student-t(df=3)                   mean 0, isotropic, norm scaling\n" in out
+    assert "dataset                           distribution dataset needs path" in out
+    code, out, _ = ntkmc("distributions", "{gaussian-ar1: {rho: 0.5}}", "-d", 4)
+    assert code == 0
+    assert "law                              gaussian-ar1(rho=0.5)\n" in out.replace("  gaussian", " gaussian")
+    assert "K = 1.73205" in out
+    code, out, _ = ntkmc("distributions", "{low-rank: {rank: 3}}", "--check")
+    assert (code, out) == (0, "{low-rank: {rank: 3}} keeps its promises at d = 8\n")
+    code, out, _ = ntkmc("distributions", "my_laws:f", "--check")
+    assert code == 0  # equal rows are a law: they are dependent, and nothing says that they are not
+    assert_refused(ntkmc("distributions", "--check"), "--check needs a NAME")
+    assert_refused(ntkmc("distributions", "{a: "), "is not YAML")
+    assert_refused(ntkmc("distributions", "my_laws:g"), "has no 'g'")

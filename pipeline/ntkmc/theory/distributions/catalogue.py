@@ -45,11 +45,9 @@ def listed() -> dict[str, Spec]:
     """All laws by the label of an example, with its specification."""
     found: dict[str, Spec] = {}
     for name in names():
-        if name not in DISTRIBUTIONS:
-            found[name] = name
-        elif (example := DISTRIBUTIONS[name].example) is not None:
-            spec = {name: dict(example)}
-            found[build(spec).label] = spec
+        example = DISTRIBUTIONS[name].example if name in DISTRIBUTIONS else None
+        spec: Spec = name if example is None else {name: dict(example)}
+        found[name if example is None else build(spec).label] = spec
     return found
 
 
@@ -58,7 +56,7 @@ def summary(spec: Spec) -> str:
     try:
         law = build(spec)
         declared = law.hypotheses(_TYPICAL)
-    except InputError as error:  # an entry point that needs parameters, or is broken: the list goes on
+    except InputError as error:  # it needs parameters, or is a broken plug-in: the list goes on
         return str(error)
     words = [word for key, word in _WORDS.items() if getattr(declared, key)]
     words += ["sub-Gaussian"] if declared.sub_gaussian is not None else []

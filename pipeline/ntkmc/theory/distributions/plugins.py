@@ -178,9 +178,7 @@ def from_entry_point(name: str, given: Mapping[str, Any]) -> Plugin | None:
     points = importlib.metadata.entry_points(group=GROUP)
     targets = sorted({f"{point.module}:{point.attr}" for point in points if point.name == name})
     if len(targets) > 1:
-        raise InputError(
-            f"distribution {name}: several packages bring one: {', '.join(targets)}; uninstall all but one"
-        )
+        raise InputError(f"distribution {name}: several packages bring one ({', '.join(targets)}); keep one")
     return _tried(Plugin(name, targets[0], _given(name, given))) if targets else None
 
 

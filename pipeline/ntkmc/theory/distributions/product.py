@@ -72,8 +72,7 @@ class UniformCube(Distribution):
 
     def hypotheses(self, d: int) -> Hypotheses:
         """Everything but a fixed norm."""
-        # The logarithmic Sobolev inequality of an interval tensorizes.
-        # sinh(a v) / (a v) <= exp(a**2 v**2 / 6), with a**2 = 3.
+        # An interval's logarithmic Sobolev inequality tensorizes; sinh(a v) / (a v) <= exp(a**2 v**2 / 6), a**2 = 3.
         return _product(lipschitz=True, log_concave=True, sub_gaussian=1.0)
 
 
