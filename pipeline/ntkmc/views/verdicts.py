@@ -138,7 +138,12 @@ def _range(row: Any) -> str:
 
 
 def _digits(value: Any) -> str:
-    return "" if math.isnan(value) else f"{value:.3g}".replace("e-0", "e-")
+    return "" if math.isnan(value) else _trimmed(value)
+
+
+def _trimmed(value: float) -> str:
+    """Three digits; what is tiny beside 1, as limits around 0 are, to four places."""
+    return f"{value:.4f}" if 0.0 < abs(value) < 1e-3 else f"{value:.3g}"
 
 
 def _exponent(value: Any) -> str:
