@@ -16,6 +16,8 @@ from ntkmc import load_study, open_results
 from ntkmc.execution.driver import drive
 from ntkmc.execution.profiles import connect, load_profile
 from ntkmc.experiment.schema import Verdict
+from ntkmc.theory.claims import CLAIMS
+from ntkmc.theory.claims.event import NONDEGENERATE
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = sorted((ROOT / "data" / "studies").glob("*.yaml"))
@@ -63,6 +65,16 @@ def test_first_light_is_large_enough() -> None:
     assert len(ntk.trial_range) >= 300
     assert {cell.name for cell in ntk.cells} == {cell.name for cell in two.cells}
     assert ntk.seed == two.seed
+
+
+def test_every_claim_is_tried_by_a_shipped_study() -> None:
+    studies = [load_study(path) for path in sorted((ROOT / "data" / "studies").glob("*.yaml"))]
+    assert len(studies) >= 8
+    tried = {NONDEGENERATE.id}
+    for study in studies:
+        contexts = [study.context(cell, depth) for cell in study.cells for depth in cell.depths]
+        tried |= {each.claim.id for each in study.instances if any(each.applies(context) for context in contexts)}
+    assert tried == set(CLAIMS)
 
 
 def test_versions_agree() -> None:

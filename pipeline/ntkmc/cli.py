@@ -196,7 +196,7 @@ def show(
 @app.command("claims")
 def list_claims(claim: Annotated[str | None, typer.Argument(help="One claim in full.")] = None) -> None:
     """The catalogue: statement, source, hypotheses, constants."""
-    from ntkmc.theory.claims import CLAIMS
+    from ntkmc.theory.claims import CLAIMS, is_costly
 
     if claim is None:
         width = max(len(name) for name in CLAIMS)
@@ -212,12 +212,27 @@ def list_claims(claim: Annotated[str | None, typer.Argument(help="One claim in f
         "source": entry.source,
         "applies to": entry.hypotheses,
         "kind": entry.kind,
-        "side": f"{entry.side} bound on lambda_min",
+        "tested": _HOW_TESTED[entry.kind],
+        "kernels": ", ".join(entry.kernels),
+        "costs": "eigenvalue problems of its own: tried when a study names it, or says claims: everything"
+        if is_costly(entry)
+        else "nothing beside lambda_min",
+        "corrected": entry.corrected_by or "",
         "constants": entry.constants,
         "parameters": instances or "none",
         "needs": ", ".join(entry.needs),
     }.items():
-        typer.echo(f"{name:<12}{text}")
+        if text:
+            typer.echo(f"{name:<12}{text}")
+
+
+_HOW_TESTED = {
+    "deterministic": "in every trial; violated only if the two enclosures are disjoint on the wrong side",
+    "probability": "the frequency of violations against the claimed probability, by an e-process; cells together by "
+    "the average e-value, each of them by e-BH",
+    "scaling": "the constant in each cell with simultaneous limits; refuted if it must drift with d",
+    "event": "by a confidence sequence in each cell",
+}
 
 
 @app.command("distributions")

@@ -89,10 +89,9 @@ def overall_probability(
 def judge_family(claim: Claim, cells: Arrays, n: NDArray[Any], d: NDArray[Any]) -> tuple[Verdict, dict[str, Estimate]]:
     """Whether the constants of one distribution and depth are constants: (verdict, exponents by axis).
 
-    Refuted if the exponent in d (in n, where there is one d) is above `DRIFT` on the harmful side (growth for upper
-    bounds, decay for lower ones, either for means), or a tail heavier than sub-Gaussian, all by simultaneous limits;
-    supported if none can be. Beside a drift in d one in n leaves it open: claims speak of n that grows with d, and
-    along such a path the two may cancel.
+    Refuted if the exponent in d is above `DRIFT` on the harmful side (growth for upper bounds, decay for lower ones,
+    either for means), or a tail heavier than sub-Gaussian, all by simultaneous limits; supported if none can be. A
+    drift in n leaves it open: claims speak of n that grows with d, and along such a path the two may cancel.
 
     Parameters
     ----------
@@ -103,14 +102,13 @@ def judge_family(claim: Claim, cells: Arrays, n: NDArray[Any], d: NDArray[Any]) 
     limits = [cells[f"cell_constant{end}"] for end in ("", "_lower", "_upper")]
     found = exponents(limits[0], limits[1], limits[2], {"n": n, "d": d})
     signs = {"mean": (1.0, -1.0)}.get(claim.functional, (1.0,) if claim.side == "upper" else (-1.0,))
-    decisive = "d" if "d" in found else "n"
     harmful = {
         axis: [sorted((sign * each.lower, sign * each.upper)) for sign in signs] for axis, each in found.items()
     }
     tails = ~np.isnan(cells["tail"])
     heavy = bool(np.any(cells["tail_lower"][tails] > HEAVY))
     light = bool(np.all(cells["tail_upper"][tails] <= HEAVY))
-    if heavy or any(least > DRIFT for least, _ in harmful.get(decisive, [])):
+    if heavy or any(least > DRIFT for least, _ in harmful.get("d", [])):
         return Verdict.REFUTED, found
     settled = bool(found) and light and all(most <= DRIFT for ends in harmful.values() for _, most in ends)
     return Verdict.SUPPORTED if settled else Verdict.UNDECIDED, found

@@ -140,7 +140,7 @@ def _scaling(instance: Instance, context: CellContext, kept: Trials, confidence:
         constant, lower, upper = mean_interval(value, confidence)
     else:
         (constant, lower, upper), tail = sub_gaussian_scale(value, confidence)
-        if claim.tails is None or claim.tails(instance.parameters):
+        if claim.tails is None or claim.tails(context, instance.parameters):
             found |= dict(zip(("tail", "tail_lower", "tail_upper"), tail, strict=True))
     if claim.equal is not None:
         found["verdict"] = int(_equal(claim.equal, lower, upper))

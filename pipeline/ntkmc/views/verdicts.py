@@ -77,7 +77,7 @@ def _constants(frame: pd.DataFrame) -> Table:
     for name in ("claim", "overall", "constant", "in n", "in d"):
         found.add_column(name, justify="left" if name in ("claim", "overall") else "right", no_wrap=True)
     for row in frame.to_dict("records"):
-        constant = f"{_digits(row['constant'])} ({_digits(row['constant_lower'])}, {_digits(row['constant_upper'])})"
+        constant = f"{_digits(row['constant'])} ({_digits(row['constant_lower'])},{_digits(row['constant_upper'])})"
         exponents = _exponent(row["exponent_n"]), _exponent(row["exponent_d"])
         found.add_row(short(row["claim"]), coloured(row["overall"]), constant, *exponents)
     return found
@@ -142,12 +142,12 @@ def _digits(value: Any) -> str:
 
 
 def _trimmed(value: float) -> str:
-    """Three digits; what is tiny beside 1, as limits around 0 are, to four places."""
-    return f"{value:.4f}" if 0.0 < abs(value) < 1e-3 else f"{value:.3g}"
+    """Three digits; one of what is tiny beside 1, as limits around 0 are."""
+    return f"{value:.0e}".replace("e-0", "e-") if 0.0 < abs(value) < 1e-3 else f"{value:.3g}"
 
 
 def _exponent(value: Any) -> str:
-    return "" if math.isnan(value) else f"{value:+.2f}"
+    return "" if math.isnan(value) else f"{value:+.2f}" if abs(value) < 10.0 else f"{value:+.0f}"
 
 
 def short(label: str, *, lines: bool = True) -> str:

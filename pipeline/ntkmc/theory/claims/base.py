@@ -137,7 +137,7 @@ class Claim:
         Of a scaling claim: what of the ratio's law is the constant. `quantile`: that of level 1 - delta (side upper)
         or delta (lower); `mean`; `tail`: its sub-Gaussian scale, the quantiles in units of a normal law's.
     tails : callable or None
-        parameters -> whether a tail that is heavier than normal at the levels within reach speaks against the claim.
+        (context, parameters) -> whether a tail heavier than normal, at the levels within reach, speaks against it.
     equal : float or None
         Of a scaling claim: the value that the constant must have.
     trivial : float or None
@@ -161,7 +161,7 @@ class Claim:
     claimed: Claimed | None = None
     where: Callable[[CellContext, Parameters], bool] | None = None
     functional: Functional = "quantile"
-    tails: Callable[[Parameters], bool] | None = None
+    tails: Callable[[CellContext, Parameters], bool] | None = None
     equal: float | None = None
     trivial: float | None = None
 

@@ -16,8 +16,8 @@ from ntkmc.theory.claims.scaling import (
     has_sub_gaussian_rows,
     inner_product_ratio,
     lipschitz_function,
-    normal_tails,
     standard_scale,
+    tells_tails,
 )
 from ntkmc.theory.claims.statistics import KHATRI_RAO
 from ntkmc.theory.kernels import kernel_function
@@ -155,6 +155,6 @@ register(
         parameters=tuple({"f": name} for name in FUNCTIONS),
         constants="1 / sqrt(2 c) fitted",
         functional="tail",
-        tails=normal_tails,
+        tails=tells_tails,
     ),
 )

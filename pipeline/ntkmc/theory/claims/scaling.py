@@ -75,9 +75,13 @@ def fluctuates(context: CellContext, parameters: Parameters) -> bool:
     return not (context.unit_rows and parameters["f"] == "norm")
 
 
-def normal_tails(parameters: Parameters) -> bool:
-    """Whether normal rows give f a normal law: the maximum of coordinates is nearer to Gumbel's within reach."""
-    return parameters["f"] in ("coordinate", "norm")
+def tells_tails(context: CellContext, parameters: Parameters) -> bool:
+    """Whether a heavy tail speaks against concentration.
+
+    Of a coordinate it does, unless the law is proved to be sub-Gaussian: then it is a larger constant (an atom at 0
+    looks alike). A maximum or a norm may well have Gumbel's or an exponential law with a scale that shrinks with d.
+    """
+    return parameters["f"] == "coordinate" and context.hypotheses.sub_gaussian is None
 
 
 def _mean_square(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
@@ -204,7 +208,7 @@ register(
         parameters=tuple({"f": name} for name in FUNCTIONS),
         constants="1 / sqrt(2 c) fitted",
         functional="tail",
-        tails=normal_tails,
+        tails=tells_tails,
     ),
 )
 
