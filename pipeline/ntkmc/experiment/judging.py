@@ -135,7 +135,8 @@ def _scaling(instance: Instance, context: CellContext, kept: Trials, confidence:
         # The ends of an enclosure are worst cases: the lower limit from lower ends, the upper limit from upper ends.
         lower = quantile_interval(ratio.lower, level, confidence)[0]
         upper = quantile_interval(ratio.upper, level, confidence)[1]
-        constant = float(np.quantile(value, level))
+        # An order statistic: interpolation would make a NaN between two infinite values.
+        constant = float(np.quantile(value, level, method="inverted_cdf"))
     elif claim.functional == "mean":
         constant, lower, upper = mean_interval(value, confidence)
     else:
