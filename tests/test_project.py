@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import re
 import subprocess
 import sys
 import tomllib
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
+from rich.console import Console
 
 from ntkmc import load_study, open_results
 from ntkmc.execution.driver import drive
@@ -18,40 +22,86 @@ from ntkmc.execution.profiles import connect, load_profile
 from ntkmc.experiment.schema import Verdict
 from ntkmc.theory.claims import CLAIMS
 from ntkmc.theory.claims.event import NONDEGENERATE
+from ntkmc.views.frames import estimates_frame
+from ntkmc.views.tables import probabilities
+from ntkmc.views.verdicts import verdicts
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = sorted((ROOT / "data" / "studies").glob("*.yaml"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+@dataclass(frozen=True)
+class Shipped:
+    """A shipped study and what it found."""
+
+    name: str
+    tree: xr.DataTree
+
+
 @pytest.fixture(scope="module", params=STUDIES, ids=lambda path: path.stem)
-def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     """The results of a shipped study, run on two worker processes."""
     path = tmp_path_factory.mktemp("shipped") / "s"
     with connect(load_profile("local")) as client:
         outcome = drive(load_study(request.param), path, client)
     assert not outcome.failed
     assert not outcome.failed_trials
-    return open_results(path)
+    return Shipped(request.param.stem, open_results(path))
 
 
-def test_shipped_thresholds_bite(shipped: Any) -> None:
-    """Few estimates are 0 or 1: below a third."""
-    probability = shipped["estimates"].to_dataset()["probability"].to_numpy()
+def test_shipped_thresholds_bite(shipped: Shipped) -> None:
+    """Few estimates are 0 or 1: below a third where the event is the subject.
+
+    Studies of theorems span scales of lambda_min that no few thresholds can: there, a tenth must say something.
+    """
+    probability = shipped.tree["estimates"].to_dataset()["probability"].to_numpy()
     known = probability[~np.isnan(probability)]
-    assert np.mean((known == 0.0) | (known == 1.0)) < 1 / 3
+    share = np.mean((known == 0.0) | (known == 1.0))
+    assert share < (1 / 3 if shipped.name in {"first-light", "first-light-h", "corrections"} else 0.9)
 
 
-def test_shipped_claims(shipped: Any) -> None:
-    """No deterministic claim is violated; no probability bound is refuted; the printed forms that are wrong are."""
-    claims = shipped["claims"].to_dataset().load()
+def test_shipped_claims(shipped: Shipped) -> None:
+    """No deterministic claim is violated, no probability bound refuted, and nothing printed that is false holds."""
+    claims = shipped.tree["claims"].to_dataset().load()
     for label, overall in zip(claims["claim"].values, claims["overall"].values, strict=True):
         if str(label).startswith("det-"):
             assert overall in (Verdict.HOLDS, Verdict.VACUOUS, Verdict.NOT_APPLICABLE), label
         elif str(label).startswith(("prob-", "bernstein-")):
             assert overall != Verdict.REFUTED, label
         elif str(label).startswith("printed/det-"):
-            assert overall == Verdict.VIOLATED, label
+            assert overall in (Verdict.VIOLATED, Verdict.NOT_APPLICABLE), label
+
+
+EXPECTED = {
+    "coherence": {
+        "printed/claim-coherence-subgaussian[delta=0.1]": Verdict.REFUTED,
+        "claim-coherence-subgaussian[delta=0.1]": Verdict.SUPPORTED,
+        "prob-sphere-coherence[delta=0.5]": Verdict.SUPPORTED,
+        "prob-sphere-coherence-C2[delta=0.1]": Verdict.SUPPORTED,
+    },
+    "corrections": {
+        "printed/det-depth-monotone": Verdict.VIOLATED,
+        "printed/det-khatri-rao-deep[r=2]": Verdict.VIOLATED,
+        "det-khatri-rao-deep[r=2]": Verdict.HOLDS,
+    },
+}
+
+
+def test_shipped_findings(shipped: Shipped) -> None:
+    """What data/README.md says that the studies found."""
+    claims = shipped.tree["claims"].to_dataset()["overall"].load()
+    found = {label: Verdict(int(claims.sel(claim=label))) for label in EXPECTED.get(shipped.name, {})}
+    assert found == EXPECTED.get(shipped.name, {})
+
+
+def test_tables_fit_80_columns(shipped: Shipped) -> None:
+    """Nothing is cut: rich marks a cut by an ellipsis that touches a word; ranges have spaces around theirs."""
+    text = io.StringIO()
+    console = Console(width=80, file=text)
+    console.print(probabilities(estimates_frame(shipped.tree), 0.1))
+    console.print(verdicts(shipped.tree))
+    assert not re.findall(r".*\S…", text.getvalue())
 
 
 def test_first_light_is_large_enough() -> None:

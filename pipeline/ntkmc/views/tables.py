@@ -13,6 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+_LAW = 20
+"""Labels of distributions longer than this are broken between their parameters."""
+
 _MARK = {"supported": "+", "refuted": "-", "undecided": "?"}
 
 
@@ -26,7 +29,7 @@ def probabilities(frame: pd.DataFrame, delta: float, most_rows: int | None = Non
     left_out = f"; {len(every) - len(thresholds)} thresholds more with --long" if len(every) > len(thresholds) else ""
     trials = sorted(frame["trials"].unique())
     counted = f"{trials[0]}" if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
-    drawn = table(f"P(λ_min ≥ λ_0), {counted} trials a cell")
+    drawn = table(f"P(λ_min ≥ λ_0), {counted} trials a cell", tight=len(thresholds) > 3)
     caption = (
         f"behind a probability: + at least {1 - delta:g}, - below, ? undecided{left_out}\n"
         f"certified: the largest λ_0 proved to hold with probability {1 - delta:g}; blank while\n"
@@ -77,9 +80,12 @@ def intervals(frame: pd.DataFrame, confidence: float) -> RenderableType:
     return captioned(drawn, f"interval: {confidence:.0%} confidence sequence of its row, valid while one looks")
 
 
-def table(title: str) -> Table:
-    """An empty table in the house's style."""
-    return Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0), pad_edge=False)
+def table(title: str, *, tight: bool = False) -> Table:
+    """An empty table in the house's style; `tight` puts one space between columns instead of two."""
+    padding = (0, 0 if tight else 1, 0, 0)
+    return Table(
+        title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=padding, pad_edge=False, show_edge=False
+    )
 
 
 def captioned(shown: RenderableType, caption: str) -> RenderableType:
@@ -89,8 +95,9 @@ def captioned(shown: RenderableType, caption: str) -> RenderableType:
 
 
 def law(label: str) -> str:
-    """A distribution's label for a narrow column: a dataset by the start of its content's hash."""
-    return re.sub(r"^dataset\(content=(\w{8})\w*\)$", r"dataset(\1)", label)
+    """A distribution's label for a narrow column: a dataset by the start of its hash, parameters a line each."""
+    label = re.sub(r"^dataset\(content=(\w{8})\w*\)$", r"dataset(\1)", label)
+    return label.replace(",", ",\n  ") if len(label) > _LAW else label
 
 
 def _marked(row: object) -> str:

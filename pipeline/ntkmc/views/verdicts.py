@@ -73,7 +73,7 @@ def _overall(title: str, frame: pd.DataFrame, counts: dict[str, str]) -> Table:
 
 
 def _constants(frame: pd.DataFrame) -> Table:
-    found = table("Scaling claims: is there a constant?")
+    found = table("Scaling claims: is there a constant?", tight=True)
     for name in ("claim", "overall", "constant", "in n", "in d"):
         found.add_column(name, justify="left" if name in ("claim", "overall") else "right", no_wrap=True)
     for row in frame.to_dict("records"):
@@ -84,13 +84,18 @@ def _constants(frame: pd.DataFrame) -> Table:
 
 
 def _printed(frame: pd.DataFrame, words: dict[str, str]) -> Table:
-    found = table("As printed, and corrected")
-    for name in ("printed", "says", "corrected", "says"):
+    found = table("As printed, and corrected", tight=True)
+    for name in ("as printed", "says", "corrected by", "says"):
         found.add_column(name, no_wrap=True)
     for row in frame.itertuples():
         correction = str(row.corrected_by)
         word = words.get(correction, Verdict.NOT_EVALUATED.word)
-        found.add_row(short(str(row.claim)), coloured(str(row.overall)), short(correction), coloured(word))
+        found.add_row(
+            short(str(row.claim).removeprefix("printed/")),
+            coloured(str(row.overall)),
+            short(correction),
+            coloured(word),
+        )
     return found
 
 
@@ -143,7 +148,7 @@ def _digits(value: Any) -> str:
 
 def _trimmed(value: float) -> str:
     """Three digits; one of what is tiny beside 1, as limits around 0 are."""
-    return f"{value:.0e}".replace("e-0", "e-") if 0.0 < abs(value) < 1e-3 else f"{value:.3g}"
+    return f"{value:.0e}".replace("e-0", "e-") if 0.0 < abs(value) < 1e-2 else f"{value:.3g}"
 
 
 def _exponent(value: Any) -> str:
