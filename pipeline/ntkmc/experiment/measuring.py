@@ -32,22 +32,23 @@ Ends = tuple[float, float]
 _UNKNOWN: Final[Ends] = (-np.inf, np.inf)
 
 
-def draw_statistics(names: Iterable[str], X: Matrix, rows: Rows, R: Matrix, standard_scale: float) -> Values:
+def draw_statistics(names: Iterable[str], first: Matrix, rows: Rows, R: Matrix, standard_scale: float) -> Values:
     """Statistics of a draw that are read off its rows and cosines.
 
     Parameters
     ----------
     names : iterable of str
         Those wanted; others are left out.
-    X, rows, R
+    first : ndarray, (d,)
+        The first row of the draw.
+    rows, R
         The draw (n, d), split, and its cosines (lower triangle).
     standard_scale : float
-        What X is multiplied by so that E|x|**2 = d.
+        What rows are multiplied by so that E|x|**2 = d.
     """
-    n = len(X)
+    n = len(R)
     largest, total, squares = _pair_sums(R, rows.norms)
     pairs = max(n * (n - 1) / 2, 1)
-    first = X[0]
     found = {
         "first_cosine": abs(float(R[1, 0])) if n > 1 else 0.0,
         "inner_max": largest,

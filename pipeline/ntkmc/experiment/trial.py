@@ -92,14 +92,15 @@ def draw(recipe: Recipe, distribution: Distribution, d: int, n: int, trial: int)
 
 def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths: Sequence[int], trial: int) -> Trial:
     """Draw and measure. Call it under `single_thread()` to get the bits that a run gets."""
-    X = draw(recipe, distribution, d, n, trial)
-    return measure_draw(recipe, X, depths, standard_scale(recipe.normalize, distribution, d))
+    scale = standard_scale(recipe.normalize, distribution, d)
+    return measure_draw(recipe, draw(recipe, distribution, d, n, trial), depths, scale)  # the only name of the draw
 
 
 def measure_draw(recipe: Recipe, X: Matrix, depths: Sequence[int], scale: float) -> Trial:
     """Measure a draw, (n, d), that is normalized; `scale` as of `standard_scale`."""
     X = as_data(X)
-    rows = split_rows(X)
+    rows, first = split_rows(X), X[0].copy()
+    del X  # as large as the unit rows: nobody needs both beside the Gram matrix
     largest = float(rows.norms.max())
     if largest > 0.0 and not 2.0**-200 < largest < 2.0**200:
         raise FloatingPointError("norms so extreme that Gram entries lose bits or overflow: rescale, or normalize")
@@ -108,7 +109,7 @@ def measure_draw(recipe: Recipe, X: Matrix, depths: Sequence[int], scale: float)
     names, depths = recipe.statistics, sorted(depths)
     norms = {"coherence": cosine, "norm_min": float(rows.norms.min()), "norm_max": largest}
     more, deep = eigenvalue_statistics(names, rows, R, recipe.kernel, depths, cosine)
-    found = Trial({}, norms | more | draw_statistics(names, X, rows, R, scale), deep)
+    found = Trial({}, norms | more | draw_statistics(names, first, rows, R, scale), deep)
     for depth, K in grams_of_cosines(R, rows, recipe.kernel, depths):
         found.deep[depth] |= matrix_statistics(names, K)
         # No warm start from the depth before: a trial's bits must not depend on which other depths were asked for.
