@@ -143,10 +143,18 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
         f"{found.workers} workers (good to a factor of a few)",
         "memory": f"{found.worker_bytes / 2**20:,.0f} MiB a worker at most, for {found.largest.name}",
         "disk": f"{found.disk_bytes / 2**20:,.1f} MiB before compression, {found.files:,} files at most",
+        "claims": f"{len(loaded.instances)}, {_needing(found.eigenvalues, found.costly)}",
     }
     for name, text in lines.items():
         typer.echo(f"{name:<8}{text}")
     check_plan(found)
+
+
+def _needing(problems: float, costly: tuple[str, ...]) -> str:
+    if not costly:
+        return "none of which needs eigenvalues of further matrices"
+    named = ", ".join(costly[:3]) + (f" and {len(costly) - 3} more" if len(costly) > 3 else "")
+    return f"of which {len(costly)} need {problems:g} eigenvalue problems a trial beside lambda_min: {named}"
 
 
 @app.command()
@@ -154,6 +162,9 @@ def show(
     store: StoreFolder,
     selection: Annotated[str | None, typer.Argument(help="Such as 'distribution=sphere,d=32,depth=3'.")] = None,
     claims: Annotated[bool, typer.Option("--claims", help="Verdicts instead of estimates.")] = False,
+    predictions: Annotated[
+        bool, typer.Option("--predictions", help="Predicted beside measured medians instead of estimates.")
+    ] = False,
     long: Annotated[bool, typer.Option("--long", help="One row per threshold, with intervals.")] = False,
     form: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
     figure: Annotated[Path | None, typer.Option(help="Also draw P(lambda_min >= lambda_0) into this file.")] = None,
@@ -163,17 +174,23 @@ def show(
     from ntkmc.views import tables
     from ntkmc.views import verdicts as judged
     from ntkmc.views.frames import claims_frame, estimates_frame, parse_selection, select, unused_trials
+    from ntkmc.views.predicted import predictions_frame, predictions_table
 
+    if claims and predictions:
+        raise InputError("--claims and --predictions are two tables: ask for one of them")
     tree = open_results(store)
     chosen = parse_selection(selection)
+    reader = claims_frame if claims else predictions_frame if predictions else estimates_frame
     with _reading(store):
-        frame = select(claims_frame(tree) if claims else estimates_frame(tree), chosen)
+        frame = select(reader(tree), chosen)
         unused = unused_trials(tree)
     confidence, delta = tree.attrs["study"]["confidence"], tree.attrs["study"]["event"]["delta"]
     if form is Format.CSV:
         typer.echo(frame.to_csv(index=False), nl=False)
     elif form is Format.JSON:
         typer.echo(frame.to_json(orient="records", indent=1, force_ascii=False))
+    elif predictions:
+        _table(predictions_table(frame))
     elif not len(frame):
         typer.echo("nothing is estimated yet: the first trials are not folded; run, or look again in a few seconds")
     elif claims:

@@ -149,6 +149,11 @@ def test_plan(ntkmc: Call, tmp_path: Path, small: dict[str, Any]) -> None:
     assert code == 0
     for word in ("cells   12", "trials  720", "core-hours", "MiB a worker", "before compression"):
         assert word in out
+    assert "none of which needs eigenvalues of further matrices" in out
+    named = small | {"claims": ["det-determinant", "det-pair-upper"]}
+    _, out, _ = ntkmc("plan", write(tmp_path / "named.yaml", named))
+    assert "of which 1 need" in out
+    assert out.rstrip().endswith("det-determinant")
     large = small | {"grid": {"distribution": "sphere", "d": 4, "n": 400_000}}
     code, out, err = ntkmc("plan", write(tmp_path / "l.yaml", large))
     assert code == 2
@@ -169,6 +174,30 @@ def test_show(ntkmc: Call, store: Path) -> None:
     assert max(map(len, out.splitlines())) <= 80
     code, out, _ = ntkmc("show", store, "claim=det-pair-upper,d=5,n=4", "--claims")
     assert out.count("holds") == 6
+
+
+def test_show_predictions(ntkmc: Call, store: Path, tmp_path: Path) -> None:
+    """Each prediction stands beside the median of all trials, and on the figure."""
+    from ntkmc import open_results
+    from ntkmc.theory.gegenbauer import effective_ridge
+
+    code, out, _ = ntkmc("show", store, "--predictions")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert "El Karoui" in out or "elkaroui" in out
+    _, out, _ = ntkmc("show", store, "--predictions", "--format", "json", "quantity=lambda_min")
+    rows = json.loads(out)
+    trials = open_results(store)["trials"].to_dataset().load()
+    ridge = [row for row in rows if row["predictor"] == "pred-effective-ridge"]
+    assert ridge
+    for row in ridge:
+        here = trials["lambda_min"].sel({name: row[name] for name in ("distribution", "d", "n", "depth")})
+        assert row["median"] == pytest.approx(float(here.median()), rel=1e-9)
+        assert row["predicted"] == pytest.approx(effective_ridge("ntk", row["depth"], row["n"], row["d"]), rel=1e-9)
+        assert row["ratio"] == pytest.approx(row["predicted"] / row["median"], rel=1e-9)
+    code, _, _ = ntkmc("show", store, "--figure", tmp_path / "overlaid.svg")
+    assert code == 0
+    assert_refused(ntkmc("show", store, "--claims", "--predictions"), "ask for one of them")
 
 
 def test_show_machine_formats(ntkmc: Call, store: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,38 +15,49 @@ from matplotlib.lines import Line2D
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigenvalue import Status
 from ntkmc.statistics import dkw_band
+from ntkmc.theory.predictors import PREDICTORS
+from ntkmc.views.predicted import predictions_frame
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe & Ito's palette: told apart with any colour vision."""
 
 _STYLES: Final[tuple[Literal["-", "--", ":", "-."], ...]] = ("-", "--", ":", "-.")
 
+_MARKERS: Final = dict(
+    zip((each.id for each in PREDICTORS.values() if each.quantity == "lambda_min"), "os^Dv", strict=False)
+)
+
 
 def survival_figure(tree: xr.DataTree, confidence: float, selection: Mapping[str, str] | None = None) -> Figure:
     """P(lambda_min >= lambda_0) against lambda_0: a panel per (n, d), a colour per distribution, a line per depth.
 
     Each curve is empirical, with its simultaneous DKW band; vertical lines are the study's thresholds. Up to 4 x 4
-    panels: the smallest and largest values of n and d, and what lies evenly between. `selection` restricts
-    distribution, d, n and depth. The band is simultaneous over thresholds, for one curve whose number of trials was
-    fixed.
+    panels, a row per d: the smallest and largest d, for each the smallest and largest n, and what lies evenly between.
+    `selection` restricts distribution, d, n and depth. Markers at one half are predicted medians, see
+    `ntkmc.theory.predictors`. The band is simultaneous over thresholds, for one curve of a fixed number of trials.
     """
     trials = _selected(tree["trials"].to_dataset(), selection or {})
     if (trials["status"] == Status.DECIDED.code).any():
         raise InputError(
             "this store decided events alone (measure: event): it has no distribution of lambda_min to draw"
         )
-    ds, ns = (_spread(trials[name].values) for name in ("d", "n"))
-    figure = Figure(figsize=(2.6 * len(ns) + 0.6, 2.1 * len(ds) + 1.0), layout="constrained")
-    axes = figure.subplots(len(ds), len(ns), squeeze=False, sharex="row", sharey=True)
+    planned = trials["planned"].any([dim for dim in trials["planned"].dims if dim not in ("d", "n")]).load()
+    ds = _spread(d for d in planned["d"].values if planned.sel(d=d).any())
+    ns = {d: _spread(n for n in planned["n"].values if planned.sel(d=d, n=n)) for d in ds}
+    columns = max(map(len, ns.values()))
+    figure = Figure(figsize=(2.6 * columns + 0.6, 2.1 * len(ds) + 1.0), layout="constrained")
+    axes = figure.subplots(len(ds), columns, squeeze=False, sharex="row", sharey=True)
+    predicted = predictions_frame(tree)
+    predicted = predicted[predicted["quantity"] == "lambda_min"]
     depths = np.sort(trials["depth"].values)
     labels = sorted(str(value) for value in trials["distribution"].values)
+    shown: list[str] = []
     for row, d in enumerate(ds):
-        for column, n in enumerate(ns):
-            panel = axes[row][column]
-            if not trials["planned"].sel(d=d, n=n).any():
-                panel.set_axis_off()
-                continue
+        for panel in axes[row][len(ns[d]) :]:
+            panel.set_axis_off()
+        for panel, n in zip(axes[row], ns[d], strict=False):
             _panel(panel, trials.sel(d=d, n=n).load(), labels, depths, confidence)
+            shown += _markers(panel, predicted[(predicted["d"] == d) & (predicted["n"] == n)], labels, depths)
             panel.set_title(f"n = {n}, d = {d}", fontsize=8)
             for threshold in tree["estimates"].to_dataset()["lambda_0"].to_numpy():
                 panel.axvline(float(threshold), color="0.8", linewidth=0.6, zorder=0)
@@ -58,6 +70,11 @@ def survival_figure(tree: xr.DataTree, confidence: float, selection: Mapping[str
     handles += [
         Line2D([], [], color="0.3", linestyle=_STYLES[i % len(_STYLES)], label=f"L = {depth}")
         for i, depth in enumerate(depths)
+    ]
+    handles += [
+        Line2D([], [], color="0.3", linestyle="", marker=marker, fillstyle="none", label=f"predicted: {_plain(name)}")
+        for name, marker in _MARKERS.items()
+        if name in shown
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 4), frameon=False, fontsize=8)
     return figure
@@ -94,7 +111,7 @@ def save(figure: Figure, path: Path) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def _spread(values: Any, most: int = 4) -> list[int]:
+def _spread(values: Iterable[Any], most: int = 4) -> list[int]:
     ordered = sorted(int(value) for value in values)
     if len(ordered) <= most:
         return ordered
@@ -116,3 +133,16 @@ def _panel(panel: Any, cell: xr.Dataset, labels: list[str], depths: Any, confide
             panel.fill_between(points, 1.0 - upper, 1.0 - lower, step="post", color=colour, alpha=0.12, linewidth=0)
     panel.set_ylim(-0.02, 1.02)
     panel.tick_params(labelsize=7)
+
+
+def _markers(panel: Any, predicted: pd.DataFrame, labels: list[str], depths: Any) -> list[str]:
+    """Draw a panel's predictions at the median; the predictors that appear."""
+    drawn = predicted[predicted["distribution"].isin(labels) & predicted["depth"].isin(depths)]
+    for name, label, value in zip(drawn["predictor"], drawn["distribution"], drawn["predicted"], strict=True):
+        colour = _COLOURS[labels.index(label) % len(_COLOURS)]
+        panel.plot([value], [0.5], marker=_MARKERS[name], color=colour, fillstyle="none", markersize=4, linestyle="")
+    return list(drawn["predictor"])
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("pred-").replace("-", " ")

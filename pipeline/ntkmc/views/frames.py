@@ -159,7 +159,7 @@ def parse_selection(text: str | None) -> dict[str, str]:
 def select(frame: pd.DataFrame, selection: Mapping[str, str]) -> pd.DataFrame:
     """Rows whose columns have the chosen values; an unknown key or a value that no row has is an `InputError`."""
     for key, wanted in selection.items():
-        known = ("claim", "kind", *_CELL, "lambda_0", "nondegenerate", "verdict")
+        known = ("claim", "kind", "predictor", "quantity", *_CELL, "lambda_0", "nondegenerate", "verdict")
         keys = [name for name in known if name in frame.columns]
         if key not in keys:
             raise InputError(f"cannot select by {key!r}: {did_you_mean(key, keys)}")
