@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -17,6 +18,7 @@ import yaml
 from ntkmc.errors import ExecutionError
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, CellFailed, Event
+from ntkmc.execution.interruption import noticed
 from ntkmc.execution.profiles import Profile, connect
 from ntkmc.experiment.journal import DirectoryBlobs
 from ntkmc.experiment.loading import parse_study
@@ -73,6 +75,36 @@ def start(folder: Path) -> subprocess.Popen[str]:
 def finish(folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "ntkmc", "run", "study.yaml", "--store", "s"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_no_request_to_stop_is_lost(tmp_path: Path, client: Any, small: dict[str, Any]) -> None:
+    """An interrupt that arrives where all errors are swallowed still stops the run, and handlers are as before."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted_inside_a_library(event: Event) -> None:
+        if isinstance(event, BlockDone):
+            with contextlib.suppress(BaseException):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.01)
+
+    study = parse_study(small | {"trials": TRIALS})
+    counted: list[int] = []
+    count = lambda event: counted.append(event.trials) if isinstance(event, BlockDone) else None  # noqa: E731
+    outcome = drive(study, tmp_path / "s", client, [count, interrupted_inside_a_library], block_length=10)
+    assert outcome.interrupted
+    assert counted == [10]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_request_acts_at_once() -> None:
+    with noticed() as interruption:
+        assert not interruption.requested
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+        assert interruption.requested
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1.0)
 
 
 def test_everything_is_killed(undisturbed: Path, tmp_path: Path, small: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ from ntkmc.execution.events import (
     RunStarted,
     Subscriber,
 )
+from ntkmc.execution.interruption import Interruption, noticed
 from ntkmc.execution.queue import CellWork, WorkQueue
 from ntkmc.execution.tasks import Report, commit_block
 from ntkmc.experiment.derived import Derived
@@ -132,30 +133,40 @@ class _Driver:
         for work in self.works:
             self._ask(work)
         self.queue = WorkQueue(self.works)
-        folded, cost = time.monotonic(), _HUNGRY
-        try:
-            while any(not work.closed for work in self.works):
-                hungry = not self._submit(workers)
-                if self.flying:
-                    self._collect()
-                waited = time.monotonic() - folded
-                idle = any(work.idle for work in self.works)
-                if waited > max(_FOLD_EVERY, 5.0 * cost) or not self.flying or (hungry and idle and waited > cost):
-                    begun = time.monotonic()
-                    self._fold()
-                    folded = time.monotonic()
-                    cost = max(_HUNGRY, folded - begun)
-        except KeyboardInterrupt:
-            self.outcome.interrupted = True
-            for future, _ in self.flying.values():
-                future.cancel()
-        finally:
-            self._fold()
-            self.derived.finish()
-            self.derived.write()
-            self._count_failed_trials()
-            self._emit(RunFinished(self.outcome.interrupted))
+        with noticed() as interruption:
+            try:
+                self._loop(workers, interruption)
+            except KeyboardInterrupt:  # the second request, or where signals could not be caught
+                self._stop()
+            finally:
+                self._fold()
+                self.derived.finish()
+                self.derived.write()
+                self._count_failed_trials()
+                self._emit(RunFinished(self.outcome.interrupted))
         return self.outcome
+
+    def _loop(self, workers: int, interruption: Interruption) -> None:
+        folded, cost = time.monotonic(), _HUNGRY
+        while any(not work.closed for work in self.works):
+            if interruption.requested:
+                self._stop()
+                return
+            hungry = not self._submit(workers)
+            if self.flying:
+                self._collect()
+            waited = time.monotonic() - folded
+            idle = any(work.idle for work in self.works)
+            if waited > max(_FOLD_EVERY, 5.0 * cost) or not self.flying or (hungry and idle and waited > cost):
+                begun = time.monotonic()
+                self._fold()
+                folded = time.monotonic()
+                cost = max(_HUNGRY, folded - begun)
+
+    def _stop(self) -> None:
+        self.outcome.interrupted = True
+        for future, _ in self.flying.values():
+            future.cancel()
 
     def _announce(self, workers: int) -> None:
         span = self.study.trial_range
