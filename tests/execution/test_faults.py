@@ -99,12 +99,10 @@ def test_no_request_to_stop_is_lost(tmp_path: Path, client: Any, small: dict[str
 def test_a_second_request_acts_at_once() -> None:
     with noticed() as interruption:
         assert not interruption.requested
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
         assert interruption.requested
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(1.0)
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_everything_is_killed(undisturbed: Path, tmp_path: Path, small: dict[str, Any]) -> None:
