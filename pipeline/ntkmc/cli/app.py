@@ -1,0 +1,59 @@
+"""The application that commands register with, and what they share."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ntkmc.errors import NtkmcError, StoreError
+
+app = typer.Typer(
+    name="ntkmc",
+    help="Monte Carlo for the smallest eigenvalue of Neural Tangent Kernel Gram matrices.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RESULTS = Path("data/results")
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")]
+StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="A results store, as `ntkmc run` writes it.")]
+ProfileName = Annotated[str, typer.Option("--profile", "-p", help="A profile in cluster/, or a path to one.")]
+
+
+class Format(enum.StrEnum):
+    """How `show` prints."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+@contextmanager
+def reading(store: Path) -> Iterator[None]:
+    """Turns what zarr raises on a damaged chunk into one line."""
+    try:
+        yield
+    except NtkmcError:
+        raise
+    except (ValueError, OSError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise StoreError(
+            f"{store}: cannot be read ({reason}); running its study again mends damaged pieces"
+        ) from error
+
+
+def say(text: str) -> None:
+    """A line for people, beside the output."""
+    typer.echo(text, err=True)
+
+
+def table(content: Any) -> None:
+    """A rich table on the output."""
+    Console().print(content)

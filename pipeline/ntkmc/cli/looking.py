@@ -1,0 +1,64 @@
+"""What shows results: `show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntkmc.cli.app import Format, StoreFolder, app, reading, say, table
+from ntkmc.errors import InputError
+
+
+@app.command()
+def show(
+    store: StoreFolder,
+    selection: Annotated[str | None, typer.Argument(help="Such as 'distribution=sphere,d=32,depth=3'.")] = None,
+    claims: Annotated[bool, typer.Option("--claims", help="Verdicts instead of estimates.")] = False,
+    predictions: Annotated[
+        bool, typer.Option("--predictions", help="Predicted beside measured medians instead of estimates.")
+    ] = False,
+    long: Annotated[bool, typer.Option("--long", help="One row per threshold, with intervals.")] = False,
+    form: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
+    figure: Annotated[Path | None, typer.Option(help="Also draw P(lambda_min >= lambda_0) into this file.")] = None,
+) -> None:
+    """Estimates and verdicts as a table, CSV or JSON."""
+    from ntkmc.experiment.results import open_results
+    from ntkmc.views import tables
+    from ntkmc.views import verdicts as judged
+    from ntkmc.views.frames import claims_frame, estimates_frame, parse_selection, select, unused_trials
+    from ntkmc.views.predicted import predictions_frame, predictions_table
+
+    if claims and predictions:
+        raise InputError("--claims and --predictions are two tables: ask for one of them")
+    tree = open_results(store)
+    chosen = parse_selection(selection)
+    reader = claims_frame if claims else predictions_frame if predictions else estimates_frame
+    with reading(store):
+        frame = select(reader(tree), chosen)
+        unused = unused_trials(tree)
+    confidence, delta = tree.attrs["study"]["confidence"], tree.attrs["study"]["event"]["delta"]
+    if form is Format.CSV:
+        typer.echo(frame.to_csv(index=False), nl=False)
+    elif form is Format.JSON:
+        typer.echo(frame.to_json(orient="records", indent=1, force_ascii=False))
+    elif predictions:
+        table(predictions_table(frame))
+    elif not len(frame):
+        typer.echo("nothing is estimated yet: the first trials are not folded; run, or look again in a few seconds")
+    elif claims:
+        table(judged.verdict_rows(frame) if chosen else judged.verdicts(tree))
+    elif long:
+        table(tables.intervals(frame, confidence))
+    else:
+        table(tables.probabilities(frame, delta))
+    if unused and form is Format.TABLE:
+        say(f"{unused:,} finished trials (over all depths) lie beyond the looks that these estimates rest on")
+    if figure is not None:
+        from ntkmc.views.figures import save, survival_figure
+
+        with reading(store):
+            drawn = survival_figure(tree, confidence, chosen)
+        save(drawn, figure)
+        say(f"figure in {figure}")

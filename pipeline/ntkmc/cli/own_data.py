@@ -1,0 +1,111 @@
+"""One's own data: `lambda-min`."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ntkmc.cli.app import Format, app
+from ntkmc.errors import InputError
+
+if TYPE_CHECKING:
+    from ntkmc.linalg.spectrum import Enclosed, Spectrum
+
+
+class Method(enum.StrEnum):
+    """Methods of `lambda-min`."""
+
+    AUTO = "auto"
+    DENSE = "dense"
+    EIGSH = "eigsh"
+    LOBPCG = "lobpcg"
+    CHOLESKY = "cholesky"
+
+
+class Kernel(enum.StrEnum):
+    """Kernels of `lambda-min`."""
+
+    NTK = "ntk"
+    H_INFINITY = "h-infinity"
+    CONJUGATE = "conjugate"
+
+
+@app.command("lambda-min")
+def lambda_min(
+    data: Annotated[Path, typer.Argument(metavar="X", help="Data rows: .npy, .npz, .csv, .parquet or .zarr.")],
+    kernel: Annotated[Kernel, typer.Option(help="Kernel.")] = Kernel.NTK,
+    depth: Annotated[list[int] | None, typer.Option("--depth", "-L", help="Weight layers; may be repeated.")] = None,
+    method: Annotated[Method, typer.Option(help="How the eigenvector is found; the proof is the same.")] = Method.AUTO,
+    spectrum: Annotated[bool, typer.Option("--spectrum", help="Also lambda_max and log det K.")] = False,
+    labels: Annotated[
+        Path | None, typer.Option(help="Also y'K^-1 y: a file of label vectors, one a row, or a single column.")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
+) -> None:
+    """lambda_min of the Gram matrix of one's own data, with its enclosure."""
+    import json
+
+    from ntkmc.linalg.exact import kernel_spectrum
+    from ntkmc.linalg.exact import lambda_min as compute
+    from ntkmc.theory.distributions import Dataset, load_vectors
+
+    rows = Dataset(str(data)).rows
+    more: dict[int, dict[str, Enclosed | None]] = {}
+    try:
+        if spectrum or labels is not None:
+            y = None if labels is None else load_vectors(str(labels))
+            found = {
+                number: kernel_spectrum(rows, kernel.value, number, y, method=method.value)
+                for number in sorted(set(depth or [2]))
+            }
+            answers = {number: each.lambda_min for number, each in found.items()}
+            more = {number: _further(each, 0 if y is None else len(y)) for number, each in found.items()}
+        else:
+            answers = compute(rows, kernel.value, depth or [2], method=method.value)
+    except InputError as error:
+        raise InputError(f"{data}: {error}") from error
+    records = [
+        {
+            "depth": number,
+            "lambda_min": answer.value,
+            "lower": answer.lower,
+            "upper": answer.upper,
+            "status": answer.status.name.lower(),
+            "method": answer.method,
+        }
+        | {
+            name + end: None if value is None else getattr(value, attribute)
+            for name, value in more.get(number, {}).items()
+            for end, attribute in (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
+        }
+        for number, answer in answers.items()
+    ]
+    if form is Format.JSON:
+        typer.echo(json.dumps(records, indent=1))
+        return
+    if form is Format.CSV:
+        typer.echo(",".join(records[0]))
+        for record in records:
+            fields = ("" if value is None else value for value in record.values())
+            typer.echo(",".join(repr(value) if isinstance(value, float) else str(value) for value in fields))
+        return
+    typer.echo(f"{data}: n = {rows.shape[0]}, d = {rows.shape[1]}, kernel {kernel.value}")
+    for number, answer in answers.items():
+        typer.echo(f"L = {number}: lambda_min = {answer.value:.15g}")
+        typer.echo(f"  proved: {answer.lower!r} <= lambda_min <= {answer.upper!r}")
+        typer.echo(f"  {answer.status.name.lower()}: {answer.status.value}")
+        for name, value in more.get(number, {}).items():
+            if value is None:
+                typer.echo(f"  {name}: no bounds, lambda_min is not above the rounding of a Cholesky")
+            else:
+                typer.echo(f"  {name} = {value.value:.15g}, proved: {value.lower!r} ... {value.upper!r}")
+
+
+def _further(found: Spectrum, labels: int) -> dict[str, Enclosed | None]:
+    """What a spectrum holds beside lambda_min, by name; the same names whether it could be proved or not."""
+    forms = found.quadratic_forms or (None,) * labels
+    known = {f"quadratic_form_{i}": form for i, form in enumerate(forms)}
+    return {"lambda_max": found.lambda_max, "log_det": found.log_det} | known

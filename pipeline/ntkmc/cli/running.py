@@ -1,0 +1,135 @@
+"""What computes: `run`, `plan`, `trial`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from ntkmc.cli.app import RESULTS, ProfileName, StoreFolder, StudyFile, app, reading, say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    store: Annotated[Path | None, typer.Option("--store", "-s", help="Where results go.")] = None,
+    profile: ProfileName = "local",
+    block: Annotated[
+        int | None, typer.Option(help="Trials a block, instead of about a second's worth.", min=1)
+    ] = None,
+) -> None:
+    """Run a study, or resume it; ends with a table of estimates and verdicts."""
+    from ntkmc.api import execute
+    from ntkmc.execution.plan import check_plan, check_store, make_plan
+    from ntkmc.execution.profiles import load_profile
+    from ntkmc.experiment.loading import load_study
+    from ntkmc.experiment.results import open_results
+    from ntkmc.experiment.store import check_identity
+    from ntkmc.views.frames import estimates_frame
+    from ntkmc.views.tables import probabilities
+    from ntkmc.views.verdicts import verdicts
+
+    loaded = load_study(study)
+    path = store or RESULTS / f"{loaded.name}.zarr"
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        check_identity(path, loaded)  # before a cluster is started
+    check_store(path)
+    check_plan(make_plan(loaded, load_profile(profile)))
+    outcome = execute(loaded, path, profile=profile, block_length=block)
+    if outcome.interrupted:
+        say(f"interrupted; what is finished is in {path}; to go on, repeat: ntkmc run {study} --store {path}")
+        raise typer.Exit(130)
+    tree = open_results(path)
+    console = Console()
+    frame = estimates_frame(tree)
+    if len(frame):
+        console.print(probabilities(frame, loaded.event.delta, most_rows=24))
+        console.print(verdicts(tree))
+        _warn_if_silent(frame)
+    console.print(f"results in {path}", highlight=False, soft_wrap=True)
+    for name, trials in outcome.failed_trials.items():
+        say(f"cell {name}: {trials} trials ended without a value; their status says failed")
+    for name, reason in outcome.failed.items():
+        say(f"cell {name} failed: {reason}")
+    if outcome.failed or outcome.failed_trials:
+        raise typer.Exit(3)
+
+
+@app.command()
+def plan(study: StudyFile, profile: ProfileName = "local") -> None:
+    """What a study would take: cells, tasks, memory a worker, core-hours, disk; refuses what cannot fit."""
+    from ntkmc.execution.plan import check_plan, make_plan
+    from ntkmc.execution.profiles import load_profile
+    from ntkmc.experiment.loading import load_study
+
+    loaded = load_study(study)
+    found = make_plan(loaded, load_profile(profile))
+    lines = {
+        "study": f"{loaded.name}, kernel {loaded.kernel}, normalize {loaded.normalize}",
+        "cells": f"{found.cells:,}",
+        "trials": f"{found.trials:,}{' at most' if loaded.adaptive else ''}",
+        "tasks": f"about {found.tasks:,}",
+        "work": f"about {found.core_hours:.2g} core-hours, {_clock(found.core_hours / found.workers)} on "
+        f"{found.workers} workers (good to a factor of a few)",
+        "memory": f"{found.worker_bytes / 2**20:,.0f} MiB a worker at most, for {found.largest.name}",
+        "disk": f"{found.disk_bytes / 2**20:,.1f} MiB before compression, {found.files:,} files at most",
+        "claims": f"{len(loaded.instances)}, {_needing(found.eigenvalues, found.costly)}",
+    }
+    for name, text in lines.items():
+        typer.echo(f"{name:<8}{text}")
+    check_plan(found)
+
+
+def _needing(problems: float, costly: tuple[str, ...]) -> str:
+    if not costly:
+        return "none of which needs eigenvalues of further matrices"
+    named = ", ".join(costly[:3]) + (f" and {len(costly) - 3} more" if len(costly) > 3 else "")
+    return f"of which {len(costly)} need {problems:g} eigenvalue problems a trial beside lambda_min: {named}"
+
+
+@app.command()
+def trial(
+    store: StoreFolder,
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="Such as 'sphere,d=32,n=16'.")],
+    number: Annotated[int, typer.Argument(metavar="TRIAL", help="Number of the trial.", min=0)],
+) -> None:
+    """Recompute one trial from its address, in this process, and compare it with the store bit for bit."""
+    from ntkmc.experiment.recompute import compare_trial
+
+    with reading(store):
+        rows = compare_trial(store, cell, number)
+    different = 0
+    for name, depth, here, stored in rows:
+        same = here == stored or (here != here and stored != stored)
+        different += not same
+        where = f"[L={depth}]" if depth is not None else ""
+        typer.echo(f"{name + where:<24}{here!r:>24}  {'equal' if same else f'DIFFERS: stored {stored!r}'}")
+    if different:
+        say(
+            f"{different} of {len(rows)} values differ from the store: bits are promised for equal numerics, BLAS "
+            "build and processor only (see `provenance` in the store's attributes); enclosures must still overlap"
+        )
+        raise typer.Exit(3)
+    typer.echo(f"all {len(rows)} values equal the store's, bit for bit")
+
+
+def _clock(hours: float) -> str:
+    minutes = hours * 60.0
+    return f"{minutes * 60:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{hours:.1f} h"
+
+
+def _warn_if_silent(frame: pd.DataFrame) -> None:
+    """Say so where no threshold tells anything apart: the estimates are all 0 or 1."""
+    if frame["probability"].notna().any() and frame["probability"].dropna().isin([0.0, 1.0]).all():
+        low, high = frame["median"].min(), frame["median"].max()
+        # Where events alone were decided there are no medians.
+        advice = f"its medians range from {low:.3g} to {high:.3g}, choose event: lambda-0 there" if low == low else ""
+        say(
+            "every estimate is 0 or 1: no threshold lies where lambda_min varies; "
+            + (advice or "a few trials with measure: lambda-min show where it does")
+        )
