@@ -77,12 +77,26 @@ def execute(
 ) -> Outcome:
     """`run`, but telling how it ended instead of raising."""
     from ntkmc.execution.driver import drive
+    from ntkmc.execution.events import Note, Subscriber
+    from ntkmc.execution.plan import check_plan, make_plan
     from ntkmc.execution.profiles import connect, load_profile
     from ntkmc.execution.progress import ProgressView
+    from ntkmc.execution.standing import Record
+    from ntkmc.execution.workspace import Workspace
 
     path = Path(store).expanduser().resolve()
-    subscribers = [ProgressView()] if progress else []
+    subscribers: list[Subscriber] = [ProgressView()] if progress else []
+
+    def say(text: str) -> None:
+        for subscriber in subscribers:
+            subscriber(Note(text))
+
     with ExitStack() as stack:
         if client is None:
-            client = stack.enter_context(connect(load_profile(profile or "local")))
+            place = load_profile(profile or "local")
+            plan = make_plan(study, place)
+            check_plan(plan, place)
+            if place.batch:
+                subscribers.append(Record(Workspace(path)))
+            client = stack.enter_context(connect(place, layout=plan.layout, store=path, say=say))
         return drive(study, path, client, subscribers, block_length)

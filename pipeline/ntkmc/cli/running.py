@@ -13,6 +13,8 @@ from ntkmc.cli.app import RESULTS, ProfileName, StoreFolder, StudyFile, app, rea
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ntkmc.execution.sizing import Layout
+
 
 @app.command()
 def run(
@@ -39,7 +41,8 @@ def run(
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         check_identity(path, loaded)  # before a cluster is started
     check_store(path)
-    check_plan(make_plan(loaded, load_profile(profile)))
+    place = load_profile(profile)
+    check_plan(make_plan(loaded, place), place)
     outcome = execute(loaded, path, profile=profile, block_length=block)
     if outcome.interrupted:
         say(f"interrupted; what is finished is in {path}; to go on, repeat: ntkmc run {study} --store {path}")
@@ -68,7 +71,8 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
     from ntkmc.experiment.loading import load_study
 
     loaded = load_study(study)
-    found = make_plan(loaded, load_profile(profile))
+    place = load_profile(profile)
+    found = make_plan(loaded, place)
     lines = {
         "study": f"{loaded.name}, kernel {loaded.kernel}, normalize {loaded.normalize}",
         "cells": f"{found.cells:,}",
@@ -80,9 +84,24 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
         "disk": f"{found.disk_bytes / 2**20:,.1f} MiB before compression, {found.files:,} files at most",
         "claims": f"{len(loaded.instances)}, {_needing(found.eigenvalues, found.costly)}",
     }
+    if found.layout:
+        lines["asks"] = asks(found.layout)
     for name, text in lines.items():
         typer.echo(f"{name:<8}{text}")
-    check_plan(found)
+    check_plan(found, place)
+
+
+def asks(layout: Layout) -> str:
+    """What a queue is asked for, in one line."""
+    from ntkmc.execution.dialects import clock
+
+    jobs = "1 job" if layout.jobs == 1 else f"{layout.jobs} jobs"
+    workers = "1 worker" if layout.workers == 1 else f"{layout.workers} workers"
+    beside = "the driver" if layout.others == 1 else "scheduler and driver"
+    return (
+        f"{jobs} of {workers}, {layout.worker_bytes / 2**20:,.0f} MiB a worker, walltime {clock(layout.walltime)}; "
+        f"{beside} beside them, walltime {clock(layout.driver)}; at most {layout.core_hours:,.1f} core-hours"
+    )
 
 
 def _needing(problems: float, costly: tuple[str, ...]) -> str:

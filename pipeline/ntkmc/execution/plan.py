@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import psutil
 
 from ntkmc.errors import InputError, StoreError
-from ntkmc.execution.profiles import Profile, available_cpus
+from ntkmc.execution.profile_schema import Profile
+from ntkmc.execution.profiles import available_cpus
 from ntkmc.execution.queue import BLOCK_SECONDS
+from ntkmc.execution.sizing import Layout, Needs, check_layout, choose
 from ntkmc.experiment.arrays import trial_chunk
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.schema import trial_variables
@@ -47,6 +50,10 @@ class Plan:
         Eigenvalue problems in the costliest cell's trial that claims need beside lambda_min itself.
     costly : tuple of str
         The claims that need them.
+    needs : Needs
+        The same in the terms of a queue.
+    layout : Layout or None
+        What is asked of the profile's queue; None where there is none.
     """
 
     cells: int
@@ -61,6 +68,8 @@ class Plan:
     thresholds: int
     eigenvalues: float
     costly: tuple[str, ...]
+    needs: Needs
+    layout: Layout | None
 
 
 def make_plan(study: Study, profile: Profile) -> Plan:
@@ -77,14 +86,17 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         for cell in study.cells
     }
     largest = max(study.cells, key=needs.__getitem__)
-    workers = profile.arguments.get("n_workers") or available_cpus()
+    tasks = sum(min(per_cell, max(1, round(each / BLOCK_SECONDS))) for each in seconds)
+    wanted = Needs(sum(seconds), max(seconds) / per_cell, IDLE_WORKER_BYTES + needs[largest], tasks)
+    layout = choose(profile, wanted) if profile.batch else None
+    workers = layout.jobs * layout.workers if layout else profile.arguments.get("n_workers") or available_cpus()
     threads = profile.arguments.get("threads_per_worker") or 1
     return Plan(
         cells=len(study.cells),
         trials=per_cell * len(study.cells),
-        tasks=sum(min(per_cell, max(1, round(each / BLOCK_SECONDS))) for each in seconds),
+        tasks=tasks,
         core_hours=sum(seconds) / 3600.0,
-        worker_bytes=IDLE_WORKER_BYTES + needs[largest],
+        worker_bytes=wanted.worker_bytes,
         disk_bytes=sum(per_cell * _trial_bytes_on_disk(study, len(cell.depths)) for cell in study.cells),
         files=_files(study),
         largest=largest,
@@ -92,11 +104,16 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         thresholds=thresholds,
         eigenvalues=max(further.values()),
         costly=tuple(claim.id for claim in select(study.claims, study.kernel) if is_costly(claim)),
+        needs=wanted,
+        layout=layout,
     )
 
 
-def check_plan(plan: Plan) -> None:
-    """Refuse a study that cannot fit on this machine, with the number to change (`InputError`)."""
+def check_plan(plan: Plan, profile: Profile | None = None) -> None:
+    """Refuse a study that cannot fit on this machine or into the queue, with the number to change (`InputError`)."""
+    if profile and plan.layout:
+        check_layout(plan.layout, profile, plan.needs, plan.largest.name)
+        return
     memory = psutil.virtual_memory().total
     room = memory // max(plan.workers, 1)
     if plan.worker_bytes > room:
@@ -116,7 +133,7 @@ def check_store(path: Path) -> None:
         home = home.parent
     probe = home if home.is_dir() else home.parent
     try:
-        test = probe / f".{path.name}.probe"
+        test = probe / f".{path.name}.{uuid.uuid4().hex}.probe"  # processes of an allocation try together
         test.touch()
         test.unlink()
     except OSError as error:

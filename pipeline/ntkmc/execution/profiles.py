@@ -5,100 +5,96 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import shlex
+import signal
 import socket
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import dask
 from distributed import Client
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from distributed.security import Security
 
 from ntkmc.errors import ExecutionError, InputError
-from ntkmc.experiment.loading import describe, read_yaml
-from ntkmc.share import find_shared
+from ntkmc.execution.allocation import enter_allocation
+from ntkmc.execution.batch_jobs import JobKeeper
+from ntkmc.execution.dialects import DIALECTS, Dialect
+from ntkmc.execution.profile_schema import Certificates, Profile, load_profile
+from ntkmc.execution.security import given_security, own_security
+from ntkmc.execution.sizing import Layout
+from ntkmc.execution.workspace import Workspace
 
+__all__ = ["Profile", "available_cpus", "cluster_class", "connect", "dialect_of", "job_arguments", "load_profile"]
 
-class Profile(BaseModel):
-    """One kind of place to run in: data, not code.
-
-    Attributes
-    ----------
-    cluster : str
-        Dotted name of a Dask cluster class.
-    arguments : dict
-        Its keyword arguments. `n_workers: null` becomes the number of CPUs that this process may use.
-    environment : dict
-        Variables that every worker process starts with.
-    dashboard : str or None
-        Where the Dask dashboard listens, `host:port`; null for none.
-    config : dict
-        Dask configuration that holds while the cluster lives.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    cluster: str = Field(pattern=r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$")
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    environment: dict[str, str] = Field(default_factory=dict)
-    dashboard: str | None = Field(default="127.0.0.1:8787", pattern=r"^[\w.\-]+:\d+$")
-    config: dict[str, Any] = Field(default_factory=dict)
-
-
-def load_profile(name: str) -> Profile:
-    """The profile called `name`: a path to a YAML file, or the stem of one in `cluster/`.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, or it is not a profile.
-
-    Examples
-    --------
-    >>> load_profile("local").cluster
-    'distributed.LocalCluster'
-    """
-    path = find_shared("cluster", name, ".yaml")
-    data = read_yaml(path)
-    if not isinstance(data, Mapping):
-        raise InputError(f"{path}: a profile is a mapping with the key cluster")
-    try:
-        return Profile.model_validate(data)
-    except ValidationError as error:
-        raise InputError(f"{path}: {describe(error, Profile)}") from error
+_PRELOAD = "ntkmc.execution.preload"
+_SCRATCH = "${TMPDIR:-/tmp}"  # expanded by the job's shell, on its node: node-local disk at most sites
 
 
 @contextmanager
-def connect(profile: Profile) -> Iterator[Client]:
+def connect(
+    profile: Profile,
+    *,
+    layout: Layout | None = None,
+    store: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Iterator[Client]:
     """A client of a cluster that lives as long as the context.
+
+    Parameters
+    ----------
+    profile : Profile
+    layout : Layout, optional
+        What to ask a queue for; needed for a profile of one.
+    store : Path, optional
+        The store that is worked for: the folder beside it, which all nodes share, takes logs and certificates.
+    say : callable
+        Takes a sentence for the user.
 
     Raises
     ------
     InputError
-        If the cluster class does not exist or refuses its arguments.
+        If the cluster class does not exist or refuses its arguments, or the queue refuses a job.
     ExecutionError
-        If the cluster does not start.
+        If the cluster does not start, or no worker comes.
     """
-    factory = _cluster_class(profile.cluster)
-    arguments = dict(profile.arguments)
-    if arguments.get("n_workers", 0) is None:
-        arguments["n_workers"] = available_cpus()
-    arguments["dashboard_address"] = _free(profile.dashboard)
+    factory = cluster_class(profile.cluster)
     # A nanny starts its worker with this environment, before NumPy can read it.
     workers = {
         "distributed.nanny.environ": profile.environment,
-        "distributed.worker.preload": ["ntkmc.execution.preload"],
+        "distributed.worker.preload": [_PRELOAD],
+        # The dashboard listens on a loopback address only, whatever the scheduler listens on.
+        "distributed.dashboard.link": "http://127.0.0.1:{port}/status",
     } | profile.config
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(workers))
         stack.callback(_quiet_logs, logging.getLogger("distributed").level)
         try:
-            cluster = stack.enter_context(factory(**arguments))
-            client = stack.enter_context(Client(cluster))
-        except TypeError as error:
-            raise InputError(f"profile: {profile.cluster} does not take these arguments ({error})") from error
+            if factory is Client:
+                client = _join(profile, stack)
+            elif not profile.batch:
+                client = _start(factory, profile, stack)
+            else:
+                workspace = Workspace((store or Path("ntkmc")).resolve())
+                workspace.prepare()
+                asked = layout or _no_layout()
+                if hasattr(factory, "job_cls"):
+                    client = _start_jobs(factory, profile, asked, workspace, say, stack)
+                else:
+                    client = enter_allocation(factory, profile, asked, workspace, _free(profile.dashboard), stack)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"profile: {profile.cluster} does not take these arguments ({reason})") from error
+        except ExecutionError:
+            raise
         except (OSError, TimeoutError, RuntimeError) as error:
             raise ExecutionError(f"the cluster did not start: {error}") from error
+        if profile.batch and profile.dashboard:
+            say(_tunnel(client))
         # From here on a message of a closing worker is no news: failures are reported by the run itself.
         _quiet_logs(logging.CRITICAL)
         yield client
@@ -109,18 +105,177 @@ def available_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _quiet_logs(level: int) -> None:
-    logging.getLogger("distributed").setLevel(level)
+def cluster_class(name: str) -> Any:
+    """The class that a profile names.
 
-
-def _cluster_class(name: str) -> Any:
+    Raises
+    ------
+    InputError
+        If it does not exist, or its package is missing (with the pip line).
+    """
     module, _, attribute = name.rpartition(".")
+    # dask-jobqueue takes Ctrl-C for itself when it is imported; here it stays the driver's.
+    before = signal.getsignal(signal.SIGINT)
     try:
         return getattr(importlib.import_module(module), attribute)
     except ImportError as error:
-        raise InputError(f"profile: {name} needs the package {error.name}: pip install {error.name}") from error
+        package = "'ntkmc[hpc]'" if error.name == "dask_jobqueue" else error.name
+        raise InputError(f"profile: {name} needs the package {error.name}: pip install {package}") from error
     except AttributeError:
         raise InputError(f"profile: {module} has no class {attribute!r}") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+def dialect_of(factory: Any) -> Dialect:
+    """How the queue of a dask-jobqueue class is spoken to.
+
+    Raises
+    ------
+    InputError
+        For a queue that is not known here.
+    """
+    name = str(factory.job_cls.config_name)
+    if name not in DIALECTS:
+        raise InputError(f"profile: queues of the kind {name!r} are not known; known: {', '.join(sorted(DIALECTS))}")
+    return DIALECTS[name]
+
+
+def job_arguments(profile: Profile, layout: Layout, workspace: Workspace, dialect: Dialect) -> dict[str, Any]:
+    """Keyword arguments of the dask-jobqueue class for worker jobs: the profile's, and what was chosen."""
+    lifetime, stagger = layout.lifetime
+    given = filled(profile.arguments, layout)
+    variables = profile.environment | _as_variables(profile.config)
+    chosen = {
+        "cores": layout.workers,
+        "processes": layout.workers,
+        "memory": f"{layout.workers * layout.worker_bytes // 2**20}MiB",
+        "walltime": dialect.walltime(layout.walltime),
+        "job_name": f"ntkmc-{workspace.store.stem}",
+        "log_directory": str(workspace.logs),
+        "local_directory": _SCRATCH,
+        "shared_temp_directory": str(workspace.root),
+        "death_timeout": profile.scaling.patience,
+    }
+    always = {
+        "nanny": True,
+        "worker_extra_args": [
+            *(
+                "--lifetime",
+                f"{lifetime}s",
+                "--lifetime-stagger",
+                f"{stagger}s",
+                "--preload",
+                _PRELOAD,
+                "--dashboard-address",
+                "127.0.0.1:0",
+            ),
+            *given.pop("worker_extra_args", []),
+        ],
+        "job_script_prologue": [
+            *given.pop("job_script_prologue", []),
+            *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+        ],
+    }
+    fixed = {name: value for name, value in given.items() if value is not None and name not in ("walltime", "cores")}
+    return chosen | fixed | always
+
+
+def filled(value: Any, layout: Layout) -> Any:
+    """A profile's value with `{workers}`, `{tasks}` and `{memory_mib}` (of a worker) in its texts filled in."""
+    if isinstance(value, Mapping):
+        return {key: filled(each, layout) for key, each in value.items()}
+    if isinstance(value, list):
+        return [filled(each, layout) for each in value]
+    if isinstance(value, str):
+        known = {"workers": layout.workers, "tasks": layout.tasks, "memory_mib": layout.worker_bytes // 2**20}
+        for name, number in known.items():
+            value = value.replace(f"{{{name}}}", str(number))
+    return value
+
+
+def _start(factory: Any, profile: Profile, stack: ExitStack) -> Client:
+    """A cluster of this machine, or of any class that starts its workers by itself."""
+    arguments = dict(profile.arguments)
+    if arguments.get("n_workers", 0) is None:
+        arguments["n_workers"] = available_cpus()
+    arguments["dashboard_address"] = _free(profile.dashboard)
+    if profile.tls:
+        arguments |= {"security": _security(profile), "protocol": "tls://"}
+    client: Client = stack.enter_context(Client(stack.enter_context(factory(**arguments))))
+    return client
+
+
+def _join(profile: Profile, stack: ExitStack) -> Client:
+    """A scheduler that somebody else runs, and goes on running."""
+    arguments = dict(profile.arguments)
+    known = arguments.get("address") or arguments.get("scheduler_file") or dask.config.get("scheduler-address", None)
+    if not known:
+        raise InputError(
+            "profile: which scheduler? set arguments: {address: 'tls://host:8786'} or {scheduler_file: PATH}, or the "
+            "variable DASK_SCHEDULER_ADDRESS"
+        )
+    if profile.tls:
+        arguments["security"] = _security(profile)
+    arguments = {name: value for name, value in arguments.items() if value is not None}
+    try:
+        client: Client = stack.enter_context(Client(set_as_default=False, **arguments))
+        client.wait_for_workers(1, timeout=profile.scaling.patience)
+    except (OSError, TimeoutError) as error:
+        raise ExecutionError(f"the scheduler {known} was not reached, or has no workers: {error}") from error
+    if any(threads > 1 for threads in client.nthreads().values()):
+        raise InputError(f"the scheduler {known} has workers of several threads: start them with --nthreads 1")
+    return client
+
+
+def _start_jobs(
+    factory: Any, profile: Profile, layout: Layout, workspace: Workspace, say: Callable[[str], None], stack: ExitStack
+) -> Client:
+    dialect = dialect_of(factory)
+    arguments = job_arguments(profile, layout, workspace, dialect)
+    address = _free(profile.dashboard)
+    options = {"dashboard_address": address, "dashboard": address is not None} | arguments.pop("scheduler_options", {})
+    if profile.tls:
+        arguments |= {"security": _security(profile), "protocol": "tls://"}
+    cluster = stack.enter_context(factory(scheduler_options=options, **arguments))
+    client: Client = stack.enter_context(Client(cluster))
+    scaling = profile.scaling.model_copy(update={"jobs": layout.jobs})
+    keeper = JobKeeper(cluster, dialect, scaling, workspace, say)
+    stack.callback(keeper.close)
+    keeper.start()
+    keeper.wait(client)
+    return client
+
+
+def _security(profile: Profile) -> Security:
+    return given_security(profile.tls) if isinstance(profile.tls, Certificates) else own_security()
+
+
+def _as_variables(config: Mapping[str, Any]) -> dict[str, str]:
+    """Dask configuration as the environment variables that a worker on another node reads it from.
+
+    >>> _as_variables({"distributed.comm.timeouts.tcp": "300s"})
+    {'DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP': '300s'}
+    """
+    return {f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value) for key, value in config.items()}
+
+
+def _tunnel(client: Client) -> str:
+    host, port = client.run_on_scheduler(_where)
+    return f"Dask dashboard: ssh -N -L {port}:127.0.0.1:{port} {host}, then http://127.0.0.1:{port}/status"
+
+
+def _where(dask_scheduler: Any) -> tuple[str, int]:
+    return socket.gethostname(), dask_scheduler.services["dashboard"].port
+
+
+def _no_layout() -> Layout:
+    raise InputError("profile: a profile of a queue needs a study, whose plan says what to ask for")
+
+
+def _quiet_logs(level: int) -> None:
+    logging.getLogger("distributed").setLevel(level)
 
 
 def _free(address: str | None) -> str | None:

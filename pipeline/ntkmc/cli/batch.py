@@ -1,0 +1,86 @@
+"""The driver as a batch job: `submit`, `status`, `cancel`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntkmc.cli.app import RESULTS, ProfileName, StoreFolder, StudyFile, app, say
+from ntkmc.cli.running import asks
+
+
+@app.command()
+def submit(
+    study: StudyFile,
+    profile: ProfileName,
+    store: Annotated[Path | None, typer.Option("--store", "-s", help="Where results go.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the batch script, and submit nothing.")] = False,
+    chain: Annotated[
+        int, typer.Option(help="How often the job may follow itself when its walltime ends before the study.", min=0)
+    ] = 20,
+) -> None:
+    """Run a study as a batch job that survives the login node, stops before its walltime, and follows itself."""
+    from ntkmc.execution.plan import check_plan, check_store, make_plan
+    from ntkmc.execution.profiles import load_profile
+    from ntkmc.execution.submission import Submission, batch_script
+    from ntkmc.execution.submission import submit as put
+    from ntkmc.experiment.loading import load_study
+    from ntkmc.experiment.store import check_identity
+
+    loaded, place = load_study(study), load_profile(profile)
+    path = (store or RESULTS / f"{loaded.name}.zarr").expanduser().resolve()
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        check_identity(path, loaded)
+    plan = make_plan(loaded, place)
+    check_plan(plan, place)
+    named = str(Path(profile).resolve()) if Path(profile).is_file() else profile
+    submission = Submission(study.resolve(), path, named, Path.cwd(), chain)
+    layout = plan.layout
+    if layout is None:
+        raise typer.BadParameter(f"the profile {profile} is not one of a batch queue: use ntkmc run")
+    if dry_run:
+        typer.echo(batch_script(submission, place, layout), nl=False)
+        return
+    check_store(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    say(f"asks for {asks(layout)}")
+    number = put(submission, place, layout)
+    typer.echo(f"job {number}; look with: ntkmc status {store or path}")
+
+
+@app.command()
+def status(
+    store: Annotated[
+        Path | None, typer.Argument(metavar="[STORE]", help="A store; without one, all in data/results.")
+    ] = None,
+) -> None:
+    """How runs stand: what is done by the store, what jobs do by the queue, the rate, the last error with its log."""
+    from ntkmc.execution.standing import standing
+
+    stores = [store] if store else _known()
+    if not stores:
+        say(f"no stores in {RESULTS}")
+    for path in stores:
+        found = standing(path)
+        typer.echo(f"{path}{': done' if found.done else ''}")
+        for name, text in found.lines().items():
+            typer.echo(f"  {name:<8}{text}")
+
+
+@app.command()
+def cancel(store: StoreFolder) -> None:
+    """End the driver's job and its workers; what is finished stays, and `ntkmc submit` goes on from there."""
+    from ntkmc.execution.standing import cancel as end
+    from ntkmc.execution.standing import standing
+
+    ended = end(store)
+    typer.echo(f"cancelled {', '.join(f'job {number}' for number in ended)}" if ended else "no job was left to cancel")
+    typer.echo(f"{store}: {standing(store).lines()['store']}; to go on, submit it again")
+
+
+def _known() -> list[Path]:
+    found = {path for path in RESULTS.glob("*.zarr") if path.is_dir()}
+    found |= {path.with_suffix("") for path in RESULTS.glob("*.jobs") if (path / "drivers.json").is_file()}
+    return sorted(found)

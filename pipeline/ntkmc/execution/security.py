@@ -1,0 +1,85 @@
+"""TLS: whoever can talk to a Dask scheduler runs code as its owner, so on a network only holders of its key may."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from distributed.security import Security
+
+from ntkmc.errors import ExecutionError, InputError
+from ntkmc.execution.profile_schema import Certificates
+
+MISSING = "tls: needs the package cryptography: pip install 'ntkmc[hpc]' (or tls: false, on a network that you trust)"
+
+
+def own_security() -> Security:
+    """A key and a certificate of this run's own, in memory; the certificate is its own authority.
+
+    Raises
+    ------
+    InputError
+        If the package `cryptography` is missing.
+    """
+    try:
+        security: Security = Security.temporary()
+    except ImportError as error:
+        raise InputError(MISSING) from error
+    return security
+
+
+def given_security(files: Certificates) -> Security:
+    """From PEM files, for all roles.
+
+    Raises
+    ------
+    InputError
+        If a file is missing.
+    """
+    paths = {name: Path(path).expanduser() for name, path in files.model_dump().items()}
+    for name, path in paths.items():
+        if not path.is_file():
+            raise InputError(f"tls: {name}: {path}: no such file")
+    roles = {
+        f"tls_{role}_{part}": str(paths[part])
+        for role in ("client", "scheduler", "worker")
+        for part in ("cert", "key")
+    }
+    return Security(require_encryption=True, tls_ca_file=str(paths["ca"]), **roles)
+
+
+def write_certificates(security: Security, folder: Path) -> Certificates:
+    """Put the certificate of `own_security` into files that only their owner can read; the key comes first."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files, parts = certificates_in(folder), security.get_tls_config_for_role("client")
+    for path, content in ((files.key, parts["key"]), (files.cert, parts["cert"])):
+        aside = Path(f"{path}.partial")
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(str(content))
+        aside.replace(path)
+    return files
+
+
+def certificates_in(folder: Path) -> Certificates:
+    """Where `write_certificates` puts them."""
+    return Certificates(ca=str(folder / "cert.pem"), cert=str(folder / "cert.pem"), key=str(folder / "key.pem"))
+
+
+def await_certificates(folder: Path, patience: float) -> Certificates:
+    """The files that another process of the same allocation writes.
+
+    Raises
+    ------
+    ExecutionError
+        If they do not come.
+    """
+    deadline = time.monotonic() + patience
+    files = certificates_in(folder)
+    while not Path(files.cert).is_file():
+        if time.monotonic() > deadline:
+            raise ExecutionError(
+                f"{folder}: the scheduler's certificate does not appear: is this folder shared by all nodes?"
+            )
+        time.sleep(0.1)
+    return files

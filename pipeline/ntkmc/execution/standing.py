@@ -1,0 +1,230 @@
+"""How a run stands: what is done, by the store; what its jobs do, by the queue; how fast, by the driver's record."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+import time
+from collections import Counter, deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ntkmc.errors import InputError
+from ntkmc.execution.dialects import DIALECTS, Dialect, QueuedJob
+from ntkmc.execution.events import BlockDone, CellFailed, Event, RunFinished, RunStarted
+from ntkmc.execution.workspace import Workspace
+from ntkmc.experiment.results import open_results, study_of
+from ntkmc.experiment.store import read_attributes
+from ntkmc.experiment.study import AdaptiveTrials
+
+_RECORD_EVERY: Final = 2.0  # seconds
+_WINDOW: Final = 120.0  # seconds that the rate is taken over
+
+
+class Record:
+    """Subscriber that keeps, in the workspace, what a rate is computed from."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._document: dict[str, Any] = {"errors": []}
+        self._written = 0.0
+        self._past: deque[tuple[float, int]] = deque(maxlen=round(_WINDOW / _RECORD_EVERY))
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        now = time.time()
+        match event:
+            case RunStarted():
+                self._document |= {"computed": 0, "ended": False}
+            case BlockDone():
+                self._document["computed"] += event.trials
+            case CellFailed():
+                self._document["errors"].append(f"cell {event.cell} failed: {event.reason}")
+            case RunFinished():
+                self._document["ended"] = True
+            case _:
+                return
+        self._document["updated"] = now
+        if not isinstance(event, BlockDone) or now - self._written > _RECORD_EVERY:
+            self._written = now
+            self._past.append((now, self._document["computed"]))
+            self._document["since"], self._document["before"] = self._past[0]
+            self.workspace.write("progress", self._document)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Of one store.
+
+    Attributes
+    ----------
+    study : str
+        Its name; empty if the store does not exist yet.
+    cells_done, cells, trials_done, trials : int
+        By the store. For an adaptive study `trials` is what it takes at most.
+    driver : QueuedJob or None
+        The driver's latest job.
+    workers : tuple of QueuedJob
+    answered : bool
+        Whether the queue answered.
+    rate : float
+        Trials a second of the latest run in its last two minutes, 0 if it is not known.
+    running : bool
+        Whether the driver writes its record.
+    error : str
+        The latest one, with its place in a log.
+    """
+
+    study: str
+    cells_done: int
+    cells: int
+    trials_done: int
+    trials: int
+    driver: QueuedJob | None = None
+    workers: tuple[QueuedJob, ...] = ()
+    answered: bool = True
+    rate: float = 0.0
+    running: bool = False
+    error: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to compute."""
+        return 0 < self.cells == self.cells_done
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate so far; None if nothing is running."""
+        return (
+            (self.trials - self.trials_done) / self.rate
+            if self.running and self.rate > 0.0 and not self.done
+            else None
+        )
+
+    def lines(self) -> dict[str, str]:
+        """For people."""
+        share = self.trials_done / self.trials if self.trials else 0.0
+        store = f"{self.cells_done}/{self.cells} cells, {self.trials_done:,}/{self.trials:,} trials ({share:.0%})"
+        found = {"store": store if self.study else "not there yet: its driver has not started"}
+        if self.seconds_left is not None:
+            end = datetime.datetime.now() + datetime.timedelta(seconds=self.seconds_left)
+            found["rate"] = f"{self.rate:,.0f} trials/s, expected to end {end:%Y-%m-%d %H:%M}"
+        if self.driver is not None:
+            found["driver"] = f"job {self.driver.id}: {self.driver}" if self.answered else "the queue does not answer"
+            if self.answered and self.driver.state == "ended" and not self.done:
+                found["driver"] += "; the study is not done, ntkmc submit goes on"
+        if self.workers:
+            counts = Counter(map(str, self.workers))
+            found["workers"] = ", ".join(f"{count} {text}" for text, count in counts.most_common())
+        if self.error:
+            found["error"] = self.error
+        return found
+
+
+def standing(store: Path) -> Standing:
+    """How a store stands now.
+
+    Raises
+    ------
+    InputError
+        If there is neither a store nor anything that was submitted for it.
+    StoreError
+        If the store cannot be read.
+    """
+    workspace = Workspace(store.resolve())
+    record, submitted = workspace.read("progress"), workspace.read("drivers")
+    if not store.exists() and not submitted:
+        raise InputError(f"{store}: no store, and nothing was submitted for one")
+    counted = _counted(store) if store.exists() else ("", 0, 0, 0, 0)
+    driver, workers, answered = None, tuple[QueuedJob, ...](), True
+    if submitted:
+        jobs = submitted_jobs(workspace)
+        answered = jobs is not None
+        if jobs:
+            driver, workers = jobs
+        else:
+            driver = QueuedJob(str(submitted["jobs"][-1]["id"]), "ended")
+    elapsed = record.get("updated", 0.0) - record.get("since", 0.0)
+    computed = record.get("computed", 0) - record.get("before", 0)
+    fresh = not record.get("ended", True) and time.time() - record.get("updated", 0.0) < 600.0
+    return Standing(
+        *counted,
+        driver=driver,
+        workers=workers,
+        answered=answered,
+        rate=computed / elapsed if elapsed > 0.0 else 0.0,
+        running=fresh and (driver is None or driver.state == "running"),
+        error=workspace.last_error() or (record.get("errors") or [""])[-1],
+    )
+
+
+def dialect(workspace: Workspace) -> Dialect | None:
+    """That of the queue to which the store's driver was submitted; None if it was not."""
+    return DIALECTS.get(workspace.read("drivers").get("queue", ""))
+
+
+def submitted_jobs(workspace: Workspace) -> tuple[QueuedJob, tuple[QueuedJob, ...]] | None:
+    """The latest driver and its workers as the queue sees them; None if it does not answer."""
+    speaks = dialect(workspace)
+    drivers = [str(entry["id"]) for entry in workspace.read("drivers").get("jobs", [])]
+    workers = [str(number) for number in workspace.read("workers").get("jobs", [])]
+    found = speaks.jobs([*drivers[-1:], *workers]) if speaks and drivers else None
+    if found is None:
+        return None
+    return found[drivers[-1]], tuple(found[number] for number in workers if found[number].state != "ended")
+
+
+def _counted(store: Path) -> tuple[str, int, int, int, int]:
+    """Study, cells done, cells, trials done, trials at most: from the store alone, blocks in the journal included."""
+    tree = open_results(store)
+    study = study_of(read_attributes(store), store)
+    trials, estimates = tree["trials"].to_dataset(), tree["estimates"].to_dataset()
+    span = study.trial_range
+    cells_done = trials_done = 0
+    for cell in study.cells:
+        place = {"distribution": cell.distribution.label, "d": cell.d, "n": cell.n}
+        status = trials["status"].sel(place | {"depth": list(cell.depths)}).isel(trial=slice(span.start, span.stop))
+        done = int((status != 0).all("depth").sum())
+        trials_done += done
+        precise = False
+        if isinstance(study.trials, AdaptiveTrials) and done < len(span):
+            found = estimates.sel(place | {"depth": list(cell.depths), "lambda_0": list(study.event.lambda_0)})
+            width = np.asarray(found["probability_upper"] - found["probability_lower"])
+            precise = bool((width <= 2.0 * study.trials.half_width).all())
+        cells_done += done == len(span) or precise
+    return study.name, cells_done, len(study.cells), trials_done, len(span) * len(study.cells)
+
+
+def cancel(store: Path) -> list[str]:
+    """End the driver and the workers of a store; returns the ids of the jobs that were there.
+
+    The driver goes first, so that it neither replaces workers nor follows itself; blocks that are finished stay.
+
+    Raises
+    ------
+    InputError
+        If nothing was submitted for it, or the queue does not answer.
+    """
+    workspace = Workspace(store.resolve())
+    speaks = dialect(workspace)
+    if speaks is None:
+        raise InputError(f"{store}: nothing was submitted for it")
+    ended: list[str] = []
+    for _ in range(20):
+        jobs = submitted_jobs(workspace)
+        if jobs is None:
+            raise InputError(f"{store}: the queue does not answer; its jobs are in {workspace.root}/drivers.json")
+        driver, workers = jobs
+        if driver.state != "ended":
+            here = [driver.id]
+        elif workers:
+            here = [job.id for job in workers]
+        else:
+            break
+        subprocess.run([speaks.cancel, *here], capture_output=True, check=False)
+        ended += [number for number in here if number not in ended]
+        time.sleep(1.0)
+    return ended
