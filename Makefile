@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 STORES := data/results
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench clean
+.PHONY: help setup demo test test-slow test-slurm lint bench clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,10 +38,13 @@ lint: $(STAMP)  ## ruff, mypy --strict and the layers
 	$(BIN)/lint-imports
 
 test: lint  ## Everything that must pass, under 15 minutes on two cores
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow and not slurm" -n 2
 
 test-slow: $(STAMP)  ## The long tests
 	$(BIN)/python -m pytest -m slow
+
+test-slurm: $(STAMP)  ## On a real SLURM, brought up on this machine: root on Debian, else skipped; half an hour
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 bench: $(STAMP)  ## Side by side with what one would use instead
 	$(BIN)/python tests/benchmarks/smallest_eigenvalue.py --largest 8000 --figure $(STORES)/bench.png

@@ -56,7 +56,6 @@ def enter_allocation(
         "dashboard_address": dashboard,
         "dashboard": dashboard is not None,
         "protocol": protocol,
-        "dashboard_address": "127.0.0.1:0",
     }
     worker: dict[str, Any] = {
         "nthreads": 1,
@@ -64,6 +63,7 @@ def enter_allocation(
         "death_timeout": profile.scaling.patience,
         "local_directory": os.environ.get("TMPDIR", "/tmp"),
         "protocol": protocol,
+        "dashboard_address": "127.0.0.1:0",  # of the worker itself, which TLS does not cover
     }
     if security:
         scheduler["security"] = worker["security"] = security

@@ -81,7 +81,8 @@ class JobKeeper:
         ExecutionError
             If none comes, with what the queue says of the jobs and where their logs are.
         """
-        begun, running = time.monotonic(), None
+        begun = seen = time.monotonic()
+        running: float | None = None
         while not client.scheduler_info(n_workers=-1)["workers"]:
             if len(self.ended) >= _FUTILE:
                 raise ExecutionError(
@@ -89,12 +90,17 @@ class JobKeeper:
                 )
             jobs = list((self.dialect.jobs(self._ids().values()) or {}).values())
             now = time.monotonic()
+            seen = now if any(job.state != "ended" for job in jobs) else seen
+            if now - seen > self.scaling.patience:
+                raise ExecutionError(
+                    f"no job has been in the queue for {now - seen:.0f} s: {self._said or 'it is silent'}"
+                )
             active = [job for job in jobs if job.state == "running"]
             running = (running or now) if active else None
             if running and now - running > self.scaling.patience:
                 raise ExecutionError(
-                    f"no worker has come in {now - running:.0f} s since its job runs: {self._told(active[0])}; can its "
-                    "node reach this one (arguments: {interface: ...} in the profile)?"
+                    f"no worker has come in {now - running:.0f} s since its job runs: {self._told(active[0])}; can "
+                    "its node reach this one (arguments: {interface: ...} in the profile)?"
                 )
             pending = [job for job in jobs if job.state == "pending"]
             if self.scaling.pending and not active and now - begun > self.scaling.pending:
@@ -120,11 +126,11 @@ class JobKeeper:
 
     def _look(self) -> None:
         ids = self._ids()
-        view = self.dialect.jobs(number for number in ids.values() if number)
+        view = self.dialect.jobs(ids.values())
         if view is None:
             return
-        gone = {name: view.get(number) for name, number in ids.items() if not number or view[number].state == "ended"}
-        for job in filter(None, gone.values()):
+        gone = {name: view[number] for name, number in ids.items() if view[number].state == "ended"}
+        for job in gone.values():
             self.ended.append(job)
             if job.word not in ("", "COMPLETED", "DONE"):  # those retired in time
                 self.say(f"lost a worker job, which is replaced: {self._told(job)}")
@@ -143,22 +149,32 @@ class JobKeeper:
 
     async def _replace(self, names: list[str]) -> None:
         for name in names:
-            self.cluster.worker_spec.pop(name, None)
-            job = self.cluster.workers.pop(name, None)
-            if job is not None:
-                job.status = Status.closed  # or the cluster asserts, at its end, that somebody closed it
+            self._forget(name)
         await self._grow()
 
+    def _forget(self, name: str) -> None:
+        self.cluster.worker_spec.pop(name, None)
+        job = self.cluster.workers.pop(name, None)
+        if job is not None:
+            job.status = Status.closed  # or the cluster asserts, at its end, that somebody closed it
+
     async def _grow(self) -> None:
-        self.cluster.scale(jobs=self.scaling.jobs)
-        await self.cluster
+        # As `scale` does, but here a refusal is an exception and not a line in Dask's log.
+        while len(self.cluster.worker_spec) < (self.scaling.jobs or 1):
+            self.cluster.worker_spec.update(self.cluster.new_worker_spec())
+        try:
+            await self.cluster
+        finally:
+            for name, job in list(self.cluster.workers.items()):
+                if not job.job_id:
+                    self._forget(name)
 
     def _ids(self) -> dict[str, str]:
-        """Name of each job -> its id, empty where the queue has refused it."""
-        return {name: str(job.job_id or "") for name, job in list(self.cluster.workers.items())}
+        """Name of each job that the queue has taken -> its id."""
+        return {name: str(job.job_id) for name, job in list(self.cluster.workers.items()) if job.job_id}
 
     def _note_ids(self) -> None:
-        self.workspace.write("workers", {"jobs": [number for number in self._ids().values() if number]})
+        self.workspace.write("workers", {"jobs": list(self._ids().values())})
 
     def _told(self, job: QueuedJob) -> str:
         log = self.workspace.log_of(job.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +13,17 @@ from typing import Final
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
+_ONE_REQUEST: Final = 10.0
+"""Seconds in which several SIGTERM are one request: a batch system's reaches a job's processes directly, and again by
+way of its script."""
+
 
 @dataclass
 class Interruption:
     """Whether somebody asked to stop."""
 
     requested: bool = False
+    since: float = 0.0
 
 
 @contextmanager
@@ -35,9 +41,11 @@ def noticed() -> Iterator[Interruption]:
     before = {number: action for number in _SIGNALS if callable(action := signal.getsignal(number))}
 
     def note(number: int, frame: FrameType | None) -> None:
-        if found.requested:
+        now = time.monotonic()
+        if found.requested and (number != signal.SIGTERM or now - found.since > _ONE_REQUEST):
             before[signal.Signals(number)](number, frame)
-        found.requested = True
+        elif not found.requested:
+            found.requested, found.since = True, now
 
     for number in before:
         signal.signal(number, note)

@@ -141,7 +141,8 @@ def check_layout(layout: Layout, profile: Profile, needs: Needs, cell: str) -> N
     if 3.0 * needs.trial_seconds > layout.walltime:
         raise InputError(
             f"a trial of cell {cell} takes about {needs.trial_seconds / 60:.0f} min, and a job "
-            f"{layout.walltime / 60:.0f} min: raise limits: walltime: in the profile (and walltime in its arguments), or lower n in the study"
+            f"{layout.walltime / 60:.0f} min: raise limits: walltime: in the profile (and walltime in its arguments), "
+            "or lower n in the study"
         )
 
 
