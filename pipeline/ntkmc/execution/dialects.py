@@ -212,14 +212,14 @@ DIALECTS: Final[dict[str, Dialect]] = {
     ),
 }
 
-_REFUSALS: Final = (
+_REFUSALS: Final = (  # the first that fits: what a queue says of one thing may name another
+    (r"submit limit|MaxSubmit|would exceed|too many jobs|job limit", "scaling: {{jobs: N}}"),
+    (r"account|project", "arguments: {{account: NAME}}"),
     (
         r"partition|queue name|no such queue|unknown queue|invalid queue|illegal queue",
         "arguments: {{queue: NAME}}  # {partitions} lists them",
     ),
     (r"time limit|walltime|run limit|RUNLIMIT|h_rt", "limits: {{walltime: HH:MM:SS}}"),
-    (r"submit limit|MaxSubmit|would exceed|too many jobs|job limit", "scaling: {{jobs: N}}"),
-    (r"account|project", "arguments: {{account: NAME}}"),
     (r"memory", "limits: {{memory: SIZE}}"),
     (r"node configuration|cpu count|select specification|ncpus|slots", "limits: {{workers: N}}"),
 )

@@ -78,6 +78,7 @@ def connect(
                 client = _start(factory, profile, stack)
             else:
                 workspace = Workspace((store or Path("ntkmc")).resolve())
+                workspace.check()
                 workspace.prepare()
                 asked = layout or _no_layout()
                 if hasattr(factory, "job_cls"):
@@ -152,7 +153,7 @@ def job_arguments(profile: Profile, layout: Layout, workspace: Workspace, dialec
         "processes": layout.workers,
         "memory": f"{layout.workers * layout.worker_bytes // 2**20}MiB",
         "walltime": dialect.walltime(layout.walltime),
-        "job_name": f"ntkmc-{workspace.store.stem}",
+        "job_name": workspace.job_name,
         "log_directory": str(workspace.logs),
         "local_directory": _SCRATCH,
         "shared_temp_directory": str(workspace.root),

@@ -32,14 +32,15 @@ _BODY: Final = """\
 # Written by `ntkmc submit`. This job drives the study; it may die at any moment, and goes on where it was.
 {prologue}
 cd {folder} || exit 2
-stopped=
+stopped= driver=
 # A batch system's last word before it ends or preempts the job: passed on, and not answered by another job.
-trap 'stopped=yes; kill -TERM "$driver" 2>/dev/null' TERM USR1 USR2 XCPU
+trap 'stopped=yes; [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null' TERM USR1 USR2 XCPU
 
 # {deadline} s: a clean stop before the walltime of {walltime} s.
 timeout --foreground --preserve-status --signal=TERM {deadline} \\
     {run} &
 driver=$!
+[ -z "$stopped" ] || kill -TERM "$driver" 2>/dev/null
 while :; do
     wait "$driver"
     code=$?
@@ -186,8 +187,9 @@ def _job(submission: Submission, profile: Profile, layout: Layout) -> Any:
     """The dask-jobqueue object whose header the script has."""
     factory = _queue_class(profile)
     workspace = Workspace(submission.store)
+    workspace.check()
     sizes = {"cores": 1, "processes": 1, "memory": "2GiB"} | _arguments(profile, layout)
-    name = f"ntkmc-{submission.store.stem}-driver"
+    name = f"{workspace.job_name}-driver"
     sizes["walltime"] = dialect_of(factory).walltime(layout.driver)
     try:
         # dask-jobqueue makes the folder for logs that it is told; to write a script is to make nothing.

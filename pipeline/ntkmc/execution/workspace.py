@@ -13,6 +13,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from ntkmc.errors import InputError
+
 _ERROR = re.compile(
     r"^ntkmc: |^cell .* failed|error: |^\w*(Error|Exception)\b|^Killed|CANCELLED|oom-kill|TERM_\w+|"
     r"walltime .* exceeded",
@@ -34,6 +36,20 @@ class Workspace:
         self.store = store
         self.root = store.with_name(f"{store.name}.jobs")
         self.logs = self.root / "logs"
+
+    @property
+    def job_name(self) -> str:
+        """Of the store's jobs: letters, digits and `-_.`, a letter first, as all queues allow.
+
+        >>> Workspace(Path("my run.zarr")).job_name
+        'ntkmc-my-run'
+        """
+        return f"ntkmc-{re.sub(r'[^A-Za-z0-9_.-]', '-', self.store.stem)}"
+
+    def check(self) -> None:
+        """Refuse a place that a batch script's header cannot name (`InputError`)."""
+        if re.search(r"\s", str(self.root)):
+            raise InputError(f"{self.store}: batch queues take no spaces in the path of a log; choose a store without")
 
     def prepare(self) -> None:
         """Make the folders; private keys live here, and are nobody else's to read."""
