@@ -117,9 +117,10 @@ def test_allocation_script(tmp_path: Path) -> None:
 
 # A driver that stands in for `python -m ntkmc`: `run` ends as it is told, `submit` says that it was called.
 STAND_IN = """#!/bin/bash
-if [ "$3" = submit ]; then echo "SUBMIT ${@: -2}"; exit 0; fi
+if [ "$3" = submit ]; then echo "SUBMIT ${*: -2}"; exit 0; fi
 trap 'echo asked; exit 130' TERM
 echo running
+sleep "${AFTER:-0}"
 [ -n "$CODE" ] && exit "$CODE"
 while :; do sleep 0.05; done
 """
@@ -128,17 +129,31 @@ while :; do sleep 0.05; done
 @pytest.mark.parametrize(("code", "again"), [(0, False), (2, False), (3, False), (130, True), (137, True), (1, True)])
 def test_who_follows(tmp_path: Path, code: int, again: bool) -> None:
     """The script itself, run: the next is submitted unless the study is done, refused, or cells failed."""
-    done = run_script(tmp_path, {"CODE": str(code)})
+    done = run_script(tmp_path, {"CODE": str(code), "AFTER": "3.2" if again else "0"})
     assert ("SUBMIT --chain 19" in done.stdout) is again
     assert done.returncode == (0 if again else code)
 
 
-def run_script(tmp_path: Path, environment: dict[str, str], **changes: object) -> subprocess.CompletedProcess[str]:
+def test_a_driver_that_fails_at_once_is_not_followed(tmp_path: Path) -> None:
+    """The next would too, and so on: twenty jobs for nothing."""
+    done = run_script(tmp_path, {"CODE": "1"})
+    assert done.stdout == "running\n"
+    assert done.returncode == 1
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ntkmc.execution.submission.SOONEST", 3)
+
+
+def run_script(
+    tmp_path: Path, environment: dict[str, str], walltime: int = 60, **changes: object
+) -> subprocess.CompletedProcess[str]:
     python = tmp_path / "python"
     python.write_text(STAND_IN)
     python.chmod(0o700)
     profile = load_profile("slurm")
-    layout = Layout(jobs=1, workers=1, worker_bytes=2**30, walltime=600, driver=3, others=1, longest=1.0)
+    layout = Layout(jobs=1, workers=1, worker_bytes=2**30, walltime=600, driver=walltime, others=1, longest=1.0)
     script = batch_script(submission(tmp_path, python=str(python), **changes), profile, layout)
     (tmp_path / "script").write_text(script)
     return subprocess.run(
@@ -153,11 +168,11 @@ def run_script(tmp_path: Path, environment: dict[str, str], **changes: object) -
 
 
 def test_before_the_walltime(tmp_path: Path) -> None:
-    """Of three seconds, two: asked to stop, it stops, and the next is submitted, unless the chain has ended."""
-    done = run_script(tmp_path, {})
+    """Of six seconds, four: asked to stop, it stops, and the next is submitted, unless the chain has ended."""
+    done = run_script(tmp_path, {}, walltime=6)
     assert done.stdout.split("\n")[:2] == ["running", "asked"]
     assert "SUBMIT --chain 19" in done.stdout
-    last = run_script(tmp_path, {}, chain=0)
+    last = run_script(tmp_path, {}, walltime=6, chain=0)
     assert "SUBMIT" not in last.stdout
     assert last.returncode == 130
 
@@ -165,8 +180,6 @@ def test_before_the_walltime(tmp_path: Path) -> None:
 def test_a_cancelled_driver_is_not_followed(tmp_path: Path) -> None:
     """SIGTERM to the batch shell reaches the driver, and is the end."""
     run_script(tmp_path, {"CODE": "0"})
-    script = (tmp_path / "script").read_text().replace("TERM 2 ", "TERM 60 ")
-    (tmp_path / "script").write_text(script)
     with subprocess.Popen(["bash", "script"], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "running\n"

@@ -119,7 +119,7 @@ class Standing:
         if self.workers:
             counts = Counter(map(str, self.workers))
             found["workers"] = ", ".join(f"{count} {text}" for text, count in counts.most_common())
-        if self.error:
+        if self.error and not self.done:
             found["error"] = self.error
         return found
 

@@ -23,6 +23,9 @@ from ntkmc.execution.workspace import Workspace
 CHAIN: Final = 20
 """How often a driver may follow itself, unless the user says otherwise."""
 
+SOONEST: Final = 120
+"""Seconds that a driver must have run for another one to follow it."""
+
 _SHARED: Final = tuple(
     name for name in JOB_ARGUMENTS if name not in ("cores", "processes", "memory", "walltime", "resource_spec")
 )
@@ -50,7 +53,8 @@ done
 case $code in
     0 | 2 | 3) exit $code ;;   # done; refused; done but for cells that failed: doing it again would change nothing
 esac
-if [ -z "$stopped" ] && [ {chain} -gt 0 ]; then
+# One that ended so early did not meet its walltime: the next would end in the same way.
+if [ -z "$stopped" ] && [ {chain} -gt 0 ] && [ $SECONDS -ge {soonest} ]; then
     echo "ntkmc submit: the driver stopped before the study was done (exit code $code), submitting the next"
     exec {again}
 fi
@@ -104,6 +108,7 @@ def batch_script(submission: Submission, profile: Profile, layout: Layout) -> st
         prologue="\n".join(_arguments(profile, layout).get("job_script_prologue", [])),
         folder=shlex.quote(str(submission.folder)),
         deadline=deadline(layout.driver),
+        soonest=min(deadline(layout.driver), SOONEST),
         walltime=layout.driver,
         run=f"{launch}{command} run {shlex.join(submission.arguments)}",
         chain=submission.chain,

@@ -20,6 +20,7 @@ _ERROR = re.compile(
     r"walltime .* exceeded",
     re.IGNORECASE,
 )
+_NOISE = re.compile(r"CommClosed|TCPListener|ConnectionPool")  # of Dask, when its processes leave one another
 _TAIL = 200_000  # bytes of a log that are looked through
 
 
@@ -95,7 +96,7 @@ def last_error(text: str) -> tuple[int, str] | None:
     (2, 'slurmstepd: error: *** JOB 3 CANCELLED DUE TO TIME LIMIT ***')
     """
     for number, line in reversed(list(enumerate(text.splitlines(), start=1))):
-        if _ERROR.search(line):
+        if _ERROR.search(line) and not _NOISE.search(line):
             return number, line.strip()[:300]
     return None
 

@@ -1,0 +1,140 @@
+"""`submit`, `status` and `cancel` against a queue of shell scripts that answer as SLURM's commands do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ntkmc import run as run_study
+from ntkmc.cli import main
+from ntkmc.execution.events import BlockDone, CellFailed, RunFinished, RunStarted
+from ntkmc.execution.standing import Record, standing
+from ntkmc.execution.workspace import Workspace
+from ntkmc.experiment.loading import parse_study
+
+QUEUE = {
+    "sbatch": 'if [ -e refuse ]; then cat refuse >&2; exit 1; fi; cat "$1" > submitted; echo "Submitted batch job 7"',
+    "squeue": "cat jobs 2>/dev/null; exit 0",
+    "scancel": 'echo "$@" >> cancelled; for job in "$@"; do sed -i "/^$job|/d" jobs; done',
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a study, in which `sbatch` says 7 and `squeue` shows the file `jobs`."""
+    (tmp_path / "bin").mkdir()
+    for name, script in QUEUE.items():
+        command = tmp_path / "bin" / name
+        command.write_text(f"#!/bin/sh\n{script}\n")
+        command.chmod(0o700)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(small))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+Call = Callable[..., str]
+
+
+@pytest.fixture
+def ntkmc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """`ntkmc arguments ...` in this process: what it says."""
+
+    def call(*arguments: str, code: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["ntkmc", *arguments])
+        before = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        signal.signal(signal.SIGTERM, before)
+        captured = capsys.readouterr()
+        assert ended.value.code == code, captured
+        return captured.out + captured.err
+
+    return call
+
+
+SUBMIT = ("submit", "study.yaml", "--store", "s.zarr", "--profile", "slurm")
+
+
+def test_life_of_a_submission(ntkmc: Call, place: Path, client: Any, small: dict[str, Any]) -> None:
+    script = ntkmc(*SUBMIT, "--dry-run")
+    assert script.startswith("#!/usr/bin/env bash\n")
+    assert not (place / "s.zarr.jobs").exists()
+
+    told = ntkmc(*SUBMIT)
+    assert "job 7; look with: ntkmc status s.zarr" in told
+    assert "core-hours" in told
+    assert (place / "submitted").read_text() == script
+    (place / "jobs").write_text("7|PENDING|Priority|\n8|RUNNING|None|other\n")
+    pending = ntkmc("status", "s.zarr")
+    assert "not there yet" in pending
+    assert "job 7: PENDING (Priority)" in pending
+    assert "job 7 drives it already: PENDING (Priority)" in ntkmc(*SUBMIT, code=2)
+
+    run_study(parse_study(small | {"trials": 20}), place / "s.zarr", client=client, progress=False)
+    run_study(parse_study(small), place / "s.zarr", client=client, progress=False)
+    (place / "jobs").write_text("7|RUNNING|None|node1\n9|RUNNING|None|node2\n10|PENDING|Resources|\n")
+    Workspace(place / "s.zarr").write("workers", {"jobs": ["9", "10"]})
+    running = ntkmc("status", "s.zarr")
+    assert "s.zarr: done" in running
+    assert "12/12 cells, 720/720 trials (100%)" in running
+    assert "job 7: RUNNING on node1" in running
+    assert "1 RUNNING on node2, 1 PENDING (Resources)" in running
+
+    cancelled = ntkmc("cancel", "s.zarr")
+    assert "cancelled job 7, job 9, job 10" in cancelled
+    assert "12/12 cells" in cancelled
+    assert (place / "cancelled").read_text() == "7\n9 10\n"  # the driver first
+    assert "no job was left to cancel" in ntkmc("cancel", "s.zarr")
+
+
+def test_refused(ntkmc: Call, place: Path) -> None:
+    (place / "refuse").write_text("sbatch: error: Batch job submission failed: Requested time limit is invalid\n")
+    told = ntkmc(*SUBMIT, code=2)
+    assert told.splitlines()[-1] == (
+        "ntkmc: profile: the queue refused: Batch job submission failed: Requested time limit is invalid; "
+        "write in your profile: limits: {walltime: HH:MM:SS}"
+    )
+    assert "use ntkmc run" in ntkmc("submit", "study.yaml", "--profile", "local", code=2)
+    assert "nothing was submitted" in ntkmc("cancel", "s.zarr", code=2)
+    assert "no store, and nothing was submitted for one" in ntkmc("status", "s.zarr", code=2)
+
+
+def test_standing(place: Path, client: Any, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the trials: what is done is the store's word, the rate is the record's, errors come from logs."""
+    path, workspace = place / "s.zarr", Workspace(place / "s.zarr")
+    run_study(parse_study(small | {"trials": 30}), path, client=client, progress=False)
+    document = json.loads((path / "zarr.json").read_text())
+    document["attributes"]["study"]["trials"] = 60
+    (path / "zarr.json").write_text(json.dumps(document))
+    workspace.prepare()
+    clock = [1e9]
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    record = Record(workspace)
+    record(RunStarted("small", 12, 0, 720, 1, ""))
+    for _ in range(10):
+        clock[0] += 3.0
+        record(BlockDone("a cell", 36, 0, 1.0))
+    found = standing(path)
+    assert (found.cells_done, found.cells, found.trials_done, found.trials) == (0, 12, 360, 720)
+    assert found.rate == pytest.approx(12.0)
+    assert found.seconds_left == pytest.approx(30.0)
+    record(CellFailed("a cell", "too large"))
+    assert standing(path).error == "cell a cell failed: too large"
+    (workspace.logs / "ntkmc-s-9.err").write_text("fine\nslurmstepd: error: *** JOB 9 CANCELLED ***\nfine\n")
+    assert standing(path).error == f"{workspace.logs}/ntkmc-s-9.err:2: slurmstepd: error: *** JOB 9 CANCELLED ***"
+    record(RunFinished(interrupted=True))
+    assert standing(path).seconds_left is None
+
+
+def test_no_store_at_all(ntkmc: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "no stores in data/results" in ntkmc("status")
