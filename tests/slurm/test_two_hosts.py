@@ -104,7 +104,7 @@ else:
 
 
 def test_over_a_network(hosts: None, tmp_path: Path) -> None:
-    """Workers on the other host, over TLS; strangers stay outside; a link that is away for a minute costs only time."""
+    """Workers on the other host, over TLS; strangers stay outside; a link that is away for a minute costs time."""
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
     (tmp_path / "intruder.py").write_text(INTRUDER)
     files = write_certificates(own_security(), tmp_path / "tls")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from dask.utils import parse_bytes
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from ntkmc.errors import InputError
-from ntkmc.experiment.loading import describe, read_yaml
+from ntkmc.experiment.loading import Sections, describe, read_yaml
 from ntkmc.share import find_shared
 
 _CLASS = r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$"
@@ -89,6 +89,16 @@ class Certificates(_Part):
     ca: str
     cert: str
     key: str
+
+
+def _tls(value: Any) -> str:
+    return "Certificates" if isinstance(value, Mapping | Certificates) else "bool"
+
+
+Tls = Annotated[
+    Annotated[bool, Tag("bool")] | Annotated[Certificates, Tag("Certificates")],
+    Discriminator(_tls),
+]
 
 
 class Limits(_Part):
@@ -176,7 +186,7 @@ class Profile(_Part):
     limits: Limits | None = None
     submission: Submission | None = None
     environment: dict[str, str] = Field(default_factory=dict)
-    tls: bool | Certificates = False
+    tls: Tls = False
     dashboard: str | None = Field(default="127.0.0.1:8787", pattern=r"^[\w.\-]+:\d+$")
     config: dict[str, Any] = Field(default_factory=dict)
 
@@ -189,6 +199,14 @@ class Profile(_Part):
     def one_job(self) -> bool:
         """Whether driver, scheduler and workers share one job: then another class submits it."""
         return self.batch and self.submission is not None and self.submission.cluster not in (None, self.cluster)
+
+
+_SECTIONS: Sections = {
+    "scaling": (Scaling,),
+    "limits": (Limits,),
+    "submission": (Submission,),
+    "tls": (Certificates,),
+}
 
 
 def load_profile(name: str) -> Profile:
@@ -210,7 +228,7 @@ def load_profile(name: str) -> Profile:
     try:
         return Profile.model_validate(data)
     except ValidationError as error:
-        raise InputError(f"{path}: {describe(error, Profile)}") from error
+        raise InputError(f"{path}: {describe(error, Profile, _SECTIONS)}") from error
 
 
 def _read(name: str, seen: tuple[Path, ...]) -> tuple[Path, dict[str, Any]]:

@@ -104,24 +104,32 @@ def parse_study(data: Any, origin: str = "study", base: Path | None = None) -> S
         raise InputError(f"{origin}: {error}") from error
 
 
-def describe(error: ValidationError, model: type[BaseModel]) -> str:
-    """One line for the first of pydantic's complaints about a `model`, and how many more there are."""
+Sections = dict[str, tuple[type[BaseModel], ...]]
+
+
+def describe(error: ValidationError, model: type[BaseModel], sections: Sections = _SECTIONS) -> str:
+    """One line for the first of pydantic's complaints about a `model`, and how many more there are.
+
+    `sections` says which models stand under which key, for advice on a key that is unknown there.
+    """
     problems = error.errors(include_url=False)
     # A missing key often makes others fail: what is unknown comes first, it is mostly the same key misspelt.
     problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
-    line = _sentence(first["type"], tuple(first["loc"]), first["msg"], first.get("input"), model)
+    line = _sentence(first["type"], tuple(first["loc"]), first["msg"], first.get("input"), model, sections)
     others = len({_place(tuple(problem["loc"])) for problem in problems}) - 1
     # A key may hold anything, line breaks too; the message is one line.
     line = " ".join(line.split())
     return (line if len(line) <= 400 else line[:400] + " ...") + (f" (and {others} more)" if others > 0 else "")
 
 
-def _sentence(kind: str, loc: tuple[int | str, ...], message: str, given: Any, model: type[BaseModel]) -> str:
+def _sentence(
+    kind: str, loc: tuple[int | str, ...], message: str, given: Any, model: type[BaseModel], sections: Sections
+) -> str:
     place = _place(loc)
     if kind == "extra_forbidden":
-        section = next((str(part) for part in loc[:-1] if part in _SECTIONS), None)
-        models = _SECTIONS[section] if section else (model,)
+        section = next((str(part) for part in loc[:-1] if part in sections), None)
+        models = sections[section] if section else (model,)
         valid = {field.alias or name for each in models for name, field in each.model_fields.items()}
         return f"{place}: unknown key, {did_you_mean(str(loc[-1]), valid)}"
     if kind == "missing":
@@ -140,7 +148,16 @@ def _place(loc: tuple[int | str, ...]) -> str:
             # A single grid stands for a list of one: its index would only confuse.
             if not (position == 1 and loc[0] == "grid"):
                 place += f"[{part}]"
-        elif part not in ("int", "str", "FixedTrials", "AdaptiveTrials", "literal['all']", "constrained-int"):
+        elif part not in (
+            "int",
+            "str",
+            "bool",
+            "Certificates",
+            "FixedTrials",
+            "AdaptiveTrials",
+            "literal['all']",
+            "constrained-int",
+        ):
             if part.startswith(("function-", "constrained-", "tuple[", "literal[", "lax-or-strict")):
                 continue
             place += f".{part}" if place else part
