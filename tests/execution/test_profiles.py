@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -116,6 +117,15 @@ def test_joining_a_running_scheduler(client: Any, monkeypatch: pytest.MonkeyPatc
     nowhere = Profile(cluster="distributed.Client", arguments={"address": "tcp://127.0.0.1:1", "timeout": "1s"})
     with pytest.raises(ExecutionError, match=r"tcp://127.0.0.1:1 was not reached"), connect(nowhere):
         pass
+
+
+@pytest.mark.parametrize(("tls", "protocol"), [(False, "inproc://"), (True, "tls://")])
+def test_one_process(tls: bool, protocol: str) -> None:
+    """The profile `threads`: one worker, one thread, no process beside this one; encrypted if that is asked for."""
+    with connect(load_profile("threads").model_copy(update={"tls": tls})) as here:
+        assert list(here.nthreads().values()) == [1]
+        assert here.submit(os.getpid).result() == os.getpid()
+        assert here.scheduler_info()["address"].startswith(protocol)
 
 
 def test_a_queue_profile_needs_a_plan() -> None:

@@ -77,14 +77,15 @@ def connect(
             elif not profile.batch:
                 client = _start(factory, profile, stack)
             else:
-                workspace = Workspace((store or Path("ntkmc")).resolve())
+                if layout is None or store is None:
+                    raise InputError("profile: a profile of a queue needs a study, whose plan says what to ask for")
+                workspace = Workspace(store.resolve())
                 workspace.check()
                 workspace.prepare()
-                asked = layout or _no_layout()
                 if hasattr(factory, "job_cls"):
-                    client = _start_jobs(factory, profile, asked, workspace, say, stack)
+                    client = _start_jobs(factory, profile, layout, workspace, say, stack)
                 else:
-                    client = enter_allocation(factory, profile, asked, workspace, _free(profile.dashboard), stack)
+                    client = enter_allocation(factory, profile, layout, workspace, _free(profile.dashboard), stack)
         except (TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
@@ -269,10 +270,6 @@ def _tunnel(client: Client) -> str:
 
 def _where(dask_scheduler: Any) -> tuple[str, int]:
     return socket.gethostname(), dask_scheduler.services["dashboard"].port
-
-
-def _no_layout() -> Layout:
-    raise InputError("profile: a profile of a queue needs a study, whose plan says what to ask for")
 
 
 def _quiet_logs(level: int) -> None:

@@ -19,6 +19,19 @@ _SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
 }
 
 
+_VARIANTS = {
+    "int",
+    "str",
+    "bool",
+    "Certificates",
+    "FixedTrials",
+    "AdaptiveTrials",
+    "literal['all']",
+    "constrained-int",
+}
+"""Words of pydantic's for the alternatives of a union, which no user has written."""
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML without aliases, and without keys given twice (PyYAML would silently keep the last).
 
