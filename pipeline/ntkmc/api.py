@@ -33,7 +33,7 @@ def run(
     study : Study
         As `load_study` returns it.
     store : str or Path
-        Directory of the results; created if it does not exist.
+        Folder of the results, or a URL (`s3://bucket/run.zarr`); created if it does not exist.
     client : distributed.Client, optional
         A cluster of your own; its workers must see `store` under the same path.
     profile : str, optional
@@ -80,9 +80,8 @@ def execute(
     from ntkmc.execution.profiles import connect, load_profile
     from ntkmc.execution.progress import ProgressView
 
-    path = Path(store).expanduser().resolve()
     subscribers = [ProgressView()] if progress else []
     with ExitStack() as stack:
         if client is None:
             client = stack.enter_context(connect(load_profile(profile or "local")))
-        return drive(study, path, client, subscribers, block_length)
+        return drive(study, store, client, subscribers, block_length)

@@ -15,6 +15,7 @@ from distributed import Client
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ntkmc.errors import ExecutionError, InputError
+from ntkmc.execution.workforce import SCHEDULER
 from ntkmc.experiment.loading import describe, read_yaml
 from ntkmc.share import find_shared
 
@@ -85,12 +86,12 @@ def connect(profile: Profile) -> Iterator[Client]:
         arguments["n_workers"] = available_cpus()
     arguments["dashboard_address"] = _free(profile.dashboard)
     # A nanny starts its worker with this environment, before NumPy can read it.
-    workers = {
+    config = SCHEDULER | {
         "distributed.nanny.environ": profile.environment,
         "distributed.worker.preload": ["ntkmc.execution.preload"],
-    } | profile.config
+    }
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(workers))
+        stack.enter_context(dask.config.set(config | profile.config))
         stack.callback(_quiet_logs, logging.getLogger("distributed").level)
         try:
             cluster = stack.enter_context(factory(**arguments))
