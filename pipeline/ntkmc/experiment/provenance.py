@@ -73,6 +73,17 @@ def environment() -> dict[str, Any]:
     }
 
 
+def bits_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an environment on which bits are promised to depend, for equal `NUMERICS`."""
+    packages = document.get("packages", {})
+    return {
+        "cpu": document.get("cpu"),
+        "blas": document.get("blas"),
+        "libc": document.get("libc"),
+        "packages": {name: packages.get(name) for name in ("numpy", "scipy", "numba", "llvmlite")},
+    }
+
+
 def block_provenance(seconds: float, methods: Mapping[str, int]) -> dict[str, Any]:
     """What travels with a block: who computed it, when, with what, how long it took, how eigenvectors were found."""
     return {

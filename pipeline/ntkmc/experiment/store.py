@@ -37,21 +37,25 @@ _AT_ONCE: Final = 512
 
 
 class Store:
-    """A results store, open for writing. Hold its `Lease` while using it; make one with `Store.prepare`."""
+    """A results store, open for writing. Hold its `Lease` while using it; make one with `Store.prepare`.
 
-    def __init__(self, location: Location, study: Study, added: tuple[str, ...] = ()) -> None:
+    With `writing=False` it only looks: a damaged chunk counts as never run here, too, but stays as it is.
+    """
+
+    def __init__(self, location: Location, study: Study, added: tuple[str, ...] = (), *, writing: bool = True) -> None:
         self.location = location
         self.study = study
+        self.writing = writing
         self.journal = Journal(location.blobs(JOURNAL))
-        self.root = location.open("r+")
+        self.root = location.open("r+" if writing else "r")
         self.coordinates: Coordinates = recorded_coordinates(self.root)
         self.statistics = recorded_statistics(self.root)
         self.variables = trial_variables(self.statistics)
-        self.log = BlockLog(location, self.root)
         self.damaged = 0
         self.added = added
         self.lacking = 0
         self.status = self._verified_status()
+        self._log: BlockLog | None = None
 
     @classmethod
     def prepare(cls, location: Location, study: Study) -> Store:
@@ -121,7 +125,9 @@ class Store:
                 by_chunk[(*corner, part)].append(block)
         for chunk, members in by_chunk.items():
             self._fold_chunk(chunk, members, lengths)
-        self.log.enter(blocks)
+        if self._log is None:
+            self._log = BlockLog(self.location, self.root)
+        self._log.enter(blocks)
         for block in blocks:
             self.journal.delete(block)
 
@@ -133,6 +139,13 @@ class Store:
             selection = (i, j, k, slice(None)) if self.variables[name].per_depth else (i, j, k)
             found[name] = np.asarray(self._array(name)[(*selection, slice(trials.start, trials.stop))])
         return found
+
+    def forget(self, place: Index, trials: Sequence[int] | None = None) -> None:
+        """Let trials of a cell, or all of them, count as never run."""
+        chosen = slice(None) if trials is None else np.asarray(trials)
+        self.status[place][:, chosen] = 0
+        i, j, k = place
+        self._array("status")[i, j, k] = self.status[place]
 
     def write_group(self, group: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Replace whole variables of a derived group."""
@@ -165,12 +178,14 @@ class Store:
             try:
                 here, lost = self._read_status(region)
             except (ValueError, OSError, RuntimeError):
-                self._reset(region)
+                if self.writing:
+                    self._reset(region)
                 self.damaged += 1
                 continue
             if lost.any():
                 here = np.where(lost, 0, here).astype(np.int8)
-                self._array("status")[selection] = here
+                if self.writing:
+                    self._array("status")[selection] = here
                 if self.added:
                     self.lacking += int(lost.any(axis=-2).sum())
                 else:
