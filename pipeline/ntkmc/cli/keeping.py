@@ -1,4 +1,4 @@
-"""What keeps results: `verify`."""
+"""What keeps results: `verify`, `merge`, `compact`."""
 
 from __future__ import annotations
 
@@ -46,6 +46,42 @@ def verify(
         if not mend:
             say(f"to compute again what is damaged: ntkmc verify {store} --repair")
         raise typer.Exit(3)
+
+
+@app.command()
+def merge(
+    into: Annotated[str, typer.Argument(metavar="INTO", help="A store that grows, or a place for a new one.")],
+    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="Stores to take from, unchanged.")],
+) -> None:
+    """Join stores of one study that were computed in several places, such as trials 0 to 499 and 500 to 999."""
+    from ntkmc.experiment.merging import merge as merged
+
+    with reading(into):
+        found = merged(into, stores)
+    typer.echo(f"{into}: {found.trials:,} trials taken, {len(found.study.cells):,} cells")
+    if found.missing:
+        say(f"{found.missing:,} trials of the joined study are in none of them: run it on {into} to fill them in")
+
+
+@app.command()
+def compact(
+    store: StoreFolder,
+    archive: Annotated[
+        Path | None, typer.Option(metavar="FILE.zip", help="Also pack it into one file, which can be read as it is.")
+    ] = None,
+) -> None:
+    """Few large files; the store stays readable, and open for further runs."""
+    from ntkmc.experiment.compacting import archive as packed
+    from ntkmc.experiment.compacting import compact as compacted
+
+    with reading(store):
+        found = compacted(store)
+        typer.echo(
+            f"{store}: {found.files_before:,} files before, {found.files_after:,} now, "
+            f"{found.bytes_after / 2**20:,.1f} MiB"
+        )
+        if archive is not None:
+            typer.echo(f"packed into {packed(store, archive)}")
 
 
 def _tell(store: str, found: Report) -> None:

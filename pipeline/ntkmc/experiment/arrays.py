@@ -28,6 +28,9 @@ _MOST_CHUNKS: Final = 50
 _LARGEST_CHUNK: Final = 2**24
 """Bytes; a chunk is read, changed and written as a whole by every fold that touches it."""
 
+_LARGEST_SHARD: Final = 2**28
+"""Bytes; a shard is held in memory while it is written."""
+
 _LEAST_TRIALS: Final = 1024
 
 _MANY_TRIALS: Final = 16384
@@ -76,6 +79,19 @@ def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
     return chunk
 
 
+def whole_shard(shape: Mapping[str, int], chunk: Mapping[str, int]) -> dict[str, int]:
+    """Lengths of what one file holds in a compact group: all of a variable, up to 256 MiB.
+
+    >>> whole_shard({"n": 5, "trial": 1000}, {"n": 2, "trial": 1024})
+    {'n': 6, 'trial': 1024}
+    """
+    shard = dict(chunk)
+    for dim in reversed(list(chunk)):
+        room = _LARGEST_SHARD // (8 * math.prod(shard.values()))
+        shard[dim] *= max(1, min(room, -(-shape[dim] // chunk[dim])))
+    return shard
+
+
 def create_group(
     root: zarr.Group,
     group: str,
@@ -83,18 +99,23 @@ def create_group(
     trials: int = 0,
     folder: str | None = None,
     statistics: Sequence[str] = (),
+    compact: bool = False,
 ) -> None:
-    """Create a group with its variables and coordinates, in a folder of its own name or another."""
+    """Create a group with its variables and coordinates, in a folder of its own name or another.
+
+    With `compact` variables stand in few large files, in which chunks can still be read one by one.
+    """
     folder = folder or group
     home = root.create_group(folder, attributes={"long_name": GROUPS[group]}, overwrite=True)
     shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials, "block": BLOCK_CHUNK}
     whole = {dim: max(length, 1) for dim, length in shape.items()}
     chunk = trial_chunk(shape) if group == "trials" else whole
+    shard = whole_shard(shape, chunk) if compact else None
     for variable in group_variables(group, statistics).values():
-        _create(home, variable, shape, chunk)
+        create_variable(home, variable, shape, chunk, shard)
     for dim in dimensions(group):
         for name in _names_along(dim):
-            _create(home, COORDINATES[name], shape, {dim: _COORDINATE_CHUNK})
+            create_variable(home, COORDINATES[name], shape, {dim: _COORDINATE_CHUNK})
         _write_coordinate(root, folder, dim, coordinates[dim], 0)
 
 
@@ -115,10 +136,15 @@ def regrow_group(
         open_array(root, folder, name)[part] = values[name]
     if location.remote:
         return  # an object store cannot rename: a reader in between sees less, and what is derived is derived again
+    replace_group(location, group)
+
+
+def replace_group(location: Location, group: str) -> None:
+    """Put the folder `.<group>.partial` in the place of a group; `creating.sweep` ends what is killed in between."""
     path = location.path
     shutil.rmtree(path / f".{group}.old", ignore_errors=True)
     (path / group).rename(path / f".{group}.old")
-    (path / folder).rename(path / group)
+    (path / f".{group}.partial").rename(path / group)
     shutil.rmtree(path / f".{group}.old", ignore_errors=True)
 
 
@@ -138,7 +164,7 @@ def extend_group(
     chunk: dict[str, int] = {}
     for variable in group_variables(group, statistics).values():
         if f"{group}/{variable.name}" not in root:
-            _create(home, variable, shape, chunk)
+            create_variable(home, variable, shape, chunk)
             continue
         array = open_array(root, group, variable.name)
         chunk |= dict(zip(variable.dims, chunk_lengths(array), strict=True))
@@ -226,7 +252,14 @@ def _names_along(dim: str) -> tuple[str, ...]:
     return (dim, "distribution_name", "distribution_params") if dim == "distribution" else (dim,)
 
 
-def _create(home: zarr.Group, variable: Variable, shape: Mapping[str, int], chunk: Mapping[str, int]) -> None:
+def create_variable(
+    home: zarr.Group,
+    variable: Variable,
+    shape: Mapping[str, int],
+    chunk: Mapping[str, int],
+    shard: Mapping[str, int] | None = None,
+) -> None:
+    """An array as it is declared, with lengths by dimension; in files of a shard each, if one is given."""
     attributes = variable.attributes()
     if variable.group and "distribution" in variable.dims:
         attributes["coordinates"] = "distribution_name distribution_params"
@@ -234,6 +267,7 @@ def _create(home: zarr.Group, variable: Variable, shape: Mapping[str, int], chun
         variable.name,
         shape=tuple(shape[dim] for dim in variable.dims),
         chunks=tuple(chunk[dim] for dim in variable.dims),
+        shards=tuple(shard[dim] for dim in variable.dims) if shard else None,
         dtype=str if variable.dtype == "str" else np.dtype(variable.dtype),
         fill_value=variable.fill,
         dimension_names=variable.dims,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import uuid
+import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
-from ntkmc.errors import InputError
+from ntkmc.errors import InputError, StoreError
 
 PARTIAL: Final = ".partial"
 """End of the names of files that are being written."""
@@ -149,6 +150,46 @@ class ObjectBlobs:
     def sweep(self) -> int:
         """Nothing: an object store keeps no halves."""
         return 0
+
+
+@dataclass(frozen=True)
+class ZipBlobs:
+    """Files in a zip file, which can be read and nothing else."""
+
+    file: Path
+
+    @property
+    def address(self) -> str:
+        """The file's path."""
+        return str(self.file)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Refused."""
+        raise self._refusal()
+
+    def list(self) -> list[str]:
+        """Names in it."""
+        with zipfile.ZipFile(self.file) as packed:
+            return sorted(packed.namelist())
+
+    def get(self, name: str) -> bytes:
+        """The whole file."""
+        with zipfile.ZipFile(self.file) as packed:
+            try:
+                return packed.read(name)
+            except KeyError:
+                raise FileNotFoundError(name) from None
+
+    def delete(self, name: str) -> None:
+        """Refused."""
+        raise self._refusal()
+
+    def sweep(self) -> int:
+        """Nothing."""
+        return 0
+
+    def _refusal(self) -> StoreError:
+        return StoreError(f"{self.file}: is an archive; to go on with it, unzip it into a folder")
 
 
 def filesystem(url: str) -> tuple[Any, str]:

@@ -45,6 +45,8 @@ def create(location: Location, study: Study) -> None:
     StoreError
         If `location` is something else than a store of a study with the same identity, or cannot be written.
     """
+    if location.archived:
+        raise StoreError(f"{location}: is an archive; to go on with it, unzip it into a folder")
     if location.occupied() and not _abandoned(location):
         check_identity(location, study)
         return
@@ -109,6 +111,13 @@ def grow(location: Location, study: Study) -> tuple[str, ...]:
 
 def sweep(location: Location) -> None:
     """Remove what killed writers left behind, in the store and beside it. For the holder of the lease alone."""
+    if not location.remote:
+        for group in VARIABLES:  # killed between the two renames that replace a group, or after them
+            old, new = location.path / f".{group}.old", location.path / group
+            if old.exists() and not new.exists():
+                old.rename(new)
+            shutil.rmtree(old, ignore_errors=True)
+            shutil.rmtree(location.path / f".{group}{PARTIAL}", ignore_errors=True)
     location.blobs().sweep()
     if not location.remote:
         for aside in location.path.parent.glob(f".{location.name}.*{PARTIAL}"):

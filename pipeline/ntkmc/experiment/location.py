@@ -10,7 +10,7 @@ from typing import Any, Literal
 import zarr
 
 from ntkmc.errors import StoreError
-from ntkmc.experiment.blobs import Blobs, DirectoryBlobs, ObjectBlobs
+from ntkmc.experiment.blobs import Blobs, DirectoryBlobs, ObjectBlobs, ZipBlobs
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*(::[A-Za-z]\w*)*://")
 
@@ -53,6 +53,11 @@ class Location:
         return _URL.match(self.address) is not None
 
     @property
+    def archived(self) -> bool:
+        """Whether it is a zip file, as `ntkmc compact --archive` makes one."""
+        return not self.remote and self.address.endswith(".zip") and self.path.is_file()
+
+    @property
     def path(self) -> Path:
         """The folder, of a location that is one."""
         return Path(self.address)
@@ -67,8 +72,15 @@ class Location:
         """What zarr and xarray pass on to fsspec. Endpoints and keys come from its environment variables."""
         return {"use_listings_cache": False} if self.remote else None
 
+    @property
+    def source(self) -> Any:
+        """What zarr and xarray open it by."""
+        return zarr.storage.ZipStore(self.path, mode="r") if self.archived else self.address
+
     def blobs(self, folder: str = "") -> Blobs:
-        """Files below it, or below a folder in it."""
+        """Files below it, or below a folder in it (of an archive, all of them)."""
+        if self.archived:
+            return ZipBlobs(self.path)
         address = f"{self.address}/{folder}" if folder else self.address
         return ObjectBlobs(address) if self.remote else DirectoryBlobs(Path(address))
 
@@ -79,9 +91,11 @@ class Location:
         """
         if mode == "a":
             return zarr.open_group(
-                self.address, mode="a", zarr_format=3, attributes=attributes, storage_options=self.storage_options
+                self.source, mode="a", zarr_format=3, attributes=attributes, storage_options=self.storage_options
             )
-        return zarr.open_group(self.address, mode=mode, use_consolidated=False, storage_options=self.storage_options)
+        if self.archived and mode != "r":
+            raise StoreError(f"{self}: is an archive; to go on with it, unzip it into a folder")
+        return zarr.open_group(self.source, mode=mode, use_consolidated=False, storage_options=self.storage_options)
 
     def occupied(self) -> bool:
         """Whether something is there already: anything but an empty folder, and a lease.

@@ -28,7 +28,7 @@ def open_results(store: str | Path) -> xr.DataTree:
     Parameters
     ----------
     store : str or Path
-        A folder that `ntkmc run` wrote, or is writing; or the URL of one (`s3://bucket/run.zarr`).
+        A folder that `ntkmc run` wrote, or is writing; the URL of one (`s3://bucket/run.zarr`); or its archive.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def open_results(store: str | Path) -> xr.DataTree:
         whole = is_consolidated(location)
         groups = {
             name: xr.open_dataset(
-                location.address,
+                location.source,
                 engine="zarr",
                 group=name,
                 chunks=None,

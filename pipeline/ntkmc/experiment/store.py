@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import zarr
@@ -31,6 +32,11 @@ Region = dict[str, slice]
 
 JOURNAL: Final = "journal"
 """Folder of the journal in a store."""
+
+T = TypeVar("T")
+
+_REQUESTS: Final = 16
+"""Variables that are read from, or written to, an object store at once."""
 
 _AT_ONCE: Final = 512
 """Blocks that a fold holds in memory."""
@@ -134,11 +140,13 @@ class Store:
     def read_cell(self, place: Index, trials: range, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Trial variables of one cell, all or some, over a range of trials, depth axis first where there is one."""
         i, j, k = place
-        found: dict[str, NDArray[Any]] = {}
-        for name in self.variables if names is None else names:
+
+        def read(name: str) -> NDArray[Any]:
             selection = (i, j, k, slice(None)) if self.variables[name].per_depth else (i, j, k)
-            found[name] = np.asarray(self._array(name)[(*selection, slice(trials.start, trials.stop))])
-        return found
+            return np.asarray(self._array(name)[(*selection, slice(trials.start, trials.stop))])
+
+        chosen = list(self.variables) if names is None else list(names)
+        return dict(zip(chosen, self._each(read, chosen), strict=True))
 
     def forget(self, place: Index, trials: Sequence[int] | None = None) -> None:
         """Let trials of a cell, or all of them, count as never run."""
@@ -149,8 +157,18 @@ class Store:
 
     def write_group(self, group: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Replace whole variables of a derived group."""
-        for name, values in arrays.items():
-            self._array(name, group)[...] = values
+
+        def write(name: str) -> None:
+            self._array(name, group)[...] = arrays[name]
+
+        self._each(write, arrays)
+
+    def _each(self, work: Callable[[str], T], names: Iterable[str]) -> list[T]:
+        """Do something for each variable; at an object store, whose answers take long, for many at once."""
+        if not self.location.remote:
+            return [work(name) for name in names]
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            return list(pool.map(work, names))
 
     def _array(self, name: str, group: str = "trials") -> zarr.Array[Any]:
         return open_array(self.root, group, name)
@@ -201,21 +219,29 @@ class Store:
         """
         status = np.asarray(self._array("status")[_select(VARIABLES["trials"]["status"].dims, region)])
         valued = (status != 0) & (status != Status.FAILED.code)
-        lost = np.zeros(status.shape, dtype=bool)
-        for name, variable in self.variables.items():
-            if name == "status":
-                continue
+
+        def lacking(name: str) -> NDArray[np.bool_]:
+            variable = self.variables[name]
             absent = np.isnan(self._array(name)[_select(variable.dims, region)])
             if name == "lambda_min":
                 absent &= status != Status.DECIDED.code
-            lost |= valued & (absent if variable.per_depth else absent[..., None, :])
+            return absent if variable.per_depth else absent[..., None, :]
+
+        lost = np.zeros(status.shape, dtype=bool)
+        names = [name for name in self.variables if name != "status"]
+        for start in range(0, len(names), _REQUESTS):
+            for absent in self._each(lacking, names[start : start + _REQUESTS]):
+                lost |= valued & absent
         return status, lost
 
     def _reset(self, region: Region) -> None:
-        for name, variable in self.variables.items():
+        def reset(name: str) -> None:
+            variable = self.variables[name]
             selection = _select(variable.dims, region)
             shape = tuple(part.stop - part.start for part in selection)
             self._array(name)[selection] = np.full(shape, variable.fill, dtype=variable.dtype)
+
+        self._each(reset, self.variables)
 
     def _fold_chunk(self, chunk: tuple[int, ...], blocks: list[Block], lengths: dict[str, int]) -> None:
         shape = dict(zip(VARIABLES["trials"]["status"].dims, self.status.shape, strict=True))
@@ -223,8 +249,9 @@ class Store:
         for dim, number in zip(("distribution", "d", "n", "trial"), chunk, strict=True):
             start = number * lengths[dim]
             region[dim] = slice(start, min(start + lengths[dim], shape[dim]))
-        for name, variable in self.variables.items():
-            selection = _select(variable.dims, region)
+
+        def fold(name: str) -> None:
+            selection = _select(self.variables[name].dims, region)
             content = np.array(self._array(name)[selection])
             for block in blocks:
                 if name in block.arrays:  # a block of an earlier study may lack a statistic
@@ -232,6 +259,9 @@ class Store:
             self._array(name)[selection] = content
             if name == "status":
                 self.status[selection] = content
+
+        self._each(fold, [name for name in self.variables if name != "status"])
+        fold("status")  # last: a trial counts as done by it
 
     def _copy(self, content: NDArray[Any], block: Block, region: Region, values: NDArray[Any]) -> None:
         """Copy the part of a block's variable that lies in a region into the region's content."""

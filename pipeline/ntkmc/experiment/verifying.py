@@ -120,8 +120,9 @@ def verify(store: str | Path, *, sample: int = SAMPLE, seed: int = 0, study: Stu
         try:
             _ = open_array(root, *name)[part]
         except (ValueError, OSError, RuntimeError) as error:
-            reason = "its checksum does not match" if "checksum" in str(error) else " ".join(str(error).split())[:120]
-            findings.append(Finding(f"{name[0]}/{name[1]}{_shown(part)}", f"cannot be read ({reason})"))
+            reason = " ".join(str(error).split())[:120]
+            what = "its checksum does not match" if "checksum" in reason else f"cannot be read ({reason})"
+            findings.append(Finding(f"{name[0]}/{name[1]}{_shown(part)}", what))
     findings += _coordinates(root)
     journal = Journal(location.blobs(JOURNAL))
     blocks = journal.names()
