@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from ntkmc.errors import ExecutionError
-from ntkmc.experiment.results import open_results
+from ntkmc.experiment.creating import check_identity, read_attributes
+from ntkmc.experiment.lease import Lease
+from ntkmc.experiment.location import Location
+from ntkmc.experiment.results import open_results, stored_studies
+from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import Study
+from ntkmc.experiment.verifying import Report, forget, verify
+from ntkmc.theory.distributions import Unimported
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -33,7 +39,7 @@ def run(
     study : Study
         As `load_study` returns it.
     store : str or Path
-        Directory of the results; created if it does not exist.
+        Folder of the results, or a URL (`s3://bucket/run.zarr`); created if it does not exist.
     client : distributed.Client, optional
         A cluster of your own; its workers must see `store` under the same path.
     profile : str, optional
@@ -68,7 +74,7 @@ def run(
 
 def execute(
     study: Study,
-    store: str | Path,
+    store: str | Path | Location,
     *,
     client: Client | None = None,
     profile: str | None = None,
@@ -84,7 +90,7 @@ def execute(
     from ntkmc.execution.standing import Record
     from ntkmc.execution.workspace import Workspace
 
-    path = Path(store).expanduser().resolve()
+    location = Location.of(store)
     subscribers: list[Subscriber] = [ProgressView()] if progress else []
 
     def say(text: str) -> None:
@@ -97,6 +103,60 @@ def execute(
             plan = make_plan(study, place)
             check_plan(plan, place)
             if place.batch:
-                subscribers.append(Record(Workspace(path)))
-            client = stack.enter_context(connect(place, layout=plan.layout, store=path, say=say))
-        return drive(study, path, client, subscribers, block_length)
+                subscribers.append(Record(Workspace(location)))
+            client = stack.enter_context(connect(place, layout=plan.layout, store=location, say=say))
+        return drive(study, location, client, subscribers, block_length)
+
+
+def repair(
+    store: str | Path,
+    report: Report,
+    *,
+    study: Study | None = None,
+    client: Client | None = None,
+    profile: str | None = None,
+    progress: bool = True,
+) -> Report:
+    """Compute again what `verify` found wrong, and verify once more.
+
+    Parameters
+    ----------
+    store : str or Path
+    report : Report
+        As `verify` returned it.
+    study : Study, optional
+        Where the code of laws of your own comes from, which is not imported on the store's word.
+    client, profile, progress
+        As of `run`.
+
+    Returns
+    -------
+    Report
+        Of the store as it is now.
+
+    Raises
+    ------
+    InputError
+        If a law is code that no study names.
+    StoreError
+        If the store cannot be repaired: its metadata, or a coordinate, is damaged.
+    ExecutionError
+        As of `run`.
+    """
+    location = Location.of(store)
+    attributes = read_attributes(location)
+    studies = [*stored_studies(attributes, str(location))]
+    if study is not None:
+        check_identity(location, study)
+        studies = [each for each in studies if each.digest() != study.digest()] + [study]
+    for cell in (cell for each in studies for cell in each.cells):
+        if isinstance(cell.distribution, Unimported):
+            cell.distribution.check(cell.n, cell.d)  # refuses, and says what would help
+    with Lease(location):
+        forget(Store.prepare(location, studies[-1]), report)
+    # All that the store was ever asked for, since any of it may be damaged; what is whole costs nothing.
+    for each in studies:
+        outcome = execute(each, location, client=client, profile=profile, progress=progress)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+    return verify(store, study=study)

@@ -14,9 +14,10 @@ import zarr
 from ntkmc import open_results, run
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
-from ntkmc.experiment.journal import DirectoryBlobs
+from ntkmc.experiment.blobs import DirectoryBlobs
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.loading import parse_study
+from ntkmc.experiment.location import Location
 from ntkmc.experiment.schema import Verdict
 from ntkmc.experiment.store import Store
 from ntkmc.linalg.eigenvalue import Status
@@ -68,7 +69,7 @@ def test_an_extension_killed_at_any_step(
         patched.setattr(zarr.Array, "resize", dying(originals[0]))
         patched.setattr(zarr.Array, "__setitem__", dying(originals[1]))
         with contextlib.suppress(Killed):
-            Store.prepare(path, one)
+            Store.prepare(Location.of(path), one)
     assert np.isfinite(medians(path)["sphere"])  # a reader in between sees what was there
     run(other, path, client=client, progress=False)
     run(other, tmp_path / "fresh", client=client, progress=False)
@@ -187,10 +188,10 @@ def test_nothing_is_supported_before_it_was_tried(
     """One of two cells never runs: the event is not supported as a whole."""
     from ntkmc.experiment.trial import run_block
 
-    def refusing(task: Any) -> Any:
+    def refusing(task: Any, methods: Any) -> Any:
         if task.distribution.label == "gaussian":
             raise RuntimeError("planted")
-        return run_block(task)
+        return run_block(task, methods)
 
     monkeypatch.setattr("ntkmc.execution.tasks.run_block", refusing)
     study = laws | {"grid": laws["grid"] | {"distribution": ["sphere", "gaussian"]}, "trials": 300}

@@ -15,10 +15,12 @@ from ntkmc import open_results, run
 from ntkmc.errors import StoreError
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, CellDone, Event, RunFinished, RunStarted
+from ntkmc.experiment.blobs import DirectoryBlobs
 from ntkmc.experiment.cells import Cell
-from ntkmc.experiment.journal import Block, DirectoryBlobs, Journal
+from ntkmc.experiment.journal import Block, Journal
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.loading import parse_study
+from ntkmc.experiment.location import Location
 from ntkmc.experiment.recompute import compare_trial
 from ntkmc.experiment.schema import VARIABLES, Verdict, group_variables, trial_variables
 from ntkmc.experiment.study import Study
@@ -331,7 +333,7 @@ def test_open_results_shows_the_journal(tmp_path: Path, client: Any, small: dict
     from ntkmc.experiment.store import Store
 
     with Lease(path):
-        Store.prepare(path, more)  # as a driver does at its start: sixty trials planned, five done
+        Store.prepare(Location.of(path), more)  # as a driver does at its start: sixty trials planned, five done
     cell = more.cells[0]
     task = BlockTask(Recipe(7, "ntk", "mean"), cell.distribution, cell.d, cell.n, cell.depths, cell.folder, 5, 3)
     Journal(DirectoryBlobs(path / "journal")).put(

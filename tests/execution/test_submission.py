@@ -15,6 +15,7 @@ from ntkmc.execution.profiles import cluster_class, job_arguments, load_profile
 from ntkmc.execution.sizing import Layout
 from ntkmc.execution.submission import Submission, batch_script
 from ntkmc.execution.workspace import Workspace
+from ntkmc.experiment.location import Location
 
 LAYOUT = Layout(jobs=3, workers=4, worker_bytes=2 * 2**30, walltime=7200, driver=20000, others=1, longest=1.0)
 
@@ -34,7 +35,7 @@ QUEUES = sorted(GRAMMAR)
 def submission(tmp_path: Path, **changes: object) -> Submission:
     fields = {
         "study": tmp_path / "my study.yaml",
-        "store": tmp_path / "s.zarr",
+        "store": Location.of(tmp_path / "s.zarr"),
         "profile": "slurm",
         "folder": tmp_path,
         "python": "/opt/python",
@@ -104,6 +105,14 @@ def test_what_a_site_sets(tmp_path: Path) -> None:
         lines
     )
     assert "\nmodule load python\n" in script
+
+
+def test_a_store_at_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its logs are where it was submitted from."""
+    monkeypatch.chdir(tmp_path)
+    script = batch_script(submission(tmp_path, store=Location.of("s3://bucket/s.zarr")), load_profile("slurm"), LAYOUT)
+    assert "--store s3://bucket/s.zarr" in script
+    assert f"#SBATCH -o {tmp_path}/s.zarr.jobs/logs/ntkmc-s-driver-%J.out" in directives(script)
 
 
 def test_allocation_script(tmp_path: Path) -> None:
@@ -194,4 +203,6 @@ def test_nothing_to_submit_to(tmp_path: Path) -> None:
     wrong = Profile(cluster="dask_jobqueue.SLURMCluster", limits=Limits(), arguments={"quue": "x"})
     batch_script(submission(tmp_path), wrong, LAYOUT)  # the driver does not take what only workers take
     with pytest.raises(InputError, match="no spaces"):
-        batch_script(submission(tmp_path, store=tmp_path / "my store.zarr"), load_profile("slurm"), LAYOUT)
+        batch_script(
+            submission(tmp_path, store=Location.of(tmp_path / "my store.zarr")), load_profile("slurm"), LAYOUT
+        )

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ntkmc.errors import StoreError
-from ntkmc.experiment.journal import Block, DirectoryBlobs, Journal
+from ntkmc.experiment.blobs import DirectoryBlobs
+from ntkmc.experiment.journal import Block, Journal
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_putting_twice_is_once(journal: Journal) -> None:
 def test_damage_is_found(journal: Journal, harm: str) -> None:
     journal.put(block())
     journal.put(block(3))
-    (path, _) = sorted((journal.blobs.root).rglob("*.npz"))  # type: ignore[attr-defined]
+    (path, _) = sorted((Path(journal.blobs.address)).rglob("*.npz"))
     content = bytearray(path.read_bytes())
     if harm == "truncate":
         path.write_bytes(content[: len(content) // 2])
@@ -65,10 +66,10 @@ def test_damage_is_found(journal: Journal, harm: str) -> None:
 
 def test_a_killed_write_leaves_nothing_that_counts(journal: Journal) -> None:
     journal.put(block())
-    leftover = journal.blobs.root / "sphere-00.d3.n4" / ".0-3.L2.5.npz.abc.partial"  # type: ignore[attr-defined]
+    leftover = Path(journal.blobs.address) / "sphere-00.d3.n4" / ".0-3.L2.5.npz.abc.partial"
     leftover.write_bytes(b"half")
     assert len(journal.names()) == 1
-    journal.blobs.sweep()  # type: ignore[attr-defined]
+    journal.blobs.sweep()
     assert not leftover.exists()
 
 
@@ -80,7 +81,7 @@ def test_a_failing_write_leaves_nothing(journal: Journal, monkeypatch: pytest.Mo
     with pytest.raises(OSError, match="No space"):
         journal.put(block())
     assert journal.names() == []
-    assert list((journal.blobs.root / "sphere-00.d3.n4").iterdir()) == []  # type: ignore[attr-defined]
+    assert list((Path(journal.blobs.address) / "sphere-00.d3.n4").iterdir()) == []
 
 
 def test_no_pickle(journal: Journal) -> None:

@@ -23,7 +23,7 @@ app = typer.Typer(
 RESULTS = Path("data/results")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")]
-StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="A results store, as `ntkmc run` writes it.")]
+StoreFolder = Annotated[str, typer.Argument(metavar="STORE", help="A results store, as `ntkmc run` writes it.")]
 ProfileName = Annotated[str, typer.Option("--profile", "-p", help="A profile in cluster/, or a path to one.")]
 
 
@@ -36,7 +36,7 @@ class Format(enum.StrEnum):
 
 
 @contextmanager
-def reading(store: Path) -> Iterator[None]:
+def reading(store: str) -> Iterator[None]:
     """Turns what zarr raises on a damaged chunk into one line."""
     try:
         yield

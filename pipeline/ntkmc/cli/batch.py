@@ -15,7 +15,7 @@ from ntkmc.cli.running import asks
 def submit(
     study: StudyFile,
     profile: ProfileName,
-    store: Annotated[Path | None, typer.Option("--store", "-s", help="Where results go.")] = None,
+    store: Annotated[str | None, typer.Option("--store", "-s", help="Where results go: a folder, or a URL.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the batch script, and submit nothing.")] = False,
     chain: Annotated[
         int, typer.Option(help="How often the job may follow itself when its walltime ends before the study.", min=0)
@@ -26,34 +26,35 @@ def submit(
     from ntkmc.execution.profiles import load_profile
     from ntkmc.execution.submission import Submission, batch_script
     from ntkmc.execution.submission import submit as put
+    from ntkmc.experiment.creating import check_identity
     from ntkmc.experiment.loading import load_study
-    from ntkmc.experiment.store import check_identity
+    from ntkmc.experiment.location import Location
 
     loaded, place = load_study(study), load_profile(profile)
-    path = (store or RESULTS / f"{loaded.name}.zarr").expanduser().resolve()
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        check_identity(path, loaded)
+    named = store or str(RESULTS / f"{loaded.name}.zarr")
+    location = Location.of(named)
+    if location.occupied():
+        check_identity(location, loaded)
     plan = make_plan(loaded, place)
     check_plan(plan, place)
-    named = str(Path(profile).resolve()) if Path(profile).is_file() else profile
-    submission = Submission(study.resolve(), path, named, Path.cwd(), chain)
+    site = str(Path(profile).resolve()) if Path(profile).is_file() else profile
+    submission = Submission(study.resolve(), location, site, Path.cwd(), chain)
     layout = plan.layout
     if layout is None:
         raise typer.BadParameter(f"the profile {profile} is not one of a batch queue: use ntkmc run")
     if dry_run:
         typer.echo(batch_script(submission, place, layout), nl=False)
         return
-    check_store(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    check_store(location)
     say(f"asks for {asks(layout)}")
     number = put(submission, place, layout)
-    typer.echo(f"job {number}; look with: ntkmc status {store or path}")
+    typer.echo(f"job {number}; look with: ntkmc status {named}")
 
 
 @app.command()
 def status(
     store: Annotated[
-        Path | None, typer.Argument(metavar="[STORE]", help="A store; without one, all in data/results.")
+        str | None, typer.Argument(metavar="[STORE]", help="A store; without one, all in data/results.")
     ] = None,
 ) -> None:
     """How runs stand: what is done by the store, what jobs do by the queue, the rate, the last error with its log."""
@@ -80,7 +81,7 @@ def cancel(store: StoreFolder) -> None:
     typer.echo(f"{store}: {standing(store).lines()['store']}; to go on, submit it again")
 
 
-def _known() -> list[Path]:
+def _known() -> list[str]:
     found = {path for path in RESULTS.glob("*.zarr") if path.is_dir()}
     found |= {path.with_suffix("") for path in RESULTS.glob("*.jobs") if (path / "drivers.json").is_file()}
-    return sorted(found)
+    return sorted(map(str, found))

@@ -28,6 +28,7 @@ def show(
     from ntkmc.views import tables
     from ntkmc.views import verdicts as judged
     from ntkmc.views.frames import claims_frame, estimates_frame, parse_selection, select, unused_trials
+    from ntkmc.views.origins import mixed_origins
     from ntkmc.views.predicted import predictions_frame, predictions_table
 
     if claims and predictions:
@@ -53,6 +54,8 @@ def show(
         table(tables.intervals(frame, confidence))
     else:
         table(tables.probabilities(frame, delta))
+    if form is Format.TABLE and (origins := mixed_origins(tree)):
+        say(origins)
     if unused and form is Format.TABLE:
         say(f"{unused:,} finished trials (over all depths) lie beyond the looks that these estimates rest on")
     if figure is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @app.command()
 def run(
     study: StudyFile,
-    store: Annotated[Path | None, typer.Option("--store", "-s", help="Where results go.")] = None,
+    store: Annotated[str | None, typer.Option("--store", "-s", help="Where results go: a folder, or a URL.")] = None,
     profile: ProfileName = "local",
     block: Annotated[
         int | None, typer.Option(help="Trials a block, instead of about a second's worth.", min=1)
@@ -29,18 +29,20 @@ def run(
     from ntkmc.api import execute
     from ntkmc.execution.plan import check_plan, check_store, make_plan
     from ntkmc.execution.profiles import load_profile
+    from ntkmc.experiment.creating import check_identity
     from ntkmc.experiment.loading import load_study
+    from ntkmc.experiment.location import Location
     from ntkmc.experiment.results import open_results
-    from ntkmc.experiment.store import check_identity
     from ntkmc.views.frames import estimates_frame
     from ntkmc.views.tables import probabilities
     from ntkmc.views.verdicts import verdicts
 
     loaded = load_study(study)
-    path = store or RESULTS / f"{loaded.name}.zarr"
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        check_identity(path, loaded)  # before a cluster is started
-    check_store(path)
+    path = store or str(RESULTS / f"{loaded.name}.zarr")
+    location = Location.of(path)
+    if location.occupied():
+        check_identity(location, loaded)  # before a cluster is started
+    check_store(location)
     place = load_profile(profile)
     check_plan(make_plan(loaded, place), place)
     outcome = execute(loaded, path, profile=profile, block_length=block)
@@ -116,12 +118,17 @@ def trial(
     store: StoreFolder,
     cell: Annotated[str, typer.Argument(metavar="CELL", help="Such as 'sphere,d=32,n=16'.")],
     number: Annotated[int, typer.Argument(metavar="TRIAL", help="Number of the trial.", min=0)],
+    study: Annotated[
+        Path | None,
+        typer.Option(help="The study, for a law of your own: its code is not imported on a store's word."),
+    ] = None,
 ) -> None:
     """Recompute one trial from its address, in this process, and compare it with the store bit for bit."""
+    from ntkmc.experiment.loading import load_study
     from ntkmc.experiment.recompute import compare_trial
 
     with reading(store):
-        rows = compare_trial(store, cell, number)
+        rows = compare_trial(store, cell, number, load_study(study) if study else None)
     different = 0
     for name, depth, here, stored in rows:
         same = here == stored or (here != here and stored != stored)

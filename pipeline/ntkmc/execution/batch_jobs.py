@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from distributed import Client, Status
@@ -115,7 +115,7 @@ class JobKeeper:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=60)
-        self.workspace.write("workers", {"jobs": []})
+        self._note_ids([])
 
     def _keep(self) -> None:
         while not self._stop.wait(_EVERY + self._pause):
@@ -137,13 +137,13 @@ class JobKeeper:
         if not gone and len(ids) >= (self.scaling.jobs or 1):
             self._pause = 0.0
             return
-        arrived = bool(self.cluster.scheduler_info.get("workers"))
+        # Longer from time to time, until a look finds all as it should be: a node on which jobs end at once would
+        # otherwise be fed without end, and a queue that refuses be asked without end.
+        self._pause = min(2.0 * self._pause + _EVERY, _LONGEST_PAUSE)
         try:
             if not self._stop.is_set():
                 self.cluster.sync(self._replace, list(gone))
-                self._pause = 0.0 if arrived else min(2.0 * self._pause + _EVERY, _LONGEST_PAUSE)
         except RuntimeError as error:
-            self._pause = min(2.0 * self._pause + _EVERY, _LONGEST_PAUSE)
             self._say_once(f"{refusal(str(error), self.dialect)}; trying again later")
         self._note_ids()
 
@@ -173,8 +173,9 @@ class JobKeeper:
         """Name of each job that the queue has taken -> its id."""
         return {name: str(job.job_id) for name, job in list(self.cluster.workers.items()) if job.job_id}
 
-    def _note_ids(self) -> None:
-        self.workspace.write("workers", {"jobs": list(self._ids().values())})
+    def _note_ids(self, ids: Iterable[str] | None = None) -> None:
+        jobs = list(self._ids().values() if ids is None else ids)
+        self.workspace.write("workers", {"queue": self.cluster.job_cls.config_name, "jobs": jobs})
 
     def _told(self, job: QueuedJob) -> str:
         log = self.workspace.log_of(job.id)

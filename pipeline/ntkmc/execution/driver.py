@@ -12,14 +12,16 @@ import queue
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from distributed import Client, Future
+from distributed.scheduler import KilledWorker
 
-from ntkmc.errors import ExecutionError
+from ntkmc.errors import ExecutionError, NtkmcError
 from ntkmc.execution.events import (
     BlockDone,
     CellDone,
@@ -33,8 +35,11 @@ from ntkmc.execution.events import (
 from ntkmc.execution.interruption import Interruption, noticed
 from ntkmc.execution.queue import CellWork, WorkQueue
 from ntkmc.execution.tasks import Report, commit_block
+from ntkmc.execution.workforce import Workforce, killers_sentence
+from ntkmc.experiment.creating import create
 from ntkmc.experiment.derived import Derived
 from ntkmc.experiment.lease import Lease
+from ntkmc.experiment.location import Location
 from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import Study
 from ntkmc.experiment.trial import BlockTask, Recipe
@@ -46,6 +51,7 @@ _IN_FLIGHT = 3  # blocks a worker thread: one running, two waiting, so that no t
 _HUNGRY = 0.3  # seconds between folds while workers could do more than is queued
 _ATTEMPTS = 2  # times that blocks are computed again whose results did not arrive
 _POLL = 0.2  # seconds between looks at the clock while nothing arrives
+_FOLDS = 5  # attempts to write to a store that cannot be written, with growing pauses: half a minute in all
 
 _LOST = "the cluster is gone, or its scheduler was restarted; what is finished is kept, run again to resume"
 
@@ -71,7 +77,7 @@ class Outcome:
 
 def drive(
     study: Study,
-    path: Path,
+    store: str | Path | Location,
     client: Client,
     subscribers: Sequence[Subscriber] = (),
     block_length: int | None = None,
@@ -81,10 +87,10 @@ def drive(
     Parameters
     ----------
     study : Study
-    path : Path
-        The store; created if it does not exist.
+    store : str, Path or Location
+        A folder or a URL; created if it does not exist.
     client : distributed.Client
-        Workers must see `path` under the same name.
+        Workers must see the store under the same name.
     subscribers : sequence of callables
         Each is called with every event.
     block_length : int, optional
@@ -95,27 +101,39 @@ def drive(
     StoreError
         If the store cannot be used, or another run holds it.
     ExecutionError
-        If the cluster goes away.
+        If the cluster goes away, or the store cannot be written any more.
     """
-    Store.create(path, study)
-    with Lease(path):
-        return _Driver(study, path, client, subscribers, block_length).run()
+    location = Location.of(store)
+
+    def say(text: str) -> None:
+        for subscriber in subscribers:
+            subscriber(Note(text))
+
+    if not location.remote:
+        create(location, study)
+    with Lease(location, say) as lease:
+        if location.remote:
+            create(location, study)
+        return _Driver(study, Store.prepare(location, study), lease, client, subscribers, block_length).run()
 
 
 class _Driver:
     def __init__(
         self,
         study: Study,
-        path: Path,
+        store: Store,
+        lease: Lease,
         client: Client,
         subscribers: Sequence[Subscriber],
         block_length: int | None,
     ) -> None:
         self.study = study
+        self.store = store
+        self.lease = lease
         self.client = client
+        self.workforce = Workforce(client)
         self.subscribers = subscribers
         self.block_length = block_length
-        self.store = Store.prepare(path, study)
         self.derived = Derived(self.store)
         self.recipe = Recipe.of(study, self.store.statistics)
         self.works = [CellWork(cell, eigenvalue_problems(self.store.statistics, cell.depths)) for cell in study.cells]
@@ -127,32 +145,37 @@ class _Driver:
         self.run_id = uuid.uuid4().hex[:8]
 
     def run(self) -> Outcome:
-        workers = max(1, sum(self.client.nthreads().values()))
         self.derived.refresh(self.study.cells)
-        self._announce(workers)
+        self._announce()
         for work in self.works:
             self._ask(work)
         self.queue = WorkQueue(self.works)
         with noticed() as interruption:
             try:
-                self._loop(workers, interruption)
+                self._loop(interruption)
             except KeyboardInterrupt:  # the second request, or where signals could not be caught
                 self._stop()
-            finally:
-                self._fold()
-                self.derived.finish()
-                self.derived.write()
-                self._count_failed_trials()
-                self._emit(RunFinished(self.outcome.interrupted))
+            except BaseException:
+                with suppress(NtkmcError, OSError):  # what can still be saved; what went wrong is said below
+                    self._close()
+                raise
+            self._close()
         return self.outcome
 
-    def _loop(self, workers: int, interruption: Interruption) -> None:
+    def _close(self) -> None:
+        try:
+            self._fold(last=True)
+            self._count_failed_trials()
+        finally:
+            self._emit(RunFinished(self.outcome.interrupted))
+
+    def _loop(self, interruption: Interruption) -> None:
         folded, cost = time.monotonic(), _HUNGRY
         while any(not work.closed for work in self.works):
             if interruption.requested:
                 self._stop()
                 return
-            hungry = not self._submit(workers)
+            hungry = not self._submit()
             if self.flying:
                 self._collect()
             waited = time.monotonic() - folded
@@ -168,7 +191,7 @@ class _Driver:
         for future, _ in self.flying.values():
             future.cancel()
 
-    def _announce(self, workers: int) -> None:
+    def _announce(self) -> None:
         span = self.study.trial_range
         done = sum(
             int(np.sum(self.store.done(work.cell)[:, span.start : span.stop].all(axis=0))) for work in self.works
@@ -179,7 +202,7 @@ class _Driver:
                 len(self.works),
                 done,
                 len(span) * len(self.works),
-                workers,
+                self.workforce.threads,
                 self.client.dashboard_link if self.client.dashboard_link else "",
             )
         )
@@ -218,8 +241,9 @@ class _Driver:
         else:
             work.extend(missing)
 
-    def _submit(self, workers: int) -> bool:
-        """Fill the window; False when nothing is queued."""
+    def _submit(self) -> bool:
+        """Fill the window, which follows the workers that come and go; False when nothing is queued."""
+        workers = max(1, self.workforce.threads)
         while len(self.flying) < _IN_FLIGHT * workers:
             work = self.queue.next()
             if work is None:
@@ -235,7 +259,7 @@ class _Driver:
             return self.client.submit(
                 commit_block,
                 task,
-                str(self.store.blobs.root),
+                self.store.journal.blobs.address,
                 # All identity is in the key: Dask answers an equal key with the first one's result.
                 key=("block", f"{task.folder}.{task.first}-{task.count}.{self.run_id}.{next(self.sent)}"),
                 pure=False,
@@ -243,7 +267,7 @@ class _Driver:
                 priority=int(1e3 * min(work.seconds, 1e6)),
             )
         except Exception as error:
-            if self.client.status == "running":
+            if self.client.status in ("running", "connecting"):
                 raise
             raise ExecutionError(_LOST) from error
 
@@ -263,10 +287,25 @@ class _Driver:
             self._book(future.result(), work)
         elif future.status == "error":
             error = future.exception()
-            self._set_aside(work, f"{type(error).__name__}: {error}")
-        else:
-            raise ExecutionError(_LOST)
+            if isinstance(error, KilledWorker):
+                self._set_aside(work, killers_sentence(self.store.study, work.cell, error, self.workforce.memory))
+            else:
+                self._set_aside(work, f"{type(error).__name__}: {error}")
+        elif not work.closed:
+            self._await_connection()
+            work.asked = []  # that it did not arrive is nobody's fault
         future.release()
+
+    def _await_connection(self) -> None:
+        """The scheduler was lost, and with it what was queued there. If it comes back, the store says what is missing.
+
+        The client tries for `distributed.comm.timeouts.connect`; a scheduler that was started anew knows no workers of
+        the old one, and is no help.
+        """
+        while self.client.status == "connecting":
+            time.sleep(_POLL)
+        if self.client.status != "running":
+            raise ExecutionError(_LOST)
 
     def _book(self, report: Report, work: CellWork) -> None:
         work.learn(report.count, report.seconds)
@@ -276,15 +315,37 @@ class _Driver:
         work.runs.clear()
         if not work.closed:
             work.closed = True
-            self.outcome.failed[work.cell.name] = " ".join(reason.split())[:300]
+            for future, owner in self.flying.values():
+                if owner is work:
+                    future.cancel()
+            self.outcome.failed[work.cell.name] = " ".join(reason.split())[:400]
             self._emit(CellFailed(work.cell.name, self.outcome.failed[work.cell.name]))
 
-    def _fold(self) -> None:
-        """Bring what is finished into the store, and let cells that nobody is working on go on or end."""
-        folders = {block.folder for block in self.store.fold()}
-        self.derived.refresh(work.cell for work in self.works if work.cell.folder in folders)
-        self.derived.write()
-        for work in self.works:
+    def _fold(self, last: bool = False) -> None:
+        """Bring what is finished into the store, and let cells that nobody is working on go on or end.
+
+        A file system that is full or away for a moment is tried again: what is finished waits in the journal.
+        """
+        for attempt in range(_FOLDS):
+            self.lease.confirm()
+            try:
+                folders = {block.folder for block in self.store.fold()}
+                self.derived.refresh(work.cell for work in self.works if work.cell.folder in folders)
+                if last:
+                    self.derived.finish()
+                self.derived.write()
+                break
+            except OSError as error:
+                reason = error.strerror or str(error)
+                if attempt == _FOLDS - 1:
+                    raise ExecutionError(
+                        f"{self.store.location}: cannot be written ({reason}); finished blocks are kept in its "
+                        "journal, run again to resume"
+                    ) from error
+                if not attempt:
+                    self._emit(Note(f"{self.store.location}: cannot be written ({reason}); trying again"))
+                time.sleep(2.0**attempt)
+        for work in () if last else self.works:
             if work.idle:
                 self._ask(work)
 

@@ -25,7 +25,9 @@ from ntkmc.execution.dialects import DIALECTS, Dialect
 from ntkmc.execution.profile_schema import Certificates, Profile, load_profile
 from ntkmc.execution.security import given_security, own_security
 from ntkmc.execution.sizing import Layout
+from ntkmc.execution.workforce import SCHEDULER
 from ntkmc.execution.workspace import Workspace
+from ntkmc.experiment.location import Location
 
 __all__ = ["Profile", "available_cpus", "cluster_class", "connect", "dialect_of", "job_arguments", "load_profile"]
 
@@ -38,7 +40,7 @@ def connect(
     profile: Profile,
     *,
     layout: Layout | None = None,
-    store: Path | None = None,
+    store: str | Path | Location | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Client]:
     """A client of a cluster that lives as long as the context.
@@ -48,7 +50,7 @@ def connect(
     profile : Profile
     layout : Layout, optional
         What to ask a queue for; needed for a profile of one.
-    store : Path, optional
+    store : str, Path or Location, optional
         The store that is worked for: the folder beside it, which all nodes share, takes logs and certificates.
     say : callable
         Takes a sentence for the user.
@@ -62,14 +64,14 @@ def connect(
     """
     factory = cluster_class(profile.cluster)
     # A nanny starts its worker with this environment, before NumPy can read it.
-    workers = {
+    config = SCHEDULER | {
         "distributed.nanny.environ": profile.environment,
         "distributed.worker.preload": [_PRELOAD],
         # The dashboard listens on a loopback address only, whatever the scheduler listens on.
         "distributed.dashboard.link": "http://127.0.0.1:{port}/status",
-    } | profile.config
+    }
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(workers))
+        stack.enter_context(dask.config.set(config | profile.config))
         stack.callback(_quiet_logs, logging.getLogger("distributed").level)
         try:
             if factory is Client:
@@ -79,7 +81,7 @@ def connect(
             else:
                 if layout is None or store is None:
                     raise InputError("profile: a profile of a queue needs a study, whose plan says what to ask for")
-                workspace = Workspace(store.resolve())
+                workspace = Workspace(store)
                 workspace.check()
                 workspace.prepare()
                 if hasattr(factory, "job_cls"):

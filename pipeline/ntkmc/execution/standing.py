@@ -16,8 +16,8 @@ from ntkmc.errors import InputError
 from ntkmc.execution.dialects import DIALECTS, Dialect, QueuedJob
 from ntkmc.execution.events import BlockDone, CellFailed, Event, RunFinished, RunStarted
 from ntkmc.execution.workspace import Workspace
+from ntkmc.experiment.location import Location
 from ntkmc.experiment.results import open_results, study_of
-from ntkmc.experiment.store import read_attributes
 from ntkmc.experiment.study import AdaptiveTrials
 
 _RECORD_EVERY: Final = 2.0  # seconds
@@ -124,7 +124,7 @@ class Standing:
         return found
 
 
-def standing(store: Path) -> Standing:
+def standing(store: str | Path | Location) -> Standing:
     """How a store stands now.
 
     Raises
@@ -134,19 +134,14 @@ def standing(store: Path) -> Standing:
     StoreError
         If the store cannot be read.
     """
-    workspace = Workspace(store.resolve())
+    location = Location.of(store)
+    workspace = Workspace(location)
     record, submitted = workspace.read("progress"), workspace.read("drivers")
-    if not store.exists() and not submitted:
+    if not location.occupied() and not submitted:
         raise InputError(f"{store}: no store, and nothing was submitted for one")
-    counted = _counted(store) if store.exists() else ("", 0, 0, 0, 0)
-    driver, workers, answered = None, tuple[QueuedJob, ...](), True
-    if submitted:
-        jobs = submitted_jobs(workspace)
-        answered = jobs is not None
-        if jobs:
-            driver, workers = jobs
-        else:
-            driver = QueuedJob(str(submitted["jobs"][-1]["id"]), "ended")
+    counted = _counted(location) if location.occupied() else ("", 0, 0, 0, 0)
+    jobs = submitted_jobs(workspace)
+    driver, workers = jobs or (QueuedJob("?", "ended"), ())
     elapsed = record.get("updated", 0.0) - record.get("since", 0.0)
     computed = record.get("computed", 0) - record.get("before", 0)
     fresh = not record.get("ended", True) and time.time() - record.get("updated", 0.0) < 600.0
@@ -154,7 +149,7 @@ def standing(store: Path) -> Standing:
         *counted,
         driver=driver,
         workers=workers,
-        answered=answered,
+        answered=jobs is not None,
         rate=computed / elapsed if elapsed > 0.0 else 0.0,
         running=fresh and (driver is None or driver.state == "running"),
         error=workspace.last_error() or (record.get("errors") or [""])[-1],
@@ -162,25 +157,27 @@ def standing(store: Path) -> Standing:
 
 
 def dialect(workspace: Workspace) -> Dialect | None:
-    """That of the queue to which the store's driver was submitted; None if it was not."""
-    return DIALECTS.get(workspace.read("drivers").get("queue", ""))
+    """That of the queue in which the store has, or had, jobs; None if there is none."""
+    named = workspace.read("drivers").get("queue") or workspace.read("workers").get("queue")
+    return DIALECTS.get(str(named))
 
 
-def submitted_jobs(workspace: Workspace) -> tuple[QueuedJob, tuple[QueuedJob, ...]] | None:
-    """The latest driver and its workers as the queue sees them; None if it does not answer."""
+def submitted_jobs(workspace: Workspace) -> tuple[QueuedJob | None, tuple[QueuedJob, ...]] | None:
+    """The latest driver, if it is a job, and the workers, as the queue sees them; None if it does not answer."""
     speaks = dialect(workspace)
     drivers = [str(entry["id"]) for entry in workspace.read("drivers").get("jobs", [])]
     workers = [str(number) for number in workspace.read("workers").get("jobs", [])]
-    found = speaks.jobs([*drivers[-1:], *workers]) if speaks and drivers else None
+    found = speaks.jobs([*drivers[-1:], *workers]) if speaks else {}
     if found is None:
         return None
-    return found[drivers[-1]], tuple(found[number] for number in workers if found[number].state != "ended")
+    driver = found[drivers[-1]] if speaks and drivers else None
+    return driver, tuple(found[number] for number in workers if number in found and found[number].state != "ended")
 
 
-def _counted(store: Path) -> tuple[str, int, int, int, int]:
+def _counted(location: Location) -> tuple[str, int, int, int, int]:
     """Study, cells done, cells, trials done, trials at most: from the store alone, blocks in the journal included."""
-    tree = open_results(store)
-    study = study_of(read_attributes(store), store)
+    tree = open_results(str(location))
+    study = study_of(tree.attrs, str(location))
     trials, estimates = tree["trials"].to_dataset(), tree["estimates"].to_dataset()
     span = study.trial_range
     cells_done = trials_done = 0
@@ -198,7 +195,7 @@ def _counted(store: Path) -> tuple[str, int, int, int, int]:
     return study.name, cells_done, len(study.cells), trials_done, len(span) * len(study.cells)
 
 
-def cancel(store: Path) -> list[str]:
+def cancel(store: str | Path | Location) -> list[str]:
     """End the driver and the workers of a store; returns the ids of the jobs that were there.
 
     The driver goes first, so that it neither replaces workers nor follows itself; blocks that are finished stay.
@@ -208,9 +205,9 @@ def cancel(store: Path) -> list[str]:
     InputError
         If nothing was submitted for it, or the queue does not answer.
     """
-    workspace = Workspace(store.resolve())
+    workspace = Workspace(store)
     speaks = dialect(workspace)
-    if speaks is None:
+    if speaks is None or not workspace.read("drivers"):
         raise InputError(f"{store}: nothing was submitted for it")
     ended: list[str] = []
     for _ in range(20):
@@ -218,7 +215,7 @@ def cancel(store: Path) -> list[str]:
         if jobs is None:
             raise InputError(f"{store}: the queue does not answer; its jobs are in {workspace.root}/drivers.json")
         driver, workers = jobs
-        if driver.state != "ended":
+        if driver is not None and driver.state != "ended":
             here = [driver.id]
         elif workers:
             here = [job.id for job in workers]

@@ -19,6 +19,7 @@ from ntkmc.execution.profile_schema import JOB_ARGUMENTS, Profile
 from ntkmc.execution.profiles import cluster_class, dialect_of, filled
 from ntkmc.execution.sizing import Layout
 from ntkmc.execution.workspace import Workspace
+from ntkmc.experiment.location import Location
 
 CHAIN: Final = 20
 """How often a driver may follow itself, unless the user says otherwise."""
@@ -68,8 +69,9 @@ class Submission:
 
     Attributes
     ----------
-    study, store : Path
-        Absolute: the job starts wherever its queue likes.
+    study : Path
+        Absolute, as is the store's address: the job starts wherever its queue likes.
+    store : Location
     profile : str
         As given on the command line, a path made absolute.
     folder : Path
@@ -79,7 +81,7 @@ class Submission:
     """
 
     study: Path
-    store: Path
+    store: Location
     profile: str
     folder: Path
     chain: int = CHAIN

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ntkmc.experiment.journal import Block, DirectoryBlobs, Journal
-from ntkmc.experiment.provenance import worker_provenance
+from ntkmc.experiment.journal import Block, Journal
+from ntkmc.experiment.location import Location
+from ntkmc.experiment.provenance import block_provenance
 from ntkmc.experiment.trial import BlockTask, run_block
 from ntkmc.linalg.eigenvalue import Status
 
@@ -26,15 +27,16 @@ class Report:
 
 
 def commit_block(task: BlockTask, journal: str) -> Report:
-    """Compute a block and put it into the journal below the folder `journal`.
+    """Compute a block and put it into the journal at the address `journal`.
 
     Running it twice is harmless: the same address gives the same file.
     """
     start = time.perf_counter()
-    arrays = run_block(task)
+    methods: Counter[str] = Counter()
+    arrays = run_block(task, methods)
     seconds = time.perf_counter() - start
     cell = (task.distribution.label, task.d, task.n)
-    block = Block(task.folder, cell, task.first, task.count, task.depths, arrays, worker_provenance(seconds))
-    Journal(DirectoryBlobs(Path(journal))).put(block)
+    block = Block(task.folder, cell, task.first, task.count, task.depths, arrays, block_provenance(seconds, methods))
+    Journal(Location(journal).blobs()).put(block)
     failed = int(np.sum((arrays["status"] == Status.FAILED.code).any(axis=0)))
     return Report(task.folder, task.first, task.count, seconds, failed)

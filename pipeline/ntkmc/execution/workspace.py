@@ -1,6 +1,7 @@
 """The folder beside a store where its jobs keep what is not a result: ids, logs, the script, certificates.
 
 It stands beside the store, `<store>.jobs/`, because the one place that all nodes surely share is where the store is.
+For a store at a URL it is in the folder that one works from.
 The store alone says what is done: all of this may be deleted when no job is left.
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkmc.errors import InputError
+from ntkmc.experiment.location import Location
 
 _ERROR = re.compile(
     r"^ntkmc: |^cell .* failed|error: |^\w*(Error|Exception)\b|^Killed|CANCELLED|oom-kill|TERM_\w+|"
@@ -33,9 +35,10 @@ class Workspace:
     'a.zarr.jobs'
     """
 
-    def __init__(self, store: Path) -> None:
-        self.store = store
-        self.root = store.with_name(f"{store.name}.jobs")
+    def __init__(self, store: str | Path | Location) -> None:
+        self.store = Location.of(store)
+        folder = Path.cwd() if self.store.remote else self.store.path.parent
+        self.root = folder / f"{self.store.name}.jobs"
         self.logs = self.root / "logs"
 
     @property
@@ -45,7 +48,7 @@ class Workspace:
         >>> Workspace(Path("my run.zarr")).job_name
         'ntkmc-my-run'
         """
-        return f"ntkmc-{re.sub(r'[^A-Za-z0-9_.-]', '-', self.store.stem)}"
+        return f"ntkmc-{re.sub(r'[^A-Za-z0-9_.-]', '-', Path(self.store.name).stem)}"
 
     def check(self) -> None:
         """Refuse a place that a batch script's header cannot name (`InputError`)."""

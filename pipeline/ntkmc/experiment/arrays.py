@@ -8,7 +8,6 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -16,21 +15,33 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from ntkmc.errors import StoreError
+from ntkmc.experiment.location import Location
 from ntkmc.experiment.schema import COORDINATES, GROUPS, VARIABLES, Variable, dimensions, group_variables
 from ntkmc.theory.distributions import Distribution
 
 Coordinates = dict[str, list[Any]]
 """Values of each dimension's coordinate, in the order of the store."""
 
-_MOST_CHUNKS: Final = 100
-"""A variable's chunks at most, up to the largest chunk: few files, few enough to list and to copy."""
+_MOST_CHUNKS: Final = 50
+"""A variable's chunks at most, up to the largest chunk: with sixty variables three thousand files."""
 
 _LARGEST_CHUNK: Final = 2**24
 """Bytes; a chunk is read, changed and written as a whole by every fold that touches it."""
 
+_LARGEST_SHARD: Final = 2**28
+"""Bytes; a shard is held in memory while it is written."""
+
 _LEAST_TRIALS: Final = 1024
 
+_MANY_TRIALS: Final = 16384
+"""Trials from which on a cell's are cut into several chunks."""
+
 _COORDINATE_CHUNK: Final = 4096
+
+BLOCK_CHUNK: Final = 4096
+"""Rows by which the table of blocks grows, and that stand in one chunk."""
+
+_METADATA: Final = "zarr.json"
 
 
 @contextmanager
@@ -46,8 +57,8 @@ def quiet_zarr() -> Iterator[None]:
 def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
     """Chunk lengths by dimension for the `trials` group.
 
-    One cell a chunk while there are at most about 100 cells; beyond, neighbouring cells share one, n first. The trial
-    axis is cut only where a chunk would exceed 16 MiB.
+    One cell a chunk while there are at most about 50 cells; beyond, neighbouring cells share one, n first. The trial
+    axis is cut only where it is long, or a chunk would exceed 16 MiB.
 
     Examples
     --------
@@ -60,9 +71,25 @@ def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
         if cells > _MOST_CHUNKS:
             chunk[dim] = min(shape[dim], math.ceil(cells / _MOST_CHUNKS))
     bytes_a_trial = 8 * math.prod(length for dim, length in chunk.items() if dim != "trial")
+    # A fold rewrites the chunks that it touches: many trials of a cell are cut, as far as files are left to be had.
+    pieces = max(1, _MOST_CHUNKS // math.prod(math.ceil(shape[k] / chunk[k]) for k in ("distribution", "d", "n")))
+    length = max(math.ceil(shape["trial"] / pieces), min(shape["trial"], _MANY_TRIALS))
     # Never short: a pilot run of a few trials fixes the chunks of the thousands that follow it.
-    chunk["trial"] = max(1, min(max(shape["trial"], _LEAST_TRIALS), _LARGEST_CHUNK // bytes_a_trial))
+    chunk["trial"] = max(1, min(max(length, _LEAST_TRIALS), _LARGEST_CHUNK // bytes_a_trial))
     return chunk
+
+
+def whole_shard(shape: Mapping[str, int], chunk: Mapping[str, int]) -> dict[str, int]:
+    """Lengths of what one file holds in a compact group: all of a variable, up to 256 MiB.
+
+    >>> whole_shard({"n": 5, "trial": 1000}, {"n": 2, "trial": 1024})
+    {'n': 6, 'trial': 1024}
+    """
+    shard = dict(chunk)
+    for dim in reversed(list(chunk)):
+        room = _LARGEST_SHARD // (8 * math.prod(shard.values()))
+        shard[dim] *= max(1, min(room, -(-shape[dim] // chunk[dim])))
+    return shard
 
 
 def create_group(
@@ -72,37 +99,52 @@ def create_group(
     trials: int = 0,
     folder: str | None = None,
     statistics: Sequence[str] = (),
+    compact: bool = False,
 ) -> None:
-    """Create a group with its variables and coordinates, in a folder of its own name or another."""
+    """Create a group with its variables and coordinates, in a folder of its own name or another.
+
+    With `compact` variables stand in few large files, in which chunks can still be read one by one.
+    """
     folder = folder or group
     home = root.create_group(folder, attributes={"long_name": GROUPS[group]}, overwrite=True)
-    shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials}
+    shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials, "block": BLOCK_CHUNK}
     whole = {dim: max(length, 1) for dim, length in shape.items()}
     chunk = trial_chunk(shape) if group == "trials" else whole
+    shard = whole_shard(shape, chunk) if compact else None
     for variable in group_variables(group, statistics).values():
-        _create(home, variable, shape, chunk)
+        create_variable(home, variable, shape, chunk, shard)
     for dim in dimensions(group):
         for name in _names_along(dim):
-            _create(home, COORDINATES[name], shape, {dim: _COORDINATE_CHUNK})
+            create_variable(home, COORDINATES[name], shape, {dim: _COORDINATE_CHUNK})
         _write_coordinate(root, folder, dim, coordinates[dim], 0)
 
 
-def regrow_group(root: zarr.Group, path: Path, group: str, recorded: Coordinates, coordinates: Coordinates) -> None:
+def regrow_group(
+    root: zarr.Group, location: Location, group: str, recorded: Coordinates, coordinates: Coordinates
+) -> None:
     """Replace a derived group by a larger one with the same values, each variable in one chunk again.
 
     Only what the store's record knows is taken over: beyond it may lie an extension that was killed.
 
     Extended in place it would keep the chunks of the first study's grid: thousands of files after a pilot of one cell.
     """
-    folder = f".{group}.partial"
-    shutil.rmtree(path / folder, ignore_errors=True)
+    known = {name: tuple(slice(len(recorded[dim])) for dim in each.dims) for name, each in VARIABLES[group].items()}
+    values = {name: read_whole(root, group, name)[part] for name, part in known.items()}
+    folder = group if location.remote else f".{group}.partial"
     create_group(root, group, coordinates, folder=folder)
-    for name, variable in VARIABLES[group].items():
-        known = tuple(slice(len(recorded[dim])) for dim in variable.dims)
-        open_array(root, folder, name)[known] = read_whole(root, group, name)[known]
+    for name, part in known.items():
+        open_array(root, folder, name)[part] = values[name]
+    if location.remote:
+        return  # an object store cannot rename: a reader in between sees less, and what is derived is derived again
+    replace_group(location, group)
+
+
+def replace_group(location: Location, group: str) -> None:
+    """Put the folder `.<group>.partial` in the place of a group; `creating.sweep` ends what is killed in between."""
+    path = location.path
     shutil.rmtree(path / f".{group}.old", ignore_errors=True)
     (path / group).rename(path / f".{group}.old")
-    (path / folder).rename(path / group)
+    (path / f".{group}.partial").rename(path / group)
     shutil.rmtree(path / f".{group}.old", ignore_errors=True)
 
 
@@ -122,10 +164,10 @@ def extend_group(
     chunk: dict[str, int] = {}
     for variable in group_variables(group, statistics).values():
         if f"{group}/{variable.name}" not in root:
-            _create(home, variable, shape, chunk)
+            create_variable(home, variable, shape, chunk)
             continue
         array = open_array(root, group, variable.name)
-        chunk |= dict(zip(variable.dims, array.chunks, strict=True))
+        chunk |= dict(zip(variable.dims, chunk_lengths(array), strict=True))
         wanted = tuple(
             max(shape[dim], length) if dim == "trial" else shape[dim]
             for dim, length in zip(variable.dims, array.shape, strict=True)
@@ -151,6 +193,11 @@ def open_array(root: zarr.Group, group: str, name: str) -> zarr.Array[Any]:
     return array
 
 
+def chunk_lengths(array: zarr.Array[Any]) -> tuple[int, ...]:
+    """What is written as a whole along each dimension: a chunk, or the shard that holds many."""
+    return array.shards or array.chunks
+
+
 def read_whole(root: zarr.Group, group: str, name: str) -> np.ndarray[Any, np.dtype[Any]]:
     """All of a small array; a damaged one is a `StoreError`, final unless the caller can derive it again."""
     try:
@@ -162,28 +209,27 @@ def read_whole(root: zarr.Group, group: str, name: str) -> np.ndarray[Any, np.dt
         ) from error
 
 
-def consolidate(store: Path) -> None:
+def consolidate(location: Location) -> None:
     """Write consolidated metadata for each group alone and for the whole tree."""
+    root = location.open("r+")
     with quiet_zarr():
         for group in GROUPS:
-            if (store / group / "zarr.json").exists():
-                zarr.consolidate_metadata(str(store), path=group)
-        zarr.consolidate_metadata(str(store))
+            if group in root:
+                zarr.consolidate_metadata(root.store, path=f"{root.path}/{group}".strip("/"))
+        zarr.consolidate_metadata(root.store, path=root.path)
 
 
-def unconsolidate(store: Path) -> None:
+def unconsolidate(location: Location) -> None:
     """Take the consolidated metadata off the root: it would show readers shapes that are about to change."""
-    file = store / "zarr.json"
-    document = json.loads(file.read_text(encoding="utf-8"))
+    blobs = location.blobs()
+    document = json.loads(blobs.get(_METADATA))
     if document.pop("consolidated_metadata", None) is not None:
-        aside = store / ".zarr.json.partial"
-        aside.write_text(json.dumps(document), encoding="utf-8")
-        aside.replace(file)
+        blobs.put(_METADATA, json.dumps(document).encode())
 
 
-def is_consolidated(store: Path) -> bool:
+def is_consolidated(location: Location) -> bool:
     """Whether the root has consolidated metadata; it has none while, or after a run was killed while, a grid grows."""
-    return "consolidated_metadata" in json.loads((store / "zarr.json").read_text(encoding="utf-8"))
+    return "consolidated_metadata" in json.loads(location.blobs().get(_METADATA))
 
 
 def describe_distribution(distribution: Distribution) -> tuple[str, str]:
@@ -206,7 +252,14 @@ def _names_along(dim: str) -> tuple[str, ...]:
     return (dim, "distribution_name", "distribution_params") if dim == "distribution" else (dim,)
 
 
-def _create(home: zarr.Group, variable: Variable, shape: Mapping[str, int], chunk: Mapping[str, int]) -> None:
+def create_variable(
+    home: zarr.Group,
+    variable: Variable,
+    shape: Mapping[str, int],
+    chunk: Mapping[str, int],
+    shard: Mapping[str, int] | None = None,
+) -> None:
+    """An array as it is declared, with lengths by dimension; in files of a shard each, if one is given."""
     attributes = variable.attributes()
     if variable.group and "distribution" in variable.dims:
         attributes["coordinates"] = "distribution_name distribution_params"
@@ -214,6 +267,7 @@ def _create(home: zarr.Group, variable: Variable, shape: Mapping[str, int], chun
         variable.name,
         shape=tuple(shape[dim] for dim in variable.dims),
         chunks=tuple(chunk[dim] for dim in variable.dims),
+        shards=tuple(shard[dim] for dim in variable.dims) if shard else None,
         dtype=str if variable.dtype == "str" else np.dtype(variable.dtype),
         fill_value=variable.fill,
         dimension_names=variable.dims,

@@ -9,81 +9,20 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ntkmc.errors import StoreError
+from ntkmc.experiment.blobs import Blobs
 from ntkmc.experiment.trial import Arrays
 
-_NAME = re.compile(r"(?P<folder>[A-Za-z0-9.\-]+)/(?P<first>\d+)-(?P<count>\d+)\.L(?P<depths>[\d.]+)\.npz")
+_NAME = re.compile(r"[A-Za-z0-9.\-]+/\d+-\d+\.L([\d.]+|x[0-9a-f]{16})\.npz")
 
-
-class Blobs(Protocol):
-    """The four things a journal asks of the place it lives in."""
-
-    def put(self, name: str, content: bytes) -> None:
-        """Store under `name`, whole or not at all."""
-
-    def list(self) -> list[str]:
-        """All names."""
-
-    def get(self, name: str) -> bytes:
-        """What was put; `FileNotFoundError` if nothing was."""
-
-    def delete(self, name: str) -> None:
-        """Forget; without complaint if there is nothing."""
-
-
-@dataclass(frozen=True)
-class DirectoryBlobs:
-    """Blobs as files below a folder: written aside, synced, then renamed."""
-
-    root: Path
-
-    def put(self, name: str, content: bytes) -> None:
-        """Atomic on POSIX: a reader sees the old file, none, or the whole new one."""
-        target = self.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-        try:
-            with aside.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(target)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-
-    def list(self) -> list[str]:
-        """Names relative to the root, `/` between folder and file; leftovers of killed writes are not among them."""
-        return sorted(
-            f"{folder.name}/{file.name}"
-            for folder in (self.root.iterdir() if self.root.is_dir() else ())
-            if folder.is_dir()
-            for file in folder.glob("*.npz")
-        )
-
-    def get(self, name: str) -> bytes:
-        """The whole file."""
-        return (self.root / name).read_bytes()
-
-    def delete(self, name: str) -> None:
-        """Remove the file."""
-        (self.root / name).unlink(missing_ok=True)
-
-    def sweep(self) -> None:
-        """Remove what killed writers left behind. Only for the holder of the lease, before it starts workers."""
-        if self.root.is_dir():
-            for leftover in self.root.glob("*/.*.partial"):
-                leftover.unlink(missing_ok=True)
+_LONGEST = 80  # characters of depths that a name spells out; file systems allow 255 in all
 
 
 @dataclass(frozen=True)
@@ -115,9 +54,24 @@ class Block:
     provenance: dict[str, Any]
 
     @property
+    def id(self) -> int:
+        """A number that no other block has; of one without it, made from what it is."""
+        given = self.provenance.get("id")
+        return int(given) if given is not None else _number(f"{self.name} {self.provenance}")
+
+    @property
+    def environment(self) -> str:
+        """Short name of what computed it: a hash of the document."""
+        document = self.provenance.get("environment")
+        return f"{_number(json.dumps(document, sort_keys=True)):016x}" if document else ""
+
+    @property
     def name(self) -> str:
         """Its file, relative to the journal. Depths that are added later make a block of their own."""
-        return f"{self.folder}/{self.first}-{self.count}.L{'.'.join(map(str, self.depths))}.npz"
+        depths = ".".join(map(str, self.depths))
+        if len(depths) > _LONGEST:
+            depths = "x" + hashlib.blake2b(depths.encode(), digest_size=8).hexdigest()
+        return f"{self.folder}/{self.first}-{self.count}.L{depths}.npz"
 
 
 @dataclass(frozen=True)
@@ -167,9 +121,9 @@ class Journal:
             raise StoreError(f"journal: block {name} is damaged (its checksum does not match)")
         return block
 
-    def sound_blocks(self) -> Iterator[Block]:
-        """All blocks that are whole; for readers, who must not change anything."""
-        for name in self.names():
+    def sound_blocks(self, names: Iterable[str] | None = None) -> Iterator[Block]:
+        """Blocks that are whole, all or the named ones; for readers, who must not change anything."""
+        for name in self.names() if names is None else names:
             try:
                 yield self.read(name)
             except (FileNotFoundError, StoreError):
@@ -191,6 +145,11 @@ class Journal:
     def delete(self, block: Block) -> None:
         """Forget a block that has been folded."""
         self.blobs.delete(block.name)
+
+
+def _number(text: str) -> int:
+    """63 bits of a hash."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
 def _checksum(header: dict[str, Any], arrays: Arrays) -> str:

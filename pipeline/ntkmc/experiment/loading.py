@@ -104,13 +104,16 @@ def read_yaml(file: Path) -> Any:
         raise InputError(f"{file}: not YAML: {reason}") from error
 
 
-def parse_study(data: Any, origin: str = "study", base: Path | None = None) -> Study:
-    """A `Study` from plain data; `origin` starts every message, `base` is where relative paths start."""
+def parse_study(data: Any, origin: str = "study", base: Path | None = None, trusted: bool = True) -> Study:
+    """A `Study` from plain data; `origin` starts every message, `base` is where relative paths start.
+
+    With `trusted=False`, as for a study that stands in a store, no code that it names is imported.
+    """
     if not isinstance(data, dict):
         keys = ", ".join(name for name, field in Study.model_fields.items() if field.is_required())
         raise InputError(f"{origin}: a study is a mapping with the keys {keys}")
     try:
-        return Study.model_validate(data, context={"base": base})
+        return Study.model_validate(data, context={"base": base, "trusted": trusted})
     except ValidationError as error:
         raise InputError(f"{origin}: {describe(error, Study)}") from error
     except InputError as error:

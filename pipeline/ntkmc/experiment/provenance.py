@@ -7,13 +7,19 @@ import os
 import platform
 import subprocess
 import sys
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
 from threadpoolctl import threadpool_info
 
-SCHEMA: Final = 1
+from ntkmc.experiment.numerics import NUMERICS
+
+SCHEMA: Final = 2
 """Version of this document."""
 
 _PACKAGES: Final = (
@@ -39,30 +45,88 @@ def provenance() -> dict[str, Any]:
     >>> sorted(provenance())[:3]
     ['blas', 'code', 'cpu']
     """
-    return {
+    return environment() | {
         "schema": SCHEMA,
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "host": platform.node(),
+        "job": {name: os.environ[name] for name in _QUEUE if name in os.environ},
+    }
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """What can change a bit: versions of what this process imported, BLAS, processor, threads, state of the code."""
+    return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "libc": "-".join(platform.libc_ver()),
         "cpu": _cpu(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "blas": [
-            {key: pool.get(key) for key in ("internal_api", "version", "architecture", "num_threads")}
+            {key: pool.get(key) for key in ("internal_api", "version", "architecture")}
+            | {"file": Path(pool["filepath"]).name}  # wheels carry a hash of the build in it
             for pool in threadpool_info()
             if pool.get("user_api") == "blas"
         ],
+        "threads": NUMERICS["threads"],
         "code": _code(),
-        "job": {name: os.environ[name] for name in _QUEUE if name in os.environ},
     }
 
 
-def worker_provenance(seconds: float) -> dict[str, Any]:
-    """The few facts that travel with a block."""
-    return {"host": platform.node(), "pid": os.getpid(), "seconds": round(seconds, 6), "cpu": _cpu()}
+def bits_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an environment on which bits are promised to depend, for equal `NUMERICS`."""
+    packages = document.get("packages", {})
+    return {
+        "cpu": document.get("cpu"),
+        "blas": document.get("blas"),
+        "libc": document.get("libc"),
+        "packages": {name: packages.get(name) for name in ("numpy", "scipy", "numba", "llvmlite")},
+    }
+
+
+def block_provenance(seconds: float, methods: Mapping[str, int]) -> dict[str, Any]:
+    """What travels with a block: who computed it, when, with what, how long it took, how eigenvectors were found."""
+    return {
+        "id": uuid.uuid4().int >> 65,  # 63 bits
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "job": next((os.environ[name] for name in _QUEUE if name in os.environ), ""),
+        "seconds": round(seconds, 6),
+        "finished": int(time.time()),
+        "methods": dict(methods),
+        "environment": environment(),
+    }
+
+
+def differing(environments: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """In what environments differ: the values of each fact that is not the same in all, by its name.
+
+    Examples
+    --------
+    >>> differing([{"cpu": "A", "packages": {"numpy": "2.3"}}, {"cpu": "A", "packages": {"numpy": "2.4"}}])
+    {'packages.numpy': ['2.3', '2.4']}
+    """
+    flat = [_flat(each) for each in environments]
+    names = dict.fromkeys(name for each in flat for name in each)
+    found = {name: sorted({each.get(name, "none") for each in flat}) for name in names}
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
+def _flat(document: Any, name: str = "") -> dict[str, str]:
+    if isinstance(document, Mapping):
+        inner = document.items()
+    elif isinstance(document, list):
+        inner = enumerate(document)  # type: ignore[assignment]
+    else:
+        return {name: str(document)}
+    return {key: text for part, each in inner for key, text in _flat(each, f"{name}.{part}".strip(".")).items()}
 
 
 def _version(name: str) -> str | None:
+    """The version of what is imported, which an editable or a shadowed install may know better than its metadata."""
+    imported = getattr(sys.modules.get(name), "__version__", None)
+    if isinstance(imported, str):
+        return imported
     try:
         return version(name)
     except PackageNotFoundError:

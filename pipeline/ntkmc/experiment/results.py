@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,23 @@ import xarray as xr
 from ntkmc.errors import StoreError
 from ntkmc.experiment.arrays import is_consolidated
 from ntkmc.experiment.cells import Cell
-from ntkmc.experiment.journal import DirectoryBlobs, Journal
+from ntkmc.experiment.creating import read_attributes
+from ntkmc.experiment.journal import Journal
 from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.schema import GROUPS
-from ntkmc.experiment.store import read_attributes
+from ntkmc.experiment.location import Location
+from ntkmc.experiment.schema import GROUPS, VARIABLES
+from ntkmc.experiment.store import JOURNAL
 from ntkmc.experiment.study import Study
+from ntkmc.theory.claims.statistics import STATISTICS
 
 
 def open_results(store: str | Path) -> xr.DataTree:
-    """The results tree of a store: groups `trials`, `estimates` and `claims`.
+    """The results tree of a store: groups `trials`, `estimates`, `claims` and `blocks`.
 
     Parameters
     ----------
     store : str or Path
-        A directory that `ntkmc run` wrote, or is writing.
+        A folder that `ntkmc run` wrote, or is writing; the URL of one (`s3://bucket/run.zarr`); or its archive.
 
     Returns
     -------
@@ -37,40 +41,60 @@ def open_results(store: str | Path) -> xr.DataTree:
     StoreError
         If there is no ntkmc store of this schema, or it cannot be opened.
     """
-    path = Path(store)
-    attributes = read_attributes(path)
+    location = Location.of(store)
+    attributes = read_attributes(location)
     try:
-        whole = is_consolidated(path)
+        whole = is_consolidated(location)
         groups = {
-            name: xr.open_dataset(path, engine="zarr", group=name, chunks=None, consolidated=whole) for name in GROUPS
+            name: xr.open_dataset(
+                location.source,
+                engine="zarr",
+                group=name,
+                chunks=None,
+                consolidated=whole,
+                storage_options=location.storage_options,
+            )
+            for name in GROUPS
+            if name != "blocks" or attributes["schema"] > 2
         }
-    except (OSError, KeyError, ValueError) as error:
+        for name, dataset in groups.items():
+            lacking = set(VARIABLES[name]) - set(map(str, dataset.variables)) - set(STATISTICS)
+            if lacking:
+                raise KeyError(f"{name}/{min(lacking)} is missing")
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise StoreError(
-            f"{path}: cannot be opened ({error}); running its study again mends what can be mended"
+            f"{location}: cannot be opened ({reason}); running its study again mends what can be mended"
         ) from error
-    groups["trials"] = _with_journal(groups["trials"], path)
+    groups["trials"] = _with_journal(groups["trials"], location)
     tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
     tree.attrs = attributes
     return tree
 
 
-def study_of(attributes: dict[str, Any], path: Path) -> Study:
-    """The study that a store was last run with."""
-    return parse_study(attributes["study"], origin=str(path))
+def study_of(attributes: Mapping[Any, Any], origin: str) -> Study:
+    """The study that a store was last run with; a user's own laws in it are named, not imported."""
+    return parse_study(attributes["study"], origin=origin, trusted=False)
 
 
-def stored_cells(attributes: dict[str, Any], path: Path) -> tuple[Cell, ...]:
+def stored_studies(attributes: Mapping[Any, Any], origin: str) -> tuple[Study, ...]:
+    """All studies that a store was run with, each once, in the order of their last runs."""
+    documents = {entry["study"]: entry["document"] for entry in reversed(attributes["history"])}
+    return tuple(parse_study(each, origin=origin, trusted=False) for each in reversed(documents.values()))
+
+
+def stored_cells(attributes: Mapping[Any, Any], origin: str) -> tuple[Cell, ...]:
     """Cells of all studies in a store's history, each once, with all their depths."""
     found: dict[str, Cell] = {}
-    for entry in attributes["history"]:
-        for cell in parse_study(entry["document"], origin=str(path)).cells:
+    for study in stored_studies(attributes, origin):
+        for cell in study.cells:
             depths = set(cell.depths) | set(found[cell.name].depths if cell.name in found else ())
             found[cell.name] = Cell(cell.distribution, cell.d, cell.n, tuple(sorted(depths)))
     return tuple(found.values())
 
 
-def _with_journal(trials: xr.Dataset, path: Path) -> xr.Dataset:
-    blocks = list(Journal(DirectoryBlobs(path / "journal")).sound_blocks())
+def _with_journal(trials: xr.Dataset, location: Location) -> xr.Dataset:
+    blocks = list(Journal(location.blobs(JOURNAL)).sound_blocks())
     if not blocks:
         return trials
     loaded = trials.load()

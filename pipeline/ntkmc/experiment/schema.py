@@ -11,8 +11,11 @@ from typing import Any, Final
 from ntkmc.linalg.eigenvalue import Status
 from ntkmc.theory.claims.statistics import STATISTICS
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Version of the store's layout, in the root attribute `schema`."""
+
+MIGRATED: Final = (2,)
+"""Older versions that can be read, and that the next run brings up to date: 2 has no group `blocks`."""
 
 
 class Verdict(enum.IntEnum):
@@ -45,6 +48,7 @@ DEEP: Final = (*CELL, "depth")
 DEEP_DRAW: Final = (*CELL, "depth", "trial")
 EVENT: Final = (*DEEP, "lambda_0")
 CLAIM: Final = ("claim", *DEEP)
+BLOCK: Final = ("block",)
 FAMILY: Final = ("claim", "distribution", "depth", "axis")
 
 AXES: Final = ("n", "d")
@@ -272,18 +276,36 @@ _VARIABLES: Final = (
     ),
     Variable("claims", "exponent_lower", FAMILY, "f8", _NAN, "1", "its lower simultaneous confidence limit"),
     Variable("claims", "exponent_upper", FAMILY, "f8", _NAN, "1", "its upper simultaneous confidence limit"),
+    Variable("blocks", "id", BLOCK, "i8", 0, "1", "random number of the block, so that it is entered once"),
+    Variable("blocks", "distribution", BLOCK, "str", "", "1", "law of a data row"),
+    Variable("blocks", "d", BLOCK, "i8", 0, "1", "dimension of a data row"),
+    Variable("blocks", "n", BLOCK, "i8", 0, "1", "number of data rows"),
+    Variable("blocks", "depths", BLOCK, "str", "", "1", "depths that it measured"),
+    Variable("blocks", "first", BLOCK, "i8", 0, "1", "number of its first trial"),
+    Variable("blocks", "seconds", BLOCK, "f8", _NAN, "s", "what it took the worker"),
+    Variable("blocks", "method", BLOCK, "str", "", "1", "how eigenvectors were found, and how many of them each way"),
+    Variable("blocks", "worker", BLOCK, "str", "", "1", "host and process that computed it"),
+    Variable("blocks", "job", BLOCK, "str", "", "1", "the queue's job, if there was one"),
+    Variable("blocks", "environment", BLOCK, "str", "", "1", "key into the root attribute `environments`"),
+    Variable("blocks", "finished", BLOCK, "i8", 0, "s", "when, in seconds since 1970 UTC"),
+    # Last: a row without trials is not there yet.
+    Variable("blocks", "count", BLOCK, "i8", 0, "trials", "trials in it; 0: this row of the table is not used"),
 )
 
 VARIABLES: Final[dict[str, dict[str, Variable]]] = {
     group: {variable.name: variable for variable in _VARIABLES if variable.group == group}
-    for group in ("trials", "estimates", "claims")
+    for group in ("trials", "estimates", "claims", "blocks")
 }
 
 GROUPS: Final = {
     "trials": "one value per draw (and depth): lambda_min with its enclosure, and what claims need",
     "estimates": "probability of lambda_min >= lambda_0 per cell, with intervals",
     "claims": "verdicts on the theorems, per cell",
+    "blocks": "who computed which trials, when, and how long it took",
 }
+
+DERIVED_GROUPS: Final = ("estimates", "claims")
+"""Groups that follow from `trials`."""
 
 
 def trial_variables(statistics: Iterable[str]) -> dict[str, Variable]:
@@ -307,8 +329,9 @@ def group_variables(group: str, statistics: Iterable[str]) -> dict[str, Variable
 
 
 def dimensions(group: str) -> tuple[str, ...]:
-    """Dimensions of a group that have coordinates, in order of appearance (`trial` has none: it is the position)."""
+    """Dimensions of a group that have coordinates, in order of appearance (`trial` and `block` have
+    none: they are positions)."""
     found: dict[str, None] = {}
     for variable in VARIABLES[group].values():
-        found |= dict.fromkeys(dim for dim in variable.dims if dim != "trial")
+        found |= dict.fromkeys(dim for dim in variable.dims if dim not in ("trial", "block"))
     return tuple(found)

@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -24,7 +25,7 @@ from ntkmc.experiment.cells import Cell, evaluate_size
 from ntkmc.experiment.numerics import NUMERICS
 from ntkmc.theory.claims import CellContext, Instance, instances, select
 from ntkmc.theory.claims.statistics import required
-from ntkmc.theory.distributions import Dataset, build
+from ntkmc.theory.distributions import Dataset, Unimported, build
 from ntkmc.theory.kernels import check_kernel
 from ntkmc.theory.normalization import DEFAULT, Normalization
 
@@ -69,8 +70,13 @@ class Grid(_Model):
     @field_validator("distribution", mode="before")
     @classmethod
     def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
-        base = (info.context or {}).get("base")
-        return [build(spec, base).stored(spec) for spec in _listed(value)]
+        context = info.context or {}
+        base, trusted = context.get("base"), context.get("trusted", True)
+        return [build(spec, base, trusted).stored(spec) for spec in _listed(value)]
+
+    @field_serializer("distribution")
+    def _specs(self, value: tuple[Any, ...]) -> list[Any]:
+        return [each.spec if isinstance(each, Unimported) else each for each in value]
 
     @field_validator("n")
     @classmethod
@@ -170,6 +176,8 @@ class Study(_Model):
             for depth in grid.depth:
                 _said(where + ".depth", check_kernel, self.kernel, depth)
         for cell in self.cells:
+            if isinstance(cell.distribution, Unimported):
+                continue  # of a store: it was checked when it was run
             _said("grid", cell.distribution.check, cell.n, cell.d)
             if self.normalize == "mean":
                 _said("grid", cell.distribution.second_moment, cell.d)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -190,8 +191,8 @@ class BlockTask:
 Arrays = dict[str, NDArray[Any]]
 
 
-def run_block(task: BlockTask) -> Arrays:
-    """All variables of a block, by name.
+def run_block(task: BlockTask, methods: Counter[str] | None = None) -> Arrays:
+    """All variables of a block, by name; `methods` counts how its eigenvectors were found.
 
     Returns
     -------
@@ -214,6 +215,8 @@ def run_block(task: BlockTask) -> Arrays:
             except NUMERICAL_ERRORS:
                 continue
             _record(arrays, found, task.depths, i)
+            if methods is not None:
+                methods.update(getattr(answer, "method", "event") for answer in found.eigenvalues.values())
     return arrays
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,8 +28,7 @@ def predictions_frame(tree: xr.DataTree) -> pd.DataFrame:
     InputError
         If the store's study can no longer be read.
     """
-    origin = Path("the store's study")
-    attributes = {str(key): value for key, value in tree.attrs.items()}
+    origin, attributes = "the store's study", tree.attrs
     study = study_of(attributes, origin)
     trials = tree["trials"].to_dataset()
     rows = []

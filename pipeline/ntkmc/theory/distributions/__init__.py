@@ -9,11 +9,13 @@ from ntkmc.theory.distributions.base import DISTRIBUTIONS, Distribution
 from ntkmc.theory.distributions.building import build, names, sample
 from ntkmc.theory.distributions.conformance import check_distribution
 from ntkmc.theory.distributions.dataset import Dataset, load_vectors
+from ntkmc.theory.distributions.plugins import Unimported
 
 __all__ = [
     "DISTRIBUTIONS",
     "Dataset",
     "Distribution",
+    "Unimported",
     "build",
     "check_distribution",
     "load_vectors",

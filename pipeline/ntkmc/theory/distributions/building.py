@@ -17,7 +17,7 @@ def names() -> list[str]:
     return list(dict.fromkeys([*DISTRIBUTIONS, *entry_point_names()]))
 
 
-def build(spec: Spec | Distribution, base: Path | None = None) -> Distribution:
+def build(spec: Spec | Distribution, base: Path | None = None, trusted: bool = True) -> Distribution:
     """The distribution that a study's entry means.
 
     Parameters
@@ -28,6 +28,8 @@ def build(spec: Spec | Distribution, base: Path | None = None) -> Distribution:
     base : Path, optional
         Folder that relative paths in parameters start from, and where modules are looked for first; the working
         directory by default.
+    trusted : bool
+        Whether code that is named by `module:attribute` may be imported; otherwise the law is `Unimported`.
 
     Raises
     ------
@@ -59,7 +61,7 @@ def build(spec: Spec | Distribution, base: Path | None = None) -> Distribution:
         # Not `resolve`: the law does that, and says what is wrong with a path.
         given["path"] = str(base / given["path"]) if not given["path"].startswith("~") else given["path"]
     if ":" in name:
-        return by_reference(name, given, base)
+        return by_reference(name, given, base, trusted)
     if name in DISTRIBUTIONS:
         return instantiate(DISTRIBUTIONS[name], name, given)
     found = from_entry_point(name, given)

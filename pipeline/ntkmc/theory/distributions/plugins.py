@@ -148,7 +148,59 @@ class Plugin(Distribution):
 
     def stored(self, spec: Any) -> Any:
         """With the folder before the module's name, so that another working directory finds it again."""
-        return {f"{self.folder}/{self.target}": dict(self.given)} if self.folder else spec
+        return {f"{self.folder}/{self.target}": self.parameters()} if self.folder else spec
+
+
+@dataclass(frozen=True)
+class Unimported(Distribution):
+    """A user's own law as a store names it: known by its label, never imported on a store's word.
+
+    A store may come from anybody. The code of a law runs only if a study names it that the user runs.
+
+    Attributes
+    ----------
+    reference : str
+        `folder/module:attribute`, as it stands in the store.
+    given : tuple of (str, number or str)
+        All its parameters, sorted.
+    """
+
+    reference: str
+    given: tuple[tuple[str, int | float | str], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.reference.rpartition("/")[2])
+
+    def parameters(self) -> dict[str, int | float | str]:
+        """As the store has them."""
+        return dict(self.given)
+
+    def check(self, n: int, d: int) -> None:
+        """Refused."""
+        raise self._refusal()
+
+    def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
+        """Refused."""
+        raise self._refusal()
+
+    def second_moment(self, d: int) -> float:
+        """Refused."""
+        raise self._refusal()
+
+    def stored(self, spec: Any) -> Any:
+        """Itself: what a study of a store holds is not built again."""
+        return self
+
+    @property
+    def spec(self) -> dict[str, dict[str, int | float | str]]:
+        """As it stands in a study."""
+        return {self.reference: dict(self.given)}
+
+    def _refusal(self) -> InputError:
+        return InputError(
+            f"distribution {self.name}: is code beside a study, which is not imported on a store's word; give the "
+            "study that you trust (--study FILE)"
+        )
 
 
 @contextmanager
@@ -162,8 +214,12 @@ def _one_line(said: str) -> Iterator[None]:
         raise InputError(f"{said}: {type(error).__name__}: {' '.join(str(error).split())[:160]}") from error
 
 
-def by_reference(reference: str, given: Mapping[str, Any], base: Path | None = None) -> Plugin:
+def by_reference(
+    reference: str, given: Mapping[str, Any], base: Path | None = None, trusted: bool = True
+) -> Plugin | Unimported:
     """The law that `[folder/]module:attribute` names; the folder is relative to `base`, which it is by default."""
+    if not trusted:
+        return Unimported(reference, _given(reference, given))
     before, _, target = reference.rpartition("/")
     try:
         start = Path(before + "/").expanduser() if before or reference.startswith("/") else Path()

@@ -1,0 +1,122 @@
+"""A random sample of a store's trials, computed again from their addresses and laid beside what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkmc.errors import NtkmcError
+from ntkmc.experiment.cells import Cell
+from ntkmc.experiment.provenance import bits_of, environment
+from ntkmc.experiment.recompute import recomputed
+from ntkmc.experiment.schema import trial_variables
+from ntkmc.experiment.store import Store
+from ntkmc.experiment.study import Study
+from ntkmc.theory.distributions import Unimported
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A trial that is not what it is when it is computed again: its cell, its number, and in what."""
+
+    cell: str
+    trial: int
+    what: str
+
+
+class Recomputing:
+    """A random sample of finished trials, computed again.
+
+    Attributes
+    ----------
+    count : int
+        Trials that were computed again.
+    last_bits : int
+        Those of them that differ from the store's as another processor's, or BLAS's, may: their enclosures overlap.
+    skipped : list of str
+        Cells whose law is code that no study names.
+    """
+
+    def __init__(self, store: Store, study: Study, cells: Mapping[str, Cell]) -> None:
+        self.count = 0
+        self.last_bits = 0
+        self._store = store
+        self._study = study
+        environments: Any = store.root.attrs.get("environments", {})
+        # Bits are promised where everything that can change one is what it was.
+        self._exact = all(bits_of(each) == bits_of(environment()) for each in environments.values())
+        known = {cell.name: cell.distribution for cell in study.cells}
+        laws = {law.label: law for law in known.values() if not isinstance(law, Unimported)}
+        self._cells = []
+        self.skipped = []
+        for name, cell in cells.items():
+            law = laws.get(cell.distribution.label, cell.distribution)
+            if isinstance(law, Unimported):
+                self.skipped.append(name)
+            else:
+                self._cells.append(Cell(law, cell.d, cell.n, cell.depths))
+
+    def sample(self, number: int, seed: int) -> list[Difference]:
+        """What differs among `number` finished trials."""
+        done = {cell.name: self._done(cell) for cell in self._cells}
+        weights = np.array([len(done[cell.name]) for cell in self._cells], dtype=np.float64)
+        if not weights.sum():
+            return []
+        rng = np.random.default_rng(seed)
+        found = []
+        for at in rng.choice(len(self._cells), size=number, p=weights / weights.sum()):
+            cell = self._cells[at]
+            trial = int(rng.choice(done[cell.name]))
+            self.count += 1
+            wrong = self._compare(cell, trial)
+            if wrong:
+                found.append(Difference(cell.name, trial, wrong))
+        return found
+
+    def _done(self, cell: Cell) -> NDArray[np.intp]:
+        status = self._store.status[self._store.index(cell)]
+        return np.flatnonzero((status != 0).any(axis=0))
+
+    def _compare(self, cell: Cell, trial: int) -> str:
+        """What is wrong with a trial; empty if nothing is."""
+        place = self._store.index(cell)
+        depths_here = self._store.coordinates["depth"]
+        rows = [row for row in range(len(depths_here)) if self._store.status[place][row, trial]]
+        depths = tuple(sorted(depths_here[row] for row in rows))
+        try:
+            arrays = recomputed(self._study, self._store.statistics, cell, depths, trial)
+        except NtkmcError as error:
+            return f"cannot be computed again ({error})"
+        stored = self._store.read_cell(place, range(trial, trial + 1))
+        rows = self._store.depth_positions(depths)
+        differ = []
+        for name, variable in trial_variables(self._store.statistics).items():
+            there = stored[name][rows] if variable.per_depth else stored[name]
+            here = arrays[name]
+            if not np.array_equal(here, there, equal_nan=name != "status"):
+                differ.append(name)
+        if not differ:
+            return ""
+        apart = (arrays["lambda_min_lower"] > stored["lambda_min_upper"][rows]) | (
+            arrays["lambda_min_upper"] < stored["lambda_min_lower"][rows]
+        )
+        if not (self._exact or apart.any() or _far(arrays, stored, rows)):
+            self.last_bits += 1
+            return ""
+        return f"computed again it differs in {', '.join(differ[:4])}{' ...' if len(differ) > 4 else ''}"
+
+
+def _far(arrays: Mapping[str, NDArray[Any]], stored: Mapping[str, NDArray[Any]], rows: list[int]) -> bool:
+    """Whether a statistic that has no enclosure differs by more than another processor's roundings would explain."""
+    for name, here in arrays.items():
+        if name in ("status", "lambda_min", "lambda_min_lower", "lambda_min_upper"):
+            continue
+        there = stored[name][rows] if here.ndim == 2 else stored[name]
+        close = 1e-6 * (1.0 + np.nanmax(np.abs(here), initial=0.0))
+        if not np.allclose(here, there, rtol=1e-6, atol=close, equal_nan=True):
+            return True
+    return False

@@ -1,0 +1,261 @@
+"""Is what is in a store right? Checksums, enclosures, estimates, and a sample of trials computed again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from ntkmc.errors import StoreError
+from ntkmc.experiment.arrays import chunk_lengths, open_array
+from ntkmc.experiment.cells import Cell
+from ntkmc.experiment.creating import check_identity, read_attributes, recorded_coordinates, recorded_statistics
+from ntkmc.experiment.derived import Derived
+from ntkmc.experiment.journal import Journal
+from ntkmc.experiment.location import Location
+from ntkmc.experiment.resampling import Recomputing
+from ntkmc.experiment.results import stored_cells, study_of
+from ntkmc.experiment.schema import (
+    COORDINATES,
+    DERIVED_GROUPS,
+    VARIABLES,
+    dimensions,
+    group_variables,
+)
+from ntkmc.experiment.store import JOURNAL, Store
+from ntkmc.experiment.study import Study
+from ntkmc.linalg.eigenvalue import Status
+from ntkmc.theory.distributions import Unimported
+
+SAMPLE: Final = 20
+"""Trials that are computed again unless another number is asked for."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong.
+
+    Attributes
+    ----------
+    where : str
+        A chunk, a block of the journal, or a cell with its trial.
+    what : str
+        What is wrong with it.
+    cell : str
+        Name of the cell whose trials are wrong, if it is about trials that can be read; else empty.
+    trials : tuple of int, or None
+        Which of them; None: all, because one that was picked at random is.
+    """
+
+    where: str
+    what: str
+    cell: str = ""
+    trials: tuple[int, ...] | None = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was looked at, and what was found.
+
+    Attributes
+    ----------
+    chunks, blocks, trials : int
+        Chunks read; blocks of the journal read; finished trials (over all depths) whose enclosures were checked.
+    recomputed : int
+        Trials that were computed again.
+    last_bits : int
+        Those of them whose last bits differ, but whose enclosures overlap: another processor or BLAS.
+    skipped : tuple of str
+        Cells of which no trial could be computed again, because their law is code that no study names.
+    findings : tuple of Finding
+    """
+
+    chunks: int
+    blocks: int
+    trials: int
+    recomputed: int
+    last_bits: int
+    skipped: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def verify(store: str | Path, *, sample: int = SAMPLE, seed: int = 0, study: Study | None = None) -> Report:
+    """Read a store through and through; nothing is changed.
+
+    Parameters
+    ----------
+    store : str or Path
+    sample : int
+        Number of trials to compute again, drawn uniformly from those that are finished.
+    seed : int
+        Of that draw.
+    study : Study, optional
+        Where the code of laws of your own comes from, which is not imported on the store's word.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    StoreError
+        If there is no such store, or not even its metadata can be read.
+    """
+    location = Location.of(store)
+    attributes = read_attributes(location)
+    if study is not None:
+        check_identity(location, study)
+    mine = study or study_of(attributes, str(location))
+    root = location.open("r")
+    findings: list[Finding] = []
+    chunks = 0
+    for name, part in _chunks(root, findings):
+        chunks += 1
+        try:
+            _ = open_array(root, *name)[part]
+        except (ValueError, OSError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:120]
+            what = "its checksum does not match" if "checksum" in reason else f"cannot be read ({reason})"
+            findings.append(Finding(f"{name[0]}/{name[1]}{_shown(part)}", what))
+    findings += _coordinates(root)
+    journal = Journal(location.blobs(JOURNAL))
+    blocks = journal.names()
+    findings += _journal(journal, blocks)
+    opened = _Comparing(location, mine)
+    if opened.damaged and not findings:
+        findings.append(Finding("trials", "some that are marked as finished have no value"))
+    cells = {cell.name: cell for cell in (*stored_cells(attributes, str(location)), *(study.cells if study else ()))}
+    trials = 0
+    for cell in cells.values():
+        number, wrong = _enclosures(opened, cell)
+        trials += number
+        findings += wrong
+    if not findings and not blocks:  # otherwise they cannot follow
+        findings += _estimates(opened, mine)
+    again = Recomputing(opened, mine, cells)
+    for each in again.sample(sample, seed):
+        findings.append(Finding(f"{each.cell}, trial {each.trial}", each.what, each.cell, None))
+    return Report(chunks, len(blocks), trials, again.count, again.last_bits, tuple(again.skipped), tuple(findings))
+
+
+def forget(store: Store, report: Report) -> None:
+    """Let every trial that was found wrong count as never run, so that the next run computes it again.
+
+    Damaged chunks and blocks of the journal were reset when `store` was prepared.
+    """
+    cells = {cell.name: cell for cell in stored_cells(dict(store.root.attrs), str(store.location))}
+    for finding in report.findings:
+        if finding.cell:
+            store.forget(store.index(cells[finding.cell]), finding.trials)
+
+
+class _Comparing(Store):
+    """A store in which writing means comparing."""
+
+    def __init__(self, location: Location, study: Study) -> None:
+        super().__init__(location, study, writing=False)
+        self.different: list[str] = []
+
+    def write_group(self, group: str, arrays: dict[str, NDArray[Any]]) -> None:
+        """Note what is not what it would be if it were written now."""
+        for name, values in arrays.items():
+            stored = np.asarray(open_array(self.root, group, name)[...])
+            same = (stored == values) | ((stored != stored) & (values != values))
+            if not same.all():
+                self.different.append(f"{group}/{name} at {int(np.sum(~same))} places")
+
+
+def _chunks(root: zarr.Group, findings: list[Finding]) -> Iterator[tuple[tuple[str, str], tuple[slice, ...]]]:
+    """Every chunk (or shard) of every array that a store of this schema has."""
+    statistics = recorded_statistics(root)
+    for group in VARIABLES:
+        names = [*group_variables(group, statistics)]
+        names += [name for name, each in COORDINATES.items() if each.dims[0] in dimensions(group)]
+        for name in names:
+            try:
+                array = open_array(root, group, name)
+            except (KeyError, ValueError, OSError, AssertionError):
+                if group != "blocks" or group in root:  # older stores have no such group
+                    findings.append(Finding(f"{group}/{name}", "is missing, or its metadata cannot be read"))
+                continue
+            ranges = [range(0, size, length) for size, length in zip(array.shape, chunk_lengths(array), strict=True)]
+            for corner in itertools.product(*ranges):
+                yield (
+                    (group, name),
+                    tuple(
+                        slice(start, min(start + length, size))
+                        for start, length, size in zip(corner, chunk_lengths(array), array.shape, strict=True)
+                    ),
+                )
+
+
+def _shown(part: tuple[slice, ...]) -> str:
+    return "[" + ", ".join(f"{each.start}:{each.stop}" for each in part) + "]"
+
+
+def _coordinates(root: zarr.Group) -> list[Finding]:
+    """Coordinates of each group against the record in the root's attributes."""
+    found = []
+    record = recorded_coordinates(root)
+    for group in ("trials", *DERIVED_GROUPS):
+        for dim in dimensions(group):
+            try:
+                values = np.asarray(open_array(root, group, dim)[...]).tolist()
+            except (KeyError, ValueError, OSError, RuntimeError, AssertionError):
+                continue  # that was found before
+            if values != record[dim]:
+                found.append(Finding(f"{group}/{dim}", "is not what the store's record says"))
+    return found
+
+
+def _journal(journal: Journal, names: list[str]) -> list[Finding]:
+    found = []
+    for name in names:
+        try:
+            journal.read(name)
+        except FileNotFoundError:
+            continue
+        except StoreError as error:
+            found.append(Finding(f"journal/{name}", str(error).removeprefix("journal: ")))
+    return found
+
+
+def _enclosures(store: Store, cell: Cell) -> tuple[int, list[Finding]]:
+    """Do enclosures nest, and does every status exist? Finished trials over all depths, and findings."""
+    place = store.index(cell)
+    status = store.status[place]
+    names = ("lambda_min", "lambda_min_lower", "lambda_min_upper")
+    try:
+        values = store.read_cell(place, range(status.shape[1]), names)
+    except (ValueError, OSError, RuntimeError):
+        return 0, []  # that was found before
+    value, lower, upper = (values[name] for name in names)
+    decided = status == Status.DECIDED.code
+    valued = (status != 0) & (status != Status.FAILED.code)
+    wrong = valued & ~((lower <= upper) & np.isfinite(lower) & np.isfinite(upper))
+    wrong |= valued & ~decided & ~((lower <= value) & (value <= upper))
+    wrong |= (status < 0) | (status > len(Status))
+    found = []
+    for trial in np.flatnonzero(wrong.any(axis=0))[:3]:
+        found.append(Finding(f"{cell.name}, trial {trial}", "lower <= lambda_min <= upper does not hold"))
+    if wrong.any():
+        trials = tuple(np.flatnonzero(wrong.any(axis=0)).tolist())
+        found[0] = Finding(found[0].where, f"{found[0].what} ({len(trials)} such trials)", cell.name, trials)
+    return int(np.count_nonzero(status)), found
+
+
+def _estimates(store: _Comparing, study: Study) -> list[Finding]:
+    """Do estimates and verdicts of the last study follow from the trials?"""
+    if any(isinstance(cell.distribution, Unimported) for cell in study.cells):
+        return []  # what laws satisfy is part of a verdict, and says only their code
+    derived = Derived(store)
+    derived.refresh(study.cells)
+    derived.finish()
+    derived.write()
+    return [Finding(each, "does not follow from the trials") for each in store.different]
