@@ -138,3 +138,6 @@ def test_standing(place: Path, client: Any, small: dict[str, Any], monkeypatch: 
 def test_no_store_at_all(ntkmc: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert "no stores in data/results" in ntkmc("status")
+    (tmp_path / "data/results/foreign.zarr").mkdir(parents=True)
+    (tmp_path / "data/results/foreign.zarr/zarr.json").write_text("{}")
+    assert "foreign.zarr" in ntkmc("status")

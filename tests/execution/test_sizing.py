@@ -77,6 +77,15 @@ def test_an_allocation_is_one_job() -> None:
     assert layout.driver == layout.walltime
 
 
+def test_machines_that_are_not_known(small: dict[str, Any]) -> None:
+    """What fits on the workers of a scheduler that somebody else runs is not judged by this machine."""
+    small["grid"] = {"distribution": "sphere", "d": 8, "n": [300_000], "depth": 2}
+    plan = make_plan(parse_study(small), load_profile("scheduler"))
+    check_plan(plan, load_profile("scheduler"))
+    with pytest.raises(InputError, match="lower n below"):
+        check_plan(plan, load_profile("local"))
+
+
 def test_plan_of_a_queue(small: dict[str, Any]) -> None:
     """The plan's machine is the queue's, not this one: n = 30,000 fits where nodes are large."""
     small["grid"] = {"distribution": "sphere", "d": 8, "n": [100_000], "depth": 2}

@@ -9,6 +9,7 @@ import typer
 
 from ntkmc.cli.app import RESULTS, ProfileName, StoreFolder, StudyFile, app, say
 from ntkmc.cli.running import asks
+from ntkmc.errors import NtkmcError
 
 
 @app.command()
@@ -64,7 +65,13 @@ def status(
     if not stores:
         say(f"no stores in {RESULTS}")
     for path in stores:
-        found = standing(path)
+        try:
+            found = standing(path)
+        except NtkmcError as error:  # one that cannot be read does not hide the others
+            if store:
+                raise
+            say(f"ntkmc: {error}")
+            continue
         typer.echo(f"{path}{': done' if found.done else ''}")
         for name, text in found.lines().items():
             typer.echo(f"  {name:<8}{text}")

@@ -178,9 +178,8 @@ class JobKeeper:
         self.workspace.write("workers", {"queue": self.cluster.job_cls.config_name, "jobs": jobs})
 
     def _told(self, job: QueuedJob) -> str:
-        log = self.workspace.log_of(job.id)
-        error = self.workspace.last_error() if log else ""
-        return f"job {job.id} {job}" + (f", {error}" if error else f", log {log}" if log else "")
+        told = self.workspace.told_of(job.id)
+        return f"job {job.id} {job}" + (f", {told}" if told else "")
 
     def _say_once(self, text: str) -> None:
         if text != self._said:

@@ -111,6 +111,7 @@ def check_plan(plan: Plan, profile: Profile | None = None) -> None:
     """Refuse a study that cannot fit on this machine or into the queue, with the number to change (`InputError`)."""
     if profile and plan.layout:
         check_layout(plan.layout, profile, plan.needs, plan.largest.name)
+    if profile and (plan.layout or profile.joins):
         return
     memory = psutil.virtual_memory().total
     room = memory // max(plan.workers, 1)

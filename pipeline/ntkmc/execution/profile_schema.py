@@ -191,6 +191,11 @@ class Profile(_Part):
     config: dict[str, Any] = Field(default_factory=dict)
 
     @property
+    def joins(self) -> bool:
+        """Whether somebody else runs the scheduler and its workers, on machines that are not known here."""
+        return self.cluster == "distributed.Client"
+
+    @property
     def batch(self) -> bool:
         """Whether a queue is asked for jobs."""
         return self.limits is not None

@@ -165,16 +165,8 @@ def job_arguments(profile: Profile, layout: Layout, workspace: Workspace, dialec
     always = {
         "nanny": True,
         "worker_extra_args": [
-            *(
-                "--lifetime",
-                f"{lifetime}s",
-                "--lifetime-stagger",
-                f"{stagger}s",
-                "--preload",
-                _PRELOAD,
-                "--dashboard-address",
-                "127.0.0.1:0",
-            ),
+            *f"--lifetime {lifetime}s --lifetime-stagger {stagger}s --preload {_PRELOAD}".split(),
+            *("--dashboard-address", "127.0.0.1:0"),  # of the worker itself, which TLS does not cover
             *given.pop("worker_extra_args", []),
         ],
         "job_script_prologue": [

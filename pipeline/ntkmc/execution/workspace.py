@@ -11,6 +11,7 @@ import json
 import os
 import re
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +81,20 @@ class Workspace:
 
     def last_error(self) -> str:
         """The last line in the newest logs that looks like an error, as `file:line: text`; empty if there is none."""
-        for log in sorted(self.logs.glob("*"), key=_modified, reverse=True):
+        return self._error_in(self.logs.glob("*"))
+
+    def told_of(self, job: str) -> str:
+        """The last error in a job's logs, with its place; or where they are; empty if there are none."""
+        found = [log for log in self.logs.glob(f"*{job}*") if re.search(rf"(?<!\d){job}(?!\d)", log.name)]
+        newest = max(found, key=_modified, default=None)
+        return self._error_in(found) or (f"log {newest}" if newest else "")
+
+    def _error_in(self, logs: Iterable[Path]) -> str:
+        for log in sorted(logs, key=_modified, reverse=True):
             found = last_error(_tail(log))
             if found is not None:
                 return f"{log}:{found[0]}: {found[1]}"
         return ""
-
-    def log_of(self, job: str) -> Path | None:
-        """The newest log that bears a job's id."""
-        found = [log for log in self.logs.glob(f"*{job}*") if re.search(rf"(?<!\d){job}(?!\d)", log.name)]
-        return max(found, key=_modified, default=None)
 
 
 def last_error(text: str) -> tuple[int, str] | None:
