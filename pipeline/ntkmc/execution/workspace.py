@@ -23,7 +23,8 @@ _ERROR = re.compile(
     r"walltime .* exceeded",
     re.IGNORECASE,
 )
-_NOISE = re.compile(r"CommClosed|TCPListener|ConnectionPool")  # of Dask, when its processes leave one another
+# Of Dask, when its processes leave one another; of SLURM, when a driver that is done ends its workers.
+_NOISE = re.compile(r"CommClosed|TCPListener|ConnectionPool|CANCELLED AT \S+ \*\*\*$")
 _TAIL = 200_000  # bytes of a log that are looked through
 
 
@@ -102,6 +103,7 @@ def last_error(text: str) -> tuple[int, str] | None:
 
     >>> last_error("study: 5 cells\\nslurmstepd: error: *** JOB 3 CANCELLED DUE TO TIME LIMIT ***\\n")
     (2, 'slurmstepd: error: *** JOB 3 CANCELLED DUE TO TIME LIMIT ***')
+    >>> last_error("slurmstepd: error: *** JOB 3 ON rig1 CANCELLED AT 2026-11-24T21:58:10 ***")
     """
     for number, line in reversed(list(enumerate(text.splitlines(), start=1))):
         if _ERROR.search(line) and not _NOISE.search(line):
