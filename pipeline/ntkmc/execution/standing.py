@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ntkmc.errors import InputError
+from ntkmc.errors import InputError, StoreError
 from ntkmc.execution.dialects import DIALECTS, Dialect, QueuedJob
 from ntkmc.execution.events import BlockDone, CellFailed, Event, RunFinished, RunStarted
 from ntkmc.execution.workspace import Workspace
@@ -21,6 +21,7 @@ from ntkmc.experiment.results import open_results, study_of
 from ntkmc.experiment.study import AdaptiveTrials
 
 _RECORD_EVERY: Final = 2.0  # seconds
+_TRIES: Final = 4  # times that a store is opened
 _WINDOW: Final = 120.0  # seconds that the rate is taken over
 
 
@@ -139,7 +140,7 @@ def standing(store: str | Path | Location) -> Standing:
     record, submitted = workspace.read("progress"), workspace.read("drivers")
     if not location.occupied() and not submitted:
         raise InputError(f"{store}: no store, and nothing was submitted for one")
-    counted = _counted(location) if location.occupied() else ("", 0, 0, 0, 0)
+    counted = _counted_patiently(location) if location.occupied() else ("", 0, 0, 0, 0)
     jobs = submitted_jobs(workspace)
     driver, workers = jobs or (QueuedJob("?", "ended"), ())
     elapsed = record.get("updated", 0.0) - record.get("since", 0.0)
@@ -172,6 +173,16 @@ def submitted_jobs(workspace: Workspace) -> tuple[QueuedJob | None, tuple[Queued
         return None
     driver = found[drivers[-1]] if speaks and drivers else None
     return driver, tuple(found[number] for number in workers if number in found and found[number].state != "ended")
+
+
+def _counted_patiently(location: Location) -> tuple[str, int, int, int, int]:
+    """A driver that resumes rewrites the store's metadata in its first moments; a reader may meet it halfway."""
+    for _ in range(_TRIES - 1):
+        try:
+            return _counted(location)
+        except StoreError:
+            time.sleep(0.5)
+    return _counted(location)
 
 
 def _counted(location: Location) -> tuple[str, int, int, int, int]:
