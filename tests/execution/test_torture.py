@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import xarray as xr
-from torture import Torture
 
 from ntkmc.execution.driver import drive
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.verifying import verify
 from stores import assert_equal_bits, trials_of
+from torture import Torture
 
 STUDY: dict[str, Any] = {
     "name": "tortured",

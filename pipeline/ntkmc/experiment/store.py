@@ -15,7 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 from ntkmc.errors import StoreError
-from ntkmc.experiment.arrays import Coordinates, chunk_lengths, open_array
+from ntkmc.experiment.arrays import Coordinates, check_declared, chunk_lengths, open_array
 from ntkmc.experiment.blocklog import BlockLog
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.creating import grow, recorded_coordinates, recorded_statistics, sweep
@@ -58,6 +58,10 @@ class Store:
         self.statistics = recorded_statistics(self.root)
         self.variables = trial_variables(self.statistics)
         self._arrays: dict[tuple[str, str], zarr.Array[Any]] = {}
+        shape = {dim: len(values) for dim, values in self.coordinates.items()}
+        shape["trial"] = self._array("status").shape[-1]
+        for name, variable in self.variables.items():
+            check_declared(self._array(name), variable, shape)
         self.damaged = 0
         self.added = added
         self.lacking = 0
