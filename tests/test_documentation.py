@@ -37,7 +37,7 @@ def test_readme_from_top_to_bottom(tmp_path: Path) -> None:
     commands = [
         line[2:] for block in blocks(readme, "console") for line in block.splitlines() if line.startswith("$ ntkmc")
     ]
-    verbs = {"lambda-min", "plan", "run", "show", "trial", "claims", "distributions"}
+    verbs = {"lambda-min", "plan", "run", "show", "trial", "verify", "merge", "compact", "claims", "distributions"}
     assert {shlex.split(line)[1] for line in commands} == verbs
     for line in commands:
         words = shlex.split(line, comments=True)
