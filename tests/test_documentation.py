@@ -37,7 +37,8 @@ def test_readme_from_top_to_bottom(tmp_path: Path) -> None:
     commands = [
         line[2:] for block in blocks(readme, "console") for line in block.splitlines() if line.startswith("$ ntkmc")
     ]
-    verbs = {"lambda-min", "plan", "run", "show", "trial", "claims", "distributions", "submit", "status"}
+    verbs = {"lambda-min", "plan", "run", "show", "trial", "verify", "merge", "compact", "claims", "distributions"}
+    verbs |= {"submit", "status"}
     assert {shlex.split(line)[1] for line in commands} == verbs
     for line in commands:
         words = shlex.split(line, comments=True)

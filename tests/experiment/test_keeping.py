@@ -32,6 +32,7 @@ STUDY: dict[str, Any] = {
     "grid": {"distribution": ["sphere", "gaussian"], "d": [5], "n": [4, 6], "depth": [2, 3]},
     "trials": 60,
     "event": {"lambda-0": [0.2, 0.5], "delta": 0.1},
+    "claims": ["det-gershgorin-rows", "claim-data-scaling", "claim-nondegenerate"],
 }
 
 
@@ -83,7 +84,7 @@ def exchange(store: Path) -> None:
     """Enclosures that nest, of another matrix: only computing again can tell."""
     for name in ("lambda_min", "lambda_min_lower", "lambda_min_upper"):
         array = zarr.open_array(store, path=f"trials/{name}", mode="r+")
-        array[0, 0, 0] = np.asarray(array[0, 0, 0])[:, ::-1]
+        array[1, 0, 0] = np.asarray(array[1, 0, 0])[:, ::-1]
 
 
 def embellish(store: Path) -> None:
@@ -96,24 +97,28 @@ def litter(store: Path) -> None:
     (store / "journal" / "x.d1.n1" / "0-9.L2.npz").write_bytes(b"PK not an archive")
 
 
-@pytest.mark.parametrize(
-    ("harm", "says"),
-    [
-        (flip, "trials/lambda_min[0:1, 0:1, 0:1, 0:2, 0:60]: its checksum does not match"),
-        (cut, "trials/coherence[0:1, 0:1, 0:1, 0:60]: its checksum does not match"),
-        (lose, "trials: some that are marked as finished have no value"),
-        (shift, "sphere,d=5,n=4, trial 7: lower <= lambda_min <= upper does not hold (1 such trials)"),
-        (exchange, "computed again it differs in lambda_min, lambda_min_lower, lambda_min_upper"),
-        (embellish, "estimates/probability_lower at 16 places: does not follow from the trials"),
-        (litter, "journal/x.d1.n1/0-9.L2.npz: block x.d1.n1/0-9.L2.npz is damaged"),
-    ],
-)
-def test_damage_is_found_and_mended(
-    original: Path, store: Path, client: Any, harm: Callable[[Path], None], says: str
-) -> None:
-    harm(store)
-    report = verify(store, sample=200)
-    assert any(says in f"{each.where}: {each.what}" for each in report.findings), report.findings
+CASES: dict[str, dict[Callable[[Path], None], str]] = {
+    "files": {
+        flip: "trials/lambda_min[0:1, 0:1, 0:1, 0:2, 0:60]: its checksum does not match",
+        cut: "trials/coherence[0:1, 0:1, 0:1, 0:60]: its checksum does not match",
+        litter: "journal/x.d1.n1/0-9.L2.npz: block x.d1.n1/0-9.L2.npz is damaged",
+    },
+    "a file that is gone": {lose: "trials: some that are marked as finished have no value"},
+    "values": {
+        shift: "sphere,d=5,n=4, trial 7: lower <= lambda_min <= upper does not hold (1 such trials)",
+        exchange: "computed again it differs in lambda_min, lambda_min_lower, lambda_min_upper",
+    },
+    "estimates": {embellish: "estimates/probability_lower at 16 places: does not follow from the trials"},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_damage_is_found_and_mended(original: Path, store: Path, client: Any, case: str) -> None:
+    for harm in CASES[case]:
+        harm(store)
+    report = verify(store, sample=60)
+    for says in CASES[case].values():
+        assert any(says in f"{each.where}: {each.what}" for each in report.findings), report.findings
     mended = repair(store, report, client=client, progress=False)
     assert not mended.findings
     assert_same(original, store)
@@ -123,7 +128,7 @@ def test_a_sound_store_is_sound(original: Path) -> None:
     report = verify(original, sample=30)
     assert not report.findings
     assert (report.trials, report.recomputed, report.last_bits) == (480, 30, 0)
-    assert report.chunks > 100
+    assert report.chunks > 80
 
 
 def test_a_law_of_ones_own_is_not_imported_on_a_stores_word(tmp_path: Path, client: Any) -> None:

@@ -11,8 +11,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from ntkmc.errors import NtkmcError, StoreError
-
 app = typer.Typer(
     name="ntkmc",
     help="Monte Carlo for the smallest eigenvalue of Neural Tangent Kernel Gram matrices.",
@@ -38,15 +36,10 @@ class Format(enum.StrEnum):
 @contextmanager
 def reading(store: str) -> Iterator[None]:
     """Turns what zarr raises on a damaged chunk into one line."""
-    try:
+    from ntkmc.experiment.guarding import understood
+
+    with understood(store):
         yield
-    except NtkmcError:
-        raise
-    except (ValueError, OSError, RuntimeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise StoreError(
-            f"{store}: cannot be read ({reason}); running its study again mends damaged pieces"
-        ) from error
 
 
 def say(text: str) -> None:

@@ -38,6 +38,7 @@ from ntkmc.execution.tasks import Report, commit_block
 from ntkmc.execution.workforce import Workforce, killers_sentence
 from ntkmc.experiment.creating import create
 from ntkmc.experiment.derived import Derived
+from ntkmc.experiment.guarding import understood
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.store import Store
@@ -114,7 +115,10 @@ def drive(
     with Lease(location, say) as lease:
         if location.remote:
             create(location, study)
-        return _Driver(study, Store.prepare(location, study), lease, client, subscribers, block_length).run()
+        with understood(location):
+            opened = Store.prepare(location, study)
+            derived = Derived(opened)
+        return _Driver(study, opened, derived, lease, client, subscribers, block_length).run()
 
 
 class _Driver:
@@ -122,6 +126,7 @@ class _Driver:
         self,
         study: Study,
         store: Store,
+        derived: Derived,
         lease: Lease,
         client: Client,
         subscribers: Sequence[Subscriber],
@@ -134,7 +139,7 @@ class _Driver:
         self.workforce = Workforce(client)
         self.subscribers = subscribers
         self.block_length = block_length
-        self.derived = Derived(self.store)
+        self.derived = derived
         self.recipe = Recipe.of(study, self.store.statistics)
         self.works = [CellWork(cell, eigenvalue_problems(self.store.statistics, cell.depths)) for cell in study.cells]
         self.queue = WorkQueue(self.works)

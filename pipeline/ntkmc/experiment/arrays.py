@@ -188,9 +188,37 @@ def open_array(root: zarr.Group, group: str, name: str) -> zarr.Array[Any]:
     By its path, because a subgroup would bring its own consolidated metadata along, and with it the shapes from before
     an extension.
     """
-    array = root[f"{group}/{name}"]
-    assert isinstance(array, zarr.Array)
+    try:
+        array = root[f"{group}/{name}"]
+    except (KeyError, FileNotFoundError):
+        raise
+    except Exception as error:  # metadata may be anything
+        raise StoreError(
+            f"{root.store_path}/{group}/{name}: its metadata are damaged ({type(error).__name__}); restore "
+            "zarr.json in this folder from a copy"
+        ) from error
+    if not isinstance(array, zarr.Array):
+        raise StoreError(f"{root.store_path}/{group}/{name}: is not an array; restore this folder from a copy")
     return array
+
+
+def check_declared(array: zarr.Array[Any], variable: Variable, shape: Mapping[str, int]) -> None:
+    """Refuse an array that is not what its variable is declared to be (`StoreError`).
+
+    Parameters
+    ----------
+    shape : mapping of str to int
+        Lengths of those dimensions that are known.
+    """
+    wanted = "str" if variable.dtype == "str" else np.dtype(variable.dtype).name
+    found = "str" if array.dtype.kind in "OTU" else array.dtype.name
+    lengths = dict(zip(variable.dims, array.shape, strict=False))
+    sizes = {dim: length for dim, length in lengths.items() if dim in shape and shape[dim] != length}
+    if array.ndim != len(variable.dims) or wanted != found or sizes:
+        raise StoreError(
+            f"{array.store_path}: is {found} {array.shape}, which is not what the store's record says; restore "
+            "zarr.json in this folder from a copy"
+        )
 
 
 def chunk_lengths(array: zarr.Array[Any]) -> tuple[int, ...]:

@@ -14,7 +14,8 @@ import pandas as pd
 import zarr
 from numpy.typing import NDArray
 
-from ntkmc.experiment.arrays import BLOCK_CHUNK, consolidate, create_group, open_array
+from ntkmc.errors import StoreError
+from ntkmc.experiment.arrays import BLOCK_CHUNK, check_declared, consolidate, create_group, open_array
 from ntkmc.experiment.journal import Block
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.schema import VARIABLES
@@ -69,7 +70,7 @@ class BlockLog:
         """Rows that are used, and the numbers of the last of them."""
         try:
             self._forget_damaged()
-        except (KeyError, FileNotFoundError):  # an array of it is missing
+        except (KeyError, FileNotFoundError, StoreError):  # an array of it is missing, or its metadata are damaged
             create_group(self._root, "blocks", {})
         count = self._array("count")
         start = max(0, count.shape[0] - _RECENT)
@@ -83,7 +84,8 @@ class BlockLog:
         for start in range(0, self._array("count").shape[0], BLOCK_CHUNK):
             rows = slice(start, start + BLOCK_CHUNK)
             try:
-                for name in VARIABLES["blocks"]:
+                for name, variable in VARIABLES["blocks"].items():
+                    check_declared(self._array(name), variable, {"block": self._array("count").shape[0]})
                     _ = self._array(name)[rows]
             except (ValueError, OSError, RuntimeError):
                 for name, variable in VARIABLES["blocks"].items():

@@ -12,6 +12,7 @@ import zarr
 from ntkmc.errors import StoreError
 from ntkmc.experiment.arrays import (
     Coordinates,
+    check_declared,
     consolidate,
     create_group,
     extend_group,
@@ -25,12 +26,12 @@ from ntkmc.experiment.arrays import (
 from ntkmc.experiment.blobs import PARTIAL
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.provenance import provenance
-from ntkmc.experiment.schema import AXES, DERIVED_GROUPS, MIGRATED, QUANTILES, VARIABLES, VERSION
+from ntkmc.experiment.schema import AXES, DERIVED_GROUPS, MIGRATED, QUANTILES, VARIABLES, VERSION, dimensions
 from ntkmc.experiment.study import Study, hash_document
 from ntkmc.theory.claims import select
 from ntkmc.theory.claims.base import label
 from ntkmc.theory.claims.event import NONDEGENERATE
-from ntkmc.theory.claims.statistics import required
+from ntkmc.theory.claims.statistics import STATISTICS, required
 
 SOFTWARE: Final = "ntkmc"
 
@@ -99,6 +100,9 @@ def grow(location: Location, study: Study) -> tuple[str, ...]:
                     regrow_group(root, location, group, recorded, coordinates)
                 else:
                     extend_group(root, group, coordinates)
+                for name, variable in VARIABLES[group].items():
+                    lengths = {dim: len(coordinates[dim]) for dim in variable.dims}
+                    check_declared(open_array(root, group, name), variable, lengths)
             except (KeyError, FileNotFoundError, StoreError):  # what is derived can be derived again
                 create_group(root, group, coordinates)
     _describe(root, study, coordinates)
@@ -174,12 +178,40 @@ def read_attributes(location: Location) -> dict[str, Any]:
             f"{location}: has store schema {attributes.get('schema')}, this version reads {VERSION}: use the version "
             "of ntkmc that wrote it (its attribute provenance names it), or run the study again into another store"
         )
-    lacking = [key for key in ("identity", "study", "history", "coordinates", "statistics") if key not in attributes]
-    if lacking:
-        raise StoreError(
-            f"{location}: its root attributes lack {lacking[0]}; restore zarr.json in this folder from a copy"
-        )
+    wrong = _wrong(attributes)
+    if wrong:
+        raise StoreError(f"{location}: its root attribute {wrong} is damaged; restore its zarr.json from a copy")
     return attributes
+
+
+def _wrong(attributes: dict[str, Any]) -> str:
+    """Name of the first root attribute that is not what it should be; empty if none is."""
+    for key, kind in {
+        "identity": dict,
+        "study": dict,
+        "history": list,
+        "coordinates": dict,
+        "statistics": list,
+    }.items():
+        if not isinstance(attributes.get(key), kind):
+            return key
+    for entry in attributes["history"]:
+        if not (isinstance(entry, dict) and isinstance(entry.get("document"), dict)):
+            return "history"
+        if not (isinstance(entry.get("study"), str) and isinstance(entry.get("provenance"), dict)):
+            return "history"
+    wanted = {dim for group in VARIABLES for dim in dimensions(group)}
+    kinds = {"distribution": str, "claim": str, "axis": str, "lambda_0": float, "quantile": float}
+    for dim in wanted:
+        values = attributes["coordinates"].get(dim)
+        known = (kinds.get(dim, int), int) if kinds.get(dim) is float else kinds.get(dim, int)
+        if not isinstance(values, list) or not all(isinstance(value, known) for value in values):
+            return "coordinates"
+        if len(set(values)) < len(values):
+            return "coordinates"
+    if not all(name in STATISTICS for name in attributes["statistics"]):
+        return "statistics"
+    return "environments" if not isinstance(attributes.get("environments", {}), dict) else ""
 
 
 def _abandoned(location: Location) -> bool:

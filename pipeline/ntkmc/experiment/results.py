@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ntkmc.errors import StoreError
 from ntkmc.experiment.arrays import is_consolidated
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.creating import read_attributes
+from ntkmc.experiment.guarding import understood
 from ntkmc.experiment.journal import Journal
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.location import Location
@@ -43,7 +43,7 @@ def open_results(store: str | Path) -> xr.DataTree:
     """
     location = Location.of(store)
     attributes = read_attributes(location)
-    try:
+    with understood(location):
         whole = is_consolidated(location)
         groups = {
             name: xr.open_dataset(
@@ -61,13 +61,8 @@ def open_results(store: str | Path) -> xr.DataTree:
             lacking = set(VARIABLES[name]) - set(map(str, dataset.variables)) - set(STATISTICS)
             if lacking:
                 raise KeyError(f"{name}/{min(lacking)} is missing")
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise StoreError(
-            f"{location}: cannot be opened ({reason}); running its study again mends what can be mended"
-        ) from error
-    groups["trials"] = _with_journal(groups["trials"], location)
-    tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
+        groups["trials"] = _with_journal(groups["trials"], location)
+        tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
     tree.attrs = attributes
     return tree
 

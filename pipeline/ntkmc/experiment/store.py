@@ -15,7 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 from ntkmc.errors import StoreError
-from ntkmc.experiment.arrays import Coordinates, chunk_lengths, open_array
+from ntkmc.experiment.arrays import Coordinates, check_declared, chunk_lengths, open_array
 from ntkmc.experiment.blocklog import BlockLog
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.creating import grow, recorded_coordinates, recorded_statistics, sweep
@@ -57,6 +57,11 @@ class Store:
         self.coordinates: Coordinates = recorded_coordinates(self.root)
         self.statistics = recorded_statistics(self.root)
         self.variables = trial_variables(self.statistics)
+        self._arrays: dict[tuple[str, str], zarr.Array[Any]] = {}
+        shape = {dim: len(values) for dim, values in self.coordinates.items()}
+        shape["trial"] = self._array("status").shape[-1]
+        for name, variable in self.variables.items():
+            check_declared(self._array(name), variable, shape)
         self.damaged = 0
         self.added = added
         self.lacking = 0
@@ -171,7 +176,10 @@ class Store:
             return list(pool.map(work, names))
 
     def _array(self, name: str, group: str = "trials") -> zarr.Array[Any]:
-        return open_array(self.root, group, name)
+        """A variable; its shape stays what it is while the store is open."""
+        if (group, name) not in self._arrays:
+            self._arrays[group, name] = open_array(self.root, group, name)
+        return self._arrays[group, name]
 
     def _chunk_lengths(self) -> dict[str, int]:
         return dict(zip(VARIABLES["trials"]["lambda_min"].dims, chunk_lengths(self._array("lambda_min")), strict=True))

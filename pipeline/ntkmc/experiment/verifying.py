@@ -17,6 +17,7 @@ from ntkmc.experiment.arrays import chunk_lengths, open_array
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.creating import check_identity, read_attributes, recorded_coordinates, recorded_statistics
 from ntkmc.experiment.derived import Derived
+from ntkmc.experiment.guarding import understood
 from ntkmc.experiment.journal import Journal
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.resampling import Recomputing
@@ -107,7 +108,11 @@ def verify(store: str | Path, *, sample: int = SAMPLE, seed: int = 0, study: Stu
     StoreError
         If there is no such store, or not even its metadata can be read.
     """
-    location = Location.of(store)
+    with understood(store):
+        return _verify(Location.of(store), sample, seed, study)
+
+
+def _verify(location: Location, sample: int, seed: int, study: Study | None) -> Report:
     attributes = read_attributes(location)
     if study is not None:
         check_identity(location, study)
@@ -127,6 +132,8 @@ def verify(store: str | Path, *, sample: int = SAMPLE, seed: int = 0, study: Stu
     journal = Journal(location.blobs(JOURNAL))
     blocks = journal.names()
     findings += _journal(journal, blocks)
+    if any(" metadata" in each.what for each in findings):  # what it holds cannot be told
+        return Report(chunks, len(blocks), 0, 0, 0, (), tuple(findings))
     opened = _Comparing(location, mine)
     if opened.damaged and not findings:
         findings.append(Finding("trials", "some that are marked as finished have no value"))
@@ -180,9 +187,9 @@ def _chunks(root: zarr.Group, findings: list[Finding]) -> Iterator[tuple[tuple[s
         for name in names:
             try:
                 array = open_array(root, group, name)
-            except (KeyError, ValueError, OSError, AssertionError):
+            except (KeyError, OSError, StoreError):
                 if group != "blocks" or group in root:  # older stores have no such group
-                    findings.append(Finding(f"{group}/{name}", "is missing, or its metadata cannot be read"))
+                    findings.append(Finding(f"{group}/{name}", "is missing, or its metadata are damaged"))
                 continue
             ranges = [range(0, size, length) for size, length in zip(array.shape, chunk_lengths(array), strict=True)]
             for corner in itertools.product(*ranges):
@@ -207,7 +214,7 @@ def _coordinates(root: zarr.Group) -> list[Finding]:
         for dim in dimensions(group):
             try:
                 values = np.asarray(open_array(root, group, dim)[...]).tolist()
-            except (KeyError, ValueError, OSError, RuntimeError, AssertionError):
+            except (KeyError, ValueError, OSError, RuntimeError, StoreError):
                 continue  # that was found before
             if values != record[dim]:
                 found.append(Finding(f"{group}/{dim}", "is not what the store's record says"))
