@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from ntkmc.execution.driver import Outcome
+    from ntkmc.execution.events import Subscriber
 
 
 def run(
@@ -77,12 +78,14 @@ def execute(
 ) -> Outcome:
     """`run`, but telling how it ended instead of raising."""
     from ntkmc.execution.driver import drive
+    from ntkmc.execution.live.feed import study_page
     from ntkmc.execution.profiles import connect, load_profile
     from ntkmc.execution.progress import ProgressView
 
     path = Path(store).expanduser().resolve()
-    subscribers = [ProgressView()] if progress else []
+    subscribers: list[Subscriber] = [ProgressView()] if progress else []
     with ExitStack() as stack:
         if client is None:
             client = stack.enter_context(connect(load_profile(profile or "local")))
+        subscribers += study_page(study, str(path), client)
         return drive(study, path, client, subscribers, block_length)

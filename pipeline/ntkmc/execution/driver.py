@@ -25,6 +25,7 @@ from ntkmc.execution.events import (
     CellDone,
     CellFailed,
     Event,
+    Folded,
     Note,
     RunFinished,
     RunStarted,
@@ -130,6 +131,7 @@ class _Driver:
         workers = max(1, sum(self.client.nthreads().values()))
         self.derived.refresh(self.study.cells)
         self._announce(workers)
+        self._emit(Folded(self.store, self.derived))
         for work in self.works:
             self._ask(work)
         self.queue = WorkQueue(self.works)
@@ -142,6 +144,7 @@ class _Driver:
                 self._fold()
                 self.derived.finish()
                 self.derived.write()
+                self._emit(Folded(self.store, self.derived))
                 self._count_failed_trials()
                 self._emit(RunFinished(self.outcome.interrupted))
         return self.outcome
@@ -284,6 +287,7 @@ class _Driver:
         folders = {block.folder for block in self.store.fold()}
         self.derived.refresh(work.cell for work in self.works if work.cell.folder in folders)
         self.derived.write()
+        self._emit(Folded(self.store, self.derived))
         for work in self.works:
             if work.idle:
                 self._ask(work)

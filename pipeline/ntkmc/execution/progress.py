@@ -64,7 +64,7 @@ class ProgressView:
         rate = self._here / seconds
         text = f"{self._cells_done}/{self._cells} cells, {rate:,.0f} trials/s"
         if rate > 0.0 and self._total > self._done:
-            text += f", {_duration((self._total - self._done) / rate)} left"
+            text += f", {duration((self._total - self._done) / rate)} left"
         return text
 
     def _start(self, event: RunStarted) -> None:
@@ -92,16 +92,16 @@ class ProgressView:
             self._bar.stop()
         seconds = time.monotonic() - self._started
         ended = "interrupted" if event.interrupted else "done"
-        self._say(f"{self._study}: {ended}, {self._here:,} trials in {_duration(seconds)}")
+        self._say(f"{self._study}: {ended}, {self._here:,} trials in {duration(seconds)}")
 
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Seconds for people.
 
-    >>> _duration(75.2), _duration(8000)
+    >>> duration(75.2), duration(8000)
     ('1 min 15 s', '2 h 13 min')
     """
     whole = round(seconds)
