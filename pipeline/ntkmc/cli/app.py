@@ -36,7 +36,7 @@ class Format(enum.StrEnum):
 
 
 @contextmanager
-def reading(store: Path) -> Iterator[None]:
+def reading(store: Path | str) -> Iterator[None]:
     """Turns what zarr raises on a damaged chunk into one line."""
     try:
         yield

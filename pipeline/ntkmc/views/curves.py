@@ -211,6 +211,8 @@ def medians_frame(grid: Grid, distribution: str, depth: int) -> pd.DataFrame:
 def median_exponents(medians: pd.DataFrame) -> dict[str, Estimate]:
     """Exponents of the median in n and in d, fitted together on log axes, with the limits that those of the rows give.
 
+    Cells whose median is not proved to be positive have no place on a log axis and are left out.
+
     Parameters
     ----------
     medians : DataFrame
@@ -228,7 +230,8 @@ def median_exponents(medians: pd.DataFrame) -> dict[str, Estimate]:
     >>> round(median_exponents(frame)["n"].value, 6)
     -0.5
     """
-    if not len(medians):
+    medians = medians[medians["lower"] > 0.0]
+    if medians.empty:
         return {}
     ends = (medians[name].to_numpy() for name in ("median", "lower", "upper"))
     return exponents(*ends, {axis: medians[axis].to_numpy() for axis in ("n", "d")})
