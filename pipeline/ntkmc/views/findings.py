@@ -76,17 +76,16 @@ def what_was_run(grid: Grid) -> list[str]:
 
 
 def what_was_found(grid: Grid) -> list[str]:
-    """The results, in sentences; the first says what to do where there are none."""
+    """The results, in paragraphs; the one says what to do where there are none."""
     estimates, overall = estimates_frame(grid.tree), overall_frame(grid.tree)
     if estimates.empty:
         return ["Nothing is estimated yet: run the study, or make this report again once its first trials are folded."]
-    return [
-        *_events(grid, estimates),
-        *_depths(estimates),
-        *_inequalities(overall),
-        *_bounds(overall),
-        *_scalings(overall),
-    ]
+    paragraphs = (
+        [*_events(grid, estimates), *_depths(estimates)],
+        _inequalities(overall),
+        [*_bounds(overall), *_scalings(overall)],
+    )
+    return [" ".join(sentences) for sentences in paragraphs if sentences]
 
 
 def _events(grid: Grid, estimates: pd.DataFrame) -> list[str]:
@@ -171,7 +170,7 @@ def _scalings(overall: pd.DataFrame) -> list[str]:
         return []
     refuted = tried[tried["overall"] == "refuted"]
     if refuted.empty:
-        return [f"No constant of {_counted(len(tried), 'scaling claim')} must drift with d."]
+        return [f"Of {_counted(len(tried), 'scaling claim')}, none is refuted."]
     drifts = [
         f"{row['claim']} (exponent {row['exponent_d']:.2f} in d)" if pd.notna(row["exponent_d"]) else str(row["claim"])
         for row in refuted.to_dict("records")

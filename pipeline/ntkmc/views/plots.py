@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from ntkmc.statistics.scaling import Estimate
 from ntkmc.theory.claims import CLAIMS
@@ -196,10 +196,7 @@ def scaling_plot(
             labels.append((panel, ends))
             found = median_exponents(frame)
             panel.set_title(f"{named(law, 16)}, $L={depth}$" + _law(found), pad=3)
-            sizes = spread(frame["n"].tolist(), 5)
-            panel.xaxis.set_major_locator(FixedLocator(sizes))
-            panel.xaxis.set_major_formatter(FixedFormatter([f"{n}" for n in sizes]))
-            panel.xaxis.set_minor_locator(NullLocator())
+            _size_ticks(panel.xaxis, frame["n"].tolist())
             _log_ticks(panel.yaxis)
         figure.supxlabel("$n$", fontsize=8)
         figure.supylabel(r"median of $\lambda_{\min}$", fontsize=8)
@@ -270,6 +267,8 @@ def constants_plot(grid: Grid, claims: Sequence[str] = (), name: str = "constant
         return None
     chosen = list(claims) or _telling(grid, frame, most)
     frame = frame[frame["claim"].isin(chosen)]
+    if frame.empty:
+        return None
     laws = sorted(frame["distribution"].unique())
     with journal():
         columns = min(3, len(chosen))
@@ -294,10 +293,7 @@ def constants_plot(grid: Grid, claims: Sequence[str] = (), name: str = "constant
             panel.set_xscale("log")
             panel.set_yscale("log")
             panel.set_title(claim.replace("claim-", ""), fontsize=7, pad=2.5)
-            sizes = spread(frame["d"].tolist(), 5)
-            panel.xaxis.set_major_locator(FixedLocator(sizes))
-            panel.xaxis.set_major_formatter(FixedFormatter([f"{d}" for d in sizes]))
-            panel.xaxis.set_minor_locator(NullLocator())
+            _size_ticks(panel.xaxis, frame["d"].tolist())
             _log_ticks(panel.yaxis)
         figure.supxlabel("$d$", fontsize=8)
         figure.supylabel("constant", fontsize=8)
@@ -344,9 +340,37 @@ def _short(value: float) -> str:
 
 
 def _log_ticks(axis: Any) -> None:
-    """Ticks at 1, 2 and 5 times powers of ten, as plain numbers: an axis may span less than a decade."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda value, position: f"{value:g}"))
+    """Three to seven ticks at round numbers, written plainly: an axis may span less than a decade, or twenty."""
+    low, high = axis.get_view_interval()
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for steps in (
+        (1.0,),
+        (1.0, 3.0),
+        (1.0, 2.0, 5.0),
+        (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
+        tuple(np.arange(1.0, 10.0, 0.2)),
+    ):
+        ticks = [value for value in np.outer(decades, steps).ravel() if low <= value <= high]
+        if len(ticks) >= 3:
+            break
+    else:
+        ticks = [low, high]
+    ticks = ticks[:: -(-len(ticks) // 7)]
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FixedFormatter([f"{value:.3g}" for value in ticks]))
+    axis.set_minor_locator(NullLocator())
+
+
+def _size_ticks(axis: Any, values: Sequence[int]) -> None:
+    """Ticks at sizes on a log axis, without those that would touch their neighbour."""
+    wanted = sorted(set(values))
+    apart = 0.09 * np.log(wanted[-1] / wanted[0]) if len(wanted) > 1 else 0.0
+    kept = [wanted[-1]]
+    for value in reversed(wanted[:-1]):
+        if np.log(kept[-1] / value) >= apart:
+            kept.append(value)
+    axis.set_major_locator(FixedLocator(kept[::-1]))
+    axis.set_major_formatter(FixedFormatter([f"{value}" for value in kept[::-1]]))
     axis.set_minor_locator(NullLocator())
 
 

@@ -19,6 +19,10 @@ from ntkmc.views.plots import Plot
 from ntkmc.views.style import journal
 
 _SYMBOLS: Final = {
+    "lambda_min": "λ_min",
+    "lambda_0": "λ_0",
+    "&lt;=": "≤",
+    "&gt;=": "≥",
     "λ_min": "<var>λ</var><sub>min</sub>",
     "λ_0": "<var>λ</var><sub>0</sub>",
     "K^(L)": "<var>K</var><sup>(<var>L</var>)</sup>",
@@ -36,7 +40,18 @@ def text(plain: str) -> str:
     escaped = html.escape(plain, quote=False)
     for written, shown in _SYMBOLS.items():
         escaped = escaped.replace(written, shown)
-    return escaped
+    return re.sub(r"\^(\d+)", r"<sup>\1</sup>", escaped)
+
+
+def sentence(plain: str) -> str:
+    """With a capital letter and one full stop, as HTML.
+
+    >>> sentence("are they necessary?"), sentence("Thm 3.2")
+    ('Are they necessary?', 'Thm 3.2.')
+    """
+    plain = plain.strip()
+    ended = plain if plain.endswith((".", "?", "!")) else f"{plain}."
+    return text(ended[:1].upper() + ended[1:])
 
 
 @lru_cache(maxsize=512)
@@ -69,7 +84,7 @@ def number(value: Any, digits: int = 4) -> str:
 
 
 def table(
-    caption: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], label: str | None = None
+    caption: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], label: str, *, wide: bool = False
 ) -> str:
     """A table that scrolls by itself where a screen is narrow.
 
@@ -81,6 +96,10 @@ def table(
         Heading as HTML, and class: `l` left, `wrap` left and broken.
     rows : iterable of sequences of str
         HTML; the first cell of a row is its heading.
+    label : str
+        For those who cannot see it.
+    wide : bool
+        Into the margins, where there are any.
     """
     head = "".join(f'<th scope="col" class="{kind}">{name}</th>' for name, kind in columns)
     body = []
@@ -89,9 +108,10 @@ def table(
         row = f'<th scope="row" class="{first}">{cells[0]}</th>'
         row += "".join(f'<td class="{kind}">{cell}</td>' for (_, kind), cell in zip(others, cells[1:], strict=True))
         body.append(f"<tr>{row}</tr>")
-    named = html.escape(label or re.sub("<[^>]+>", "", caption)[:80], quote=True)
+    kind = "scroll wide" if wide else "scroll"
+    named = html.escape(label, quote=True)
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{named}"><table><caption>{caption}</caption>'
+        f'<div class="{kind}" role="region" tabindex="0" aria-label="{named}"><table><caption>{caption}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
 
@@ -110,7 +130,8 @@ def svg(plot: Plot) -> bytes:
     content = io.StringIO()
     with journal():
         plot.figure.savefig(content, format="svg", metadata={"Date": None, "Title": plot.name})
-    return re.sub(r"(\d\.\d{2})\d+", r"\1", content.getvalue()).encode()
+    # In paths alone: the scale of glyphs is a small number too.
+    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\d\.\d{2})\d+", r"\1", path[0]), content.getvalue()).encode()
 
 
 def figure(plot: Plot, number_of: int) -> str:

@@ -111,7 +111,7 @@ def report_html(grid: Grid, store: str, drawn: list[plots.Plot] | None = None) -
         f"<style>{CSS}</style></head><body>"
         f"<header><h1>{html.escape(title)}</h1>"
         f'<p class="meta">{made.done:,} draws, {made.eigenvalues:,} certified eigenvalues · {html.escape(when)}</p>'
-        f'<div class="abstract">{_paragraphs([" ".join(found)])}</div>'
+        f'<div class="abstract">{_paragraphs(found)}</div>'
         f'<nav aria-label="Contents"><ol>{contents}</ol></nav></header>'
         f"<main>{sections_html}</main>"
         "<footer><p>Made by ntkmc from the store's groups trials, estimates and claims; no number here is of its own."

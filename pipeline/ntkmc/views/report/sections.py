@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 from typing import Any, Final
 
 import pandas as pd
@@ -11,9 +12,12 @@ from ntkmc.theory.claims import CLAIMS
 from ntkmc.views.curves import median_exponents, medians_frame
 from ntkmc.views.frames import overall_frame
 from ntkmc.views.grid import Grid
-from ntkmc.views.report.markup import data_link, formula, number, table, text, verdict
+from ntkmc.views.plots import spread
+from ntkmc.views.report.markup import data_link, formula, number, sentence, table, text, verdict
 
 _MOST_ROWS: Final = 60
+
+_COORDINATES: Final = ["distribution", "d", "n", "depth"]
 
 _LAMBDA_0: Final = "<var>λ</var><sub>0</sub>"
 _CELL: Final = [("distribution", "l"), ("<var>d</var>", ""), ("<var>n</var>", ""), ("<var>L</var>", "")]
@@ -25,10 +29,9 @@ def estimates(frame: pd.DataFrame, grid: Grid) -> str:
     shown = (
         thresholds if len(thresholds) <= 4 else [thresholds[round(i * (len(thresholds) - 1) / 3)] for i in range(4)]
     )
-    groups = list(frame.groupby(["distribution", "d", "n", "depth"], sort=True))
-    step = -(-len(groups) // _MOST_ROWS)
+    chosen, left = _choice(frame)
     rows = []
-    for (law, d, n, depth), here in groups[::step]:
+    for (law, d, n, depth), here in chosen.groupby(["distribution", "d", "n", "depth"], sort=True):
         by_threshold = {row.lambda_0: row for row in here.itertuples()}
         cells = [_estimate(by_threshold.get(threshold)) for threshold in shown]
         first = here.iloc[0]
@@ -36,13 +39,12 @@ def estimates(frame: pd.DataFrame, grid: Grid) -> str:
                      number(float(first["certified"]), 3)])  # fmt: skip
     columns = [*_CELL, ("median", ""), *((f"{_LAMBDA_0} = {value:g}", "") for value in shown), ("certified", "")]
     delta = grid.study.event.delta
-    left = f" Shown: every {_ordinal(step)} row." if step > 1 else ""
     caption = (
         f"<strong>Estimates.</strong> P({text('λ_min ≥ λ_0')}) with its {grid.study.confidence:.0%} confidence sequence. "
         f"Certified: the largest {_LAMBDA_0} proved to hold with probability {1 - delta:g}.{left} "
         + data_link(frame, f"{grid.study.name}-estimates.csv", "All of them (CSV)")
     )
-    return table(caption, columns, rows, "Estimates")
+    return table(caption, columns, rows, "Estimates", wide=True)
 
 
 def _estimate(row: Any) -> str:
@@ -52,8 +54,18 @@ def _estimate(row: Any) -> str:
     return f"{row.probability:.3f} [{row.lower:.3f}, {row.upper:.3f}] {sign}"
 
 
-def _ordinal(step: int) -> str:
-    return {2: "second", 3: "third"}.get(step, f"{step}th")
+def _choice(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Rows for one table: of many, those with some of the d, and if need be of the n; and what was chosen, in words."""
+    kept: dict[str, str] = {}
+    for axis, most in itertools.product(("d", "n"), (6, 4, 3, 1)):
+        if len(frame.drop_duplicates(_COORDINATES)) <= _MOST_ROWS:
+            break
+        values = sorted(frame[axis].unique())
+        # One value alone is better the middle one than the smallest.
+        some = spread(values, most) if most > 1 else [values[len(values) // 2]]
+        frame = frame[frame[axis].isin(some)]
+        kept[axis] = f"<var>{axis}</var> = {', '.join(map(str, some))}"
+    return frame, f" Shown: {'; '.join(kept.values())}." if kept else ""
 
 
 def exponents(grid: Grid) -> str:
@@ -97,7 +109,11 @@ def verdicts(grid: Grid) -> str:
         rows = overall[overall["kind"] == kind]
         if len(rows):
             caption = f"<strong>{heading}.</strong> {text(explained)}"
-            parts.append(table(caption, _columns(kind), [_row(kind, row) for row in rows.to_dict("records")], heading))
+            parts.append(
+                table(
+                    caption, _columns(kind), [_row(kind, row) for row in rows.to_dict("records")], heading, wide=True
+                )
+            )
     printed = overall[overall["corrected_by"] != ""]
     if len(printed):
         columns = [("as printed", "wrap"), ("says", "l"), ("corrected by", "wrap"), ("says", "l")]
@@ -145,7 +161,7 @@ def statements(grid: Grid) -> str:
             f'<div class="claim"><h3>{html.escape(claim.id)}</h3>'
             f'<div class="formula" tabindex="0" role="group" aria-label="Statement of {html.escape(claim.id)}">'
             f"{formula(claim.latex)}</div><p>{text(claim.words)}</p>"
-            f'<p class="note">{text(claim.source)}. Applies to: {text(claim.hypotheses)}.</p></div>'
+            f'<p class="note">{sentence(claim.source)} Applies to: {text(claim.hypotheses.rstrip("."))}.</p></div>'
         )
     return "".join(parts)
 

@@ -22,13 +22,14 @@ figure img { width: 100%; height: auto; display: block; }
 @media (min-width: 62rem) { figure { margin-left: -4rem; margin-right: -4rem; } figcaption { padding: 0 4rem; } }
 figcaption { margin-top: .4rem; }
 .scroll { overflow-x: auto; margin: .8rem 0 1.2rem; }
+@media (min-width: 74rem) { .wide { margin-left: -11rem; margin-right: -11rem; } .wide table { margin: 0 auto; } }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums lining-nums; min-width: 60%; }
 caption { text-align: left; padding-bottom: .3rem; }
 th, td { padding: .16rem .7rem .16rem 0; text-align: right; vertical-align: top; white-space: nowrap; }
 th { font-weight: 600; border-bottom: 1px solid var(--ink); }
 tbody th { border: 0; font-weight: 400; }
 th.l, td.l { text-align: left; }
-td.wrap, th.wrap { white-space: normal; min-width: 13rem; overflow-wrap: anywhere; }
+td.wrap, th.wrap { text-align: left; white-space: normal; min-width: 13rem; overflow-wrap: anywhere; }
 tbody tr { border-bottom: 1px solid #edf0f3; }
 code, pre { font: .82em/1.45 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
 pre { background: #f5f7f9; padding: .7rem .9rem; overflow-x: auto; border-radius: 3px; white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -49,7 +50,7 @@ footer { padding-top: 1rem; padding-bottom: 3rem; color: var(--soft); font-size:
   body { font-size: 10pt; } main, header, footer { max-width: none; padding: 0; } header { padding-top: 0; }
   figure { margin-left: 0; margin-right: 0; break-inside: avoid; } figcaption { padding: 0; } nav { display: none; }
   h2, h3, caption { break-after: avoid; } tr, .claim { break-inside: avoid; } .scroll { overflow: visible; }
-  table { font-size: 7.5pt; } a { color: inherit; text-decoration: none; } .screen { display: none; }
+  .wide { margin-left: 0; margin-right: 0; } table { font-size: 7.5pt; } .wide table { font-size: 6.6pt; } a { color: inherit; text-decoration: none; } .screen { display: none; }
   td.wrap { min-width: 0; }
 }
 """

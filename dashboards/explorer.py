@@ -1,0 +1,487 @@
+"""The explorer: choose a cell, drag a threshold, open a claim. `ntkmc dashboard STORE` serves it.
+
+A thin app: every number and every downloaded figure comes from `ntkmc.views`.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import time
+from typing import Any
+
+import pandas as pd
+import panel as pn
+from bokeh.models import ColumnDataSource, HoverTool, LabelSet, PointDrawTool, Span, TapTool
+from bokeh.plotting import figure
+from bokeh.transform import linear_cmap
+
+from ntkmc.errors import NtkmcError
+from ntkmc.palette import CATEGORIES, SEQUENCE
+from ntkmc.views import plots
+from ntkmc.views.curves import median_exponents, medians_frame, probabilities_at, surface_frame, survival
+from ntkmc.views.evidence import evidence
+from ntkmc.views.exploring import (
+    Selection,
+    evidence_html,
+    from_query,
+    nearest,
+    options,
+    overlays,
+    readout,
+    slider_range,
+)
+from ntkmc.views.findings import totals
+from ntkmc.views.frames import claims_frame, estimates_frame, overall_frame, select
+from ntkmc.views.grid import Grid, Place, open_grid
+from ntkmc.views.report.markup import svg
+
+CSS = """
+:host { color: #1b2430; font: 14px/1.5 system-ui, sans-serif; }
+h1 { font-size: 20px; line-height: 1.3; margin: 4px 0 0; font-weight: 600; }
+h3 { font-size: 16px; margin: 8px 0 2px; overflow-wrap: anywhere; }
+h4 { font-size: 14px; margin: 10px 0 2px; }
+p { margin: 4px 0; } .note { color: #4a5361; } .big { font-size: 17px; }
+dl { display: grid; grid-template-columns: minmax(9rem, max-content) 1fr; gap: 2px 16px; margin: 6px 0; }
+dt { color: #4a5361; max-width: 30rem; } dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+pre { background: #f5f7f9; padding: 6px 10px; white-space: pre-wrap; overflow-wrap: anywhere; margin: 4px 0; }
+.formula { overflow-x: auto; padding: 4px 0; } math { font-size: 18px; } img { max-width: 100%; }
+"""
+
+EMPTY = "Nothing is estimated yet. Run the study; this page follows the store while it is being written."
+EVERY = 5.0  # seconds between looks at the store, at least
+
+
+class Explorer:
+    """One visitor's explorer."""
+
+    def __init__(self, store: str) -> None:
+        self.store = store
+        self.grid = open_grid(store)
+        query = {
+            key: str(value) for key, value in (pn.state.location.query_params if pn.state.location else {}).items()
+        }
+        self.at = from_query(self.grid, query)
+        self.wanted_claim = query.get("claim", "")
+        self.quiet = False
+        self.seen = self._signature(self.grid)
+        self.looked, self.cost = time.monotonic(), 0.0
+        self.head = pn.pane.HTML("", stylesheets=[CSS], sizing_mode="stretch_width")
+        self.law = pn.widgets.Select(name="Distribution", width=220)
+        self.d = pn.widgets.Select(name="Dimension d", width=220)
+        self.n = pn.widgets.Select(name="Rows n", width=220)
+        self.depth = pn.widgets.Select(name="Depth L", width=220)
+        self.threshold = pn.widgets.EditableFloatSlider(name="Threshold λ₀", width=220, step=0.001, format="0.000")
+        self.theory = pn.widgets.Checkbox(name="Predictions and bounds", value=True)
+        self.tabs = pn.Tabs(dynamic=False, sizing_mode="stretch_width")
+        self.read = pn.pane.HTML("", stylesheets=[CSS], width=400)
+        self._curve_tab()
+        self._surface_tab()
+        self._scaling_tab()
+        self._claims_tab()
+        for widget in (self.law, self.d, self.n, self.depth, self.theory):
+            widget.param.watch(self._chosen, "value")
+        self.threshold.param.watch(self._dragged, "value")
+        self.claim.param.watch(self._claim_chosen, "value")
+        self.fill()
+        if query.get("tab", "").isdigit():
+            self.tabs.active = min(int(query["tab"]), len(self.tabs) - 1)
+        self.tabs.param.watch(lambda event: self._tell_location(), "active")
+        if pn.state.curdoc:
+            pn.state.add_periodic_callback(self.refresh, 1000)
+
+    # The tabs
+
+    def _curve_tab(self) -> None:
+        self.curve = ColumnDataSource({"x": [], "p": [], "lower": [], "upper": []})
+        self.mark = ColumnDataSource({"x": [0.0], "y": [0.0]})
+        self.theories = ColumnDataSource({"x": [], "y": [], "name": [], "kind": [], "verdict": [], "colour": []})
+        drawn = _figure("λ₀", "P(λₘᵢₙ ≥ λ₀)", height=430, y_range=(-0.04, 1.04))
+        drawn.varea_step(
+            "x", "lower", "upper", source=self.curve, fill_color=CATEGORIES[0], fill_alpha=0.18, step_mode="before"
+        )
+        drawn.step("x", "p", source=self.curve, mode="before", line_color=CATEGORIES[0], line_width=2)
+        self.lines: list[Span] = []
+        rules = drawn.segment(
+            "x", 0.0, "x", 1.0, source=self.theories, line_color="colour", line_dash="dashed", line_width=1.4
+        )
+        drawn.scatter("x", "y", source=self.theories, marker="diamond", size=8, color="colour")
+        self.cut = Span(location=0.0, dimension="height", line_color="#1b2430", line_width=1.2)
+        drawn.add_layout(self.cut)
+        handle = drawn.scatter(
+            "x", "y", source=self.mark, size=14, fill_color="#1b2430", line_color="white", line_width=2
+        )
+        drawn.add_layout(LabelSet(
+            x="x", y="y", text="text", source=self.mark, x_offset=10, y_offset=8, text_font_size="13px",
+            background_fill_color="white", background_fill_alpha=0.85,
+        ))  # fmt: skip
+        drag = PointDrawTool(renderers=[handle], add=False, drag=True)
+        drawn.add_tools(
+            drag,
+            HoverTool(renderers=[rules], tooltips=[("", "@kind: @name"), ("value", "@x"), ("verdict", "@verdict")]),
+        )
+        drawn.toolbar.active_tap = drag
+        self.mark.on_change("data", self._handle_moved)
+        self.plot = drawn
+        self.legend = pn.pane.HTML("", stylesheets=[CSS], sizing_mode="stretch_width")
+        self.tabs.append(("Distribution of λₘᵢₙ", pn.Row(
+            pn.Column(pn.pane.Bokeh(drawn, sizing_mode="stretch_width"), self.legend, sizing_mode="stretch_width"),
+            self.read, sizing_mode="stretch_width",
+        )))  # fmt: skip
+
+    def _surface_tab(self) -> None:
+        self.surface = ColumnDataSource(
+            {name: [] for name in ("x", "y", "d", "n", "probability", "lower", "upper", "trials", "ink", "text")}
+        )
+        drawn = _figure("n", "d", height=460, x_range=[""], y_range=[""])
+        mapper = linear_cmap("probability", list(SEQUENCE), 0.0, 1.0, nan_color="#ffffff")
+        cells = drawn.rect("x", "y", 0.96, 0.94, source=self.surface, fill_color=mapper, line_color=None)
+        drawn.text(
+            "x",
+            "y",
+            text="text",
+            source=self.surface,
+            text_color="ink",
+            text_align="center",
+            text_baseline="middle",
+            text_font_size="12px",
+        )
+        told = [
+            ("cell", "d = @d, n = @n"),
+            ("P(λₘᵢₙ ≥ λ₀)", "@probability{0.0000}"),
+            ("between", "@lower{0.0000} and @upper{0.0000}"),
+            ("trials", "@trials"),
+        ]
+        drawn.add_tools(HoverTool(renderers=[cells], tooltips=told), TapTool(renderers=[cells]))
+        drawn.add_layout(cells.construct_color_bar(width=10), "right")
+        self.surface.selected.on_change("indices", self._cell_tapped)
+        self.map = drawn
+        self.map_note = pn.pane.HTML("", stylesheets=[CSS], sizing_mode="stretch_width")
+        self.tabs.append(
+            (
+                "Over (n, d)",
+                pn.Column(
+                    self.map_note, pn.pane.Bokeh(drawn, sizing_mode="stretch_width"), sizing_mode="stretch_width"
+                ),
+            )
+        )
+
+    def _scaling_tab(self) -> None:
+        self.scaling = pn.pane.HTML("", stylesheets=[CSS], width=620)
+        self.exponents = pn.pane.HTML("", stylesheets=[CSS], width=400)
+        self.constants = pn.pane.HTML("", stylesheets=[CSS], width=620)
+        self.tabs.append(("Scaling", pn.Column(pn.Row(self.scaling, self.exponents), self.constants)))
+
+    def _claims_tab(self) -> None:
+        names = ["claim", "kind", "overall", "cells", "against", "undecided", "vacuous", "tightness"]
+        self.claim = pn.widgets.Select(name="Claim", width=420)
+        filters = {
+            name: {"type": "input", "func": "like", "placeholder": "filter"} for name in ("claim", "kind", "overall")
+        }
+        common: dict[str, Any] = {
+            "show_index": False,
+            "disabled": True,
+            "selectable": 1,
+            "pagination": "local",
+            "layout": "fit_data_stretch",
+        }
+        self.overall = pn.widgets.Tabulator(
+            pd.DataFrame(columns=names), page_size=12, header_filters=filters, sizing_mode="stretch_width", **common
+        )
+        self.cells = pn.widgets.Tabulator(
+            pd.DataFrame(), page_size=10, sizing_mode="stretch_width", **common,
+            header_filters={name: {"type": "input", "func": "like", "placeholder": "filter"} for name in ("distribution", "verdict")},
+        )  # fmt: skip
+        self.evidence = pn.pane.HTML("", stylesheets=[CSS], sizing_mode="stretch_width")
+        self.overall.on_click(
+            lambda event: setattr(self.claim, "value", str(self.overall.value.iloc[event.row]["claim"]))
+        )
+        self.cells.on_click(self._row_clicked)
+        self.tabs.append(("Claims", pn.Column(
+            self.overall, self.claim, self.cells, self.evidence, sizing_mode="stretch_width",
+        )))  # fmt: skip
+
+    # What happens
+
+    def fill(self) -> None:
+        """Everything anew, from the grid as it is now."""
+        made = totals(self.grid)
+        waiting = "" if made.done >= made.planned or self.grid.study.adaptive else f" of {made.planned:,}"
+        self.head.object = (
+            f"<h1>{self.grid.study.name}</h1><p>{made.done:,}{waiting} draws in {made.cells:,} cells, {made.eigenvalues:,} "
+            f"certified eigenvalues · {self.store}</p>"
+        )
+        frame = overall_frame(self.grid.tree)
+        frame = frame[~frame["overall"].isin(["not-applicable", "not-evaluated"])].reset_index(drop=True)
+        self.quiet = True
+        self.overall.value = frame[
+            ["claim", "kind", "overall", "cells", "against", "undecided", "vacuous", "tightness"]
+        ]
+        self.claim.options = frame["claim"].tolist()
+        against = frame[frame["overall"].isin(["violated", "refuted"]) & (frame["kind"] != "event")]["claim"].tolist()
+        known = [
+            each
+            for each in (self.claim.value, self.wanted_claim, *against, *self.claim.options)
+            if each in self.claim.options
+        ]
+        if self.wanted_claim in self.claim.options:
+            known.insert(0, self.wanted_claim)
+            self.wanted_claim = ""
+        self.claim.value = known[0] if known else None
+        self.quiet = False
+        self.show()
+        self._claim_chosen(None)
+
+    def show(self) -> None:
+        """The selection, on every tab."""
+        self.quiet = True
+        for name, widget in (("distribution", self.law), ("d", self.d), ("n", self.n), ("depth", self.depth)):
+            widget.options = options(self.grid, self.at)[name]
+            widget.value = getattr(self.at, name)
+        low, high = slider_range(self.grid, self.at.place)
+        self.threshold.param.update(start=low, end=high, value=min(max(self.at.lambda_0, low), high))
+        self.quiet = False
+        self._draw_curve()
+        self._draw_threshold()
+        self._draw_scaling()
+        self._tell_location()
+
+    def _draw_curve(self) -> None:
+        place = self.at.place
+        try:
+            found = survival(self.grid.prefix(place), self.grid.confidence(place)).thinned(1500)
+            self.curve.data = {"x": found.points, "p": found.probability, "lower": found.lower, "upper": found.upper}
+        except NtkmcError:
+            self.curve.data = {"x": [], "p": [], "lower": [], "upper": []}
+        for line in self.lines:
+            self.plot.center.remove(line)
+        self.lines = [
+            Span(location=value, dimension="height", line_color="#b6bec9", line_dash="dotted")
+            for value in self.grid.thresholds
+        ]
+        for line in self.lines:
+            self.plot.add_layout(line)
+        theory = overlays(self.grid, place) if self.theory.value else overlays(self.grid, place).iloc[:0]
+        hues = {"prediction": CATEGORIES[3], "lower bound": CATEGORIES[2], "upper bound": CATEGORIES[1]}
+        self.theories.data = {
+            "x": theory["value"], "y": [0.5 if kind == "prediction" else 1.0 for kind in theory["kind"]], "name": theory["name"],
+            "kind": theory["kind"], "verdict": theory["verdict"], "colour": [hues[kind] for kind in theory["kind"]],
+        }  # fmt: skip
+        rows = "".join(
+            f'<dt><span style="color:{hues[row.kind]}">◆</span> {row.kind}: {row.name}</dt><dd>{row.value:.4g} {row.verdict}</dd>'
+            for row in theory.itertuples()
+        )
+        study = "dotted: the study's thresholds; band: simultaneous DKW; drag the black dot or the slider."
+        self.legend.object = f'<p class="note">{study}</p><dl>{rows}</dl>'
+
+    def _draw_threshold(self) -> None:
+        self.read.object = readout(self.grid, self.at)
+        self.cut.location = self.at.lambda_0
+        self.mark.data = {"x": [self.at.lambda_0], "y": [0.0], "text": [f"λ₀ = {self.at.lambda_0:.3f}"]}
+        frame = self._surface_frame()
+        few = len(frame) <= 200
+        self.surface.data = {name: frame[name] for name in ("d", "n", "probability", "lower", "upper", "trials")} | {
+            "x": [str(n) for n in frame["n"]],
+            "y": [str(d) for d in frame["d"]],
+            "ink": ["#ffffff" if p > 0.55 else "#1b2430" for p in frame["probability"]],
+            "text": [f"{p:.2f}" if few else "" for p in frame["probability"]],
+        }
+        self.map.x_range.factors = [str(n) for n in sorted(frame["n"].unique())] or [""]
+        self.map.y_range.factors = [str(d) for d in sorted(frame["d"].unique())] or [""]
+        said = f"P(λ<sub>min</sub> ≥ {self.at.lambda_0:.3g}) for {self.at.distribution}, L = {self.at.depth}; click a cell to choose it."
+        self.map_note.object = f"<p>{said if len(frame) else EMPTY}</p>"
+
+    def _surface_frame(self) -> pd.DataFrame:
+        try:
+            return surface_frame(self.grid, self.at.distribution, self.at.depth, self.at.lambda_0)
+        except NtkmcError:  # events alone were decided, and not this one
+            return surface_frame(self.grid, self.at.distribution, -1, self.at.lambda_0)
+
+    def _draw_scaling(self) -> None:
+        plot = plots.scaling_plot(self.grid, [self.at.distribution], [self.at.depth])
+        self.scaling.object = _image(plot)
+        found = median_exponents(medians_frame(self.grid, self.at.distribution, self.at.depth)) if plot else {}
+        rows = "".join(
+            f"<dt>exponent in {axis}</dt><dd>{e.value:.3f}, between {e.lower:.3f} and {e.upper:.3f}</dd>"
+            for axis, e in found.items()
+        )
+        self.exponents.object = f"<h3>Median of λ<sub>min</sub></h3><dl>{rows}</dl>" if plot else f"<p>{EMPTY}</p>"
+
+    def _chosen(self, event: Any) -> None:
+        if not self.quiet:
+            wanted = Selection(self.law.value, self.d.value, self.n.value, self.depth.value, self.at.lambda_0)
+            self.at = nearest(self.grid, wanted)
+            self.show()
+
+    def _dragged(self, event: Any) -> None:
+        if not self.quiet:
+            self.at = Selection(self.at.distribution, self.at.d, self.at.n, self.at.depth, float(self.threshold.value))
+            self._draw_threshold()
+            self._tell_location()
+
+    def _handle_moved(self, attribute: str, old: Any, new: Any) -> None:
+        position = float(new["x"][0]) if len(new["x"]) else self.at.lambda_0
+        if abs(position - self.at.lambda_0) > 1e-12 and not self.quiet:
+            self.threshold.value = min(max(position, self.threshold.start), self.threshold.end)
+
+    def _cell_tapped(self, attribute: str, old: Any, new: Any) -> None:
+        if new:
+            d, n = (int(self.surface.data[name].iloc[new[0]]) for name in ("d", "n"))
+            self.at = nearest(self.grid, Selection(self.at.distribution, d, n, self.at.depth, self.at.lambda_0))
+            self.show()
+
+    def _claim_chosen(self, event: Any) -> None:
+        if self.quiet:
+            return
+        if not self.claim.value:
+            self.evidence.object = f"<p>{EMPTY}</p>"
+            return
+        frame = select(claims_frame(self.grid.tree), {"claim": self.claim.value})
+        frame = frame[(frame["claim"] == self.claim.value) & (frame["verdict"] != "not-applicable")]
+        kept = [name for name in frame.columns if name not in ("claim", "kind") and _tells(frame[name])]
+        self.cells.value = frame[kept].reset_index(drop=True)
+        against = frame.index[frame["verdict"].isin(["violated", "refuted"])]
+        self._open(frame.loc[against[0]] if len(against) else frame.iloc[0] if len(frame) else None)
+        plot = plots.constants_plot(self.grid, [self.claim.value])
+        self.constants.object = _image(plot)
+        self._tell_location()
+
+    def _row_clicked(self, event: Any) -> None:
+        self._open(self.cells.value.iloc[event.row])
+
+    def _open(self, row: Any) -> None:
+        if row is None:
+            self.evidence.object = f"<p>{EMPTY}</p>"
+            return
+        place = Place(str(row["distribution"]), int(row["d"]), int(row["n"]), int(row["depth"]))
+        self.evidence.object = evidence_html(evidence(self.grid, self.store, self.claim.value, place))
+
+    def _tell_location(self) -> None:
+        if pn.state.location:
+            pn.state.location.update_query(
+                distribution=self.at.distribution,
+                d=self.at.d,
+                n=self.at.n,
+                depth=self.at.depth,
+                lambda_0=f"{self.at.lambda_0:.6g}",
+                tab=self.tabs.active,
+                claim=self.claim.value or "",
+            )
+
+    def refresh(self) -> None:
+        """Follow the store while it is being written; a look rests twenty times as long as it took."""
+        if time.monotonic() - self.looked < max(EVERY, 20.0 * self.cost):
+            return
+        begun = time.monotonic()
+        try:
+            grid = open_grid(self.store)
+            found = self._signature(grid)
+            if found != self.seen:
+                self.grid, self.seen = grid, found
+                self.fill()
+        except (NtkmcError, OSError, ValueError):
+            pass  # caught in the middle of a write: the next look sees it whole
+        self.looked, self.cost = time.monotonic(), time.monotonic() - begun
+
+    @staticmethod
+    def _signature(grid: Grid) -> tuple[int, ...]:
+        verdicts = grid.tree["claims"]["verdict"].to_numpy()
+        return int(grid.estimates["trials_used"].sum()), int(verdicts.astype(int).sum()), verdicts.size
+
+    # To take home
+
+    def _plot(self) -> Any:
+        if self.tabs.active == 1:
+            return plots.surface_plot(self.grid, self.at.lambda_0, laws=[self.at.distribution])
+        if self.tabs.active == 2:
+            return plots.scaling_plot(self.grid, [self.at.distribution], [self.at.depth])
+        if self.tabs.active == 3:
+            return plots.tightness_plot(self.grid)
+        return plots.survival_plot(self.grid, [self.at.place])
+
+    def picture(self) -> io.BytesIO:
+        """The figure of the tab that is open, as SVG."""
+        plot = self._plot()
+        return io.BytesIO(svg(plot) if plot is not None else b'<svg xmlns="http://www.w3.org/2000/svg"/>')
+
+    def numbers(self) -> io.BytesIO:
+        """The numbers of the tab that is open, as CSV."""
+        if self.tabs.active == 3:
+            frame = claims_frame(self.grid.tree)
+        elif self.tabs.active == 0:
+            thresholds = sorted({*self.grid.thresholds, self.at.lambda_0})
+            here = estimates_frame(self.grid.tree)
+            at = self.at
+            mine = (
+                (here["distribution"] == at.distribution)
+                & (here["d"] == at.d)
+                & (here["n"] == at.n)
+                & (here["depth"] == at.depth)
+            )
+            known = (
+                {}
+                if self.grid.decided_only
+                else {p.lambda_0: p for p in probabilities_at(self.grid, at.place, thresholds)}
+            )
+            added = [vars(p) for value, p in known.items() if value not in self.grid.thresholds]
+            frame = pd.concat([here[mine], pd.DataFrame(added)], ignore_index=True) if added else here[mine]
+        else:
+            plot = self._plot()
+            frame = plot.data if plot is not None else pd.DataFrame()
+        return io.BytesIO(frame.to_csv(index=False).encode())
+
+    def view(self) -> Any:
+        """The page."""
+        downloads = [
+            pn.widgets.FileDownload(
+                callback=callback,
+                filename=f"{self.grid.study.name}.{ending}",
+                label=f"{what} ({ending.upper()})",
+                width=220,
+            )
+            for callback, ending, what in ((self.picture, "svg", "Figure"), (self.numbers, "csv", "Numbers"))
+        ]
+        side = pn.Column(
+            self.law, self.d, self.n, self.depth, self.threshold, self.theory, pn.Spacer(height=8), *downloads,
+            pn.pane.HTML('<p class="note">The address of this page holds the selection: copy it to share what you see.</p>', stylesheets=[CSS], width=220),
+            width=250, styles={"border-right": "1px solid #d5dae1", "padding-right": "12px"},
+        )  # fmt: skip
+        return pn.Column(
+            self.head,
+            pn.Row(side, self.tabs, sizing_mode="stretch_width"),
+            sizing_mode="stretch_width",
+            margin=(6, 18),
+        )
+
+
+def _tells(column: Any) -> bool:
+    """Whether a column holds more than what stands where nothing was written."""
+    return bool((column.notna() & ~column.isin([0, -1])).any())
+
+
+def _image(plot: plots.Plot | None) -> str:
+    if plot is None:
+        return ""
+    width = round(1.45 * 96 * plot.figure.get_size_inches()[0])
+    encoded = base64.b64encode(svg(plot)).decode()
+    return f'<img width="{width}" src="data:image/svg+xml;base64,{encoded}" alt="{html.escape(plot.alt, quote=True)}">'
+
+
+def _figure(x: str, y: str, **more: Any) -> Any:
+    drawn = figure(
+        x_axis_label=x, y_axis_label=y, tools="", toolbar_location=None, sizing_mode="stretch_width", **more
+    )
+    drawn.grid.grid_line_color = "#edf0f3"
+    drawn.outline_line_color = None
+    drawn.axis.axis_line_color = drawn.axis.major_tick_line_color = "#b6bec9"
+    drawn.axis.minor_tick_line_color = None
+    drawn.axis.axis_label_text_font_style = "normal"
+    drawn.axis.axis_label_text_font_size = drawn.axis.major_label_text_font_size = "13px"
+    return drawn
+
+
+def app(store: str) -> Any:
+    """The explorer of a store, for one visitor."""
+    pn.extension("tabulator")
+    return Explorer(store).view()
