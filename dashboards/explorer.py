@@ -50,6 +50,7 @@ pre { background: #f5f7f9; padding: 6px 10px; white-space: pre-wrap; overflow-wr
 """
 
 EMPTY = "Nothing is estimated yet. Run the study; this page follows the store while it is being written."
+SHARE = '<p class="note">The address of this page holds the selection: copy it to share what you see.</p>'
 EVERY = 5.0  # seconds between looks at the store, at least
 
 
@@ -176,9 +177,7 @@ class Explorer:
     def _claims_tab(self) -> None:
         names = ["claim", "kind", "overall", "cells", "against", "undecided", "vacuous", "tightness"]
         self.claim = pn.widgets.Select(name="Claim", width=420)
-        filters = {
-            name: {"type": "input", "func": "like", "placeholder": "filter"} for name in ("claim", "kind", "overall")
-        }
+        filters = _filters("claim", "kind", "overall")
         common: dict[str, Any] = {
             "show_index": False,
             "disabled": True,
@@ -191,7 +190,7 @@ class Explorer:
         )
         self.cells = pn.widgets.Tabulator(
             pd.DataFrame(), page_size=10, sizing_mode="stretch_width", **common,
-            header_filters={name: {"type": "input", "func": "like", "placeholder": "filter"} for name in ("distribution", "verdict")},
+            header_filters=_filters("distribution", "verdict"),
         )  # fmt: skip
         self.evidence = pn.pane.HTML("", stylesheets=[CSS], sizing_mode="stretch_width")
         self.overall.on_click(
@@ -209,7 +208,8 @@ class Explorer:
         made = totals(self.grid)
         waiting = "" if made.done >= made.planned or self.grid.study.adaptive else f" of {made.planned:,}"
         self.head.object = (
-            f"<h1>{self.grid.study.name}</h1><p>{made.done:,}{waiting} draws in {made.cells:,} cells, {made.eigenvalues:,} "
+            f"<h1>{self.grid.study.name}</h1><p>{made.done:,}{waiting} draws in {made.cells:,} cells, "
+            f"{made.eigenvalues:,} "
             f"certified eigenvalues · {self.store}</p>"
         )
         frame = overall_frame(self.grid.tree)
@@ -265,11 +265,13 @@ class Explorer:
         theory = overlays(self.grid, place) if self.theory.value else overlays(self.grid, place).iloc[:0]
         hues = {"prediction": CATEGORIES[3], "lower bound": CATEGORIES[2], "upper bound": CATEGORIES[1]}
         self.theories.data = {
-            "x": theory["value"], "y": [0.5 if kind == "prediction" else 1.0 for kind in theory["kind"]], "name": theory["name"],
+            "x": theory["value"], "y": [0.5 if kind == "prediction" else 1.0 for kind in theory["kind"]],
+            "name": theory["name"],
             "kind": theory["kind"], "verdict": theory["verdict"], "colour": [hues[kind] for kind in theory["kind"]],
         }  # fmt: skip
         rows = "".join(
-            f'<dt><span style="color:{hues[row.kind]}">◆</span> {row.kind}: {row.name}</dt><dd>{row.value:.4g} {row.verdict}</dd>'
+            f'<dt><span style="color:{hues[row.kind]}">◆</span> {row.kind}: {row.name}</dt>'
+            f"<dd>{row.value:.4g} {row.verdict}</dd>"
             for row in theory.itertuples()
         )
         study = "dotted: the study's thresholds; band: simultaneous DKW; drag the black dot or the slider."
@@ -289,7 +291,10 @@ class Explorer:
         }
         self.map.x_range.factors = [str(n) for n in sorted(frame["n"].unique())] or [""]
         self.map.y_range.factors = [str(d) for d in sorted(frame["d"].unique())] or [""]
-        said = f"P(λ<sub>min</sub> ≥ {self.at.lambda_0:.3g}) for {self.at.distribution}, L = {self.at.depth}; click a cell to choose it."
+        said = (
+            f"P(λ<sub>min</sub> ≥ {self.at.lambda_0:.3g}) for {self.at.distribution}, L = {self.at.depth}; "
+            "click a cell to choose it."
+        )
         self.map_note.object = f"<p>{said if len(frame) else EMPTY}</p>"
 
     def _surface_frame(self) -> pd.DataFrame:
@@ -444,7 +449,7 @@ class Explorer:
         ]
         side = pn.Column(
             self.law, self.d, self.n, self.depth, self.threshold, self.theory, pn.Spacer(height=8), *downloads,
-            pn.pane.HTML('<p class="note">The address of this page holds the selection: copy it to share what you see.</p>', stylesheets=[CSS], width=220),
+            pn.pane.HTML(SHARE, stylesheets=[CSS], width=220),
             width=250, styles={"border-right": "1px solid #d5dae1", "padding-right": "12px"},
         )  # fmt: skip
         return pn.Column(
@@ -453,6 +458,10 @@ class Explorer:
             sizing_mode="stretch_width",
             margin=(6, 18),
         )
+
+
+def _filters(*names: str) -> dict[str, Any]:
+    return {name: {"type": "input", "func": "like", "placeholder": "filter"} for name in names}
 
 
 def _tells(column: Any) -> bool:

@@ -83,9 +83,10 @@ def execute(
     from ntkmc.execution.progress import ProgressView
 
     path = Path(store).expanduser().resolve()
-    subscribers: list[Subscriber] = [ProgressView()] if progress else []
     with ExitStack() as stack:
         if client is None:
             client = stack.enter_context(connect(load_profile(profile or "local")))
-        subscribers += study_page(study, str(path), client)
+        subscribers: list[Subscriber] = [*study_page(study, str(path), client)]
+        if progress:
+            subscribers.append(ProgressView(study_page=bool(subscribers)))
         return drive(study, path, client, subscribers, block_length)

@@ -1,4 +1,4 @@
-"""Colours that every view shares: told apart with any colour vision, and in print without colour by their lightness."""
+"""Colours that every view shares: told apart with any colour vision, and in print by their lightness."""
 
 from __future__ import annotations
 

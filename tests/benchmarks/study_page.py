@@ -1,4 +1,4 @@
-"""What the Study page costs a scheduler with 10,000 cells: CPU seconds per second of a scheduler in a process of its own.
+"""What the Study page costs a scheduler with 10,000 cells: CPU time of a scheduler in a process of its own.
 
 python tests/benchmarks/study_page.py [cells] [seconds]
 """
@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import timeit
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,15 @@ def go_on(client: Client, cells: int, seconds: float) -> None:
         time.sleep(max(0.0, begun + 0.5 * number - time.monotonic()))
 
 
+def connected(file: Path) -> Any:
+    return Client(scheduler_file=str(file), timeout=60)
+
+
+def cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
 def opened(dask_scheduler: Any = None) -> int:
     return int(dask_scheduler.plugins[NAME].viewers.updates)
 
@@ -61,10 +71,9 @@ def opened(dask_scheduler: Any = None) -> int:
 def main(cells: int, seconds: float) -> None:
     plugin = StudyPlugin()
     step = {"action": "compute", "start": 0.0, "stop": 1.0}
-    for key, start, finish in ((("block", "x"), "processing", "memory"), (("block", "x"), "waiting", "processing")):
-        calls = 100_000
-        took = timeit.timeit(lambda: plugin.transition(key, start, finish, startstops=[step]), number=calls) / calls
-        print(f"transition {start} -> {finish}: {1e9 * took:.0f} ns")
+    for start, finish in (("processing", "memory"), ("waiting", "processing")):
+        call = partial(plugin.transition, ("block", "x"), start, finish, startstops=[step])
+        print(f"transition {start} -> {finish}: {1e9 * timeit.timeit(call, number=100_000) / 100_000:.0f} ns")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "scheduler.json"
         command = [
@@ -77,11 +86,11 @@ def main(cells: int, seconds: float) -> None:
             "127.0.0.1",
         ]
         command += ["--dashboard-address", "127.0.0.1:0", "--preload", "ntkmc.execution.live.plugin"]
-        server = subprocess.Popen(command, stderr=open("/tmp/w8data/sched.log", "w"), stdout=subprocess.DEVNULL)
+        server = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
-            with Client(scheduler_file=str(file), timeout=60) as client:
+            with connected(file) as client:
                 process = psutil.Process(server.pid)
-                used = lambda: sum(process.cpu_times()[:2])  # noqa: E731
+                used = partial(cpu, process)
                 begun = used()
                 time.sleep(seconds)
                 print(f"scheduler alone: {100 * (used() - begun) / seconds:.2f} % of a core")

@@ -34,8 +34,8 @@ class Curve:
     probability : ndarray, (m,)
         Share of trials with lambda_min >= the point; it stays so down to the point before.
     lower, upper : ndarray, (m,)
-        Dvoretzky-Kiefer-Wolfowitz band at the points, from the proved lower and upper ends of every lambda_min. A trial
-        without a value counts as 0 for the lower and 1 for the upper end.
+        Dvoretzky-Kiefer-Wolfowitz band at the points, from the proved lower and upper ends of every lambda_min. A
+        trial without a value counts as 0 for the lower and 1 for the upper end.
     trials : int
     """
 
@@ -154,17 +154,20 @@ def probabilities_at(grid: Grid, place: Place, thresholds: ArrayLike) -> list[Pr
     if not len(trials["status"]):
         return []
     found = estimate(trials, grid.rules(place, wanted))
+    intervals = {
+        name.removeprefix("probability_"): found[name]
+        for name in found
+        if name.startswith("probability") and name != "probability"
+    }
     return [
         Probability(
-            threshold,
-            *(
-                float(found[f"probability{end}"][i])
-                for end in ("", "_lower", "_upper", "_lower_fixed", "_upper_fixed")
-            ),
-            int(found["trials_used"]),
-            int(found["proved"][i]),
-            int(found["undecided"][i]),
-            Verdict(int(found["nondegenerate"][i])).word,
+            lambda_0=threshold,
+            probability=float(found["probability"][i]),
+            **{name: float(values[i]) for name, values in intervals.items()},
+            trials=int(found["trials_used"]),
+            proved=int(found["proved"][i]),
+            undecided=int(found["undecided"][i]),
+            nondegenerate=Verdict(int(found["nondegenerate"][i])).word,
         )
         for i, threshold in enumerate(wanted)
     ]
@@ -233,5 +236,5 @@ def median_exponents(medians: pd.DataFrame) -> dict[str, Estimate]:
     medians = medians[medians["lower"] > 0.0]
     if medians.empty:
         return {}
-    ends = (medians[name].to_numpy() for name in ("median", "lower", "upper"))
-    return exponents(*ends, {axis: medians[axis].to_numpy() for axis in ("n", "d")})
+    value, lower, upper = (medians[name].to_numpy() for name in ("median", "lower", "upper"))
+    return exponents(value, lower, upper, {axis: medians[axis].to_numpy() for axis in ("n", "d")})

@@ -109,7 +109,7 @@ def evidence(grid: Grid, store: str, claim: str, place: Place) -> Evidence:
         claim,
         place,
         Verdict(int(row["verdict"])).word,
-        CLAIMS[claim_id] if claim_id in CLAIMS else None,
+        next((each for each in CLAIMS.values() if each.id == claim_id), None),
         numbers,
         _violation(grid, store, claim, place, first) if first >= 0 else None,
         f"ntkmc show {shlex.quote(store)} {shlex.quote(selection)} --claims",

@@ -148,8 +148,8 @@ def readout(grid: Grid, selection: Selection) -> str:
         return f"<p>{text(str(error))}</p>"
     if not found:
         return (
-            "<p>No estimate here yet: the first look is taken after a few trials. The page follows the store while a run "
-            "writes it.</p>"
+            "<p>No estimate here yet: the first look is taken after a few trials. The page follows the store while "
+            "a run writes it.</p>"
         )
     return _probability(found[0], grid, selection.place)
 
@@ -163,7 +163,7 @@ def _probability(found: Probability, grid: Grid, place: Place) -> str:
     )
     delta = grid.study.event.delta
     return (
-        f'<p class="big">P({text("λ_min")} ≥ {found.lambda_0:.4g}) = <b id="probability">{found.probability:.4f}</b></p>'
+        f'<p class="big">P({text("λ_min")} ≥ {found.lambda_0:.4g}) = <b>{found.probability:.4f}</b></p>'
         f"<dl><dt>{confidence} confidence sequence</dt><dd>{found.lower:.4f} … {found.upper:.4f}</dd>{fixed}"
         f"<dt>at least {1 - delta:g}?</dt><dd>{verdict(found.nondegenerate)}</dd>"
         f"<dt>trials</dt><dd>{found.trials:,}, of these {found.undecided:,} undecided</dd></dl>"

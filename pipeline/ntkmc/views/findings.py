@@ -62,15 +62,15 @@ def what_was_run(grid: Grid) -> list[str]:
     trials = f"{len(study.trial_range):,} trials a cell" + (" at most" if study.adaptive else "")
     sentences = [
         f"The study {study.name} draws data of {_counted(len(laws), 'distribution')} ({', '.join(laws)}) in "
-        f"{_counted(found.cells, 'cell')} with d = {_values(axes['d'])} and n = {_values(axes['n'])}, {_ROWS[study.normalize]}, "
-        f"and takes the smallest eigenvalue of {_KERNELS[study.kernel]} at depth L = {_values(axes['depth'])}; {trials}, "
-        f"seed {study.seed}.",
+        f"{_counted(found.cells, 'cell')} with d = {_values(axes['d'])} and n = {_values(axes['n'])}, "
+        f"{_ROWS[study.normalize]}, and takes the smallest eigenvalue of {_KERNELS[study.kernel]} at depth "
+        f"L = {_values(axes['depth'])}; {trials}, seed {study.seed}.",
         f"{found.done:,} draws are in the store, and {found.eigenvalues:,} eigenvalues, each with a proved enclosure"
         + (f" ({_statuses(found)})." if found.eigenvalues else "."),
     ]
     if found.done < found.planned and not study.adaptive:
         sentences.append(
-            f"The study is not finished: {found.planned - found.done:,} of {found.planned:,} planned draws are missing."
+            f"The study is not finished: {found.planned - found.done:,} of {found.planned:,} draws are missing."
         )
     return sentences
 
@@ -94,12 +94,14 @@ def _events(grid: Grid, estimates: pd.DataFrame) -> list[str]:
     total = int(counts.sum())
     yes, no, open_ones = (int(counts.get(word, 0)) for word in ("supported", "refuted", "undecided"))
     sentences = [
-        f"Of {total:,} pairs of a cell (distribution, d, n, L) and a threshold, {yes:,} are (λ_0, {delta:g})-non-degenerate, "
-        f"{no:,} are not and {open_ones:,} are undecided, each by a confidence sequence at {grid.study.confidence:.0%}."
+        f"Of {total:,} pairs of a cell (distribution, d, n, L) and a threshold, {yes:,} are "
+        f"(λ_0, {delta:g})-non-degenerate, {no:,} are not and {open_ones:,} are undecided, each by a confidence "
+        f"sequence at {grid.study.confidence:.0%}."
     ]
     certified = estimates.dropna(subset=["certified"]).drop_duplicates(["distribution", "d", "n", "depth"])
     if len(certified):
-        best, worst = (certified.loc[certified["certified"].agg(which)] for which in ("idxmax", "idxmin"))
+        ordered = certified.sort_values("certified", kind="stable").to_dict("records")
+        worst, best = ordered[0], ordered[-1]
         sentences.append(
             f"The largest threshold that is certified to hold with probability {1 - delta:g} lies between "
             f"{_number(worst['certified'])} ({_cell(worst)}) and {_number(best['certified'])} ({_cell(best)})."
@@ -120,8 +122,8 @@ def _depths(estimates: pd.DataFrame) -> list[str]:
         return []
     ratio = both[high] / both[low]
     return [
-        f"From L = {low} to L = {high} the median of λ_min changes by a factor of {_number(ratio.median())} in the median "
-        f"over cells ({_number(ratio.min())} to {_number(ratio.max())})."
+        f"From L = {low} to L = {high} the median of λ_min changes by a factor of {_number(ratio.median())} in the "
+        f"median over cells ({_number(ratio.min())} to {_number(ratio.max())})."
     ]
 
 
@@ -138,7 +140,7 @@ def _inequalities(overall: pd.DataFrame) -> list[str]:
         sentences.append(f"Vacuous in every cell: {_named(vacuous)}.")
     lower = own[own["tightness"].between(0.0, 1.0)]
     if len(lower):
-        best = lower.loc[lower["tightness"].idxmax()]
+        best = lower.sort_values("tightness", kind="stable").to_dict("records")[-1]
         sentences.append(
             f"The lower bound that comes nearest is {best['claim']}: bound over bounded quantity is "
             f"{_number(best['tightness'])} in the median over cells."

@@ -147,7 +147,7 @@ def surface_plot(grid: Grid, threshold: float, name: str = "surface", laws: Sequ
         figure.supxlabel("$n$", fontsize=8)
         figure.supylabel("$d$", fontsize=8)
         bar = figure.colorbar(drawn, ax=axes, fraction=0.025, pad=0.01, aspect=30)  # type: ignore[arg-type]
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
         bar.set_label(rf"$\mathbb{{P}}(\lambda_{{\min}}\geq{threshold:g})$")
     caption = f"P(λ_min ≥ {threshold:g}) over (n, d). Blank: no such cell in the study."
@@ -162,7 +162,7 @@ def surface_plot(grid: Grid, threshold: float, name: str = "surface", laws: Sequ
 def scaling_plot(
     grid: Grid, laws: Sequence[str] = (), depths: Sequence[int] = (), name: str = "scaling"
 ) -> Plot | None:
-    """The median of lambda_min against n on log axes, a line for each d, with fitted exponents; None without values."""
+    """The median of lambda_min against n on log axes, a line a d, with fitted exponents; None without values."""
     if grid.decided_only:
         return None
     laws = laws or spread([place.distribution for place in grid.places])
@@ -204,8 +204,10 @@ def scaling_plot(
         for panel, ends in labels:
             label_ends(panel, ends)
     caption = (
-        "Median of λ_min (points) with its 5 % and 95 % quantiles (bands), on log axes. Above each panel the exponents "
-        "of n and d that fit its medians best together; their limits are in the table of exponents. A median that is not proved to be positive is left out."
+        "Median of λ_min (points) with its 5 % and 95 % quantiles (bands), on log axes. Above each panel the "
+        "exponents "
+        "of n and d that fit its medians best together; their limits are in the table of exponents. A median "
+        "that is not proved to be positive is left out."
     )
     alt = (
         f"Lines of the median against n, one for each of d = {_listed(dimensions)}, for {', '.join(laws)} and "
@@ -215,7 +217,7 @@ def scaling_plot(
 
 
 def tightness_plot(grid: Grid, name: str = "tightness") -> Plot | None:
-    """How near bounds come: bound / bounded quantity of each claim over its cells; None where no bound says anything."""
+    """How near bounds come: bound / bounded quantity of each claim over its cells; None where none says anything."""
     frame = claims_frame(grid.tree)
     frame = frame[frame["tightness"].notna() & (frame["tightness"] > 0.0)]
     if frame.empty:
@@ -229,12 +231,11 @@ def tightness_plot(grid: Grid, name: str = "tightness") -> Plot | None:
         panel = figure.subplots()
         panel.set_xscale("log")
         panel.axvline(1.0, color="0.55", linewidth=0.7, zorder=0)
-        for row in summary.itertuples():
-            colour = hue(0) if row.side == "lower" else hue(1)
-            panel.plot(
-                [row.min, row.max], [row.Index] * 2, color=colour, linewidth=1.6, alpha=0.35, solid_capstyle="butt"
-            )
-            panel.plot([row.median], [row.Index], "o", color=colour, markersize=3.6)
+        for k, side in enumerate(("lower", "upper")):
+            rows = summary[summary["side"] == side]
+            at = rows.index.to_numpy()
+            panel.hlines(at, rows["min"].to_numpy(), rows["max"].to_numpy(), color=hue(k), linewidth=1.6, alpha=0.35)
+            panel.plot(rows["median"].to_numpy(), at, "o", color=hue(k), markersize=3.6)
         panel.set_yticks(range(len(summary)), summary["claim"].tolist(), fontsize=6.5)
         panel.set_ylim(len(summary) - 0.4, -0.6)
         panel.tick_params(axis="y", length=0)
@@ -249,7 +250,8 @@ def tightness_plot(grid: Grid, name: str = "tightness") -> Plot | None:
         figure.legend(handles=handles, loc="outside upper center", ncols=2)
     caption = (
         "How near the bounds come: median over cells (points) and range (bars) of the median over trials of "
-        "bound / bounded quantity, where the bound says anything. Lower bounds lie left of 1, upper bounds right of it."
+        "bound / bounded quantity, where the bound says anything. Lower bounds lie left of 1, upper bounds "
+        "right of it."
     )
     nearest = summary.iloc[(np.log(summary["median"]).abs()).argmin()]
     alt = (
@@ -259,7 +261,7 @@ def tightness_plot(grid: Grid, name: str = "tightness") -> Plot | None:
 
 
 def constants_plot(grid: Grid, claims: Sequence[str] = (), name: str = "constants", most: int = 6) -> Plot | None:
-    """Constants of scaling claims against d on log axes, with simultaneous limits; None where no such claim was tried."""
+    """Constants of scaling claims against d on log axes, with simultaneous limits; None where none was tried."""
     frame = claims_frame(grid.tree)
     # What is not proved to be positive, as a mean that may be zero, has no place on a log axis.
     frame = frame[(frame["kind"] == "scaling") & (frame["cell_constant_lower"] > 0.0)]

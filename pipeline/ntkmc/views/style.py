@@ -52,7 +52,7 @@ _RC: Final[dict[str, Any]] = {
 @contextmanager
 def journal() -> Iterator[None]:
     """Everything drawn and saved inside looks as it should in print."""
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(rc=_RC):  # type: ignore[arg-type]  # its stubs want the names as literals
         yield
 
 

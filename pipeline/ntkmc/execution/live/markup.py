@@ -24,7 +24,8 @@ _STYLE = """<style>
 .legend span {margin-right: 18px}
 .bad {color: #a3263c}
 .words {columns: 300px; column-gap: 34px; margin: 0; padding: 0; list-style: none}
-.words li {break-inside: avoid; display: flex; justify-content: space-between; gap: 10px; border-bottom: 1px solid #e6e9ed}
+.words li {break-inside: avoid; display: flex; justify-content: space-between; gap: 10px;
+  border-bottom: 1px solid #e6e9ed}
 .words li span:first-child {overflow-wrap: anywhere}
 .words li span:last-child {white-space: nowrap}
 </style>"""
@@ -77,15 +78,19 @@ def verdicts(state: StudyState) -> str:
     """What the data say of each claim so far, the damning ones first."""
     if not state.verdicts:
         return (
-            f'{_STYLE}<div class="study"><h1>Verdicts</h1><p>None yet: they follow the first estimates, and are looked '
-            "at again whenever a cell has four times as many trials.</p></div>"
+            f'{_STYLE}<div class="study"><h1>Verdicts</h1><p>None yet: they follow the first estimates, and are '
+            "looked at again whenever a cell has four times as many trials.</p></div>"
         )
     order = list(VERDICTS)
     first = ["violated", "refuted", *(word for word in order if word not in ("violated", "refuted"))]
     counts = state.counted()
     counted = " · ".join(f"{counts[word]} {word}" for word in first if word in counts)
     rows = "".join(
-        f'<li><span>{html.escape(claim)}</span><span style="color:{VERDICTS[word]}">{SIGNS.get(word, "")} {word}</span></li>'
+        f"<li><span>{html.escape(claim)}</span>"
+        f'<span style="color:{VERDICTS[word]}">{SIGNS.get(word, "")} {word}</span></li>'
         for claim, word in sorted(state.verdicts.items(), key=lambda item: first.index(item[1]))
     )
-    return f'{_STYLE}<div class="study"><h1>Verdicts so far</h1><p>{counted}. Those on scaling claims are provisional while cells are missing.</p><ul class="words">{rows}</ul></div>'
+    return (
+        f'{_STYLE}<div class="study"><h1>Verdicts so far</h1><p>{counted}. Those on scaling claims are provisional '
+        f'while cells are missing.</p><ul class="words">{rows}</ul></div>'
+    )

@@ -162,7 +162,7 @@ class _Page:
         every = max(1, -(-len(columns) // _COLUMNS))
         self.map.xaxis.ticker = FixedTicker(ticks=list(range(0, len(columns), every)))
         self.map.xaxis.major_label_overrides = {i: f"{columns[i]}" for i in range(0, len(columns), every)}
-        firsts = {law: d for law, d in reversed(rows)}
+        firsts = dict(reversed(rows))
         many = len(rows) > _LABELLED
         shown = [key for key in rows if not many or firsts[key[0]] == key[1]]
         self.map.yaxis.ticker = FixedTicker(ticks=[place[key] for key in shown])

@@ -51,7 +51,8 @@ def sentence(plain: str) -> str:
     """
     plain = plain.strip()
     ended = plain if plain.endswith((".", "?", "!")) else f"{plain}."
-    return text(ended[:1].upper() + ended[1:])
+    named = "-" in ended.partition(" ")[0]  # the id of a claim
+    return text(ended if named else ended[:1].upper() + ended[1:])
 
 
 @lru_cache(maxsize=512)
@@ -122,7 +123,11 @@ def data_link(frame: pd.DataFrame, name: str, words: str, most: int = 300_000) -
     if len(content) > most:
         return ""
     encoded = base64.b64encode(content).decode()
-    return f'<a class="screen" download="{html.escape(name, quote=True)}" href="data:text/csv;base64,{encoded}">{words}</a>'
+    return f'<a class="screen" download="{_quoted(name)}" href="data:text/csv;base64,{encoded}">{words}</a>'
+
+
+def _quoted(value: str) -> str:
+    return html.escape(value, quote=True)
 
 
 def svg(plot: Plot) -> bytes:

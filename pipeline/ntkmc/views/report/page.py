@@ -20,13 +20,16 @@ from ntkmc.views.report.style import CSS
 from ntkmc.views.style import journal
 
 _METHODS: Final = (
-    "Every λ_min carries an enclosure [lower, upper] that is proved, rounding included. A trial whose enclosure holds λ_0, or "
+    "Every λ_min carries an enclosure [lower, upper] that is proved, rounding included. A trial whose "
+    "enclosure holds λ_0, or "
     "that failed, counts as 0 for the lower and as 1 for the upper end of the interval.",
-    "Estimates rest on the longest unbroken run of finished trials, at lengths that the study fixes in advance: blocks "
+    "Estimates rest on the longest unbroken run of finished trials, at lengths that the study fixes in "
+    "advance: blocks "
     "that happen to finish early would be a biased sample. Intervals are confidence sequences, valid at any time of "
     "looking.",
     "Inequalities are tried in every trial. Probability bounds are tried by an e-process against the claimed "
-    "probability, valid while one looks: cells together by the average e-value, single ones by e-BH. A scaling claim is "
+    "probability, valid while one looks: cells together by the average e-value, single ones by e-BH. A "
+    "scaling claim is "
     "refuted where its constant, with limits that hold for all cells at once, must drift with d.",
     "Tightness is bound over bounded quantity; vacuous means that a bound says nothing at these sizes.",
 )
@@ -99,8 +102,8 @@ def report_html(grid: Grid, store: str, drawn: list[plots.Plot] | None = None) -
     title = f"{study.name}: the smallest eigenvalue of NTK Gram matrices"
     contents = "".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading, _ in body)
     sections_html = "".join(
-        f'<section id="{name}" aria-labelledby="{name}-heading"><h2 id="{name}-heading">{number}. {heading}</h2>{content}'
-        "</section>"
+        f'<section id="{name}" aria-labelledby="{name}-heading"><h2 id="{name}-heading">{number}. {heading}</h2>'
+        f"{content}</section>"
         for number, (name, heading, content) in enumerate(body, start=1)
     )
     made = totals(grid)
@@ -173,24 +176,26 @@ def _event(grid: Grid) -> str:
     latex = (
         rf"\mathbb{{P}}(\lambda_{{\min}} \ge \lambda_0) \ge 1 - {grid.study.event.delta:g}, \quad \lambda_0 = {values}"
     )
-    return f'<p>The event of the study:</p><div class="formula" tabindex="0" role="group" aria-label="Event">{formula(latex)}</div>'
+    shown = f'<div class="formula" tabindex="0" role="group" aria-label="The event">{formula(latex)}</div>'
+    return f"<p>The event of the study:</p>{shown}"
 
 
 def _study(grid: Grid, store: str) -> str:
     document = yaml.safe_dump(grid.attributes["study"], sort_keys=False, allow_unicode=True, default_flow_style=None)
     name = html.escape(f"{grid.study.name}.yaml")
     place = next(iter(grid.places))
-    commands = "\n".join(
-        (
-            f"ntkmc run {name} --store {html.escape(shlex.quote(store))}    # the same draws, to the same bits",
-            f"ntkmc show {html.escape(shlex.quote(store))} --claims",
-            f"ntkmc trial {html.escape(shlex.quote(store))} {html.escape(shlex.quote(place.cell))} 0    # one trial again, alone",
-        )
+    quoted, cell = shlex.quote(store), shlex.quote(place.cell)
+    lines = (
+        f"ntkmc run {grid.study.name}.yaml --store {quoted}    # the same draws, to the same bits",
+        f"ntkmc show {quoted} --claims",
+        f"ntkmc trial {quoted} {cell} 0    # one trial again, alone",
     )
+    commands = html.escape("\n".join(lines))
     earlier = len(grid.attributes["history"]) - 1
     more = (
         f'<p class="note">{earlier} earlier studies ran with this store; its root attributes hold them.</p>'
         if earlier
         else ""
     )
-    return f"<p>As <code>{name}</code>:</p><pre>{html.escape(document)}</pre>{more}<p>To see it again:</p><pre>{commands}</pre>"
+    written = f"<p>As <code>{name}</code>:</p><pre>{html.escape(document)}</pre>"
+    return f"{written}{more}<p>To see it again:</p><pre>{commands}</pre>"

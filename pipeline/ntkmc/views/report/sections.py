@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
+from collections.abc import Hashable
 from typing import Any, Final
 
 import pandas as pd
@@ -40,7 +41,8 @@ def estimates(frame: pd.DataFrame, grid: Grid) -> str:
     columns = [*_CELL, ("median", ""), *((f"{_LAMBDA_0} = {value:g}", "") for value in shown), ("certified", "")]
     delta = grid.study.event.delta
     caption = (
-        f"<strong>Estimates.</strong> P({text('λ_min ≥ λ_0')}) with its {grid.study.confidence:.0%} confidence sequence. "
+        f"<strong>Estimates.</strong> P({text('λ_min ≥ λ_0')}) with its {grid.study.confidence:.0%} confidence "
+        f"sequence. "
         f"Certified: the largest {_LAMBDA_0} proved to hold with probability {1 - delta:g}.{left} "
         + data_link(frame, f"{grid.study.name}-estimates.csv", "All of them (CSV)")
     )
@@ -55,7 +57,7 @@ def _estimate(row: Any) -> str:
 
 
 def _choice(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Rows for one table: of many, those with some of the d, and if need be of the n; and what was chosen, in words."""
+    """Rows for one table: of many, those with some of the d, and if need be of the n; and the choice in words."""
     kept: dict[str, str] = {}
     for axis, most in itertools.product(("d", "n"), (6, 4, 3, 1)):
         if len(frame.drop_duplicates(_COORDINATES)) <= _MOST_ROWS:
@@ -85,8 +87,10 @@ def exponents(grid: Grid) -> str:
     if not rows:
         return ""
     caption = (
-        f"<strong>Exponents</strong> of the median of {text('λ_min')} in <var>n</var> and <var>d</var>, fitted together "
-        "by least squares on log axes; in brackets the limits that the medians' own limits, which hold for all cells at "
+        f"<strong>Exponents</strong> of the median of {text('λ_min')} in <var>n</var> and <var>d</var>, fitted "
+        f"together "
+        "by least squares on log axes; in brackets the limits that the medians' own limits, which hold for "
+        "all cells at "
         "once, give. A description of this grid, not an asymptotic law."
     )
     columns = [("distribution", "l"), ("<var>L</var>", ""), ("in <var>n</var>", ""), ("in <var>d</var>", "")]
@@ -101,7 +105,7 @@ def verdicts(grid: Grid) -> str:
     parts = []
     for kind, heading, explained in (
         ("event", "Non-degeneracy", "Is P(λ_min ≥ λ_0) at least 1 − δ in every cell? By confidence sequences."),
-        ("deterministic", "Inequalities", "Must hold in every trial; violated only where two enclosures are disjoint."),
+        ("deterministic", "Inequalities", "Must hold in every trial; violated only where enclosures are disjoint."),
         ("probability", "Probability bounds", "Against: cells that reject the claimed probability, at most "
          "1 − confidence of them falsely (e-BH)."),
         ("scaling", "Scaling claims", "Is there a constant? Refuted where it must drift with d."),
@@ -118,8 +122,8 @@ def verdicts(grid: Grid) -> str:
     if len(printed):
         columns = [("as printed", "wrap"), ("says", "l"), ("corrected by", "wrap"), ("says", "l")]
         rows_of = [
-            [html.escape(row["claim"].removeprefix("printed/")), verdict(row["overall"]), html.escape(row["corrected_by"]),
-             verdict(words.get(row["corrected_by"], "not-evaluated"))]
+            [html.escape(row["claim"].removeprefix("printed/")), verdict(row["overall"]),
+             html.escape(row["corrected_by"]), verdict(words.get(row["corrected_by"], "not-evaluated"))]
             for row in printed.to_dict("records")
         ]  # fmt: skip
         parts.append(
@@ -135,7 +139,7 @@ def _columns(kind: str) -> list[tuple[str, str]]:
     return [*common, ("undecided", ""), ("vacuous", ""), ("tightness", "")]
 
 
-def _row(kind: str, row: dict[str, Any]) -> list[str]:
+def _row(kind: str, row: dict[Hashable, Any]) -> list[str]:
     start = [html.escape(row["claim"]), verdict(row["overall"])]
     if kind == "scaling":
         return [*start, *(_limits(row, name) for name in ("constant", "exponent_n", "exponent_d"))]
@@ -143,7 +147,7 @@ def _row(kind: str, row: dict[str, Any]) -> list[str]:
     return [*start, *counts, number(float(row["tightness"]), 3)]
 
 
-def _limits(row: dict[str, Any], name: str) -> str:
+def _limits(row: dict[Hashable, Any], name: str) -> str:
     value, lower, upper = (number(float(row[key]), 3) for key in (name, f"{name}_lower", f"{name}_upper"))
     return value if value == "–" else f"{value} [{lower}, {upper}]"
 
