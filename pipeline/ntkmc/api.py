@@ -86,7 +86,8 @@ def execute(
     with ExitStack() as stack:
         if client is None:
             client = stack.enter_context(connect(load_profile(profile or "local")))
-        subscribers: list[Subscriber] = [*study_page(study, str(path), client)]
+        feeds = study_page(study, str(path), client)
+        subscribers: list[Subscriber] = [*feeds]
         if progress:
-            subscribers.append(ProgressView(study_page=bool(subscribers)))
+            subscribers.append(ProgressView(study_page=any(feed.page for feed in feeds)))
         return drive(study, path, client, subscribers, block_length)

@@ -131,7 +131,7 @@ class _Driver:
         workers = max(1, sum(self.client.nthreads().values()))
         self.derived.refresh(self.study.cells)
         self._announce(workers)
-        self._emit(Folded(self.store, self.derived))
+        self._emit(Folded(self.store, self.derived, whole=True))
         for work in self.works:
             self._ask(work)
         self.queue = WorkQueue(self.works)
@@ -144,7 +144,7 @@ class _Driver:
                 self._fold()
                 self.derived.finish()
                 self.derived.write()
-                self._emit(Folded(self.store, self.derived))
+                self._emit(Folded(self.store, self.derived, whole=True))
                 self._count_failed_trials()
                 self._emit(RunFinished(self.outcome.interrupted))
         return self.outcome

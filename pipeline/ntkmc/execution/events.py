@@ -88,10 +88,14 @@ class Folded:
     ----------
     store, derived
         The driver's own: to be read at once, in its thread, and not to be kept.
+    whole : bool
+        Whether any cell may have changed, not only those of blocks that were told of: at the start, and at the end,
+        when blocks may have been folded whose word did not arrive.
     """
 
     store: Store
     derived: Derived
+    whole: bool = False
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,11 @@ class Feed:
         For people.
     client : distributed.Client
 
+    Attributes
+    ----------
+    page : bool
+        Whether the scheduler shows what it is told; without a dashboard it has `study.json` alone.
+
     Raises
     ------
     Exception
@@ -63,6 +68,7 @@ class Feed:
 
     def __init__(self, study: Study, store: str, client: Client) -> None:
         client.register_plugin(StudyPlugin(), name=NAME)
+        self.page = tell(client, "", {})
         self._study, self._store, self._client = study, store, client
         self._run = uuid.uuid4().hex[:8]
         self._cells = {cell.name: i for i, cell in enumerate(study.cells)}
@@ -115,9 +121,9 @@ class Feed:
                 self._thread.join(_PATIENCE)
 
     def _read(self, event: Folded) -> None:
-        """Bring the cells that moved in line with the store: all of them the first time."""
+        """Bring the cells that moved in line with the store."""
         with self._lock:
-            here = sorted(self._touched) if self._seeded else list(range(len(self._cells)))
+            here = list(range(len(self._cells))) if event.whole else sorted(self._touched)
             self._touched.clear()
             span = self._study.trial_range
             for at in here:

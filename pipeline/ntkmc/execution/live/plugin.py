@@ -79,8 +79,8 @@ class StudyPlugin(SchedulerPlugin):
             elif finish == "erred":
                 self.erred += 1
 
-    def receive(self, run: str, pickled: bytes) -> None:
-        """A driver's message; the first of a run holds its seed."""
+    def receive(self, run: str, pickled: bytes) -> bool:
+        """A driver's message, the first of a run holds its seed; whether there is a page to show it."""
         message: Message = pickle.loads(pickled)
         if "seed" in message:
             self.states = {key: state for key, state in self.states.items() if state.store != message["seed"]["store"]}
@@ -90,6 +90,7 @@ class StudyPlugin(SchedulerPlugin):
             self.busy, self.erred = 0.0, 0
         if run in self.states:
             self.states[run].update(message)
+        return self.viewers is not None
 
     @property
     def latest(self) -> StudyState | None:
@@ -97,9 +98,9 @@ class StudyPlugin(SchedulerPlugin):
         return next(reversed(self.states.values()), None)
 
 
-def tell(client: Client, run: str, message: Message) -> None:
-    """Hand a driver's message to the plugin of a client's scheduler."""
-    client.sync(getattr(client.scheduler, OPERATION), run=run, pickled=pickle.dumps(message))
+def tell(client: Client, run: str, message: Message) -> bool:
+    """Hand a driver's message to the plugin of a client's scheduler; whether that has a page to show it."""
+    return bool(client.sync(getattr(client.scheduler, OPERATION), run=run, pickled=pickle.dumps(message)))
 
 
 class StudyJSON(RequestHandler):
