@@ -5,9 +5,10 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 STORES := data/results
+TOOLS  := $(VENV)/browser-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint bench clean
+.PHONY: help setup demo test test-slow test-browser lint bench clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,14 +39,20 @@ lint: $(STAMP)  ## ruff, mypy --strict and the layers
 	$(BIN)/lint-imports
 
 test: lint  ## Everything that must pass, under 15 minutes on two cores
-	$(BIN)/python -m pytest -m "not slow" -n 2
+	$(BIN)/python -m pytest -m "not slow and not browser" -n 2
 
 test-slow: $(STAMP)  ## The long tests
 	$(BIN)/python -m pytest -m slow
 
+test-browser: $(STAMP)  ## The Study page, the explorer and the report in chromium; says what it lacks
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get install -y -q chromium >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q chromium; } >/dev/null 2>&1; }; } || echo "no chromium here (Debian: apt-get install chromium): its tests are skipped"
+	@[ -d $(TOOLS)/node_modules/axe-core ] || { command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix $(TOOLS) axe-core@4 vnu-jar; } || echo "no npm here, or no registry: the HTML validator and axe-core are skipped"
+	$(BIN)/python -m pytest -m browser tests/browser
+
 bench: $(STAMP)  ## Side by side with what one would use instead
 	$(BIN)/python tests/benchmarks/smallest_eigenvalue.py --largest 8000 --figure $(STORES)/bench.png
 	$(BIN)/python tests/benchmarks/gram.py
+	$(BIN)/python tests/benchmarks/study_page.py
 
 clean:  ## Remove the environment and all caches; results stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
