@@ -11,7 +11,7 @@ TOOLS  := $(VENV)/browser-tools
 .PHONY: help setup demo test test-slow test-browser lint bench clean
 
 help:  ## Show what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## A virtual environment with ntkmc and the tools of its tests
 
@@ -30,6 +30,7 @@ demo: $(STAMP)  ## Run the two first-light studies and show what they say
 	$(BIN)/ntkmc run data/studies/first-light.yaml --store $(STORES)/first-light.zarr
 	$(BIN)/ntkmc run data/studies/first-light-h.yaml --store $(STORES)/first-light-h.zarr
 	$(BIN)/ntkmc show $(STORES)/first-light.zarr --format csv --figure $(STORES)/first-light.png > $(STORES)/first-light.csv
+	$(BIN)/ntkmc report $(STORES)/first-light.zarr -o $(STORES)/first-light.html
 	$(BIN)/ntkmc show $(STORES)/first-light.zarr d=8,n=16 --long
 
 lint: $(STAMP)  ## ruff, mypy --strict and the layers

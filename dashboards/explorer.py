@@ -88,7 +88,8 @@ class Explorer:
         self.fill()
         if query.get("tab", "").isdigit():
             self.tabs.active = min(int(query["tab"]), len(self.tabs) - 1)
-        self.tabs.param.watch(lambda event: self._tell_location(), "active")
+            self._draw_scaling()
+        self.tabs.param.watch(self._tab_opened, "active")
         if pn.state.curdoc:
             pn.state.add_periodic_callback(self.refresh, 1000)
 
@@ -209,8 +210,7 @@ class Explorer:
         waiting = "" if made.done >= made.planned or self.grid.study.adaptive else f" of {made.planned:,}"
         self.head.object = (
             f"<h1>{self.grid.study.name}</h1><p>{made.done:,}{waiting} draws in {made.cells:,} cells, "
-            f"{made.eigenvalues:,} "
-            f"certified eigenvalues · {self.store}</p>"
+            f"{made.eigenvalues:,} certified eigenvalues · {self.store}</p>"
         )
         frame = overall_frame(self.grid.tree)
         frame = frame[~frame["overall"].isin(["not-applicable", "not-evaluated"])].reset_index(drop=True)
@@ -303,7 +303,13 @@ class Explorer:
         except NtkmcError:  # events alone were decided, and not this one
             return surface_frame(self.grid, self.at.distribution, -1, self.at.lambda_0)
 
+    def _tab_opened(self, event: Any) -> None:
+        self._draw_scaling()
+        self._tell_location()
+
     def _draw_scaling(self) -> None:
+        if self.tabs.active != 2:
+            return  # its figures take half a second: drawn when they are looked at
         plot = plots.scaling_plot(self.grid, [self.at.distribution], [self.at.depth])
         self.scaling.object = _image(plot)
         found = median_exponents(medians_frame(self.grid, self.at.distribution, self.at.depth)) if plot else {}
@@ -312,6 +318,9 @@ class Explorer:
             for axis, e in found.items()
         )
         self.exponents.object = f"<h3>Median of λ<sub>min</sub></h3><dl>{rows}</dl>" if plot else f"<p>{EMPTY}</p>"
+        scaling = self.claim.value and plots.constants_plot(self.grid, [self.claim.value])
+        none = '<p class="note">Choose a scaling claim on the tab Claims to see its constants here.</p>'
+        self.constants.object = _image(scaling) if scaling else none
 
     def _chosen(self, event: Any) -> None:
         if not self.quiet:
@@ -348,8 +357,7 @@ class Explorer:
         self.cells.value = frame[kept].reset_index(drop=True)
         against = frame.index[frame["verdict"].isin(["violated", "refuted"])]
         self._open(frame.loc[against[0]] if len(against) else frame.iloc[0] if len(frame) else None)
-        plot = plots.constants_plot(self.grid, [self.claim.value])
-        self.constants.object = _image(plot)
+        self._draw_scaling()
         self._tell_location()
 
     def _row_clicked(self, event: Any) -> None:

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SEEN = Path(os.environ.get("NTKMC_SCREENSHOTS", ROOT / "data" / "results" / "screenshots"))
 TOOLS = Path(os.environ.get("NTKMC_BROWSER_TOOLS", ROOT / ".venv" / "browser-tools" / "node_modules"))
-PATIENCE = 120_000  # milliseconds: a hang guard
+PATIENCE = 60_000  # milliseconds: a hang guard
 
 
 def chromium() -> str | None:
@@ -119,7 +119,7 @@ def ntkmc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Pr
 
 @pytest.fixture(scope="session")
 def first_light(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first-light study goes; `test_study_page` runs it, and so does whoever asks for it finished."""
+    """Where the first-light study goes; `test_watching` runs it, and so does whoever asks for it finished."""
     return tmp_path_factory.mktemp("stores") / "first-light.zarr"
 
 

@@ -63,7 +63,7 @@ def test_threshold(explorer: str, finished: Path, visit: Callable[..., Watched])
     page = seen.page
     between = probability(page)
     seen.shoot("explorer-curve")
-    field = page.locator(".bk-input").last
+    field = page.locator("input.bk-input[type=text]").first
     for row in shown(finished, SELECTION):
         field.fill(str(row["lambda_0"]))
         field.press("Enter")

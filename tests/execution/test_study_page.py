@@ -29,7 +29,7 @@ from stores import trials_of
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Client]:
+def cluster() -> Iterator[Any]:
     """A scheduler with a dashboard, in this process."""
     with (
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
@@ -38,13 +38,13 @@ def cluster() -> Iterator[Client]:
         yield connected
 
 
-def fetch(client: Client, page: str) -> str:
+def fetch(client: Any, page: str) -> str:
     url = f"http://127.0.0.1:{client.cluster.scheduler.http_server.port}/{page}"
     with urllib.request.urlopen(url, timeout=30) as answer:
         return str(answer.read().decode())
 
 
-def assert_store_is_shown(client: Client, path: Path) -> dict[str, Any]:
+def assert_store_is_shown(client: Any, path: Path) -> dict[str, Any]:
     """`study.json` against what is folded, to the last digit (a worker may still put a block into the journal)."""
     shown: dict[str, Any] = json.loads(fetch(client, "study.json?cells=1"))
     tree = open_results(path)
@@ -61,7 +61,7 @@ def assert_store_is_shown(client: Client, path: Path) -> dict[str, Any]:
     overall = tree["claims"]["overall"].load()
     told = {
         str(claim): Verdict(int(code)).word
-        for claim, code in zip(overall["claim"].values, overall.values, strict=True)
+        for claim, code in zip(overall["claim"].to_numpy(), overall.to_numpy(), strict=True)
     }
     assert shown["verdicts"] == {
         claim: word for claim, word in told.items() if word not in ("not-evaluated", "not-applicable")
@@ -69,7 +69,7 @@ def assert_store_is_shown(client: Client, path: Path) -> dict[str, Any]:
     return shown
 
 
-def test_a_run_is_shown(cluster: Client, tmp_path: Path, small_study: Study) -> None:
+def test_a_run_is_shown(cluster: Any, tmp_path: Path, small_study: Study) -> None:
     execute(small_study, tmp_path / "s", client=cluster, progress=False)
     shown = assert_store_is_shown(cluster, tmp_path / "s")
     assert shown["condition"] == "finished"
@@ -81,7 +81,7 @@ def test_a_run_is_shown(cluster: Client, tmp_path: Path, small_study: Study) -> 
     assert fetch(cluster, "status").count('<a href="study">') == 1
 
 
-def test_a_driver_may_die(cluster: Client, tmp_path: Path, small_study: Study) -> None:
+def test_a_driver_may_die(cluster: Any, tmp_path: Path, small_study: Study) -> None:
     """Stopped half way: the page agrees with the store. Started again: it begins where the store is."""
 
     class Stop:
@@ -94,7 +94,7 @@ def test_a_driver_may_die(cluster: Client, tmp_path: Path, small_study: Study) -
                     raise KeyboardInterrupt
 
     path = tmp_path / "s"
-    subscribers = [*study_page(small_study, str(path), cluster), Stop()]
+    subscribers: list[Any] = [*study_page(small_study, str(path), cluster), Stop()]
     outcome = drive(small_study, path, cluster, subscribers, block_length=20)
     assert outcome.interrupted
     shown = assert_store_is_shown(cluster, path)
@@ -126,7 +126,7 @@ def test_a_driver_may_die(cluster: Client, tmp_path: Path, small_study: Study) -
 
 
 def test_a_view_does_not_end_a_run(
-    cluster: Client, client: Client, tmp_path: Path, small_study: Study, monkeypatch: pytest.MonkeyPatch
+    cluster: Any, client: Client, tmp_path: Path, small_study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [feed.page for feed in study_page(small_study, "s", client)] == [False]  # no dashboard, no page
     assert [feed.page for feed in study_page(small_study, "s", cluster)] == [True]

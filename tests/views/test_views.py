@@ -60,6 +60,14 @@ def grid(tree: xr.DataTree) -> Grid:
     return Grid(tree)
 
 
+def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def place_of(row: dict[str, Any]) -> Place:
+    return Place(row["distribution"], row["d"], row["n"], row["depth"])
+
+
 def test_the_store_has_failed_trials(grid: Grid) -> None:
     assert totals(grid).status["failed"] > 0
 
@@ -68,12 +76,12 @@ def test_probabilities_are_the_estimates(grid: Grid) -> None:
     """At the study's thresholds, of both studies, in every field: by computing them anew from the trials."""
     frame = estimates_frame(grid.tree)
     assert len(frame) > 60
-    for row in frame.itertuples():
-        place = Place(str(row.distribution), int(row.d), int(row.n), int(row.depth))  # type: ignore[arg-type]
-        (found,) = probabilities_at(grid, place, [row.lambda_0])  # type: ignore[list-item]
+    for row in rows(frame):
+        place = place_of(row)
+        (found,) = probabilities_at(grid, place, [row["lambda_0"]])
         for name in ("probability", "lower", "upper", "lower_fixed", "upper_fixed", "trials", "undecided", "proved"):
-            np.testing.assert_equal(getattr(found, name), getattr(row, name), err_msg=f"{place} {name}")
-        assert found.nondegenerate == row.nondegenerate
+            np.testing.assert_equal(getattr(found, name), row[name], err_msg=f"{place} {name}")
+        assert found.nondegenerate == row["nondegenerate"]
 
 
 @settings(max_examples=60)
@@ -131,11 +139,11 @@ def test_medians(grid: Grid) -> None:
     for law in ("gaussian", "sparse(p=0.5)"):
         frame = medians_frame(grid, law, 3)
         assert len(frame) >= 4
-        for row in frame.itertuples():
-            here = quantiles.sel(distribution=law, d=row.d, n=row.n, depth=3)
-            assert row.median == float(here.sel(quantile=0.5))
-            assert row.low == float(here.sel(quantile=0.05))
-            assert row.lower <= row.median <= row.upper
+        for row in rows(frame):
+            here = quantiles.sel(distribution=law, d=row["d"], n=row["n"], depth=3)
+            assert row["median"] == float(here.sel(quantile=0.5))
+            assert row["low"] == float(here.sel(quantile=0.05))
+            assert row["lower"] <= row["median"] <= row["upper"]
     assert set(median_exponents(medians_frame(grid, "gaussian", 3))) == {"n", "d"}
     assert median_exponents(medians_frame(grid, "gaussian", 99)) == {}
 
@@ -144,8 +152,8 @@ def test_evidence_of_every_verdict(grid: Grid, store: Path) -> None:
     """Numbers are the row's; the commands are run in `test_evidence_commands`."""
     frame = claims_frame(grid.tree)
     sample = frame.iloc[:: max(len(frame) // 60, 1)]
-    for row in sample.to_dict("records"):
-        place = Place(row["distribution"], row["d"], row["n"], row["depth"])
+    for row in rows(sample):
+        place = place_of(row)
         found = evidence(grid, str(store), row["claim"], place)
         assert found.verdict == row["verdict"]
         for name, (value, sentence) in found.numbers.items():
@@ -159,8 +167,8 @@ def test_evidence_of_a_violation(grid: Grid, store: Path) -> None:
     frame = claims_frame(grid.tree)
     violated = frame[(frame["claim"] == "printed/det-depth-monotone") & (frame["verdict"] == "violated")]
     assert len(violated) > 4
-    for row in violated.to_dict("records"):
-        place = Place(row["distribution"], row["d"], row["n"], row["depth"])
+    for row in rows(violated):
+        place = place_of(row)
         violation = evidence(grid, str(store), row["claim"], place).violation
         assert violation is not None
         assert violation.quantity is not None
@@ -245,10 +253,10 @@ def test_readout_shows_the_estimate(grid: Grid) -> None:
 def test_report_numbers(grid: Grid, store: Path) -> None:
     """Every estimate and every overall verdict of the store stands in the report."""
     page = report_html(grid, str(store))
-    for row in estimates_frame(grid.tree).itertuples():
-        assert f"{row.probability:.3f} [{row.lower:.3f}, {row.upper:.3f}]" in page
+    for row in rows(estimates_frame(grid.tree)):
+        assert f"{row['probability']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]" in page
     overall = overall_frame(grid.tree)
-    for row in overall[~overall["overall"].isin(["not-applicable", "not-evaluated"])].to_dict("records"):
+    for row in rows(overall[~overall["overall"].isin(["not-applicable", "not-evaluated"])]):
         cells = re.search(rf">{re.escape(row['claim'])}</th>(.*?)</tr>", page)
         if cells is None:  # a printed form stands in its own table, without the prefix
             assert row["claim"].startswith("printed/")
