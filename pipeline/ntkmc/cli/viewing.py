@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -43,4 +44,5 @@ def dashboard(
     """The explorer in a browser: curves, surfaces, scaling, claims with their evidence. Needs ntkmc[dashboard]."""
     from ntkmc.views.explorer import serve
 
-    serve(store, port, browser)
+    with suppress(KeyboardInterrupt):  # how one ends it
+        serve(store, port, browser)
