@@ -11,6 +11,7 @@ import io
 import time
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import panel as pn
 from bokeh.models import ColumnDataSource, HoverTool, LabelSet, PointDrawTool, Span, TapTool
@@ -96,7 +97,7 @@ class Explorer:
     # The tabs
 
     def _curve_tab(self) -> None:
-        self.curve = ColumnDataSource({"x": [], "p": [], "lower": [], "upper": []})
+        self.curve = ColumnDataSource({name: np.array([np.nan]) for name in ("x", "p", "lower", "upper")})
         self.mark = ColumnDataSource({"x": [0.0], "y": [0.0]})
         self.theories = ColumnDataSource({"x": [], "y": [], "name": [], "kind": [], "verdict": [], "colour": []})
         drawn = _figure("λ₀", "P(λₘᵢₙ ≥ λ₀)", height=430, y_range=(-0.04, 1.04))
@@ -190,7 +191,8 @@ class Explorer:
             pd.DataFrame(columns=names), page_size=12, header_filters=filters, sizing_mode="stretch_width", **common
         )
         self.cells = pn.widgets.Tabulator(
-            pd.DataFrame(), page_size=10, sizing_mode="stretch_width", **common,
+            pd.DataFrame(columns=["distribution", "d", "n", "depth", "verdict"]), page_size=10,
+            sizing_mode="stretch_width", **common,
             header_filters=_filters("distribution", "verdict"),
         )  # fmt: skip
         self.evidence = pn.pane.HTML("", stylesheets=[CSS], sizing_mode="stretch_width")
@@ -251,9 +253,14 @@ class Explorer:
         place = self.at.place
         try:
             found = survival(self.grid.prefix(place), self.grid.confidence(place)).thinned(1500)
-            self.curve.data = {"x": found.points, "p": found.probability, "lower": found.lower, "upper": found.upper}
         except NtkmcError:
-            self.curve.data = {"x": [], "p": [], "lower": [], "upper": []}
+            found = None
+        if found is None or not len(found.points):
+            # One point that is nowhere: a browser hangs on a step area without any.
+            nowhere = np.array([np.nan])
+            self.curve.data = {"x": nowhere, "p": nowhere, "lower": nowhere, "upper": nowhere}
+        else:
+            self.curve.data = {"x": found.points, "p": found.probability, "lower": found.lower, "upper": found.upper}
         for line in self.lines:
             self.plot.center.remove(line)
         self.lines = [

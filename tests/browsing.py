@@ -118,13 +118,9 @@ def ntkmc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Pr
 
 
 @pytest.fixture(scope="session")
-def first_light(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first-light study goes; `test_watching` runs it, and so does whoever asks for it finished."""
-    return tmp_path_factory.mktemp("stores") / "first-light.zarr"
-
-
-@pytest.fixture(scope="session")
-def finished(first_light: Path, ntkmc: Callable[..., Process]) -> Path:
-    process = ntkmc("run", "data/studies/first-light.yaml", "--store", first_light)
+def finished(tmp_path_factory: pytest.TempPathFactory, ntkmc: Callable[..., Process]) -> Path:
+    """The store of the first-light study."""
+    path = tmp_path_factory.mktemp("stores") / "first-light.zarr"
+    process = ntkmc("run", "data/studies/first-light.yaml", "--store", path)
     assert process.running.wait(600) == 0
-    return first_light
+    return path

@@ -16,9 +16,10 @@ from browsing import Process, Watched
 pytestmark = pytest.mark.browser
 
 
-def test_numbers_move(first_light: Path, ntkmc: Callable[..., Process], visit: Callable[..., Watched]) -> None:
+def test_numbers_move(tmp_path: Path, ntkmc: Callable[..., Process], visit: Callable[..., Watched]) -> None:
     """A fresh run: the page says what to do before it, fills while it goes, and a second driver goes on from there."""
-    process = ntkmc("run", "data/studies/first-light.yaml", "--store", first_light)
+    store = tmp_path / "first-light.zarr"
+    process = ntkmc("run", "data/studies/first-light.yaml", "--store", store)
     url = process.wait_for(r"watch it at (http://\S+/study)")[1]
     seen = visit(url)
     page = seen.page
@@ -48,7 +49,7 @@ def test_numbers_move(first_light: Path, ntkmc: Callable[..., Process], visit: C
         seen.wrong
     )
 
-    again = ntkmc("run", "data/studies/first-light.yaml", "--store", first_light)
+    again = ntkmc("run", "data/studies/first-light.yaml", "--store", store)
     url = again.wait_for(r"watch it at (http://\S+/study)")[1]
     resumed = visit(url, 390, 844)
     tile = resumed.page.locator(".tiles div", has_text="trials").first.locator("b")

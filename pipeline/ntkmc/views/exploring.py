@@ -180,7 +180,10 @@ def evidence_html(found: Evidence) -> str:
     if claim is not None:
         parts.append(f'<div class="formula">{formula(claim.latex)}</div><p>{text(claim.words)}</p>')
         parts.append(f'<p class="note">{sentence(claim.source)} Applies to: {text(claim.hypotheses.rstrip("."))}.</p>')
-    rows = "".join(f"<dt>{text(said)}</dt><dd>{number(value)}</dd>" for value, said in found.numbers.values())
+    rows = "".join(
+        f"<dt>{text(said)}</dt><dd>{number(int(value) if value.is_integer() else value)}</dd>"
+        for value, said in found.numbers.values()
+    )
     parts.append(f"<dl>{rows}</dl>")
     if (violation := found.violation) is not None:
         sides = ""
