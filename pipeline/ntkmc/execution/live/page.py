@@ -101,7 +101,7 @@ class _Page:
         self.cells = ColumnDataSource({name: [] for name in (*_NUMBERS, "x", "y", "ink", "written", "name")})
         self.intervals = ColumnDataSource({name: [] for name in ("y", "p", "lower", "upper", "colour", "told")})
         self.map, self.ranges = self._map(), self._intervals()
-        charts = row(self.map, self.ranges, sizing_mode="stretch_width")
+        charts = row(self.map, self.ranges, sizing_mode="stretch_width", styles={"flex-wrap": "wrap"})
         controls = row(self.depth, self.threshold, styles={"padding-left": "14px"})
         self.body = column(controls, charts, sizing_mode="stretch_width", visible=False)
         self.root = column(self.head, self.body, self.foot, sizing_mode="stretch_width")
@@ -220,7 +220,7 @@ class _Page:
     def _map(self) -> Any:
         drawn = figure(
             title="Cells: share of trials done, and P(λₘᵢₙ ≥ λ₀)", tools="", toolbar_location=None,
-            sizing_mode="stretch_width", x_axis_label="n",
+            sizing_mode="stretch_width", min_width=340, x_axis_label="n",
         )  # fmt: skip
         mapper = linear_cmap("share", list(SEQUENCE), 0.0, 1.0)
         drawn.rect("x", "y", 0.94, 0.9, source=self.cells, fill_color=mapper, line_color=None, name="cells")
@@ -238,7 +238,7 @@ class _Page:
     def _intervals(self) -> Any:
         drawn = figure(
             title="P(λₘᵢₙ ≥ λ₀) with its confidence sequence", tools="", toolbar_location=None,
-            sizing_mode="stretch_width", x_range=(-0.02, 1.02), x_axis_label="probability",
+            sizing_mode="stretch_width", min_width=340, x_range=(-0.02, 1.02), x_axis_label="probability",
         )  # fmt: skip
         drawn.segment(
             "lower", "y", "upper", "y", source=self.intervals, line_color="colour", line_width=2, line_alpha=0.75
