@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import socket
+import sys
 from typing import Any
 
 from ntkmc.errors import InputError
@@ -55,7 +56,11 @@ def explorer_app() -> Any:
     if spec is None or spec.loader is None:
         raise InputError(f"{path}: cannot be loaded")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(path.parent))  # the app may have files of its own beside it
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
     return module.app
 
 

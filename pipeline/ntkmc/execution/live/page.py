@@ -214,8 +214,8 @@ class _Page:
             "told": [f"{state.cells[i]}: {_interval(p[i], lower[i], upper[i])}" for i in known],
         }  # fmt: skip
         self.ranges.y_range = Range1d(-0.8, max(len(known), 1) - 0.2)
-        which = f"the {_INTERVALS} widest of {len(state.cells):,}" if widest else "in the order of the map"
-        self.ranges.title.text = f"P(λₘᵢₙ ≥ λ₀) with its confidence sequence, {which}"
+        which = f"{_INTERVALS} widest" if widest else "in the map's order"
+        self.ranges.title.text = f"Confidence sequences of P(λₘᵢₙ ≥ λ₀), {which}"
 
     def _map(self) -> Any:
         drawn = figure(
@@ -237,7 +237,7 @@ class _Page:
 
     def _intervals(self) -> Any:
         drawn = figure(
-            title="P(λₘᵢₙ ≥ λ₀) with its confidence sequence", tools="", toolbar_location=None,
+            title="Confidence sequences of P(λₘᵢₙ ≥ λ₀)", tools="", toolbar_location=None,
             sizing_mode="stretch_width", min_width=340, x_range=(-0.02, 1.02), x_axis_label="probability",
         )  # fmt: skip
         drawn.segment(

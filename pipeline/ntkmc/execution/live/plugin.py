@@ -47,7 +47,6 @@ class StudyPlugin(SchedulerPlugin):
         self.states: dict[str, StudyState] = {}
         self.busy = 0.0
         self.erred = 0
-        self.thread_seconds = 0.0
         self.scheduler: Scheduler | None = None
         self.viewers: Viewers | None = None
 
