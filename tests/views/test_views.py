@@ -377,3 +377,15 @@ def test_verdict_words_have_colours() -> None:
 
     assert set(VERDICTS) == {verdict.word for verdict in Verdict}
     assert set(SIGNS) <= set(VERDICTS)
+
+
+def test_an_app_of_ones_own(tmp_path: Path) -> None:
+    from ntkmc.views.explorer import load_app
+
+    (tmp_path / "mine.py").write_text("from mine_too import word\n\ndef app(store):\n    return word + store\n")
+    (tmp_path / "mine_too.py").write_text("word = 'hello '\n")
+    assert load_app(str(tmp_path / "mine.py"))("s") == "hello s"
+    with pytest.raises(InputError, match=r"has no function app\(store\)"):
+        load_app(str(tmp_path / "mine_too.py"))
+    with pytest.raises(InputError, match="did you mean 'explorer'"):
+        load_app("explorar")

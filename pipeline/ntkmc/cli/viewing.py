@@ -40,9 +40,10 @@ def dashboard(
     store: StoreName,
     port: Annotated[int, typer.Option(help="Where it listens, on this machine alone; 0: any free port.")] = 5006,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    own: Annotated[str, typer.Option("--app", help="A changed copy of dashboards/explorer.py.")] = "explorer",
 ) -> None:
     """The explorer in a browser: curves, surfaces, scaling, claims with their evidence. Needs ntkmc[dashboard]."""
     from ntkmc.views.explorer import serve
 
     with suppress(KeyboardInterrupt):  # how one ends it
-        serve(store, port, browser)
+        serve(store, port, browser, own)

@@ -12,7 +12,7 @@ from ntkmc.experiment.results import open_results
 from ntkmc.share import find_shared
 
 
-def serve(store: str, port: int = 5006, browser: bool = True) -> None:
+def serve(store: str, port: int = 5006, browser: bool = True, app: str = "explorer") -> None:
     """Serve the explorer of a store until interrupted.
 
     Parameters
@@ -23,6 +23,8 @@ def serve(store: str, port: int = 5006, browser: bool = True) -> None:
         On the loopback interface: the app has no login. 0 takes any free one.
     browser : bool
         Open one.
+    app : str
+        A file in `dashboards/`, or a path to one's own, with a function `app(store)`.
 
     Raises
     ------
@@ -37,21 +39,27 @@ def serve(store: str, port: int = 5006, browser: bool = True) -> None:
         raise InputError("the explorer needs Panel, which is not installed: pip install 'ntkmc[dashboard]'") from error
     open_results(store)  # a missing store is said now, not in a browser
     port = _free(port)
-    app = explorer_app()
+    made = load_app(app)
     link = f"http://127.0.0.1:{port}/explorer"
     print(
         f"explorer of {store} at {link} (Ctrl-C ends it); from another machine: ssh -L {port}:127.0.0.1:{port} ...",
         flush=True,
     )
     panel.serve(
-        {"explorer": lambda: app(store)}, port=port, address="127.0.0.1", show=browser, title="ntkmc explorer",
+        {"explorer": lambda: made(store)}, port=port, address="127.0.0.1", show=browser, title="ntkmc explorer",
         verbose=False, websocket_origin=[f"127.0.0.1:{port}", f"localhost:{port}"],
     )  # fmt: skip
 
 
-def explorer_app() -> Any:
-    """The function `app(store)` of the file in `dashboards/`."""
-    path = find_shared("dashboards", "explorer", ".py")
+def load_app(name: str) -> Any:
+    """The function `app(store)` of a file in `dashboards/`, or of one's own.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or no such function in it.
+    """
+    path = find_shared("dashboards", name, ".py").resolve()
     spec = importlib.util.spec_from_file_location("ntkmc_explorer", path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path}: cannot be loaded")
@@ -61,6 +69,8 @@ def explorer_app() -> Any:
         spec.loader.exec_module(module)
     finally:
         sys.path.remove(str(path.parent))
+    if not hasattr(module, "app"):
+        raise InputError(f"{path}: has no function app(store)")
     return module.app
 
 
