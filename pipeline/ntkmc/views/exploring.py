@@ -148,8 +148,8 @@ def readout(grid: Grid, selection: Selection) -> str:
         return f"<p>{text(str(error))}</p>"
     if not found:
         return (
-            "<p>No estimate here yet: the first look is taken after a few trials. The page follows the store while "
-            "a run writes it.</p>"
+            "<p>No estimate here yet. Run the study: the first look is taken after a few trials, and this page "
+            "follows the store while it is being written.</p>"
         )
     return _probability(found[0], grid, selection.place)
 
