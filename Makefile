@@ -5,12 +5,13 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 STORES := data/results
+TOOLS  := $(VENV)/browser-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-slurm lint bench clean
+.PHONY: help setup demo test test-slow test-browser test-slurm lint bench clean
 
 help:  ## Show what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## A virtual environment with ntkmc and the tools of its tests
 
@@ -29,6 +30,7 @@ demo: $(STAMP)  ## Run the two first-light studies and show what they say
 	$(BIN)/ntkmc run data/studies/first-light.yaml --store $(STORES)/first-light.zarr
 	$(BIN)/ntkmc run data/studies/first-light-h.yaml --store $(STORES)/first-light-h.zarr
 	$(BIN)/ntkmc show $(STORES)/first-light.zarr --format csv --figure $(STORES)/first-light.png > $(STORES)/first-light.csv
+	$(BIN)/ntkmc report $(STORES)/first-light.zarr -o $(STORES)/first-light.html
 	$(BIN)/ntkmc show $(STORES)/first-light.zarr d=8,n=16 --long
 
 lint: $(STAMP)  ## ruff, mypy --strict and the layers
@@ -38,10 +40,15 @@ lint: $(STAMP)  ## ruff, mypy --strict and the layers
 	$(BIN)/lint-imports
 
 test: lint  ## Everything that must pass, under 15 minutes on two cores
-	$(BIN)/python -m pytest -m "not slow and not slurm" -n 2
+	$(BIN)/python -m pytest -m "not slow and not slurm and not browser" -n 2
 
 test-slow: $(STAMP)  ## The long tests
 	$(BIN)/python -m pytest -m slow
+
+test-browser: $(STAMP)  ## The Study page, the explorer and the report in chromium; says what it lacks
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get install -y -q chromium >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q chromium; } >/dev/null 2>&1; }; } || echo "no chromium here (Debian: apt-get install chromium): its tests are skipped"
+	@[ -d $(TOOLS)/node_modules/axe-core ] || { command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix $(TOOLS) axe-core@4 vnu-jar; } || echo "no npm here, or no registry: the HTML validator and axe-core are skipped"
+	$(BIN)/python -m pytest -m browser tests/browser
 
 test-slurm: $(STAMP)  ## On a real SLURM, brought up on this machine: root on Debian, else skipped; half an hour
 	$(BIN)/python -m pytest -m slurm tests/slurm
@@ -49,6 +56,7 @@ test-slurm: $(STAMP)  ## On a real SLURM, brought up on this machine: root on De
 bench: $(STAMP)  ## Side by side with what one would use instead
 	$(BIN)/python tests/benchmarks/smallest_eigenvalue.py --largest 8000 --figure $(STORES)/bench.png
 	$(BIN)/python tests/benchmarks/gram.py
+	$(BIN)/python tests/benchmarks/study_page.py
 
 clean:  ## Remove the environment and all caches; results stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

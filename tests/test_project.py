@@ -143,7 +143,7 @@ def test_files_stay_small() -> None:
 
 def test_import_is_free_of_heavy_modules() -> None:
     """`import ntkmc` needs no figure library, and no optional package."""
-    heavy = {"matplotlib", "bokeh", "pyarrow", "dask_jobqueue", "cryptography"}
+    heavy = {"matplotlib", "bokeh", "pyarrow", "dask_jobqueue", "cryptography", "panel", "latex2mathml"}
     script = f"import sys, ntkmc; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
@@ -166,5 +166,5 @@ def test_wheel_is_complete(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {f"ntkmc/_share/cluster/{path.name}" for path in (ROOT / "cluster").iterdir()} <= set(names)
-    assert {"ntkmc/_share/cluster/local.yaml", "ntkmc/_share/dashboards/README.md", "ntkmc/py.typed"} <= set(names)
+    assert {"ntkmc/_share/cluster/local.yaml", "ntkmc/_share/dashboards/explorer.py", "ntkmc/py.typed"} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "data/"))]

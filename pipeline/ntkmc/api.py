@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from ntkmc.execution.driver import Outcome
+    from ntkmc.execution.events import Subscriber
 
 
 def run(
@@ -83,7 +84,8 @@ def execute(
 ) -> Outcome:
     """`run`, but telling how it ended instead of raising."""
     from ntkmc.execution.driver import drive
-    from ntkmc.execution.events import Note, Subscriber
+    from ntkmc.execution.events import Note
+    from ntkmc.execution.live.feed import study_page
     from ntkmc.execution.plan import check_plan, make_plan
     from ntkmc.execution.profiles import connect, load_profile
     from ntkmc.execution.progress import ProgressView
@@ -91,7 +93,8 @@ def execute(
     from ntkmc.execution.workspace import Workspace
 
     location = Location.of(store)
-    subscribers: list[Subscriber] = [ProgressView()] if progress else []
+    view = ProgressView()
+    subscribers: list[Subscriber] = [view] if progress else []
 
     def say(text: str) -> None:
         for subscriber in subscribers:
@@ -105,6 +108,9 @@ def execute(
             if place.batch:
                 subscribers.append(Record(Workspace(location)))
             client = stack.enter_context(connect(place, layout=plan.layout, store=location, say=say))
+        feeds = study_page(study, str(location), client)
+        subscribers += feeds
+        view.study_page = any(feed.page for feed in feeds)
         return drive(study, location, client, subscribers, block_length)
 
 

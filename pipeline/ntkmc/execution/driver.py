@@ -27,6 +27,7 @@ from ntkmc.execution.events import (
     CellDone,
     CellFailed,
     Event,
+    Folded,
     Note,
     RunFinished,
     RunStarted,
@@ -152,6 +153,7 @@ class _Driver:
     def run(self) -> Outcome:
         self.derived.refresh(self.study.cells)
         self._announce()
+        self._emit(Folded(self.store, self.derived, whole=True))
         for work in self.works:
             self._ask(work)
         self.queue = WorkQueue(self.works)
@@ -339,6 +341,7 @@ class _Driver:
                 if last:
                     self.derived.finish()
                 self.derived.write()
+                self._emit(Folded(self.store, self.derived, whole=last))
                 break
             except OSError as error:
                 reason = error.strerror or str(error)

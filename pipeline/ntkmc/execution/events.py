@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ntkmc.experiment.derived import Derived
+    from ntkmc.experiment.store import Store
 
 
 @dataclass(frozen=True)
@@ -76,11 +81,29 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Folded:
+    """What was finished is in the store, and estimates follow it; the first one says what a run found there.
+
+    Attributes
+    ----------
+    store, derived
+        The driver's own: to be read at once, in its thread, and not to be kept.
+    whole : bool
+        Whether any cell may have changed, not only those of blocks that were told of: at the start, and at the end,
+        when blocks may have been folded whose word did not arrive.
+    """
+
+    store: Store
+    derived: Derived
+    whole: bool = False
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """The run is over, one way or another."""
 
     interrupted: bool
 
 
-Event = RunStarted | BlockDone | CellDone | CellFailed | Note | RunFinished
+Event = RunStarted | BlockDone | CellDone | CellFailed | Note | Folded | RunFinished
 Subscriber = Callable[[Event], None]

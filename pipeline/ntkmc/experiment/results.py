@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 
+from ntkmc.errors import StoreError
 from ntkmc.experiment.arrays import is_consolidated
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.creating import read_attributes
@@ -20,6 +22,9 @@ from ntkmc.experiment.schema import GROUPS, VARIABLES
 from ntkmc.experiment.store import JOURNAL
 from ntkmc.experiment.study import Study
 from ntkmc.theory.claims.statistics import STATISTICS
+
+_ATTEMPTS: Final = 4
+_PAUSE: Final = 0.3  # seconds between them
 
 
 def open_results(store: str | Path) -> xr.DataTree:
@@ -42,7 +47,16 @@ def open_results(store: str | Path) -> xr.DataTree:
         If there is no ntkmc store of this schema, or it cannot be opened.
     """
     location = Location.of(store)
-    attributes = read_attributes(location)
+    for _ in range(_ATTEMPTS):
+        attributes = read_attributes(location)
+        try:
+            return _opened(location, attributes)
+        except StoreError:  # a run may just be extending it: shapes change one by one
+            time.sleep(_PAUSE)
+    return _opened(location, attributes)
+
+
+def _opened(location: Location, attributes: dict[str, Any]) -> xr.DataTree:
     with understood(location):
         whole = is_consolidated(location)
         groups = {

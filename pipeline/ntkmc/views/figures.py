@@ -14,14 +14,16 @@ from matplotlib.lines import Line2D
 
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigenvalue import Status
-from ntkmc.statistics import dkw_band
+from ntkmc.palette import CATEGORIES as _COLOURS
 from ntkmc.theory.predictors import PREDICTORS
+from ntkmc.views.curves import survival
+from ntkmc.views.grid import Grid, Place
 from ntkmc.views.predicted import predictions_frame
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe & Ito's palette: told apart with any colour vision."""
-
 _STYLES: Final[tuple[Literal["-", "--", ":", "-."], ...]] = ("-", "--", ":", "-.")
+
+_STEPS: Final = 400
+"""Steps of a drawn curve at most: finer ones are narrower than its line."""
 
 _MARKERS: Final = dict(
     zip((each.id for each in PREDICTORS.values() if each.quantity == "lambda_min"), "os^Dv", strict=False)
@@ -31,10 +33,11 @@ _MARKERS: Final = dict(
 def survival_figure(tree: xr.DataTree, confidence: float, selection: Mapping[str, str] | None = None) -> Figure:
     """P(lambda_min >= lambda_0) against lambda_0: a panel per (n, d), a colour per distribution, a line per depth.
 
-    Each curve is empirical, with its simultaneous DKW band; vertical lines are the study's thresholds. Up to 4 x 4
-    panels, a row per d: the smallest and largest d, for each the smallest and largest n, and what lies evenly between.
-    `selection` restricts distribution, d, n and depth. Markers at one half are predicted medians, see
-    `ntkmc.theory.predictors`. The band is simultaneous over thresholds, for one curve of a fixed number of trials.
+    Each curve is empirical, from the trials that the estimates rest on, with its simultaneous DKW band; vertical lines
+    are the study's thresholds. Up to 4 x 4 panels, a row per d: the smallest and largest d, for each the smallest and
+    largest n, and what lies evenly between. `selection` restricts distribution, d, n and depth. Markers at one half
+    are predicted medians, see `ntkmc.theory.predictors`. The band is simultaneous over thresholds, for one curve of a
+    fixed number of trials.
     """
     trials = _selected(tree["trials"].to_dataset(), selection or {})
     if (trials["status"] == Status.DECIDED.code).any():
@@ -50,13 +53,14 @@ def survival_figure(tree: xr.DataTree, confidence: float, selection: Mapping[str
     predicted = predictions_frame(tree)
     predicted = predicted[predicted["quantity"] == "lambda_min"]
     depths = np.sort(trials["depth"].values)
+    grid = Grid(tree)
     labels = sorted(str(value) for value in trials["distribution"].values)
     shown: list[str] = []
     for row, d in enumerate(ds):
         for panel in axes[row][len(ns[d]) :]:
             panel.set_axis_off()
         for panel, n in zip(axes[row], ns[d], strict=False):
-            _panel(panel, trials.sel(d=d, n=n).load(), labels, depths, confidence)
+            _panel(panel, grid, [Place(label, d, n, int(depth)) for label in labels for depth in depths], confidence)
             shown += _markers(panel, predicted[(predicted["d"] == d) & (predicted["n"] == n)], labels, depths)
             panel.set_title(f"n = {n}, d = {d}", fontsize=8)
             for threshold in tree["estimates"].to_dataset()["lambda_0"].to_numpy():
@@ -118,19 +122,18 @@ def _spread(values: Iterable[Any], most: int = 4) -> list[int]:
     return [ordered[i] for i in np.linspace(0, len(ordered) - 1, most).round().astype(int)]
 
 
-def _panel(panel: Any, cell: xr.Dataset, labels: list[str], depths: Any, confidence: float) -> None:
-    names = [str(value) for value in cell["distribution"].values]
-    for i, label in enumerate(labels):
-        for j, depth in enumerate(depths):
-            values = cell["lambda_min"].sel(depth=depth).values[names.index(label)]
-            values = values[~np.isnan(values)]
-            if not len(values):
-                continue
-            points, lower, upper = dkw_band(values, confidence)
-            colour, style = _COLOURS[i % len(_COLOURS)], _STYLES[j % len(_STYLES)]
-            survival = 1.0 - np.arange(len(points)) / len(points)
-            panel.step(points, survival, where="pre", color=colour, linestyle=style, linewidth=1.0)
-            panel.fill_between(points, 1.0 - upper, 1.0 - lower, step="post", color=colour, alpha=0.12, linewidth=0)
+def _panel(panel: Any, grid: Grid, places: list[Place], confidence: float) -> None:
+    labels = list(dict.fromkeys(place.distribution for place in places))
+    depths = list(dict.fromkeys(place.depth for place in places))
+    known = set(grid.places)
+    for place in places:
+        if place not in known or not grid.used(place):
+            continue
+        curve = survival(grid.prefix(place), confidence).thinned(_STEPS)
+        colour = _COLOURS[labels.index(place.distribution) % len(_COLOURS)]
+        style = _STYLES[depths.index(place.depth) % len(_STYLES)]
+        panel.step(curve.points, curve.probability, where="pre", color=colour, linestyle=style, linewidth=1.0)
+        panel.fill_between(curve.points, curve.lower, curve.upper, step="pre", color=colour, alpha=0.12, linewidth=0)
     panel.set_ylim(-0.02, 1.02)
     panel.tick_params(labelsize=7)
 

@@ -131,7 +131,7 @@ def unused_trials(tree: xr.DataTree) -> int:
 
 
 def parse_selection(text: str | None) -> dict[str, str]:
-    """`distribution=sphere,d=32` as a mapping; commas inside parentheses do not separate.
+    """`distribution=sphere,d=32` as a mapping; commas inside parentheses or brackets do not separate.
 
     >>> parse_selection("distribution=mixture(k=2,s=1),d=8")
     {'distribution': 'mixture(k=2,s=1)', 'd': '8'}
@@ -139,7 +139,7 @@ def parse_selection(text: str | None) -> dict[str, str]:
     parts: list[str] = [""]
     nesting = 0
     for character in text or "":
-        nesting += (character == "(") - (character == ")")
+        nesting += (character in "([") - (character in ")]")
         if character == "," and nesting == 0:
             parts.append("")
         else:

@@ -1,0 +1,126 @@
+"""The scheduler's side: a plugin that keeps what drivers tell, a route that gives it as JSON, and the Study page.
+
+Installed on a scheduler that runs already, wherever it runs: `Client.register_plugin` brings the plugin there, and the
+plugin adds its page to the dashboard. A scheduler that is started by hand may also have it from its first second:
+`dask scheduler --preload ntkmc.execution.live.plugin`.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from typing import TYPE_CHECKING, Any, Final
+
+from distributed import Scheduler, SchedulerPlugin
+from tornado.ioloop import IOLoop
+from tornado.web import RequestHandler
+
+from ntkmc.execution.live.state import Message, StudyState
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from ntkmc.execution.live.page import Viewers
+
+NAME: Final = "ntkmc-study"
+OPERATION: Final = "ntkmc_study"
+_MOST: Final = 8  # studies that are kept; the oldest goes first
+
+
+class StudyPlugin(SchedulerPlugin):
+    """What the studies on a scheduler have told, by the identity of their drivers.
+
+    Attributes
+    ----------
+    states : dict of str to StudyState
+        The latest last.
+    busy : float
+        Seconds that workers spent on blocks, by their own clocks: computing them and writing them.
+    erred : int
+        Blocks whose task raised.
+    """
+
+    idempotent = True
+    name = NAME
+
+    def __init__(self) -> None:
+        self.states: dict[str, StudyState] = {}
+        self.busy = 0.0
+        self.erred = 0
+        self.scheduler: Scheduler | None = None
+        self.viewers: Viewers | None = None
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """Add the page and the route to the scheduler's dashboard, if it has one."""
+        self.scheduler = scheduler
+        # A handler of its own: `run_on_scheduler` would write a line into the scheduler's log for every message.
+        scheduler.handlers[OPERATION] = self.receive
+        application = getattr(scheduler, "http_application", None)
+        if application is None:
+            return
+        prefix = "/"
+        bokeh = [each for each in application.applications if "bokeh" in type(each).__mro__[1].__module__]
+        if bokeh:
+            prefix = bokeh[0].prefix or "/"
+            from ntkmc.execution.live.page import add_page
+
+            self.viewers = add_page(scheduler, self, prefix, IOLoop.current())
+        route = "/" + f"{prefix.strip('/')}/study.json".lstrip("/")
+        application.add_handlers(".*$", [(route, StudyJSON, {"plugin": self})])
+
+    def transition(self, key: Any, start: Any, finish: Any, *args: Any, **kwargs: Any) -> None:
+        """Once per change of a task: must cost next to nothing."""
+        if start == "processing" and type(key) is tuple and key[0] == "block":
+            if finish == "memory":
+                for each in kwargs.get("startstops") or ():
+                    if each["action"] == "compute":
+                        self.busy += each["stop"] - each["start"]
+            elif finish == "erred":
+                self.erred += 1
+
+    def receive(self, run: str, pickled: bytes) -> bool:
+        """A driver's message, the first of a run holds its seed; whether there is a page to show it."""
+        message: Message = pickle.loads(pickled)
+        if "seed" in message:
+            self.states = {key: state for key, state in self.states.items() if state.store != message["seed"]["store"]}
+            self.states[run] = StudyState(**message["seed"])
+            while len(self.states) > _MOST:
+                del self.states[next(iter(self.states))]
+            self.busy, self.erred = 0.0, 0
+        if run in self.states:
+            self.states[run].update(message)
+        return self.viewers is not None
+
+    @property
+    def latest(self) -> StudyState | None:
+        """The study that was started last."""
+        return next(reversed(self.states.values()), None)
+
+
+def tell(client: Client, run: str, message: Message) -> bool:
+    """Hand a driver's message to the plugin of a client's scheduler; whether that has a page to show it."""
+    return bool(client.sync(getattr(client.scheduler, OPERATION), run=run, pickled=pickle.dumps(message)))
+
+
+class StudyJSON(RequestHandler):
+    """`study.json`: the latest study; `?cells` adds a row for each cell."""
+
+    def initialize(self, plugin: StudyPlugin) -> None:
+        """Tornado's hook."""
+        self.plugin = plugin
+
+    def get(self) -> None:
+        """Answer with an empty object before any study ran."""
+        state = self.plugin.latest
+        found = {} if state is None else state.summary() | {"blocks_erred": self.plugin.erred}
+        if state is not None and self.get_query_arguments("cells"):
+            found |= {"depths": state.depths, "thresholds": state.thresholds, "table": state.table()}
+        self.set_header("Content-Type", "application/json")
+        self.write(json.dumps(found))
+
+
+def dask_setup(scheduler: Scheduler) -> None:
+    """Dask's hook for `--preload`."""
+    scheduler.add_plugin(
+        StudyPlugin(), name=NAME, idempotent=True
+    )  # its `start` follows, when the scheduler has started

@@ -1,0 +1,240 @@
+"""P(lambda_min >= lambda_0) as a function of lambda_0, n and d, by the rules that made the store's estimates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from ntkmc.errors import InputError
+from ntkmc.experiment.evaluation import estimate
+from ntkmc.experiment.schema import Verdict
+from ntkmc.linalg.eigenvalue import Status
+from ntkmc.statistics import quantile_interval
+from ntkmc.statistics.intervals import dkw_halfwidth
+from ntkmc.statistics.scaling import Estimate, exponents
+from ntkmc.views.grid import Arrays, Grid, Place
+
+Floats = NDArray[np.float64]
+
+SURFACE = ("d", "n", "probability", "lower", "upper", "trials", "nondegenerate")
+MEDIANS = ("d", "n", "median", "lower", "upper", "low", "high", "trials")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The empirical survival function of lambda_min with its simultaneous band.
+
+    Attributes
+    ----------
+    points : ndarray, (m,)
+        Values of lambda_min, increasing.
+    probability : ndarray, (m,)
+        Share of trials with lambda_min >= the point; it stays so down to the point before.
+    lower, upper : ndarray, (m,)
+        Dvoretzky-Kiefer-Wolfowitz band at the points, from the proved lower and upper ends of every lambda_min. A
+        trial without a value counts as 0 for the lower and 1 for the upper end.
+    trials : int
+    """
+
+    points: Floats
+    probability: Floats
+    lower: Floats
+    upper: Floats
+    trials: int
+
+    def at(self, threshold: float) -> float:
+        """Share of trials with lambda_min >= threshold."""
+        position = int(np.searchsorted(self.points, threshold, side="left"))
+        return float(self.probability[position]) if position < len(self.points) else 0.0
+
+    def thinned(self, most: int) -> Curve:
+        """At most this many of the points, evenly spaced in probability, the ends among them."""
+        if len(self.points) <= most:
+            return self
+        kept = np.unique(np.linspace(0, len(self.points) - 1, most).round().astype(int))
+        return Curve(self.points[kept], self.probability[kept], self.lower[kept], self.upper[kept], self.trials)
+
+
+def survival(trials: Arrays, confidence: float) -> Curve:
+    """The curve of one place from its trials, as `Grid.prefix` returns them.
+
+    The band holds for all thresholds at once, for one curve whose number of trials was fixed in advance.
+
+    Raises
+    ------
+    InputError
+        If events alone were decided: there is no distribution of lambda_min to draw.
+
+    Examples
+    --------
+    >>> values = np.array([3.0, 1.0, 2.0, 4.0])
+    >>> trials = {"lambda_min": values, "lambda_min_lower": values, "lambda_min_upper": values, "status": np.ones(4)}
+    >>> curve = survival(trials, 0.95)
+    >>> curve.at(2.0), curve.at(2.5), curve.at(5.0)
+    (0.75, 0.5, 0.0)
+    """
+    if (trials["status"] == Status.DECIDED.code).any():
+        raise InputError("this store decided events alone (measure: event): it has no distribution of lambda_min")
+    total = len(trials["status"])
+    values = trials["lambda_min"]
+    points = np.unique(values[~np.isnan(values)])
+    if not total or not len(points):
+        nothing = np.empty(0)
+        return Curve(nothing, nothing, nothing, nothing, total)
+    half = dkw_halfwidth(total, confidence)
+    low, high = trials["lambda_min_lower"], trials["lambda_min_upper"]
+    return Curve(
+        points,
+        _share(values, points, -np.inf),
+        np.maximum(_share(low, points, -np.inf) - half, 0.0),
+        np.minimum(_share(high, points, np.inf) + half, 1.0),
+        total,
+    )
+
+
+def _share(values: Floats, points: Floats, failed: float) -> Floats:
+    """Share of values at or above each point, NaN standing for `failed`."""
+    ordered = np.sort(np.where(np.isnan(values), failed, values))
+    return np.asarray((len(ordered) - np.searchsorted(ordered, points, side="left")) / len(ordered))
+
+
+@dataclass(frozen=True)
+class Probability:
+    """P(lambda_min >= lambda_0) at one place and threshold, as the store's `estimates` give it for the study's.
+
+    Attributes
+    ----------
+    lambda_0, probability, lower, upper : float
+        Estimate, and its confidence sequence.
+    lower_fixed, upper_fixed : float
+        Clopper-Pearson; NaN where the number of trials was not fixed in advance, or is not reached.
+    trials, proved, undecided : int
+        Trials of the prefix; with lambda_min >= lambda_0 by proof; that failed, or whose enclosure holds lambda_0.
+    nondegenerate : str
+        supported, refuted or undecided: is the probability at least 1 - delta?
+    """
+
+    lambda_0: float
+    probability: float
+    lower: float
+    upper: float
+    lower_fixed: float
+    upper_fixed: float
+    trials: int
+    proved: int
+    undecided: int
+    nondegenerate: str
+
+
+def probabilities_at(grid: Grid, place: Place, thresholds: ArrayLike) -> list[Probability]:
+    """Estimates at any thresholds, by the same rules and from the same trials as the store's.
+
+    A confidence sequence holds for one threshold at any time of looking; for all thresholds at once see `survival`.
+
+    Returns
+    -------
+    list of Probability
+        Empty before the first look at a place.
+
+    Raises
+    ------
+    InputError
+        Where events alone were decided, for a threshold that was not among the decided ones.
+    """
+    wanted = [float(value) for value in np.atleast_1d(np.asarray(thresholds, dtype=np.float64))]
+    if grid.decided_only and (strange := sorted(set(wanted) - set(grid.thresholds))):
+        raise InputError(
+            f"lambda_0 = {strange[0]:g} was not decided (measure: event); this store answers "
+            + ", ".join(f"{value:g}" for value in grid.thresholds)
+        )
+    trials = grid.prefix(place)
+    if not len(trials["status"]):
+        return []
+    found = estimate(trials, grid.rules(place, wanted))
+    intervals = {
+        name.removeprefix("probability_"): found[name]
+        for name in found
+        if name.startswith("probability") and name != "probability"
+    }
+    return [
+        Probability(
+            lambda_0=threshold,
+            probability=float(found["probability"][i]),
+            **{name: float(values[i]) for name, values in intervals.items()},
+            trials=int(found["trials_used"]),
+            proved=int(found["proved"][i]),
+            undecided=int(found["undecided"][i]),
+            nondegenerate=Verdict(int(found["nondegenerate"][i])).word,
+        )
+        for i, threshold in enumerate(wanted)
+    ]
+
+
+def surface_frame(grid: Grid, distribution: str, depth: int, threshold: float) -> pd.DataFrame:
+    """P(lambda_min >= threshold) over the (n, d) of one distribution and depth, a row a cell that has trials.
+
+    Columns: `d`, `n`, `probability` with `lower` and `upper` (confidence sequence of its row), `trials`,
+    `nondegenerate` in words.
+    """
+    rows = []
+    for place in grid.places:
+        if (place.distribution, place.depth) == (distribution, depth):
+            for found in probabilities_at(grid, place, [threshold]):
+                ends = (found.probability, found.lower, found.upper, found.trials, found.nondegenerate)
+                rows.append((place.d, place.n, *ends))
+    return pd.DataFrame(rows, columns=list(SURFACE))
+
+
+def medians_frame(grid: Grid, distribution: str, depth: int) -> pd.DataFrame:
+    """The median of lambda_min over the (n, d) of one distribution and depth, a row a cell that has values.
+
+    Columns: `d`, `n`, `median`, its limits `lower` and `upper`, which hold for all rows at once, the 5 % and 95 %
+    quantiles of lambda_min `low` and `high`, and `trials`. All from the trials that the store's estimates rest on.
+    """
+    chosen = [place for place in grid.places if (place.distribution, place.depth) == (distribution, depth)]
+    rows = []
+    for place in chosen:
+        trials = grid.prefix(place)
+        values = trials["lambda_min"][~np.isnan(trials["lambda_min"])]
+        if not len(values):
+            continue
+        together = 1.0 - (1.0 - grid.confidence(place)) / len(chosen)  # Bonferroni
+        ends = [
+            quantile_interval(np.where(np.isnan(trials[name]), failed, trials[name]), 0.5, together)[side]
+            for side, (name, failed) in enumerate((("lambda_min_lower", -np.inf), ("lambda_min_upper", np.inf)))
+        ]
+        low, median, high = (float(value) for value in np.quantile(values, (0.05, 0.5, 0.95)))
+        rows.append((place.d, place.n, median, *ends, low, high, len(trials["status"])))
+    return pd.DataFrame(rows, columns=list(MEDIANS))
+
+
+def median_exponents(medians: pd.DataFrame) -> dict[str, Estimate]:
+    """Exponents of the median in n and in d, fitted together on log axes, with the limits that those of the rows give.
+
+    Cells whose median is not proved to be positive have no place on a log axis and are left out.
+
+    Parameters
+    ----------
+    medians : DataFrame
+        As `medians_frame` returns it.
+
+    Returns
+    -------
+    dict of str to Estimate
+        By axis; without one that takes a single value, or that the other determines.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"d": [8, 8, 32, 32], "n": [4, 16, 4, 16], "median": [1.0, 0.5, 1.0, 0.5]})
+    >>> frame = frame.assign(lower=frame["median"], upper=frame["median"])
+    >>> round(median_exponents(frame)["n"].value, 6)
+    -0.5
+    """
+    medians = medians[medians["lower"] > 0.0]
+    if medians.empty:
+        return {}
+    value, lower, upper = (medians[name].to_numpy() for name in ("median", "lower", "upper"))
+    return exponents(value, lower, upper, {axis: medians[axis].to_numpy() for axis in ("n", "d")})

@@ -1,0 +1,155 @@
+"""What a verdict rests on, down to the address of a trial and the command that computes it again."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ntkmc.errors import InputError
+from ntkmc.experiment.address import spawn_key
+from ntkmc.experiment.schema import CLAIM, VARIABLES, Verdict
+from ntkmc.theory.claims import CLAIMS, Claim, Instance, instances
+from ntkmc.theory.claims.event import NONDEGENERATE
+from ntkmc.views.grid import Grid, Place
+
+
+@dataclass(frozen=True)
+class TrialEvidence:
+    """One trial beyond a claimed bound.
+
+    Attributes
+    ----------
+    trial : int
+        Its number.
+    seed : int
+    address : tuple of int
+        The spawn key of its random numbers: with the seed, all that the draw depends on.
+    quantity, bound : (float, float) or None
+        Enclosures of what is bounded and of the bound, disjoint on the wrong side; None where the store's claim is not
+        registered here.
+    command : str
+        Computes the trial again, alone, and compares.
+    """
+
+    trial: int
+    seed: int
+    address: tuple[int, ...]
+    quantity: tuple[float, float] | None
+    bound: tuple[float, float] | None
+    command: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A verdict with what it rests on.
+
+    Attributes
+    ----------
+    claim : str
+        With its parameters, as in the store.
+    place : Place
+    verdict : str
+        In words.
+    statement : Claim or None
+        None where the claim is not registered here.
+    numbers : dict of str to (float, str)
+        What the store's `claims` group holds of it, each with the sentence that says what it is.
+    violation : TrialEvidence or None
+        The first trial beyond the bound.
+    command : str
+        Shows the same row.
+    """
+
+    claim: str
+    place: Place
+    verdict: str
+    statement: Claim | None
+    numbers: dict[str, tuple[float, str]]
+    violation: TrialEvidence | None
+    command: str
+
+
+_NUMBERS = [name for name, each in VARIABLES["claims"].items() if each.dims == CLAIM and name != "verdict"]
+
+
+def evidence(grid: Grid, store: str, claim: str, place: Place) -> Evidence:
+    """What a verdict rests on.
+
+    Parameters
+    ----------
+    grid : Grid
+    store : str
+        As the user names it, for the commands.
+    claim : str
+        With its parameters: `det-khatri-rao-gershgorin[r=4]`.
+    place : Place
+
+    Raises
+    ------
+    InputError
+        If the store has no such claim.
+    """
+    group = grid.tree["claims"].to_dataset()
+    if claim not in group["claim"].to_numpy().tolist():
+        raise InputError(f"the store has no claim {claim!r}; ntkmc show {store} --claims lists them")
+    row = group[["verdict", *_NUMBERS]].sel(claim=claim, **place.labels).load()
+    numbers = {
+        name: (float(row[name]), VARIABLES["claims"][name].sentence)
+        for name in _NUMBERS
+        if _told(name, float(row[name]))
+    }
+    claim_id = claim.partition("[")[0]
+    first = int(row["first_violation"])
+    selection = f"claim={claim},{place.selection}"
+    return Evidence(
+        claim,
+        place,
+        Verdict(int(row["verdict"])).word,
+        next((each for each in CLAIMS.values() if each.id == claim_id), None),
+        numbers,
+        _violation(grid, store, claim, place, first) if first >= 0 else None,
+        f"ntkmc show {shlex.quote(store)} {shlex.quote(selection)} --claims",
+    )
+
+
+def _told(name: str, value: float) -> bool:
+    """Whether a number says something: fill values do not."""
+    return not math.isnan(value) and value != VARIABLES["claims"][name].fill
+
+
+def _violation(grid: Grid, store: str, claim: str, place: Place, trial: int) -> TrialEvidence:
+    key = spawn_key(place.distribution, place.d, 0 if grid.study.nested else place.n, trial)
+    quantity, bound = _sides(grid, claim, place, trial)
+    command = f"ntkmc trial {shlex.quote(store)} {shlex.quote(place.cell)} {trial}"
+    return TrialEvidence(trial, grid.study.seed, key, quantity, bound, command)
+
+
+def _sides(
+    grid: Grid, claim: str, place: Place, trial: int
+) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """Both enclosures at one trial, by the claim's own function from the stored statistics."""
+    instance = next((each for each in instances() if each.label == claim), None)
+    if instance is None or claim.startswith(NONDEGENERATE.id):
+        return None, None
+    cell = grid.cells[place.cell]
+    context = grid.study.context(cell, place.depth)
+    values = _statistics(grid, instance, place, trial, context.shallower, context.fewer)
+    bound, quantity = instance.bound(context, values), instance.claim.quantity(context, values)
+    return (float(quantity.lower[0]), float(quantity.upper[0])), (float(bound.lower[0]), float(bound.upper[0]))
+
+
+def _statistics(
+    grid: Grid, instance: Instance, place: Place, trial: int, shallower: int | None, fewer: int | None
+) -> dict[str, Any]:
+    here = grid.trials.sel(place.labels).isel(trial=trial).load()
+    values = {str(name): np.atleast_1d(here[name].to_numpy()) for name in here.data_vars}
+    for prefix, other in (("shallower", {"depth": shallower}), ("fewer", {"n": fewer})):
+        if any(need.startswith(prefix) for need in instance.needs) and None not in other.values():
+            there = grid.trials.sel(place.labels | other).isel(trial=trial)
+            for end in ("lower", "upper"):
+                values[f"{prefix}_{end}"] = np.atleast_1d(there[f"lambda_min_{end}"].to_numpy())
+    return values

@@ -1,0 +1,84 @@
+"""Serves the explorer, the app in `dashboards/`, to a browser on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import socket
+import sys
+from typing import Any
+
+from ntkmc.errors import InputError
+from ntkmc.experiment.results import open_results
+from ntkmc.share import find_shared
+
+
+def serve(store: str, port: int = 5006, browser: bool = True, app: str = "explorer") -> None:
+    """Serve the explorer of a store until interrupted.
+
+    Parameters
+    ----------
+    store : str
+        A folder or URL, finished or still being written.
+    port : int
+        On the loopback interface: the app has no login. 0 takes any free one.
+    browser : bool
+        Open one.
+    app : str
+        A file in `dashboards/`, or a path to one's own, with a function `app(store)`.
+
+    Raises
+    ------
+    InputError
+        If Panel is not installed, or the port is taken.
+    StoreError
+        If there is no store.
+    """
+    try:
+        import panel
+    except ImportError as error:
+        raise InputError("the explorer needs Panel, which is not installed: pip install 'ntkmc[dashboard]'") from error
+    open_results(store)  # a missing store is said now, not in a browser
+    port = _free(port)
+    made = load_app(app)
+    link = f"http://127.0.0.1:{port}/explorer"
+    print(
+        f"explorer of {store} at {link} (Ctrl-C ends it); from another machine: ssh -L {port}:127.0.0.1:{port} ...",
+        flush=True,
+    )
+    panel.serve(
+        {"explorer": lambda: made(store)}, port=port, address="127.0.0.1", show=browser, title="ntkmc explorer",
+        verbose=False, websocket_origin=[f"127.0.0.1:{port}", f"localhost:{port}"],
+    )  # fmt: skip
+
+
+def load_app(name: str) -> Any:
+    """The function `app(store)` of a file in `dashboards/`, or of one's own.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or no such function in it.
+    """
+    path = find_shared("dashboards", name, ".py").resolve()
+    spec = importlib.util.spec_from_file_location("ntkmc_explorer", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path}: cannot be loaded")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))  # the app may have files of its own beside it
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+    if not hasattr(module, "app"):
+        raise InputError(f"{path}: has no function app(store)")
+    return module.app
+
+
+def _free(port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise InputError(f"port {port} is taken; choose another with --port, or 0 for any free one") from error
+        return int(probe.getsockname()[1])

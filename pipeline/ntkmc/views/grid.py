@@ -1,0 +1,156 @@
+"""A results tree by cells: which there are, and which of their trials the estimates rest on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ntkmc.errors import InputError, did_you_mean
+from ntkmc.experiment.cells import Cell
+from ntkmc.experiment.evaluation import Rules
+from ntkmc.experiment.loading import parse_study
+from ntkmc.experiment.study import Study
+
+Arrays = dict[str, NDArray[Any]]
+
+_LAMBDA_MIN = ("lambda_min", "lambda_min_lower", "lambda_min_upper", "status")
+
+_MOST_HELD = 2**23
+"""Trials that are kept in memory for the next question, about 200 MiB."""
+
+_ORIGIN = "the store's study"
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A cell at one depth.
+
+    >>> place = Place("student-t(df=3)", 32, 16, 2)
+    >>> place.cell
+    'student-t(df=3),d=32,n=16'
+    >>> place.selection
+    'distribution=student-t(df=3),d=32,n=16,depth=2'
+    """
+
+    distribution: str
+    d: int
+    n: int
+    depth: int
+
+    @property
+    def cell(self) -> str:
+        """The cell's name, as `ntkmc trial` takes it."""
+        return f"{self.distribution},d={self.d},n={self.n}"
+
+    @property
+    def selection(self) -> str:
+        """As `ntkmc show` takes it."""
+        return f"distribution={self.distribution},d={self.d},n={self.n},depth={self.depth}"
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """For `xarray.Dataset.sel`."""
+        return {"distribution": self.distribution, "d": self.d, "n": self.n, "depth": self.depth}
+
+
+class Grid:
+    """The cells of a results tree.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        As `ntkmc.open_results` returns it.
+
+    Raises
+    ------
+    InputError
+        If the store's study can no longer be read.
+    """
+
+    def __init__(self, tree: xr.DataTree) -> None:
+        self.tree = tree
+        self.attributes = {str(key): value for key, value in tree.attrs.items()}
+        self.trials = tree["trials"].to_dataset()
+        self.estimates = tree["estimates"].to_dataset()
+        # The study that a place was last run with, whose rules its estimates follow.
+        self._studies: dict[Place, Study] = {}
+        self._prefixes: dict[Place, Arrays] = {}
+        self.cells: dict[str, Cell] = {}
+        for entry in self.attributes["history"]:
+            study = parse_study(entry["document"], origin=_ORIGIN)
+            for cell in study.cells:
+                depths = set(cell.depths) | set(self.cells[cell.name].depths if cell.name in self.cells else ())
+                self.cells[cell.name] = Cell(cell.distribution, cell.d, cell.n, tuple(sorted(depths)))
+                for depth in cell.depths:
+                    self._studies[Place(cell.distribution.label, cell.d, cell.n, depth)] = study
+        self.study = parse_study(self.attributes["study"], origin=_ORIGIN)
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """Every cell at every depth, sorted."""
+        return tuple(sorted(self._studies))
+
+    @property
+    def thresholds(self) -> list[float]:
+        """All lambda_0 of the store, increasing."""
+        return sorted(float(value) for value in self.estimates["lambda_0"].to_numpy())
+
+    @property
+    def decided_only(self) -> bool:
+        """Whether events alone were decided (`measure: event`): there is no distribution of lambda_min then."""
+        return self.study.measure == "event"
+
+    def place(self, distribution: str, d: int, n: int, depth: int) -> Place:
+        """The place with these coordinates.
+
+        Raises
+        ------
+        InputError
+            If there is no such place.
+        """
+        found = Place(distribution, d, n, depth)
+        if found not in self._studies:
+            raise InputError(f"no cell {found.selection}: {did_you_mean(found.cell, self.cells)}")
+        return found
+
+    def used(self, place: Place) -> int:
+        """Number of trials that the estimates of a place rest on; 0 before the first look."""
+        return int(self.estimates["trials_used"].sel(place.labels))
+
+    def rules(self, place: Place, thresholds: list[float]) -> Rules:
+        """By which the estimates of a place were made."""
+        study = self._studies[place]
+        fixed = not study.adaptive and self.used(place) == len(study.trial_range)
+        return Rules(np.array(thresholds, dtype=np.float64), study.event.delta, study.confidence, fixed)
+
+    def confidence(self, place: Place) -> float:
+        """Of each interval at a place."""
+        return self._studies[place].confidence
+
+    def prefix(self, place: Place) -> Arrays:
+        """The trials that the estimates of a place rest on, (T,) each, in the order of their addresses.
+
+        `lambda_min`, `lambda_min_lower`, `lambda_min_upper`, `status`.
+        """
+        if place not in self._prefixes:
+            first = self._studies[place].trial_range.start
+            span = slice(first, first + self.used(place))
+            here = self.trials[list(_LAMBDA_MIN)].sel(place.labels).isel(trial=span).load()
+            held = sum(len(each["status"]) for each in self._prefixes.values())
+            if held > _MOST_HELD:
+                self._prefixes.clear()
+            self._prefixes[place] = {name: here[name].to_numpy() for name in _LAMBDA_MIN}
+        return self._prefixes[place]
+
+
+def open_grid(store: str | Path) -> Grid:
+    """The grid of the store at a path or URL, as it is now."""
+    from ntkmc.experiment.results import open_results
+
+    return Grid(open_results(store))

@@ -1,0 +1,61 @@
+"""The Study page in a browser, while a run goes on."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from browsing import Process, Watched
+
+pytestmark = pytest.mark.browser
+
+
+def test_numbers_move(tmp_path: Path, ntkmc: Callable[..., Process], visit: Callable[..., Watched]) -> None:
+    """A fresh run: the page says what to do before it, fills while it goes, and a second driver goes on from there."""
+    store = tmp_path / "first-light.zarr"
+    process = ntkmc("run", "data/studies/first-light.yaml", "--store", store)
+    url = process.wait_for(r"watch it at (http://\S+/study)")[1]
+    seen = visit(url)
+    page = seen.page
+    tile = page.locator(".tiles div", has_text="trials").first.locator("b")
+
+    def trials() -> int:
+        return int(tile.inner_text().partition("/")[0].replace(",", ""))
+
+    page.wait_for_function("document.body.innerText.length > 0")
+    tile.wait_for()
+    before = trials()
+    seen.shoot("study-begins")
+    for _ in range(200):
+        page.wait_for_timeout(100)
+        if trials() > max(before, 5000):
+            break
+    assert trials() > max(before, 5000)
+    page.get_by_text("Verdicts so far").wait_for()
+    page.wait_for_timeout(700)
+    seen.shoot("study-goes-on")
+    told = json.load(urllib.request.urlopen(url + ".json"))
+    assert told["condition"] == "running"
+    assert told["trials_done"] >= before
+    process.running.send_signal(signal.SIGINT)
+    assert process.running.wait(60) == 130
+    assert not [wrong for wrong in seen.wrong if not re.search("WebSocket|websocket|ERR_CONNECTION", wrong)], (
+        seen.wrong
+    )
+
+    again = ntkmc("run", "data/studies/first-light.yaml", "--store", store)
+    url = again.wait_for(r"watch it at (http://\S+/study)")[1]
+    resumed = visit(url, 390, 844)
+    tile = resumed.page.locator(".tiles div", has_text="trials").first.locator("b")
+    tile.wait_for()
+    page = resumed.page
+    assert trials() >= told["trials_done"] * 0.5  # what was folded when it was stopped, not from nothing
+    resumed.page.wait_for_timeout(1500)
+    resumed.shoot("study-resumed-phone")
+    assert again.running.wait(300) == 0
