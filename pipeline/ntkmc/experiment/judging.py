@@ -214,15 +214,18 @@ def _tails(
 ) -> tuple[Estimate, Estimate]:
     """The largest sub-Gaussian scale of the functions, and the largest exponent of the tails that are compared."""
     functions, lost = np.atleast_2d(ratio.value), np.atleast_2d(failed)
-    corrected = 1.0 - (1.0 - confidence) / len(functions)
-    tells = () if instance.claim.tails is None else instance.claim.tails(context, instance.parameters)
+    claim, count = instance.claim, len(functions)
+    compared = np.zeros(count, bool) if claim.tails is None else np.array(claim.tails(context, instance.parameters))
+    # Where there are functions of both kinds, half of the errors are for those whose tails are compared.
+    one_kind = compared.all() or not compared.any()
     scales, tails = [], []
-    for row, (values, absent) in enumerate(zip(functions, lost, strict=True)):
-        scale, tail = sub_gaussian_scale(values[~absent], corrected)
+    for values, absent, mine in zip(functions, lost, compared, strict=True):
+        share = count if one_kind else 2 * int(np.sum(compared == mine))
+        scale, tail = sub_gaussian_scale(values[~absent], 1.0 - (1.0 - confidence) / share)
         if absent.any() or not fixed:
             scale, tail = Estimate(scale.value, 0.0, np.inf), Estimate(tail.value, -np.inf, np.inf)
         scales.append(scale)
-        if row < len(tells) and tells[row]:
+        if mine:
             tails.append(tail)
     unknown = Estimate(np.nan, np.nan, np.nan)
     return _largest(scales), _largest(tails) if tails else unknown

@@ -140,15 +140,17 @@ register(
 register(
     Claim(
         id="printed/claim-lipschitz-log-concave",
-        words="Every log-concave law concentrates Lipschitz functions like a Gaussian (erratum E8); tried on all "
-        "log-concave laws, through all four functions at once.",
+        words="Every log-concave law concentrates Lipschitz functions like a Gaussian (erratum E8); tried where it "
+        "says more than its correction, through all four functions at once.",
         latex=r"x \text{ log-concave} \;\Rightarrow\; \mathbb{P}(|f(x)-\mathbb{E}f| > t) \le "
         r"2e^{-ct^2/\|f\|_{\mathrm{Lip}}^2}",
         source=f"{_SLIDES}, as printed",
-        hypotheses="log-concave laws whose rows keep their norms",
+        hypotheses="log-concave laws of which nothing more is known, whose rows keep their norms",
         kind="scaling",
         side="upper",
-        applies=lambda context: bool(context.hypotheses.log_concave) and context.scale is not None,
+        applies=lambda context: (
+            bool(context.hypotheses.log_concave) and not context.hypotheses.lipschitz and context.scale is not None
+        ),
         needs=tuple(name for name, _ in FUNCTIONS.values()),
         evaluate=lipschitz_functions,
         constants="1 / sqrt(2 c) fitted",
