@@ -145,18 +145,22 @@ def mean_lower_limit(values: ArrayLike, confidence: float = 0.95) -> float:
     if not len(y) or not np.all(y >= 0.0):
         return 0.0
     mean = float(np.mean(y))
-    threshold = -np.log(error_rate(confidence)) + _SLACK
-    excluded, kept = 0.0, mean
     if not (0.0 < mean < np.inf):
         return 0.0
-    for _ in range(18):
+    threshold = -np.log(error_rate(confidence)) + _SLACK + np.log(len(_STAKES))
+    excluded, kept = 0.0, mean
+    while kept - excluded > _PRECISE * mean:
         m = 0.5 * (excluded + kept)
         with np.errstate(divide="ignore"):  # who bets everything loses it to a zero
-            wealth = np.array([np.sum(np.log1p(b * (y / m - 1.0))) for b in _STAKES])
-        against = special.logsumexp(wealth) - np.log(len(_STAKES)) >= threshold
+            wealth = np.log1p(_STAKES[:, None] * (y / m - 1.0)).sum(axis=1)
+        richest = wealth.max()
+        against = richest + np.log(np.exp(wealth - richest).sum()) >= threshold
         excluded, kept = (m, kept) if against else (excluded, m)
     return excluded
 
+
+_PRECISE = 1e-4
+"""Share of the mean to which its lower limit is found, from below."""
 
 _TUNED = 1000.0
 """Number of values at which `mean_sequence` is narrowest."""
