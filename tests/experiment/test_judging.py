@@ -211,7 +211,9 @@ def test_cells_that_are_not_run_keep_a_claim_open() -> None:
     pending = np.zeros((1, 3, 1, 1), dtype=bool)
     assert word(family(claim(), along([1.0, 1.0, 1.0]), pending)) is Verdict.SUPPORTED
     pending[0, 2] = True
-    assert word(family(claim(), along([1.0, 1.0, 1.0]), pending)) is Verdict.UNDECIDED
+    found = family(claim(), along([1.0, 1.0, 1.0]), pending)
+    assert word(found) is Verdict.UNDECIDED
+    assert (found["verdict"] == Verdict.UNDECIDED).all()
     supported = np.array([Verdict.SUPPORTED, Verdict.NOT_EVALUATED])
     log_e = np.array([-3.0, np.nan])
     assert overall_probability(supported, log_e, 0.95)[0] is Verdict.SUPPORTED
@@ -290,7 +292,8 @@ def instance(label: str) -> Instance:
 @pytest.mark.parametrize(("spec", "T"), [("student-t", 200), ("sparse", 200), ("gaussian", 200), ("gaussian", 16)])
 def test_true_laws_are_not_condemned(spec: str, T: int) -> None:
     """Isotropic, of mean 0, norms that scale: refuted in at most 5 % of studies each, also with infinite variances."""
-    law = build({"student-t": {"student-t": {"df": 3}}, "sparse": {"sparse": {"p": 0.02}}}.get(spec, spec))
+    parameters: dict[str, dict[str, float]] = {"student-t": {"df": 3}, "sparse": {"p": 0.02}}
+    law = build({spec: parameters[spec]} if spec in parameters else spec)
     context = CellContext("ntk", 2, 8, 8, False, law.name, law.hypotheses(8), 1.0, law.second_moment(8))
     rng = np.random.default_rng(5)
     tried = [instance(label) for label in ("law-isotropic", "law-zero-mean", "claim-data-scaling[moment=square]")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from scipy import integrate, special, stats
 
 from measured import data, measured
+from ntkmc.theory.arccos import first_layer
 from ntkmc.theory.claims import CLAIMS, CellContext, Instance, instances
 from ntkmc.theory.distributions.building import build
 from ntkmc.theory.hypotheses import Hypotheses
-from ntkmc.theory.series import hermite_coefficient, tail
+from ntkmc.theory.kernels import kernel_function
+from ntkmc.theory.series import hermite_coefficient, series_coefficients, tail
 from reference import exact_gram, exact_kernel
 
 Floats = NDArray[np.float64]
@@ -75,7 +78,7 @@ class Statement:
                 for t in (1.0, self.rho)
             ]
             found.append(head + at[0] - (self.n - 1) * at[1])
-        return self.scale * max(found)
+        return float(self.scale * max(found))
 
     def gegenbauer(self) -> float:
         alpha, total = 0.5 * (self.d - 2), 0.0
@@ -91,7 +94,7 @@ class Statement:
                     lambda t, Q=Q: self.k(t) * Q(t) * (1 - t * t) ** (0.5 * (self.d - 3)), -1, 1, epsabs=1e-13
                 )[0]
                 total += B_dk * mean / norm * max(smallest(Q(self.R)), 0.0)
-        return self.scale * total
+        return float(self.scale * total)
 
     def __call__(self, claim: str, given: dict[str, Any]) -> tuple[float, float]:
         n, K, R, rho = self.n, self.K, self.R, self.rho
@@ -107,7 +110,7 @@ class Statement:
             (K[i, i] + K[j, j]) / 2 - math.hypot((K[i, i] - K[j, j]) / 2, K[i, j]) for i in range(n) for j in range(i)
         ]
         inverse = float(ones @ np.linalg.solve(K, ones))
-        plain = {
+        plain: dict[str, Callable[[], Any]] = {
             "det-diag-upper": lambda: np.diag(K).min(),
             "det-gershgorin-rows": lambda: (2 * np.diag(K) - np.abs(K).sum(axis=1)).min(),
             "det-pair-upper": lambda: min(pairs),
@@ -133,7 +136,7 @@ class Statement:
             "det-tail-gershgorin-head": self.heads,
             "det-tail-gershgorin-deep-head": self.heads,
         }
-        others = {
+        others: dict[str, Callable[[], tuple[Any, Any]]] = {
             "det-offdiag": lambda: (half, np.abs(K[self.off]).max()),
             "printed/det-offdiag": lambda: (half, K[self.off].max()),
             "det-oppenheim": lambda: (np.linalg.slogdet(R)[1] - n * math.log(2.0), np.linalg.slogdet(K)[1]),
@@ -278,7 +281,8 @@ def test_some_pair_is_close() -> None:
     c = float(mp.findroot(lambda t: mp.mpf(1) / 2 - exact_kernel(t, "h-infinity", 2) - a, 0.3))
     p = 0.5 * pair(c, 100)
     assert 45 * p / (1 + 44 * p) == pytest.approx(0.1, rel=1e-9)
-    assert (low, high) == (0.0, pytest.approx(0.9, rel=1e-9))
+    assert low == 0.0
+    assert high == pytest.approx(0.9, rel=1e-9)
 
 
 def test_explicit_theorem() -> None:
@@ -286,7 +290,8 @@ def test_explicit_theorem() -> None:
     bound, low, high = tried("prob-nmm-explicit[r=4]", cell("gaussian", 10, 100))
     assert bound == pytest.approx(2 * 0.0066314560 * 0.5 * 100 * (1 - 0.71968567), rel=1e-6)
     norms, angles = 10 * math.exp(-100 / 16), 50 * math.exp(-49.5 * 10 ** (-2 / 3.5))
-    assert (low, high) == (0.0, pytest.approx(norms + angles, rel=1e-12))
+    assert low == 0.0
+    assert high == pytest.approx(norms + angles, rel=1e-12)
     bound, low, high = tried("prob-nmm-explicit[r=4]", cell("sphere", 10, 100))
     assert bound == pytest.approx(2 * 0.0066314560 * (1 - 0.71968567), rel=1e-6)
     assert high == pytest.approx(angles, rel=1e-12)
@@ -331,6 +336,49 @@ def test_every_probability_claim_is_tried_here() -> None:
     for claim in CLAIMS.values():
         if claim.kind == "probability":
             assert f'"{claim.id}' in text or f'f"{claim.id}' in text, claim.id
+
+
+def test_series_coefficients_of_the_tables() -> None:
+    for kernel, depth, table in (("h-infinity", 2, H), ("ntk", 2, B[2]), ("ntk", 3, B[3])):
+        found = series_coefficients(kernel, depth, 9)
+        for r, value in table.items():
+            assert found[r] == pytest.approx(value, abs=6e-9), (kernel, depth, r)
+    assert series_coefficients("h-infinity", 2, 9)[8] == pytest.approx(0.00710513, abs=6e-9)
+
+
+@pytest.mark.parametrize(
+    ("rho", "kappa_0", "h"),
+    [
+        (-0.99, 0.0450534136444121, -0.02230143975398399),
+        (-0.5, 1 / 3, -1 / 12),
+        (0.0, 0.5, 0.0),
+        (0.1, 0.5318842804292599, 0.026594214021463),
+        (0.3, 0.5969866840206783, 0.08954800260310174),
+        (0.5, 2 / 3, 1 / 6),
+        (math.sqrt(0.5), 0.75, 0.2651650429449553),
+        (0.9, 0.8564337068712937, 0.3853951680920822),
+        (0.99, 0.9549465863555879, 0.472698560246016),
+        (1 - 1e-6, 0.9995498418044083, 0.4997744211272832),
+        (1 - 1e-12, 0.9999995498418419, 0.499999774920421),
+    ],
+)
+def test_scalar_kernels_of_the_tables(rho: float, kappa_0: float, h: float) -> None:
+    """Close to 1 the argument itself, rounded to float64, moves kappa_0 by more than the last digits."""
+    moved = 1.2e-16 / (math.pi * math.sqrt((1 - rho) * (1 + rho)))
+    assert first_layer(rho)[1] == pytest.approx(kappa_0, abs=4e-16 + moved)
+    assert float(kernel_function(np.array(rho), "h-infinity", 2)) == pytest.approx(h, abs=4e-16 + moved)
+
+
+def test_unscaled_khatri_rao_is_often_violated() -> None:
+    """n = 10, d = 20, r = 2, L = 2, Gaussian rows: the theory saw it in 8 of 50 draws; between 2 and 18 of 50 here."""
+    rng, violated = np.random.default_rng(20), 0
+    for _ in range(50):
+        X = rng.standard_normal((10, 20))
+        R = X @ X.T
+        norms = np.sqrt(np.diag(R))
+        K = kernel_function(np.clip(R / np.outer(norms, norms), -1, 1), "ntk", 2) * np.outer(norms, norms)
+        violated += smallest(K) < MU[2] ** 2 * smallest(R**2)
+    assert 2 <= violated <= 18
 
 
 def test_hermite_weights() -> None:

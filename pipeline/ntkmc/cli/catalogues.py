@@ -63,6 +63,8 @@ def list_distributions(
         for label, spec in found.items():
             typer.echo(f"{label:<{width}}  {catalogue.summary(spec)}")
     elif check:
+        for line in catalogue.tried(catalogue.parse(name), dimension or DIMENSIONS):
+            typer.echo(line)
         tried = check_distribution(catalogue.parse(name), dimension or DIMENSIONS)
         typer.echo(f"{name} keeps its promises at d = {', '.join(map(str, tried))}")
     else:

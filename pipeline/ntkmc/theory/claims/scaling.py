@@ -254,7 +254,7 @@ register(
         id="claim-lipschitz-concentration",
         words=_LIPSCHITZ,
         latex=r"\exists c\ \forall f, t:\ \mathbb{P}(|f(x)-\mathbb{E}f| > t) \le 2e^{-ct^2/\|f\|_{\mathrm{Lip}}^2}",
-        source="Nguyen, Mondelli & Montúfar, ICML 2021, Assumption 2.2; corrects erratum E8 of the slides",
+        source="Nguyen, Mondelli & Montúfar, ICML 2021, Assumption 2.2",
         hypotheses="any law whose rows keep their norms; f: " + "; ".join(words for _, words in FUNCTIONS.values()),
         kind="scaling",
         side="upper",
