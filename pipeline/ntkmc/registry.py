@@ -54,7 +54,8 @@ class Registry(Generic[T]):
         except KeyError:
             near = difflib.get_close_matches(name, self._entries, n=3, cutoff=0.3)
             if len(self._entries) > _MANY and near:
-                hint = f"did you mean {' or '.join(map(repr, near))}? `ntkmc {self.family}s` lists all {len(self._entries)}"
+                nearest = " or ".join(map(repr, near))
+                hint = f"did you mean {nearest}? `ntkmc {self.family}s` lists all {len(self._entries)}"
             else:
                 hint = did_you_mean(name, self._entries)
             raise InputError(f"unknown {self.family} {name!r}: {hint}") from None
