@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from ntkmc.errors import InputError, did_you_mean
 
 T = TypeVar("T")
+
+_MANY = 20
+"""Names from which on an error names the nearest ones only."""
 
 
 class Registry(Generic[T]):
@@ -48,7 +52,12 @@ class Registry(Generic[T]):
         try:
             return self._entries[name]
         except KeyError:
-            hint = did_you_mean(name, self._entries)
+            near = difflib.get_close_matches(name, self._entries, n=3, cutoff=0.3)
+            if len(self._entries) > _MANY and near:
+                nearest = " or ".join(map(repr, near))
+                hint = f"did you mean {nearest}? `ntkmc {self.family}s` lists all {len(self._entries)}"
+            else:
+                hint = did_you_mean(name, self._entries)
             raise InputError(f"unknown {self.family} {name!r}: {hint}") from None
 
     def __contains__(self, name: object) -> bool:

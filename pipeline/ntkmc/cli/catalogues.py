@@ -29,7 +29,7 @@ def list_claims(claim: Annotated[str | None, typer.Argument(help="One claim in f
         "source": entry.source,
         "applies to": entry.hypotheses,
         "kind": entry.kind,
-        "tested": _HOW_TESTED[entry.kind],
+        "tested": entry.tested,
         "kernels": ", ".join(entry.kernels),
         "costs": "eigenvalue problems of its own: tried when a study names it, or says claims: everything"
         if is_costly(entry)
@@ -41,15 +41,6 @@ def list_claims(claim: Annotated[str | None, typer.Argument(help="One claim in f
     }.items():
         if text:
             typer.echo(f"{name:<12}{text}")
-
-
-_HOW_TESTED = {
-    "deterministic": "in every trial; violated only if the two enclosures are disjoint on the wrong side",
-    "probability": "the frequency of violations against the claimed probability, by an e-process; cells together by "
-    "the average e-value, each of them by e-BH",
-    "scaling": "the constant in each cell with simultaneous limits; refuted if it must drift with d",
-    "event": "by a confidence sequence in each cell",
-}
 
 
 @app.command("distributions")
@@ -72,6 +63,8 @@ def list_distributions(
         for label, spec in found.items():
             typer.echo(f"{label:<{width}}  {catalogue.summary(spec)}")
     elif check:
+        for line in catalogue.tried(catalogue.parse(name), dimension or DIMENSIONS):
+            typer.echo(line)
         tried = check_distribution(catalogue.parse(name), dimension or DIMENSIONS)
         typer.echo(f"{name} keeps its promises at d = {', '.join(map(str, tried))}")
     else:

@@ -49,7 +49,7 @@ def show(
     elif not len(frame):
         typer.echo("nothing is estimated yet: the first trials are not folded; run, or look again in a few seconds")
     elif claims:
-        table(judged.verdict_rows(frame) if chosen else judged.verdicts(tree))
+        table(judged.verdict_rows(frame, store) if chosen else judged.verdicts(tree))
     elif long:
         table(tables.intervals(frame, confidence))
     else:

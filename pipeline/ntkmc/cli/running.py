@@ -122,19 +122,27 @@ def trial(
         Path | None,
         typer.Option(help="The study, for a law of your own: its code is not imported on a store's word."),
     ] = None,
+    claim: Annotated[
+        str | None, typer.Option(help="Also this claim's bound beside what it bounds; without it, those violated.")
+    ] = None,
 ) -> None:
     """Recompute one trial from its address, in this process, and compare it with the store bit for bit."""
     from ntkmc.experiment.loading import load_study
-    from ntkmc.experiment.recompute import compare_trial
+    from ntkmc.experiment.recompute import claim_margins, compare_trial
 
+    loaded = load_study(study) if study else None
     with reading(store):
-        rows = compare_trial(store, cell, number, load_study(study) if study else None)
+        rows = compare_trial(store, cell, number, loaded)
+        margins = claim_margins(store, cell, number, claim, loaded)
     different = 0
     for name, depth, here, stored in rows:
         same = here == stored or (here != here and stored != stored)
         different += not same
         where = f"[L={depth}]" if depth is not None else ""
         typer.echo(f"{name + where:<24}{here!r:>24}  {'equal' if same else f'DIFFERS: stored {stored!r}'}")
+    for label, depth, *ends, word in margins:
+        bound, quantity = (f"{low!r} ... {high!r}" for low, high in (ends[:2], ends[2:]))
+        typer.echo(f"{label} at L={depth}: {word}\n  bound     {bound}\n  quantity  {quantity}")
     if different:
         say(
             f"{different} of {len(rows)} values differ from the store: bits are promised for equal numerics, BLAS "

@@ -14,7 +14,7 @@ from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.evaluation import Rules, Values, estimate, first_precise
 from ntkmc.experiment.families import overall, overall_event, overall_probability, overall_scaling
 from ntkmc.experiment.judging import judge, judge_event
-from ntkmc.experiment.schema import CLAIM, VARIABLES
+from ntkmc.experiment.schema import CLAIM, VARIABLES, Verdict
 from ntkmc.experiment.store import Store, contiguous
 from ntkmc.experiment.study import AdaptiveTrials
 from ntkmc.theory.claims import CellContext, Instance, instances
@@ -162,22 +162,38 @@ class Derived:
 
     def _judge_family(self, instance: Instance, at: int) -> None:
         claims, verdicts = self.claims, self.claims["verdict"][at]
+        pending = self._pending(instance, verdicts)
         match instance.claim.kind:
             case "deterministic":
                 claims["overall"][at] = overall(np.unique(verdicts).tolist())
             case "probability":
-                word, rejected = overall_probability(verdicts, claims["log_e"][at], self.study.confidence)
+                word, rejected = overall_probability(
+                    verdicts, claims["log_e"][at], self.study.confidence, bool(pending.any())
+                )
                 claims["overall"][at], claims["rejected"][at] = word, rejected
             case "scaling":
                 cells = {name: claims[name][at] for name in self._cell_variables}
-                found = overall_scaling(instance.claim, cells, self.axes["n"], self.axes["d"])
+                found = overall_scaling(instance.claim, cells, self.axes["n"], self.axes["d"], pending)
                 for name, values in found.items():
                     claims[name][at] = values
 
+    def _pending(self, instance: Instance, verdicts: NDArray[Any]) -> NDArray[np.bool_]:
+        """Cells of the study to which a claim applies, and of which nothing is said yet."""
+        found = np.zeros(verdicts.shape, dtype=bool)
+        for cell in self.study.cells:
+            place = self.store.index(cell)
+            for depth, row in zip(cell.depths, self.store.depth_positions(cell.depths), strict=True):
+                if verdicts[(*place, row)] == Verdict.NOT_EVALUATED:
+                    found[(*place, row)] = instance.applies(self.study.context(cell, depth))
+        return found
+
+    def _fixed(self, used: int) -> bool:
+        """Whether so many trials are those that were fixed in advance."""
+        return not self.study.adaptive and used == len(self.study.trial_range)
+
     def _rules(self, used: int) -> Rules:
-        fixed = not self.study.adaptive and used == len(self.study.trial_range)
         thresholds = np.array(self.axes["lambda_0"], dtype=np.float64)
-        return Rules(thresholds, self.study.event.delta, self.study.confidence, fixed)
+        return Rules(thresholds, self.study.event.delta, self.study.confidence, self._fixed(used))
 
     def _judge_cell(
         self, context: CellContext, trials: Arrays, prefix: slice, estimates: Values, here: tuple[int, ...]
@@ -187,7 +203,15 @@ class Derived:
             if name in self._bounds:
                 instance = self._bounds[name]
                 confidence = self._together if instance.claim.kind == "scaling" else self.study.confidence
-                verdict = judge(instance, context, trials, used, confidence)
+                verdict = judge(
+                    instance,
+                    context,
+                    trials,
+                    used,
+                    confidence,
+                    first=prefix.start,
+                    fixed=self._fixed(len(used["status"])),
+                )
             elif name in self._event:
                 position = self._event.index(name)
                 verdict = judge_event(estimates, position, self.axes["lambda_0"][position])

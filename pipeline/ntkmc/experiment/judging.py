@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +11,34 @@ from numpy.typing import NDArray
 from ntkmc.experiment.evaluation import Values
 from ntkmc.experiment.schema import Verdict
 from ntkmc.linalg.eigenvalue import Status
-from ntkmc.statistics import confidence_sequence, log_e_range, mean_interval, quantile_interval, sub_gaussian_scale
+from ntkmc.statistics import (
+    Estimate,
+    confidence_sequence,
+    log_e_range,
+    mean_lower_limit,
+    mean_sequence,
+    quantile_sequence,
+    sub_gaussian_scale,
+)
 from ntkmc.theory.claims import Bound, CellContext, Instance
+from ntkmc.theory.claims.wording import EXACT, SAME
 
 Trials = Mapping[str, NDArray[Any]]
 
-SAME = 0.05
-"""A constant that is claimed to have a value is supported if its interval lies within this much of it."""
+_ROUNDING: Final = 1e-9
+"""What rounding may add to a mean of ratios of size 1."""
 
 
-def judge(instance: Instance, context: CellContext, everything: Trials, prefix: Trials, confidence: float) -> Values:
+def judge(
+    instance: Instance,
+    context: CellContext,
+    everything: Trials,
+    prefix: Trials,
+    confidence: float,
+    *,
+    first: int = 0,
+    fixed: bool = True,
+) -> Values:
     """Verdict on a claim at one depth of a cell.
 
     Parameters
@@ -31,6 +49,11 @@ def judge(instance: Instance, context: CellContext, everything: Trials, prefix: 
     prefix : mapping of str to ndarray (T',)
         Those that estimates rest on: finished trials in the order of their addresses. All other claims rest on these.
     confidence : float
+    first : int
+        Number of the first trial of `prefix`.
+    fixed : bool
+        Whether the number of trials in `prefix` was fixed in advance and is reached. Tails are judged then; all else
+        is valid at any time of looking.
 
     Returns
     -------
@@ -42,22 +65,29 @@ def judge(instance: Instance, context: CellContext, everything: Trials, prefix: 
     kind = instance.claim.kind
     trials = everything if kind == "deterministic" else prefix
     if any(name not in trials for name in instance.needs):
-        return {"verdict": int(Verdict.NOT_EVALUATED)}
+        return _NOTHING
+    if kind == "scaling":
+        ran = trials["status"] != 0
+        kept = {name: values[ran] for name, values in trials.items()}
+        return _scaling(instance, context, kept, confidence, fixed) if ran.any() else _NOTHING
     usable = (trials["status"] != 0) & (trials["status"] != Status.FAILED.code)
     for name in instance.needs:
         usable &= ~np.isnan(trials[name])
     if not usable.any():
-        return {"verdict": int(Verdict.NOT_EVALUATED)}
+        return _NOTHING
     kept = {name: values[usable] for name, values in trials.items()}
-    if kind == "scaling":
-        return _scaling(instance, context, kept, confidence)
     bound, quantity = instance.bound(context, kept), instance.claim.quantity(context, kept)
     found = _compare(instance, bound, quantity)
-    found["first_violation"] = int(np.flatnonzero(usable)[found["first_violation"]]) if found["violations"] else -1
+    if found["violations"]:
+        number = int(np.flatnonzero(usable)[found["first_violation"]])
+        found["first_violation"] = number if kind == "deterministic" else first + number
     if kind == "deterministic":
         return found
     ran = int(np.sum(trials["status"] != 0))
     return found | _probability(instance, context, found, _possibly(instance, bound, quantity), ran, confidence)
+
+
+_NOTHING: Final[Values] = {"verdict": int(Verdict.NOT_EVALUATED)}
 
 
 def _compare(instance: Instance, bound: Bound, quantity: Bound) -> Values:
@@ -105,11 +135,12 @@ def _probability(
     evidence = float(log_e_range(sure, possible, ran, low, high))
     # A bound that holds by being trivial, or a range that holds whatever happens.
     vacuous = found["vacuous"] == found["evaluated"] or (low <= 0.0 and high >= 1.0)
+    margin = EXACT * min(low, 1.0 - low) if low == high else 0.0
     if vacuous:
         verdict = Verdict.VACUOUS
     elif evidence >= -np.log1p(-confidence):
         verdict = Verdict.REFUTED
-    elif upper <= high and lower >= low:
+    elif upper <= high + margin and lower >= low - margin:
         verdict = Verdict.SUPPORTED
     else:
         verdict = Verdict.UNDECIDED
@@ -124,35 +155,92 @@ def _probability(
     }
 
 
-def _scaling(instance: Instance, context: CellContext, kept: Trials, confidence: float) -> Values:
-    """The constant of one cell, with its interval; the verdict is that of all cells together."""
-    ratio = instance.bound(context, kept)
-    claim, value = instance.claim, np.asarray(ratio.value, dtype=np.float64)
-    found: Values = {"verdict": int(Verdict.UNDECIDED), "evaluated": len(value)}
-    if claim.functional == "quantile":
-        delta = float(instance.parameters["delta"])
-        level = 1.0 - delta if claim.side == "upper" else delta
-        # The ends of an enclosure are worst cases: the lower limit from lower ends, the upper limit from upper ends.
-        lower = quantile_interval(ratio.lower, level, confidence)[0]
-        upper = quantile_interval(ratio.upper, level, confidence)[1]
-        # An order statistic: interpolation would make a NaN between two infinite values.
-        constant = float(np.quantile(value, level, method="inverted_cdf"))
-    elif claim.functional == "mean":
-        constant, lower, upper = mean_interval(value, confidence)
+def _scaling(instance: Instance, context: CellContext, kept: Trials, confidence: float, fixed: bool) -> Values:
+    """The constant of one cell, with its limits; the verdict is that of all cells together.
+
+    A trial that failed may have had any ratio.
+    """
+    with np.errstate(invalid="ignore"):
+        ratio = instance.bound(context, kept)
+    claim = instance.claim
+    failed = np.isnan(ratio.lower) | np.isnan(ratio.upper)
+    proved = {True: 1, False: -1, None: 0}[instance.proved(context)]
+    found: Values = {
+        "verdict": int(Verdict.UNDECIDED),
+        "evaluated": int(np.sum(~failed[-1] if failed.ndim == 2 else ~failed)),
+        "ceiling": instance.ceiling(context),
+        "proved": proved,
+    }
+    if failed.all():
+        return _NOTHING
+    if claim.functional == "tail":
+        (constant, lower, upper), tail = _tails(instance, context, ratio, failed, confidence, fixed)
+        found |= dict(zip(("tail", "tail_lower", "tail_upper"), tail, strict=True))
     else:
-        (constant, lower, upper), tail = sub_gaussian_scale(value, confidence)
-        if claim.tails is None or claim.tails(context, instance.parameters):
-            found |= dict(zip(("tail", "tail_lower", "tail_upper"), tail, strict=True))
+        value = ratio.value[~failed]
+        ends = np.where(failed, -np.inf, ratio.lower), np.where(failed, np.inf, ratio.upper)
+        if claim.functional == "quantile":
+            delta = float(instance.parameters["delta"])
+            level = 1.0 - delta if claim.side == "upper" else delta
+            lower, upper = quantile_sequence(*ends, level, confidence)
+            # An order statistic: interpolation would make a NaN between two infinite values.
+            constant = float(np.quantile(value, level, method="inverted_cdf"))
+        else:
+            least = 0.0 if claim.least is None else claim.least(context)
+            constant = float(value.mean())
+            lower, upper = _mean(ends, least, instance.ceiling(context), confidence, claim.equal is not None)
     if claim.equal is not None:
         found["verdict"] = int(_equal(claim.equal, lower, upper))
     limits = {"cell_constant": constant, "cell_constant_lower": lower, "cell_constant_upper": upper}
     return found | limits
 
 
+def _mean(
+    ends: tuple[Any, Any], least: float, ceiling: float, confidence: float, moments: bool
+) -> tuple[float, float]:
+    """Limits for a mean of values that are at least `least`: below by betting, above by proof or asymptotically.
+
+    `moments`: whether to trust that there are enough of them for the latter.
+    """
+    one_sided = 0.5 + 0.5 * confidence
+    lower = least + mean_lower_limit(np.maximum(ends[0] - least, 0.0), one_sided)
+    if np.isfinite(ceiling):
+        return lower, max(ceiling, lower)
+    return lower, float(mean_sequence(ends[1], one_sided)[1]) if moments and np.isfinite(ends[1]).all() else np.inf
+
+
+def _tails(
+    instance: Instance, context: CellContext, ratio: Bound, failed: NDArray[np.bool_], confidence: float, fixed: bool
+) -> tuple[Estimate, Estimate]:
+    """The largest sub-Gaussian scale of the functions, and the largest exponent of the tails that are compared."""
+    functions, lost = np.atleast_2d(ratio.value), np.atleast_2d(failed)
+    claim, count = instance.claim, len(functions)
+    compared = np.zeros(count, bool) if claim.tails is None else np.array(claim.tails(context, instance.parameters))
+    # Where there are functions of both kinds, half of the errors are for those whose tails are compared.
+    one_kind = compared.all() or not compared.any()
+    scales, tails = [], []
+    for values, absent, mine in zip(functions, lost, compared, strict=True):
+        share = count if one_kind else 2 * int(np.sum(compared == mine))
+        scale, tail = sub_gaussian_scale(values[~absent], 1.0 - (1.0 - confidence) / share)
+        if absent.any() or not fixed:
+            scale, tail = Estimate(scale.value, 0.0, np.inf), Estimate(tail.value, -np.inf, np.inf)
+        scales.append(scale)
+        if mine:
+            tails.append(tail)
+    unknown = Estimate(np.nan, np.nan, np.nan)
+    return _largest(scales), _largest(tails) if tails else unknown
+
+
+def _largest(estimates: list[Estimate]) -> Estimate:
+    """The maximum, with limits that hold where those of all hold."""
+    return Estimate(*(float(np.max(ends)) for ends in zip(*estimates, strict=True)))
+
+
 def _equal(value: float, lower: float, upper: float) -> Verdict:
-    if not lower <= value <= upper:
+    """The value is the least that the constant can have, so that only more than it refutes."""
+    if lower > value + _ROUNDING:
         return Verdict.REFUTED
-    return Verdict.SUPPORTED if max(value - lower, upper - value) <= SAME else Verdict.UNDECIDED
+    return Verdict.SUPPORTED if upper <= value + SAME else Verdict.UNDECIDED
 
 
 def judge_event(estimates: Values, position: int, threshold: float) -> Values:

@@ -22,7 +22,7 @@ from ntkmc.linalg.smallest import enclose
 from ntkmc.linalg.spectrum import Enclosed, measure
 from ntkmc.linalg.symmetric import Symmetric, own
 from ntkmc.theory.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel
-from ntkmc.theory.claims.statistics import HIGHEST_HARMONIC, KHATRI_RAO, POWERS
+from ntkmc.theory.claims.statistics import HIGHEST_HARMONIC, KHATRI_RAO, POWERS, UNSCALED
 from ntkmc.theory.gegenbauer import expansion, gegenbauer, harmonics
 from ntkmc.theory.kernels import UNIT_ROUNDOFF, entry_error
 
@@ -47,10 +47,11 @@ def draw_statistics(names: Iterable[str], first: Matrix, rows: Rows, R: Matrix, 
         What rows are multiplied by so that E|x|**2 = d.
     """
     n = len(R)
-    largest, total, squares = _pair_sums(R, rows.norms)
+    largest, total, squares, closest = _pair_sums(R, rows.norms)
     pairs = max(n * (n - 1) / 2, 1)
     found = {
         "first_cosine": abs(float(R[1, 0])) if n > 1 else 0.0,
+        "cosine_max": closest,
         "inner_max": largest,
         "norm_mean": float(np.mean(rows.norms)),
         "norm_square": float(np.mean(rows.norms**2)),
@@ -126,6 +127,7 @@ def eigenvalue_statistics(
         if f"khatri_rao{r}_lower" in wanted or f"khatri_rao{r}_upper" in wanted:
             energy = float(np.sum(rows.norms**2))
             ends[f"khatri_rao{r}"] = _smallest(_power(R, rows.norms, r, 1), off * (r * (d + 10) + 8), energy)
+    for r in UNSCALED:
         if f"unscaled{r}_lower" in wanted or f"unscaled{r}_upper" in wanted:
             energy = float(np.sum(rows.norms ** (2 * r)))
             ends[f"unscaled{r}"] = _smallest(_power(R, rows.norms, r, r), off * r * (d + 18), energy)
@@ -202,16 +204,17 @@ def _chosen(ends: dict[str, Ends], wanted: set[str]) -> Values:
 
 
 @compiled
-def _pair_sums(R: Matrix, norms: Matrix) -> tuple[float, float, float]:
-    """Largest absolute inner product of two rows, and the sums of inner products and of their squares over pairs."""
-    largest, total, squares = 0.0, 0.0, 0.0
+def _pair_sums(R: Matrix, norms: Matrix) -> tuple[float, float, float, float]:
+    """Over pairs: the largest absolute inner product, the sums of inner products and squares, the largest cosine."""
+    largest, total, squares, closest = 0.0, 0.0, 0.0, -1.0
     for i in range(R.shape[0]):
         for j in range(i):
             inner = (norms[i] * norms[j]) * R[i, j]
             largest = max(largest, abs(inner))
             total += inner
             squares += inner * inner
-    return largest, total, squares
+            closest = max(closest, R[i, j])
+    return largest, total, squares, closest
 
 
 @compiled

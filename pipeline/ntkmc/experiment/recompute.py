@@ -9,12 +9,14 @@ import numpy as np
 from ntkmc.errors import InputError
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.creating import check_identity
+from ntkmc.experiment.judging import judge
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.results import open_results, stored_cells, study_of
 from ntkmc.experiment.schema import trial_variables
 from ntkmc.experiment.study import Study, find_cell
 from ntkmc.experiment.trial import Arrays, BlockTask, Recipe, run_block
-from ntkmc.theory.claims.statistics import required
+from ntkmc.theory.claims import CLAIMS, CellContext, instances
+from ntkmc.theory.claims.statistics import STATISTICS, required
 
 Comparison = tuple[str, int | None, float, float]
 """Variable, depth (None for a per-draw variable), value here, value in the store."""
@@ -65,6 +67,77 @@ def compare_trial(store: str | Path, cell_name: str, trial: int, study: Study | 
                 found.append((name, depth, arrays[name][row, 0].item(), there))
         else:
             found.append((name, None, arrays[name][0].item(), np.asarray(stored[name]).item()))
+    return found
+
+
+Margin = tuple[str, int, float, float, float, float, str]
+"""A claim's label, the depth, ends of its bound, ends of what it bounds, and what that says of the claim."""
+
+
+def claim_margins(
+    store: str | Path, cell_name: str, trial: int, claim: str | None = None, study: Study | None = None
+) -> list[Margin]:
+    """Claims in one trial, recomputed in this process: each bound beside what it bounds.
+
+    Parameters
+    ----------
+    store, cell_name, trial, study
+        As of `compare_trial`, which is called first: it says what may be wrong with them.
+    claim : str, optional
+        An id, or a label with its parameters; without it, the claims that the trial violates.
+
+    Raises
+    ------
+    InputError
+        If there is no such claim, it bounds nothing, or it does not apply to the cell.
+    """
+    tree = open_results(store)
+    own = study or study_of(tree.attrs, str(Location.of(store)))
+    cells = stored_cells(tree.attrs, str(Location.of(store)))
+    cell = find_cell((*(study.cells if study is not None else ()), *cells), cell_name)
+    wanted = None if claim is None else CLAIMS[claim.partition("[")[0]].id
+    chosen = [
+        each
+        for each in instances()
+        if each.claim.kind != "scaling"
+        and (claim is None or (claim in (each.label, wanted) and each.claim.id == wanted))
+    ]
+    if not chosen:
+        raise InputError(f"{claim} is not a bound that a single trial keeps to or violates")
+    lacking = sorted({name for each in chosen for name in each.needs} & set(STATISTICS)) if claim else []
+    statistics = required([*tree.attrs["statistics"], *lacking])
+    arrays = recomputed(own, statistics, cell, cell.depths, trial)
+    found: list[Margin] = []
+    applied = False
+    for row, depth in enumerate(cell.depths):
+        context = own.context(cell, depth)
+        values = {name: each[row] if each.ndim == 2 else each for name, each in arrays.items()}
+        values |= _beside(own, cell, context, arrays, trial)
+        for instance in chosen:
+            if not instance.applies(context) or any(name not in values for name in instance.needs):
+                continue
+            applied = True
+            bound, quantity = instance.bound(context, values), instance.claim.quantity(context, values)
+            ends = [float(end[0]) for end in (bound.lower, bound.upper, quantity.lower, quantity.upper)]
+            verdict = judge(instance, context, values, values, own.confidence, first=trial)
+            word = "violated" if verdict.get("violations") else "vacuous" if verdict.get("vacuous") else "holds"
+            if claim is not None or (word == "violated" and instance.claim.kind == "deterministic"):
+                found.append((instance.label, depth, ends[0], ends[1], ends[2], ends[3], word))
+    if claim is not None and not applied:
+        raise InputError(f"{claim} does not apply to {cell_name}: ntkmc claims {wanted} says where it does")
+    return found
+
+
+def _beside(study: Study, cell: Cell, context: CellContext, arrays: Arrays, trial: int) -> Arrays:
+    """lambda_min of the same draw at the next smaller depth, and of its first rows."""
+    found: Arrays = {}
+    if context.shallower is not None:
+        row = cell.depths.index(context.shallower)
+        found |= {f"shallower_{end}": arrays[f"lambda_min_{end}"][row] for end in ("lower", "upper")}
+    if context.fewer is not None:
+        smaller = Cell(cell.distribution, cell.d, context.fewer, (context.depth,))
+        other = recomputed(study, required(()), smaller, smaller.depths, trial)
+        found |= {f"fewer_{end}": other[f"lambda_min_{end}"][0] for end in ("lower", "upper")}
     return found
 
 

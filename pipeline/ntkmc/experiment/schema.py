@@ -253,6 +253,18 @@ _VARIABLES: Final = (
     ),
     Variable("claims", "tail_lower", CLAIM, "f8", _NAN, "1", "its lower confidence limit"),
     Variable("claims", "tail_upper", CLAIM, "f8", _NAN, "1", "its upper confidence limit"),
+    Variable(
+        "claims", "ceiling", CLAIM, "f8", _NAN, "1", "value that the constant is proved not to exceed; inf: none"
+    ),
+    Variable(
+        "claims",
+        "proved",
+        CLAIM,
+        "i1",
+        0,
+        "1",
+        "what is proved of a scaling claim for the law: 1 that it is true, -1 that it is false, 0 nothing",
+    ),
     Variable("claims", "overall", ("claim",), "i1", 0, "1", "what all cells together say of a claim", _VERDICT),
     Variable(
         "claims",

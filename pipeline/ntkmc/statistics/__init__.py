@@ -10,8 +10,14 @@ from ntkmc.statistics.intervals import (
     wilson,
 )
 from ntkmc.statistics.multiplicity import e_bh, holm, log_e_range, mean_log_e
-from ntkmc.statistics.scaling import Estimate, exponents, mean_interval, sub_gaussian_scale
-from ntkmc.statistics.sequential import confidence_sequence, log_e_process
+from ntkmc.statistics.scaling import Estimate, exponents, halves, sub_gaussian_scale
+from ntkmc.statistics.sequential import (
+    confidence_sequence,
+    log_e_process,
+    mean_lower_limit,
+    mean_sequence,
+    quantile_sequence,
+)
 
 __all__ = [
     "Estimate",
@@ -22,13 +28,16 @@ __all__ = [
     "dkw_halfwidth",
     "e_bh",
     "exponents",
+    "halves",
     "holm",
     "log_e_process",
     "log_e_range",
-    "mean_interval",
     "mean_log_e",
+    "mean_lower_limit",
+    "mean_sequence",
     "quantile_interval",
     "quantile_lower_limit",
+    "quantile_sequence",
     "sub_gaussian_scale",
     "wilson",
 ]

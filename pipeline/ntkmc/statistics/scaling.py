@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ntkmc.statistics.intervals import Floats, error_rate, quantile_interval
@@ -30,21 +31,6 @@ class Estimate(NamedTuple):
     upper: float
 
 
-def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Estimate:
-    """Mean with its normal interval: asymptotic, and only where a second moment exists.
-
-    >>> [round(end, 3) for end in mean_interval([1.0, 2.0, 3.0, 4.0])]
-    [2.5, 1.235, 3.765]
-    """
-    points = np.asarray(values, dtype=np.float64).ravel()
-    mean = float(points.mean())
-    if len(points) < 2:
-        return Estimate(mean, -np.inf, np.inf)
-    z = float(special.ndtri(1.0 - error_rate(confidence) / 2))
-    half = z * float(points.std(ddof=1)) / len(points) ** 0.5
-    return Estimate(mean, mean - half, mean + half)
-
-
 def sub_gaussian_scale(values: ArrayLike, confidence: float = 0.95) -> tuple[Estimate, Estimate]:
     """The sub-Gaussian scale of a law around its median, and how it grows along the tail.
 
@@ -53,10 +39,16 @@ def sub_gaussian_scale(values: ArrayLike, confidence: float = 0.95) -> tuple[Est
     exponent of q_p against z_p between p = 1/5 and 20 / T is 1 for a normal law and above it for heavier tails (2 for
     exponential ones in the limit).
 
+    Parameters
+    ----------
+    values : array_like, (T,)
+        Independent samples, their number fixed in advance.
+
     Returns
     -------
     scale, exponent : Estimate
-        Limits from intervals of order statistics that hold for all levels at once.
+        Limits from intervals of order statistics that hold for all levels at once, wherever within its own interval
+        the median lies.
 
     Examples
     --------
@@ -69,12 +61,17 @@ def sub_gaussian_scale(values: ArrayLike, confidence: float = 0.95) -> tuple[Est
     deepest = _LEAST / max(len(points), 1)
     if deepest > 0.5 * _BULK:
         return unknown, unknown
-    distances = np.abs(points - np.median(points))
     levels = np.concatenate([np.geomspace(0.5, deepest, _LEVELS), [_BULK]])
-    corrected = 1.0 - error_rate(confidence) / len(levels)
+    corrected = 1.0 - error_rate(confidence) / (len(levels) + 1)
+    median = float(np.median(points))
+    low, high = quantile_interval(points, 0.5, corrected)
+    moved = max(high - median, median - low)  # no distance to the median is off by more
+    distances = np.abs(points - median)
     z = special.ndtri(1.0 - levels / 2)
     q = np.quantile(distances, 1.0 - levels)
     ends = np.array([quantile_interval(distances, 1.0 - level, corrected) for level in levels])
+    ends[:, 0] = np.maximum(ends[:, 0] - moved, 0.0)
+    ends[:, 1] += moved
     scale = Estimate(*(float(np.max(each / z)) for each in (q, ends[:, 0], ends[:, 1])))
     apart = np.log(z[-2] / z[-1])
     with np.errstate(divide="ignore", invalid="ignore"):  # a law with an atom at its median has quantiles 0
@@ -88,7 +85,7 @@ def sub_gaussian_scale(values: ArrayLike, confidence: float = 0.95) -> tuple[Est
 
 
 def exponents(
-    values: ArrayLike, lower: ArrayLike, upper: ArrayLike, axes: dict[str, ArrayLike]
+    values: ArrayLike, lower: ArrayLike, upper: ArrayLike, axes: Mapping[str, ArrayLike]
 ) -> dict[str, Estimate]:
     """Exponents of positive values in one or two parameters, by least squares on a log scale.
 
@@ -99,7 +96,7 @@ def exponents(
     ----------
     values, lower, upper : array_like, (cells,)
         Estimates with simultaneous limits.
-    axes : dict of str to array_like (cells,)
+    axes : mapping of str to array_like (cells,)
         Parameters, by name. One that takes a single value, or that all others determine, has no exponent.
 
     Returns
@@ -139,3 +136,16 @@ def exponents(
         known = not (np.isnan(least) or np.isnan(most))
         found[name] = Estimate(float(row @ y), float(least) if known else -np.inf, float(most) if known else np.inf)
     return found
+
+
+def halves(parameter: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+    """The lower and the upper half of a parameter's range, which share the middle; None for less than three values.
+
+    >>> [half.tolist() for half in halves([8, 32, 128])]
+    [[True, True, False], [False, True, True]]
+    """
+    along = np.asarray(parameter)
+    distinct = np.unique(along)
+    if len(distinct) < 3:
+        return None
+    return along <= distinct[(len(distinct) - 1) // 2], along >= distinct[len(distinct) // 2]

@@ -1,4 +1,4 @@
-"""Inference that stays valid while one looks: a confidence sequence, and a test by betting."""
+"""Inference that stays valid while one looks: confidence sequences, and tests by betting."""
 
 from __future__ import annotations
 
@@ -87,3 +87,111 @@ def log_e_process(violations: ArrayLike, trials: ArrayLike, delta: ArrayLike) ->
         prior = np.log(special.betaincc(_PRIOR, _PRIOR, level))
     mass = special.betaln(_PRIOR + s, _PRIOR + t - s) + posterior - special.betaln(_PRIOR, _PRIOR) - prior
     return np.asarray(mass - special.xlogy(s, level) - special.xlog1py(t - s, -level), dtype=np.float64)
+
+
+def quantile_sequence(
+    lower: ArrayLike, upper: ArrayLike, level: float, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Anytime-valid interval of order statistics for a quantile, without any assumption on the law.
+
+    `confidence_sequence` inverted: the quantile is above Y_(k) if so few values are as small as that would be excluded
+    by the sequence. Laws with atoms are covered: what lies on the quantile counts as would suit it.
+
+    Parameters
+    ----------
+    lower, upper : array_like, (T,)
+        Ends that each value is proved to lie between, -inf and inf where nothing is known: the lower limit comes from
+        lower ends, the upper limit from upper ends.
+    level : float
+        In (0, 1).
+
+    Examples
+    --------
+    >>> quantile_sequence(range(1, 101), range(1, 101), 0.5)
+    (34.0, 67.0)
+    """
+    if not 0.0 < level < 1.0:
+        raise InputError(f"a quantile level must lie strictly between 0 and 1, got {level}")
+    low, high = (np.sort(np.asarray(each, dtype=np.float64).ravel()) for each in (lower, upper))
+    total = len(low)
+    s = np.arange(total + 1)
+    evidence = special.betaln(_PRIOR + s, _PRIOR + total - s) - special.betaln(_PRIOR, _PRIOR)
+    against = evidence - s * np.log(level) - (total - s) * np.log1p(-level) >= -np.log(error_rate(confidence)) + _SLACK
+    few = np.flatnonzero(against & (s < level * total))
+    many = np.flatnonzero(against & (s > level * total))
+    return (
+        float(low[few[-1]]) if few.size else -np.inf,
+        float(high[many[0] - 1]) if many.size else np.inf,
+    )
+
+
+_STAKES = 2.0 ** -np.arange(12.0)
+"""Shares of the wealth that are bet, each by an own gambler; the average of their wealths is one process."""
+
+
+def mean_lower_limit(values: ArrayLike, confidence: float = 0.95) -> float:
+    """Anytime-valid lower limit for the mean of non-negative values, whatever their tail; even an infinite mean.
+
+    Under E Y <= m the wealth prod (1 + b (Y / m - 1)), 0 <= b <= 1, is a non-negative supermartingale: m is excluded
+    when the average over fixed b reaches 1 / alpha (Ville; Waudby-Smith & Ramdas, JRSS-B 2024). There is no such upper
+    limit: a large value that is rare enough has not been seen.
+
+    Examples
+    --------
+    >>> round(mean_lower_limit([1.0] * 1000), 2)
+    0.99
+    """
+    y = np.asarray(values, dtype=np.float64).ravel()
+    if not len(y) or not np.all(y >= 0.0):
+        return 0.0
+    mean = float(np.mean(y))
+    if not (0.0 < mean < np.inf):
+        return 0.0
+    threshold = -np.log(error_rate(confidence)) + _SLACK + np.log(len(_STAKES))
+    excluded, kept = 0.0, mean
+    while kept - excluded > _PRECISE * mean:
+        m = 0.5 * (excluded + kept)
+        with np.errstate(divide="ignore"):  # who bets everything loses it to a zero
+            wealth = np.log1p(_STAKES[:, None] * (y / m - 1.0)).sum(axis=1)
+        richest = wealth.max()
+        against = richest + np.log(np.exp(wealth - richest).sum()) >= threshold
+        excluded, kept = (m, kept) if against else (excluded, m)
+    return excluded
+
+
+_PRECISE = 1e-4
+"""Share of the mean to which its lower limit is found, from below."""
+
+_TUNED = 1000.0
+"""Number of values at which `mean_sequence` is narrowest."""
+
+_HEAVIEST = 0.1
+"""Share of one value in the sum of squares, from which on that sum says nothing of a variance."""
+
+
+def mean_sequence(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Confidence sequence for a mean, asymptotic: for laws with more than a second moment.
+
+    Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (Ann. Statist. 2024), Theorem 2.2. Where one value makes up a tenth
+    of the sum of squares, or there are fewer than 30 values, it knows nothing: (-inf, inf).
+
+    >>> low, high = mean_sequence([0.0, 1.0] * 500)
+    >>> round(float(low), 2), round(float(high), 2)
+    (0.45, 0.55)
+    """
+    y = np.asarray(values, dtype=np.float64).ravel()
+    t = len(y)
+    unknown = np.array(-np.inf), np.array(np.inf)
+    if t < 30:
+        return unknown
+    mean = y.mean()
+    squares = (y - mean) ** 2
+    total = float(squares.sum())
+    rounding = 1e-12 * float(np.abs(y).max())
+    if not np.isfinite(total) or (total > t * rounding**2 and float(squares.max()) > _HEAVIEST * total):
+        return unknown
+    alpha = error_rate(confidence)
+    scale = (2.0 * np.log(1.0 / alpha) + np.log(2.0 * np.log(1.0 / alpha) + 1.0)) / _TUNED
+    grown = t * scale + 1.0
+    half = np.sqrt(total / t * 2.0 * grown / (t**2 * scale) * np.log(np.sqrt(grown) / alpha)) + rounding
+    return np.asarray(mean - half), np.asarray(mean + half)

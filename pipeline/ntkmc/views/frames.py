@@ -63,7 +63,8 @@ def overall_frame(tree: xr.DataTree) -> pd.DataFrame:
     Columns: `claim`, `kind`, `overall`; in how many (cell, depth) it was evaluated (`cells`), speaks `against` it
     (violated, refuted, or rejected), is `undecided`, or `vacuous`; `tightness`, the median over cells of bound /
     quantity; the fitted `constant` with `constant_lower` and `constant_upper`; its exponents in n and d with their
-    limits, of the distribution and depth where it is largest in size; `corrected_by` for printed forms.
+    limits, of the distribution and depth where it is largest in size; `corrected_by` for printed forms; `hypothesis`,
+    whether it is a property of single laws.
     """
     frame = claims_frame(tree)
     group = tree["claims"].to_dataset().load()
@@ -94,8 +95,33 @@ def overall_frame(tree: xr.DataTree) -> pd.DataFrame:
             for end, values in zip(("", "_lower", "_upper"), along, strict=True):
                 row[f"exponent_{axis}{end}"] = float(values[largest]) if present.any() else np.nan
         row["corrected_by"] = corrected_by(name)
+        row["hypothesis"] = _is_hypothesis(name)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def hypotheses_frame(tree: xr.DataTree) -> pd.DataFrame:
+    """One row per (distribution, hypothesis): what the data say of it over all cells of the law.
+
+    Columns: `distribution`; `claim`, the id, its parameters (functions, moments, levels) taken together, of which one
+    that fails is enough; `says`, one of *holds*, *fails*, *undecided*.
+    """
+    frame = claims_frame(tree)
+    frame = frame[[_is_hypothesis(name) for name in frame["claim"]]]
+    frame = frame[frame["verdict"] != Verdict.NOT_APPLICABLE.word].assign(claim=frame["claim"].str.partition("[")[0])
+    rows = []
+    for (distribution, claim), cells in frame.groupby(["distribution", "claim"], sort=False):
+        words = set(cells["verdict"])
+        against = bool(words & {Verdict.REFUTED.word, Verdict.VIOLATED.word})
+        good = words <= {Verdict.SUPPORTED.word, Verdict.HOLDS.word}
+        says = "fails" if against else "holds" if good else "undecided"
+        rows.append({"distribution": str(distribution), "claim": str(claim), "says": says})
+    return pd.DataFrame(rows, columns=["distribution", "claim", "says"])
+
+
+def _is_hypothesis(label: str) -> bool:
+    claim_id = label.partition("[")[0]
+    return claim_id in CLAIMS and CLAIMS[claim_id].hypothesis
 
 
 _LIMITS = ("exponent_lower", "exponent_upper")

@@ -9,9 +9,10 @@ import pandas as pd
 import xarray as xr
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from ntkmc.experiment.schema import Verdict
-from ntkmc.views.frames import overall_frame
+from ntkmc.views.frames import hypotheses_frame, overall_frame
 from ntkmc.views.tables import captioned, coloured, law, number, table
 
 _BREAK = 29
@@ -44,16 +45,25 @@ def verdicts(tree: xr.DataTree) -> RenderableType:
             {"cells": "cells", "against": "against", "open": "undecided", "vacuous": "vacuous"},
         ),
     ):
-        rows = frame[frame["kind"] == kind]
+        rows = frame[(frame["kind"] == kind) & ~frame["hypothesis"]]
         if len(rows):
             parts.append(captioned(_overall(title, rows, counts), caption))
-    scaling = frame[frame["kind"] == "scaling"]
+    scaling = frame[(frame["kind"] == "scaling") & ~frame["hypothesis"]]
     if len(scaling):
         parts.append(
             captioned(
                 _constants(scaling),
                 "constant: the smallest (for lower bounds largest) that all cells allow, with\n"
                 "simultaneous limits; in n, in d: its fitted exponents, where they are largest",
+            )
+        )
+    laws = hypotheses_frame(tree)
+    if len(laws):
+        parts.append(
+            captioned(
+                _hypotheses(laws),
+                "each law by itself, over all its cells: a hypothesis has no truth over all laws;\n"
+                "Lipschitz and sub-G.: necessary conditions; details: claim=law-isotropic, ...",
             )
         )
     printed = frame[frame["corrected_by"] != ""]
@@ -83,6 +93,34 @@ def _constants(frame: pd.DataFrame) -> Table:
     return found
 
 
+_HEADINGS = {
+    "claim-data-scaling": "scaling",
+    "claim-lipschitz-concentration": "Lipschitz",
+    "law-zero-mean": "mean 0",
+    "law-isotropic": "isotropic",
+    "law-sub-gaussian": "sub-G.",
+    "law-unit-norm": "norm 1",
+}
+
+
+def _hypotheses(frame: pd.DataFrame) -> Table:
+    found = table("Hypotheses: which law satisfies them?", tight=True)
+    headings = frame["claim"].str.replace(r"-(lower|upper)$", "", regex=True)
+    shown = [name for name in dict.fromkeys((*_HEADINGS, *headings)) if (headings == name).any()]
+    found.add_column("law", no_wrap=True)
+    for name in shown:
+        found.add_column(_HEADINGS.get(name, short(name)), no_wrap=True)
+    for distribution, rows in frame.groupby("distribution", sort=False):
+        cells = []
+        for name in shown:
+            words = set(rows["says"][headings == name])
+            word = next((each for each in ("fails", "undecided", "holds") if each in words), "")
+            colour = {"fails": "yellow", "holds": "green"}.get(word)
+            cells.append(f"[{colour}]{word}[/]" if colour else word)
+        found.add_row(law(str(distribution)), *cells)
+    return found
+
+
 def _printed(frame: pd.DataFrame, words: dict[str, str]) -> Table:
     found = table("As printed, and corrected", tight=True)
     for name in ("as printed", "says", "corrected by", "says"):
@@ -99,11 +137,14 @@ def _printed(frame: pd.DataFrame, words: dict[str, str]) -> Table:
     return found
 
 
-def verdict_rows(frame: pd.DataFrame) -> RenderableType:
-    """Verdicts cell by cell."""
+def verdict_rows(frame: pd.DataFrame, store: str = "STORE") -> RenderableType:
+    """Verdicts cell by cell; where a claim is violated, the command that reproduces the first violation."""
     tried = frame[frame["verdict"] != Verdict.NOT_APPLICABLE.word]
     chosen = tried if len(tried) else frame
-    found = [_cells(str(claim), rows) for claim, rows in chosen.groupby("claim", sort=False)]
+    found: list[RenderableType] = []
+    for claim, rows in chosen.groupby("claim", sort=False):
+        found.append(_cells(str(claim), rows))
+        found += [_first(str(claim), row, store) for row in rows.itertuples() if row.verdict == _VIOLATED][:1]
     return captioned(
         Group(*found),
         "violations: trials beyond the bound, by proof; bound: its median over trials\n"
@@ -111,6 +152,15 @@ def verdict_rows(frame: pd.DataFrame) -> RenderableType:
         "claimed: the probability of a violation; constant: fitted, with limits that\n"
         "hold for all cells at once",
     )
+
+
+_VIOLATED = Verdict.VIOLATED.word
+
+
+def _first(claim: str, row: Any, store: str) -> RenderableType:
+    """The command that recomputes the first violating trial of a cell; one line, to be copied."""
+    cell = f"{row.distribution},d={row.d},n={row.n}"
+    return Text(f"first: ntkmc trial {store} '{cell}' {row.first_violation} --claim '{claim}'\n", overflow="fold")
 
 
 def _cells(claim: str, frame: pd.DataFrame) -> Table:

@@ -1,10 +1,12 @@
 """Theorems about lambda_min as objects that can be evaluated: importing this package registers all of them."""
 
 from ntkmc.theory.claims import (  # noqa: F401  (registers the claims, in the order in which they are shown)
+    angles,
     coherence,
     entries,
     event,
     inner,
+    laws,
     order,
     printed,
     probability,

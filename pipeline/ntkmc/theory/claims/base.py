@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ntkmc.registry import Registry
 from ntkmc.theory.claims.statistics import STATISTICS
+from ntkmc.theory.claims.wording import how_tested
 from ntkmc.theory.hypotheses import UNKNOWN, Hypotheses
 from ntkmc.theory.kernels import KERNELS
 
@@ -135,11 +136,26 @@ class Claim:
         (context, parameters) -> whether an instance applies, beyond `applies`.
     functional : {"quantile", "mean", "tail"}
         Of a scaling claim: what of the ratio's law is the constant. `quantile`: that of level 1 - delta (side upper)
-        or delta (lower); `mean`; `tail`: its sub-Gaussian scale, the quantiles in units of a normal law's.
+        or delta (lower); `mean`, of a ratio that is not below `least`; `tail`: its sub-Gaussian scale, the quantiles
+        in units of a normal law's, the largest of the functions that `evaluate` gives as rows.
     tails : callable or None
-        (context, parameters) -> whether a tail heavier than normal, at the levels within reach, speaks against it.
+        (context, parameters) -> for each function that `evaluate` gives, whether its tail is compared with a normal
+        one's. A heavier tail keeps a claim from being supported, and refutes it where `proved` says False.
     equal : float or None
-        Of a scaling claim: the value that the constant must have.
+        Of a scaling claim: the value that the constant must have, and that it cannot be below.
+    ceiling : callable or None
+        (context, parameters) -> value that the constant is proved not to exceed, None where there is none. Limits
+        below it support the claim, and no drift below it speaks against it.
+    least : callable or None
+        Of a mean: (context) -> value that no draw's ratio is below; 0 unless given.
+    proved : callable or None
+        (context, parameters) -> what is proved of the claim for the cell's law: True, and no drift within a finite
+        range refutes it; False, and any drift does; None, and a drift must show no sign of levelling off.
+    along : tuple of str
+        Axes in which the constant must not drift, each with the others fixed; it must have been seen not to do so in
+        all of them to be supported. `n` only where a claim speaks of every n at fixed d.
+    hypothesis : bool
+        Whether it is a property of the law of the rows: it holds or fails for each law by itself.
     trivial : float or None
         A lower bound at or below this, or an upper bound at or above it, says nothing: 0 and infinity unless given.
     """
@@ -161,8 +177,13 @@ class Claim:
     claimed: Claimed | None = None
     where: Callable[[CellContext, Parameters], bool] | None = None
     functional: Functional = "quantile"
-    tails: Callable[[CellContext, Parameters], bool] | None = None
+    tails: Callable[[CellContext, Parameters], tuple[bool, ...]] | None = None
     equal: float | None = None
+    ceiling: Callable[[CellContext, Parameters], float | None] | None = None
+    least: Callable[[CellContext], float] | None = None
+    proved: Callable[[CellContext, Parameters], bool | None] | None = None
+    along: tuple[str, ...] = ("d",)
+    hypothesis: bool = False
     trivial: float | None = None
 
     def vacuous(self, bound: Bound) -> NDArray[np.bool_]:
@@ -170,6 +191,11 @@ class Claim:
         if self.side == "lower":
             return np.asarray(bound.upper <= (0.0 if self.trivial is None else self.trivial))
         return np.asarray(bound.lower >= (math.inf if self.trivial is None else self.trivial))
+
+    @property
+    def tested(self) -> str:
+        """How the data decide, in words."""
+        return how_tested(self)
 
     @property
     def corrected_by(self) -> str | None:
@@ -218,6 +244,15 @@ class Instance:
         if self.claim.evaluate is None:
             raise TypeError(f"{self.claim.id} is an event, not a bound")
         return self.claim.evaluate(context, statistics, self.parameters)
+
+    def ceiling(self, context: CellContext) -> float:
+        """Value that the constant is proved not to exceed; infinite where there is none."""
+        found = None if self.claim.ceiling is None else self.claim.ceiling(context, self.parameters)
+        return math.inf if found is None else found
+
+    def proved(self, context: CellContext) -> bool | None:
+        """What is proved of the claim for the cell's law."""
+        return None if self.claim.proved is None else self.claim.proved(context, self.parameters)
 
     def claimed(self, context: CellContext) -> tuple[float, float]:
         """Range that the probability of being beyond the bound is claimed to lie in; (0, 0) if it must not be."""

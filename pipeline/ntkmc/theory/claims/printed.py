@@ -12,14 +12,14 @@ from ntkmc.theory.claims.entries import ones_form
 from ntkmc.theory.claims.order import shallower
 from ntkmc.theory.claims.scaling import (
     FUNCTIONS,
-    fluctuates,
     has_sub_gaussian_rows,
     inner_product_ratio,
-    lipschitz_function,
+    is_lipschitz,
+    lipschitz_functions,
     standard_scale,
-    tells_tails,
+    tells_any_tail,
 )
-from ntkmc.theory.claims.statistics import KHATRI_RAO
+from ntkmc.theory.claims.statistics import UNSCALED
 from ntkmc.theory.kernels import kernel_function
 from ntkmc.theory.series import hermite_coefficient
 
@@ -97,7 +97,7 @@ register(
         applies=tangent,
         needs=("unscaled{r}_lower", "unscaled{r}_upper"),
         evaluate=_unscaled,
-        parameters=tuple({"r": r} for r in KHATRI_RAO),
+        parameters=tuple({"r": r} for r in UNSCALED),
     ),
 )
 
@@ -133,28 +133,29 @@ register(
         evaluate=_with_dimension,
         parameters=({"delta": 0.1},),
         constants="C fitted",
+        along=("n", "d"),
     ),
 )
 
 register(
     Claim(
-        id="printed/claim-lipschitz-concentration",
-        words="Every log-concave law concentrates Lipschitz functions like a Gaussian (erratum E8); tried on "
-        "log-concave "
-        "laws, through the same four functions.",
+        id="printed/claim-lipschitz-log-concave",
+        words="Every log-concave law concentrates Lipschitz functions like a Gaussian (erratum E8); tried where it "
+        "says more than its correction, through all four functions at once.",
         latex=r"x \text{ log-concave} \;\Rightarrow\; \mathbb{P}(|f(x)-\mathbb{E}f| > t) \le "
         r"2e^{-ct^2/\|f\|_{\mathrm{Lip}}^2}",
         source=f"{_SLIDES}, as printed",
-        hypotheses="log-concave laws whose rows keep their norms",
+        hypotheses="log-concave laws of which nothing more is known, whose rows keep their norms",
         kind="scaling",
         side="upper",
-        applies=lambda context: bool(context.hypotheses.log_concave) and context.scale is not None,
-        where=fluctuates,
+        applies=lambda context: (
+            bool(context.hypotheses.log_concave) and not context.hypotheses.lipschitz and context.scale is not None
+        ),
         needs=tuple(name for name, _ in FUNCTIONS.values()),
-        evaluate=lipschitz_function,
-        parameters=tuple({"f": name} for name in FUNCTIONS),
+        evaluate=lipschitz_functions,
         constants="1 / sqrt(2 c) fitted",
         functional="tail",
-        tails=tells_tails,
+        tails=tells_any_tail,
+        proved=is_lipschitz,
     ),
 )

@@ -53,6 +53,12 @@ def has_sub_gaussian_rows(context: CellContext) -> bool:
     return sub_gaussian(context) is not None and law.independent_rows and bool(law.isotropic) and context.n >= 2
 
 
+def _twice_sub_gaussian(context: CellContext, parameters: Parameters) -> float | None:
+    """2 K, K the parameter of the rows in units where Cov x = I."""
+    K = sub_gaussian(context)
+    return None if K is None else 2.0 * K * standard_scale(context)
+
+
 def _moment(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     unit = standard_scale(context) / math.sqrt(context.d)
     match parameters["moment"]:
@@ -60,14 +66,33 @@ def _moment(context: CellContext, statistics: Statistics, parameters: Parameters
             return _known(statistics["norm_mean"] * unit)
         case "square":
             return _known(statistics["norm_square"] * unit**2)
-    return _known((statistics["norm_square"] - statistics["mean_square"]) * unit**2)
+    # The trace of the sample covariance, which is not negative but for rounding.
+    return _known(np.maximum((statistics["norm_square"] - statistics["mean_square"]) * unit**2, 0.0))
+
+
+def _at_most_energy(context: CellContext, parameters: Parameters) -> float | None:
+    """In units of E|x|**2 = d: (E|x|)**2 <= E|x|**2, and E|x - E x|**2 <= E|x|**2; rounding apart."""
+    return None if context.energy is None else 1.0 + 1e-9
+
+
+def _of_function(context: CellContext, statistics: Statistics, name: str) -> Floats:
+    statistic = FUNCTIONS[name][0]
+    factor = 1.0 if statistic == "cube_distance" else standard_scale(context)
+    return np.asarray(statistics[statistic] * factor)
 
 
 def lipschitz_function(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     """f(x) of the first row, x scaled so that E|x|**2 = d."""
-    name = FUNCTIONS[str(parameters["f"])][0]
-    factor = 1.0 if name == "cube_distance" else standard_scale(context)
-    return _known(statistics[name] * factor)
+    return _known(_of_function(context, statistics, str(parameters["f"])))
+
+
+def lipschitz_functions(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """All functions, (functions, trials)."""
+    return _known(np.array([_of_function(context, statistics, name) for name in _fluctuating(context)]))
+
+
+def _fluctuating(context: CellContext) -> list[str]:
+    return [name for name in FUNCTIONS if fluctuates(context, {"f": name})]
 
 
 def fluctuates(context: CellContext, parameters: Parameters) -> bool:
@@ -75,17 +100,37 @@ def fluctuates(context: CellContext, parameters: Parameters) -> bool:
     return not (context.unit_rows and parameters["f"] == "norm")
 
 
-def tells_tails(context: CellContext, parameters: Parameters) -> bool:
-    """Whether a heavy tail speaks against concentration.
+def _compared(context: CellContext, names: list[str]) -> tuple[bool, ...]:
+    """Whose tail is compared with a normal law's: a coordinate's, unless the law is proved to be sub-Gaussian.
 
-    Of a coordinate it does, unless the law is proved to be sub-Gaussian: then it is a larger constant (an atom at 0
-    looks alike). A maximum or a norm may well have Gumbel's or an exponential law with a scale that shrinks with d.
+    Then it is a larger constant (an atom at 0 looks alike). A maximum or a norm may well have Gumbel's or an
+    exponential law with a scale that shrinks with d.
     """
-    return parameters["f"] == "coordinate" and context.hypotheses.sub_gaussian is None
+    return tuple(name == "coordinate" and context.hypotheses.sub_gaussian is None for name in names)
+
+
+def tells_tails(context: CellContext, parameters: Parameters) -> tuple[bool, ...]:
+    """Of one function."""
+    return _compared(context, [str(parameters["f"])])
+
+
+def tells_any_tail(context: CellContext, parameters: Parameters) -> tuple[bool, ...]:
+    """Of all functions."""
+    return _compared(context, _fluctuating(context))
+
+
+def is_lipschitz(context: CellContext, parameters: Parameters) -> bool | None:
+    """Whether the law concentrates Lipschitz functions, as far as is proved."""
+    return context.hypotheses.lipschitz
 
 
 def _mean_square(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return _known(statistics["mean_square"] / _energy(context))
+    """|mean of the rows|**2, which is not negative, less its mean if E x = 0: heavy tails cannot make it small.
+
+    Its mean is that of the inner product of two rows: |x_1 + ... + x_n|**2 = sum |x_i|**2 + n (n - 1) mean_square.
+    """
+    energy = _energy(context)
+    return _known(statistics["mean_square"] / energy + (statistics["norm_square"] / energy - 1.0) / (context.n - 1))
 
 
 def _isotropy(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
@@ -112,6 +157,8 @@ def _nmm_inside(context: CellContext, parameters: Parameters) -> bool:
     """The hypotheses, and the regime in which the printed probability is not trivial for large d."""
     law = context.hypotheses
     declared = bool(law.zero_mean and law.norm_scaling and law.lipschitz) and law.independent_rows
+    # Hypotheses speak of rows as drawn: rows divided by their own norms keep them if their directions are uniform.
+    declared &= context.scale is not None or context.uniform_directions
     return declared and context.n < context.d ** ((float(parameters["r"]) - 0.5) / 2.0)
 
 
@@ -142,6 +189,9 @@ register(
         evaluate=_coherence,
         parameters=({"delta": 0.1},),
         constants="C fitted",
+        ceiling=lambda context, parameters: 2.0,
+        proved=lambda context, parameters: True,
+        along=("n", "d"),
     ),
 )
 
@@ -163,6 +213,9 @@ register(
         ),
         parameters=({"delta": 0.1},),
         constants="C fitted",
+        ceiling=_twice_sub_gaussian,
+        proved=lambda context, parameters: True,
+        along=("n", "d"),
     ),
 )
 
@@ -170,7 +223,8 @@ register(
     Claim(
         id="claim-data-scaling",
         words="E|x| = Theta(sqrt d), E|x|^2 = Theta(d), E|x - Ex|^2 = Omega(d), once x is scaled so that E|x|^2 = d "
-        "where that exists: the three in units of sqrt d and d do not drift with d.",
+        "where that exists: the three, in units of sqrt d and d, do not decay with d; by Cauchy-Schwarz none "
+        "exceeds 1.",
         latex=r"\mathbb{E}\|x\| = \Theta(\sqrt d),\ \mathbb{E}\|x\|^2 = \Theta(d),\ "
         r"\mathbb{E}\|x - \mathbb{E}x\|^2 = \Omega(d)",
         source="Nguyen, Mondelli & Montúfar, ICML 2021, Assumption 2.1",
@@ -183,6 +237,9 @@ register(
         parameters=({"moment": "norm"}, {"moment": "square"}, {"moment": "variance"}),
         constants="fitted",
         functional="mean",
+        ceiling=_at_most_energy,
+        proved=lambda context, parameters: context.hypotheses.norm_scaling,
+        hypothesis=True,
     ),
 )
 
@@ -197,7 +254,7 @@ register(
         id="claim-lipschitz-concentration",
         words=_LIPSCHITZ,
         latex=r"\exists c\ \forall f, t:\ \mathbb{P}(|f(x)-\mathbb{E}f| > t) \le 2e^{-ct^2/\|f\|_{\mathrm{Lip}}^2}",
-        source="Nguyen, Mondelli & Montúfar, ICML 2021, Assumption 2.2; corrects erratum E8 of the slides",
+        source="Nguyen, Mondelli & Montúfar, ICML 2021, Assumption 2.2",
         hypotheses="any law whose rows keep their norms; f: " + "; ".join(words for _, words in FUNCTIONS.values()),
         kind="scaling",
         side="upper",
@@ -209,6 +266,32 @@ register(
         constants="1 / sqrt(2 c) fitted",
         functional="tail",
         tails=tells_tails,
+        proved=is_lipschitz,
+        hypothesis=True,
+    ),
+)
+
+register(
+    Claim(
+        id="claim-lipschitz-log-concave",
+        words="A log-concave law for which more is known (curvature bounded below, a bounded product, an image of "
+        "one) concentrates Lipschitz functions like a Gaussian: tried on the log-concave laws that are declared to, "
+        "through all four functions at once.",
+        latex=r"x \sim e^{-V},\ \nabla^2 V \succeq cI \;\Rightarrow\; \exists c'\ \forall f, t:\ "
+        r"\mathbb{P}(|f(x)-\mathbb{E}f| > t) \le 2e^{-c't^2/\|f\|_{\mathrm{Lip}}^2}",
+        source="Bakry & Émery 1985, log-Sobolev inequalities; corrects erratum E8 of the slides",
+        hypotheses="log-concave laws with proved Lipschitz concentration, whose rows keep their norms",
+        kind="scaling",
+        side="upper",
+        applies=lambda context: (
+            bool(context.hypotheses.log_concave and context.hypotheses.lipschitz) and context.scale is not None
+        ),
+        needs=tuple(name for name, _ in FUNCTIONS.values()),
+        evaluate=lipschitz_functions,
+        constants="1 / sqrt(2 c) fitted",
+        functional="tail",
+        tails=tells_any_tail,
+        proved=is_lipschitz,
     ),
 )
 
@@ -222,11 +305,13 @@ register(
         kind="scaling",
         side="upper",
         applies=lambda context: context.energy is not None and context.hypotheses.independent_rows and context.n >= 2,
-        needs=("mean_square",),
+        needs=("mean_square", "norm_square"),
         evaluate=_mean_square,
         constants="0",
         functional="mean",
         equal=0.0,
+        least=lambda context: -1.0 / (context.n - 1),
+        hypothesis=True,
     ),
 )
 
@@ -251,6 +336,7 @@ register(
         constants="1",
         functional="mean",
         equal=1.0,
+        hypothesis=True,
     ),
 )
 

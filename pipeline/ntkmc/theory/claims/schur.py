@@ -113,7 +113,7 @@ register(
         id="det-khatri-rao-deep",
         words="lambda_min of K^(L) is at least max(b_L,r, sum over layers of c_l,r) lambda_min(M), M_ij = |x_i| "
         "cos_ij^r "
-        "|x_j|; for even r the coefficient is at least 2 mu_r^2.",
+        "|x_j|; for even r the coefficient is at least 2 mu_r^2; odd r >= 3 say nothing at L = 2.",
         latex=r"\lambda_{\min}(K^{(L)}) \ge \max\bigl\{b_{L,r}, \textstyle\sum_l c_{l,r}\bigr\}\,"
         r"\lambda_{\min}\bigl(D R^{\circ r} D\bigr)",
         source="Nguyen, Mondelli & Montúfar, ICML 2021, mechanism of Thm 3.2, with the normalization corrected",

@@ -42,7 +42,11 @@ ALWAYS: Final = ("coherence", "norm_min", "norm_max")
 POWERS: Final = (1, 2, 3, 4, 5, 6)
 """Orders r of the entrywise powers of the cosines whose smallest eigenvalue can be asked for."""
 
-KHATRI_RAO: Final = (2, 4, 6)
+KHATRI_RAO: Final = (1, 2, 3, 4, 6)
+"""Orders r of the Khatri-Rao powers with the norms of the rows."""
+
+UNSCALED: Final = (2, 4, 6)
+"""Those of the entrywise powers of XX' itself."""
 
 HIGHEST_HARMONIC: Final = 6
 """Degrees up to which the Gegenbauer bound takes eigenvalues; of higher ones it takes the free bound 0."""
@@ -63,6 +67,7 @@ _DECLARED: Final = [
     Statistic("norm_min", "smallest row norm"),
     Statistic("norm_max", "largest row norm"),
     Statistic("first_cosine", "absolute cosine between the first two rows"),
+    Statistic("cosine_max", "largest cosine between two rows"),
     Statistic("inner_max", "largest absolute inner product of two rows"),
     Statistic("norm_mean", "mean norm of a row"),
     Statistic("norm_square", "mean squared norm of a row"),
@@ -81,7 +86,7 @@ _DECLARED: Final = [
     *(s for r in POWERS for s in _enclosed(f"power{r}", f"lambda_min of the cosines to the power {r}, entrywise")),
     *_enclosed("kappa0", "lambda_min of kappa_0 of the cosines"),
     *(s for r in KHATRI_RAO for s in _enclosed(f"khatri_rao{r}", f"lambda_min of |x_i| cos_ij^{r} |x_j|")),
-    *(s for r in KHATRI_RAO for s in _enclosed(f"unscaled{r}", f"lambda_min of (x_i'x_j)^{r}")),
+    *(s for r in UNSCALED for s in _enclosed(f"unscaled{r}", f"lambda_min of (x_i'x_j)^{r}")),
     *_enclosed("log_det_linear", "log det X X'"),
     *_enclosed("directions", "lambda_min of the kernel of the directions x / |x|", per_depth=True),
     *_enclosed("layers", "the sum over layers l of lambda_min(G^(l))", per_depth=True, each_layer=True),

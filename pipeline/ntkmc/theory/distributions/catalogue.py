@@ -12,6 +12,7 @@ import yaml
 from ntkmc.errors import InputError
 from ntkmc.theory.distributions.base import DISTRIBUTIONS, Spec
 from ntkmc.theory.distributions.building import build, names
+from ntkmc.theory.distributions.moments import findings, refusal
 from ntkmc.theory.distributions.plugins import Plugin
 
 _WORDS: Final = {
@@ -61,6 +62,17 @@ def summary(spec: Spec) -> str:
     words = [word for key, word in _WORDS.items() if getattr(declared, key)]
     words += ["sub-Gaussian"] if declared.sub_gaussian is not None else []
     return ", ".join(words) or "nothing is declared"
+
+
+def tried(spec: Spec, dimensions: Sequence[int]) -> list[str]:
+    """What a sample says of each hypothesis, a line each; dimensions that the law refuses are passed over."""
+    law = build(spec)
+    lines = []
+    for d in dimensions:
+        if not refusal(law, 1, d):
+            lines += [f"{f'{name} (d = {d})':<38}{word}" for name, word in findings(law, d).items()]
+    open_ = "undecided: needs a range of d, see data/studies/assumptions.yaml"
+    return [*lines, *(f"{name:<38}{open_}" for name in ("norm scaling", "Lipschitz concentration"))]
 
 
 def described(spec: Spec, dimensions: Sequence[int]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Declared moments and hypotheses of a law against a Monte Carlo sample of it."""
+"""Moments and hypotheses of a law, declared and not, against a Monte Carlo sample of it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ SIGMAS: Final = 5.0
 
 _HEAVIEST: Final = 0.1
 """Share of one draw in a sum of squares, from which on the sum says nothing of a standard error."""
+
+_CLOSE: Final = 0.1
+"""A moment within this of its value, in units of the law's variance, is taken for it."""
 
 _ROUNDING: Final = 1e-9
 _BATCH: Final = 4
@@ -55,6 +58,54 @@ def contradictions(law: Distribution, d: int, draws: int, seed: int) -> list[str
     if declared.sub_gaussian is not None:
         problems += _too_heavy(P, declared.sub_gaussian)
     return problems
+
+
+def findings(law: Distribution, d: int, draws: int = 20_000, seed: int = 0) -> dict[str, str]:
+    """What a sample says of each hypothesis in dimension d: *holds*, *fails* or *undecided*, whatever is declared.
+
+    *fails* at `SIGMAS` standard errors; *holds* where as many lie within `_CLOSE` of what it should be, in units of
+    the law's own scale; undecided otherwise, and where one draw dominates. That a tail is sub-Gaussian, and that
+    anything does not change with d, no sample in one dimension can show.
+
+    >>> from ntkmc.theory.distributions.building import build
+    >>> findings(build("sphere"), 8)["norm 1"]
+    'holds'
+    """
+    rng = np.random.default_rng((seed, d))
+    X = _matrices(law, d, draws, rng)
+    P = X @ _directions(d, rng)
+    energy = np.sum(X * X, axis=-1)
+    unit = math.sqrt(float((P**2).mean())) or 1.0
+    centred = (P - P.mean(axis=(0, 1))) / unit
+    k = P.shape[-1]
+    spread = (centred**2).mean(axis=-1)
+    means = [P[..., j].mean(axis=1) / unit for j in range(k)]
+    covariances = [(centred[..., i] ** 2 - spread).mean(axis=1) for i in range(k)]
+    covariances += [(centred[..., i] * centred[..., j]).mean(axis=1) for i in range(k) for j in range(i)]
+    rows = [centred[:, 0, j] * centred[:, 1, j] for j in range(k)] if P.shape[1] > 1 else []
+    found = {
+        "mean 0": _all_zero(means),
+        "isotropic": _all_zero(covariances),
+        "norm 1": "holds" if np.abs(energy - 1.0).max() <= _ROUNDING else "fails",
+        "uncorrelated rows": _all_zero(rows) if rows else "undecided",
+    }
+    K = law.hypotheses(d).sub_gaussian
+    if K is not None:
+        found[f"sub-Gaussian, K = {K:g}"] = "fails" if _too_heavy(P, K) else "undecided"
+    return found
+
+
+def _all_zero(samples: list[Floats]) -> str:
+    if any(_differs(values, 0.0) for values in samples):
+        return "fails"
+    for values in samples:
+        squares = (values - values.mean()) ** 2
+        total = float(squares.sum())
+        if total > 0.0 and float(squares.max()) > _HEAVIEST * total:
+            return "undecided"
+        if abs(float(values.mean())) + SIGMAS * math.sqrt(total) / len(values) > _CLOSE:
+            return "undecided"
+    return "holds"
 
 
 def _matrices(law: Distribution, d: int, draws: int, rng: np.random.Generator) -> Matrix:

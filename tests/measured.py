@@ -1,0 +1,63 @@
+"""One trial with data of one's own and every statistic that there is, for tests of claims."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkmc.experiment.judging import judge
+from ntkmc.experiment.trial import Recipe, measure_draw
+from ntkmc.theory.claims import CellContext, Instance
+from ntkmc.theory.claims.statistics import STATISTICS
+
+Floats = NDArray[np.float64]
+
+
+def measured(
+    X: Floats, kernel: str, depth: int, depths: tuple[int, ...] = ()
+) -> tuple[CellContext, dict[str, Floats]]:
+    """A cell of one trial with the data X, and every statistic that there is."""
+    n, d = X.shape
+    recipe = Recipe(0, kernel, "none", statistics=tuple(STATISTICS))
+    found = measure_draw(recipe, X, (*depths, depth), 1.0)
+    answer = found.eigenvalues[depth]
+    statistics = {
+        "lambda_min": answer.value,
+        "lambda_min_lower": answer.lower,
+        "lambda_min_upper": answer.upper,
+        "status": answer.status.code,
+        **found.draw,
+        **found.deep[depth],
+    }
+    for other in depths:
+        statistics |= {
+            "shallower_lower": found.eigenvalues[other].lower,
+            "shallower_upper": found.eigenvalues[other].upper,
+        }
+    norms = np.linalg.norm(X, axis=1)
+    unit = bool(np.allclose(norms, 1.0, rtol=4e-16, atol=0))
+    context = CellContext(kernel, depth, n, d, unit, shallower=max(depths, default=None))
+    return context, {name: np.array([value], dtype=np.float64) for name, value in statistics.items()}
+
+
+def judged(instance: Instance, context: CellContext, statistics: dict[str, Floats]) -> dict[str, Any]:
+    return judge(instance, context, statistics, statistics, 0.95)
+
+
+def data(kind: str, n: int, d: int, rng: np.random.Generator) -> Floats:
+    X = rng.standard_normal((n, d))
+    if kind == "signs":
+        return np.sign(X)
+    if kind == "cluster":
+        return X[:1] + 1e-3 * X
+    if kind == "antipodal":
+        X[1::2] = -X[0:-1:2][: len(X[1::2])] + 1e-6 * X[1::2]
+        return X
+    if kind == "heavy":
+        return X * 10.0 ** rng.uniform(-6, 6, size=(n, 1))
+    if kind == "duplicate":
+        X[-1] = X[0]
+        return X
+    return np.asarray(X / np.linalg.norm(X, axis=1)[:, None])
