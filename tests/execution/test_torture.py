@@ -60,7 +60,7 @@ def test_torture(tmp_path: Path, client: Any) -> None:
     while torture.faults.get("worker", 0) + torture.faults.get("driver", 0) < 190 and rounds < 60:
         rounds += 1
         code = torture.run_scheduled(1.0) if rounds % 8 == 0 else torture.run_local(6.0, 5)
-        assert code in (None, 0, 3)
+        assert code in (None, 0, 2, 3)  # 2: not even the store could be opened for writing
         if rounds % 5 == 0:
             torture.damage()
     torture.finish()

@@ -229,7 +229,7 @@ def test_another_process_imports_it_again(folder: Path) -> None:
 
 
 def test_whole_study(folder: Path) -> None:
-    """From another working directory, on worker processes; the store alone rebuilds a trial."""
+    """From another working directory, on worker processes; the study that names the laws rebuilds a trial."""
     study = {
         "name": "own",
         "seed": 3,
@@ -253,6 +253,9 @@ def test_whole_study(folder: Path) -> None:
     assert again.digest() == loaded.digest()
     one = [*command, "trial", "own.zarr", "my_laws:shells(radius=2),d=5,n=4", "7"]
     done = subprocess.run(one, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "not imported on a store's word; give the study that you trust (--study FILE)" in done.stderr
+    done = subprocess.run([*one, "--study", str(folder / "study.yaml")], capture_output=True, text=True, check=False)
     assert "bit for bit" in done.stdout, done.stderr
 
 

@@ -165,7 +165,7 @@ def identity_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
 
 def read_attributes(location: Location) -> dict[str, Any]:
     """Root attributes of a store, or a `StoreError` that says what the location is instead."""
-    if not location.occupied():
+    if not location.occupied() and (location.remote or not location.path.exists()):
         raise StoreError(f"{location}: no such store")
     try:
         attributes = dict(location.open("r").attrs)
