@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -68,14 +68,14 @@ def judge(
         return _NOTHING
     if kind == "scaling":
         ran = trials["status"] != 0
-        kept = {name: values[ran] for name, values in trials.items()}
+        kept = _Chosen(trials, ran)
         return _scaling(instance, context, kept, confidence, fixed) if ran.any() else _NOTHING
     usable = (trials["status"] != 0) & (trials["status"] != Status.FAILED.code)
     for name in instance.needs:
         usable &= ~np.isnan(trials[name])
     if not usable.any():
         return _NOTHING
-    kept = {name: values[usable] for name, values in trials.items()}
+    kept = _Chosen(trials, usable)
     bound, quantity = instance.bound(context, kept), instance.claim.quantity(context, kept)
     found = _compare(instance, bound, quantity)
     if found["violations"]:
@@ -85,6 +85,23 @@ def judge(
         return found
     ran = int(np.sum(trials["status"] != 0))
     return found | _probability(instance, context, found, _possibly(instance, bound, quantity), ran, confidence)
+
+
+class _Chosen(Mapping[str, NDArray[Any]]):
+    """Variables at some of the trials, cut when they are looked at: a claim looks at few of dozens, of many trials."""
+
+    def __init__(self, trials: Trials, chosen: NDArray[np.bool_]) -> None:
+        self._trials = trials
+        self._chosen = chosen
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return np.asarray(self._trials[name][self._chosen])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._trials)
+
+    def __len__(self) -> int:
+        return len(self._trials)
 
 
 _NOTHING: Final[Values] = {"verdict": int(Verdict.NOT_EVALUATED)}
