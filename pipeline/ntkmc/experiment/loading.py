@@ -164,16 +164,7 @@ def _place(loc: tuple[int | str, ...]) -> str:
             # A single grid stands for a list of one: its index would only confuse.
             if not (position == 1 and loc[0] == "grid"):
                 place += f"[{part}]"
-        elif part not in (
-            "int",
-            "str",
-            "bool",
-            "Certificates",
-            "FixedTrials",
-            "AdaptiveTrials",
-            "literal['all']",
-            "constrained-int",
-        ):
+        elif part not in _VARIANTS:
             if part.startswith(("function-", "constrained-", "tuple[", "literal[", "lax-or-strict")):
                 continue
             place += f".{part}" if place else part
