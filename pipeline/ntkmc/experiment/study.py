@@ -312,6 +312,8 @@ def _said(where: str, check: Any, *arguments: Any) -> None:
         check(*arguments)
     except InputError as error:
         raise ValueError(f"{where}: {error}") from error
+    except ArithmeticError as error:
+        raise ValueError(f"{where}: a parameter is so large or small that numbers overflow ({error})") from error
 
 
 def find_cell(cells: Iterable[Cell], name: str) -> Cell:
