@@ -51,13 +51,31 @@ def small_study(small: dict[str, Any]) -> Study:
     return parse_study(small)
 
 
+_SESSION: list[Any] = []
+
+
 @pytest.fixture(scope="session")
 def client() -> Iterator[Any]:
     """A cluster inside this process: one worker, one thread, no dashboard."""
+    import dask
     from distributed import Client, LocalCluster
 
+    # A worker beside tests that keep the interpreter for minutes must not count as dead.
     with (
+        dask.config.set({"distributed.scheduler.worker-ttl": None}),
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster) as connected,
     ):
+        _SESSION.append(connected)
         yield connected
+        _SESSION.clear()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A session's worker that is gone is replaced, and said: the next test would wait for it for ever."""
+    for connected in _SESSION:
+        if not connected.nthreads():
+            print(f"the session's worker was gone before {item.nodeid}")
+            connected.cluster.scale(0)
+            connected.cluster.scale(1)
+            connected.wait_for_workers(1, timeout=60)

@@ -69,17 +69,38 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@settings(max_examples=1000, suppress_health_check=quiet)
+@settings(max_examples=300, suppress_health_check=quiet)
 @given(data=st.data())
 def test_mutated_texts_of_studies(folder: Path, data: st.DataObject) -> None:
     try_study(folder, data.draw(harmed_texts(data.draw(st.sampled_from(TEXTS)))))
 
 
-@settings(max_examples=1000, suppress_health_check=quiet)
+@settings(max_examples=300, suppress_health_check=quiet)
 @given(data=st.data())
 def test_mutated_documents_of_studies(folder: Path, data: st.DataObject) -> None:
     document = yaml.safe_load(data.draw(st.sampled_from(TEXTS)))
     try_study(folder, yaml.safe_dump(data.draw(harmed_documents(document))))
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, suppress_health_check=quiet)
+@given(data=st.data())
+def test_many_mutated_studies(folder: Path, data: st.DataObject) -> None:
+    text = data.draw(st.sampled_from(TEXTS))
+    if data.draw(st.booleans()):
+        text = data.draw(harmed_texts(text))
+    else:
+        text = yaml.safe_dump(data.draw(harmed_documents(yaml.safe_load(text))))
+    try_study(folder, text)
+
+
+def test_a_parameter_that_overflows(folder: Path) -> None:
+    """Found by the test above: the square of a mixture's separation is beyond the largest number."""
+    document = yaml.safe_load((ROOT / "data" / "studies" / "heavy-tails.yaml").read_text())
+    document["grid"]["distribution"] = [{"mixture": {"clusters": 4, "separation": 1e200}}]
+    with pytest.raises(NtkmcError, match="numbers overflow"):
+        parse_study(document)
+    try_study(folder, yaml.safe_dump(document))
 
 
 @pytest.fixture(scope="module")
