@@ -139,9 +139,9 @@ def test_claim_down_to_the_trial(explorer: str, finished: Path, visit: Callable[
     assert address.startswith("seed 2025")
     assert seen.wrong == []
     # A row of the table of claims opens it.
-    page.locator(".tabulator-row", has_text="det-pair-upper").first.click()
-    page.get_by_role("heading", name="det-pair-upper").wait_for()
-    page.wait_for_function("location.search.includes('claim=det-pair-upper')")
+    page.locator(".tabulator-row", has_text="det-diag-upper").first.click()
+    page.get_by_role("heading", name="det-diag-upper").wait_for()
+    page.wait_for_function("location.search.includes('claim=det-diag-upper')")
 
 
 def test_downloads(explorer: str, finished: Path, visit: Callable[..., Watched]) -> None:
