@@ -139,9 +139,9 @@ def test_claim_down_to_the_trial(explorer: str, finished: Path, visit: Callable[
     assert address.startswith("seed 2025")
     assert seen.wrong == []
     # A row of the table of claims opens it.
-    page.locator(".tabulator-row", has_text="det-diag-upper").first.click()
-    page.get_by_role("heading", name="det-diag-upper").wait_for()
-    page.wait_for_function("location.search.includes('claim=det-diag-upper')")
+    page.locator(".tabulator-row", has_text="det-tail-gershgorin-deep").first.click()
+    page.get_by_role("heading", name="det-tail-gershgorin-deep").wait_for()
+    page.wait_for_function("location.search.includes('claim=det-tail-gershgorin-deep')")
 
 
 def test_downloads(explorer: str, finished: Path, visit: Callable[..., Watched]) -> None:
