@@ -297,3 +297,25 @@ def test_zero_rows_are_data(tmp_path: Path, client: Any, laws: dict[str, Any]) -
     study = parse_study(laws | {"grid": grid, "trials": 3}, base=tmp_path)
     assert not drive(study, tmp_path / "s", client).failed_trials
     assert set(trials_of(tmp_path / "s")["status"].values.ravel().tolist()) == {Status.SINGULAR.code}
+
+
+def test_a_fold_that_failed_halfway_tells_of_all_cells(
+    tmp_path: Path, client: Any, laws: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some blocks are in the store and off the journal when the disk fails: their cells are estimated all the same."""
+    monkeypatch.setattr("ntkmc.experiment.store._AT_ONCE", 1)
+    fold, calls = Store._fold, iter(range(1000))
+
+    def failing(self: Store, blocks: list[Any]) -> None:
+        if next(calls) == 1:
+            raise OSError(28, "No space left on device")
+        fold(self, blocks)
+
+    monkeypatch.setattr(Store, "_fold", failing)
+    study = parse_study(laws | {"grid": laws["grid"] | {"distribution": ["sphere", "gaussian"]}})
+    outcome = drive(study, tmp_path / "s", client)
+    assert next(calls) > 2
+    assert not outcome.failed
+    assert set(open_results(tmp_path / "s")["estimates"].to_dataset()["trials_used"].to_numpy().ravel().tolist()) == {
+        40
+    }

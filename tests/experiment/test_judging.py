@@ -266,7 +266,7 @@ def test_every_variable_of_a_verdict_is_declared() -> None:
 
 # --- false alarms -----------------------------------------------------------------------------------------------
 
-STUDIES = 200
+STUDIES = 1000
 SLACK = 3 * np.sqrt(0.05 * 0.95 / STUDIES)
 
 
@@ -319,7 +319,7 @@ def test_a_covariance_that_is_no_multiple_of_the_identity_is_refuted() -> None:
 
 
 def test_constants_at_the_edge_are_rarely_refuted() -> None:
-    """No drift, heavy noise (Cauchy), three cells: 200 studies, each limit at 1 - 0.05 / 3."""
+    """No drift, heavy noise (Cauchy), three cells: 1000 studies, each limit at 1 - 0.05 / 3."""
     rng = np.random.default_rng(7)
     tried, wrong = claim(), 0
     for _ in range(STUDIES):

@@ -53,7 +53,7 @@ _IN_FLIGHT = 3  # blocks a worker thread: one running, two waiting, so that no t
 _HUNGRY = 0.3  # seconds between folds while workers could do more than is queued
 _ATTEMPTS = 2  # times that blocks are computed again whose results did not arrive
 _POLL = 0.2  # seconds between looks at the clock while nothing arrives
-_FOLDS = 5  # attempts to write to a store that cannot be written, with growing pauses: half a minute in all
+_FOLDS = 5  # attempts to write to a store that cannot be written, with growing pauses: 15 s in all
 
 _LOST = "the cluster is gone, or its scheduler was restarted; what is finished is kept, run again to resume"
 
@@ -337,7 +337,8 @@ class _Driver:
             self.lease.confirm()
             try:
                 folders = {block.folder for block in self.store.fold()}
-                self.derived.refresh(work.cell for work in self.works if work.cell.folder in folders)
+                # What an attempt that failed halfway had folded already, nobody knows: then every cell is looked at.
+                self.derived.refresh(work.cell for work in self.works if attempt or work.cell.folder in folders)
                 if last:
                     self.derived.finish()
                 self.derived.write()
