@@ -36,20 +36,23 @@ _BODY: Final = """\
 # Written by `ntkmc submit`. This job drives the study; it may die at any moment, and goes on where it was.
 {prologue}
 cd {folder} || exit 2
-stopped= driver=
+stopped= driver= asked=
+ask() {{ [ -n "$asked" ] || [ -z "$driver" ] || {{ asked=yes; kill -TERM "$driver" 2>/dev/null; }}; }}
 # A batch system's last word before it ends or preempts the job: passed on, and not answered by another job.
-trap 'stopped=yes; [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null' TERM USR1 USR2 XCPU
+trap 'stopped=yes; ask' TERM USR1 USR2 XCPU
 
-# {deadline} s: a clean stop before the walltime of {walltime} s.
-timeout --foreground --preserve-status --signal=TERM {deadline} \\
-    {run} &
+{run} &
 driver=$!
-[ -z "$stopped" ] || kill -TERM "$driver" 2>/dev/null
-while :; do
-    wait "$driver"
-    code=$?
-    kill -0 "$driver" 2>/dev/null || break
+[ -z "$stopped" ] || ask
+# Looked at each second, not under timeout(1), which loses its child if a signal comes as it forks; and waited for
+# only once it has ended, since a signal ends `wait` with a status that is not the driver's.
+while kill -0 "$driver" 2>/dev/null; do
+    [ $SECONDS -lt {deadline} ] || ask   # a clean stop before the walltime of {walltime} s
+    sleep 1 &
+    wait $!
 done
+wait "$driver"
+code=$?
 
 case $code in
     0 | 2 | 3) exit $code ;;   # done; refused; done but for cells that failed: doing it again would change nothing
