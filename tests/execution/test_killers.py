@@ -11,7 +11,7 @@ from distributed.scheduler import KilledWorker
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
 from ntkmc.execution.profiles import Profile, connect
-from ntkmc.execution.workforce import killers_sentence
+from ntkmc.execution.workforce import killers_sentence, needed_bytes
 from ntkmc.experiment.loading import parse_study
 from stores import assert_equal_bits, trials_of
 
@@ -63,7 +63,7 @@ def test_a_cell_that_kills_its_workers_is_set_aside(study: dict[str, Any], tmp_p
 def test_the_sentence_tells_how_much_memory(small: dict[str, Any]) -> None:
     study = parse_study(small | {"grid": small["grid"] | {"n": [9000], "distribution": ["sphere"]}})
     error = KilledWorker("block", None, 1)  # type: ignore[arg-type]
-    said = killers_sentence(study, study.cells[0], error, 2 * 2**30)
+    said = killers_sentence(needed_bytes(study, study.cells[0]), error, 2 * 2**30)
     assert "a trial needs about 1.8 GiB by the memory model, a worker may use 2.0 GiB: give workers more" in said
 
 

@@ -17,6 +17,7 @@ from ntkmc.errors import ExecutionError, InputError
 from ntkmc.execution.profile_schema import JOB_ARGUMENTS, Certificates, Profile
 from ntkmc.execution.security import await_certificates, given_security, own_security, write_certificates
 from ntkmc.execution.sizing import Layout
+from ntkmc.execution.workforce import MEMORY
 from ntkmc.execution.workspace import Workspace
 
 _RANK = ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
@@ -60,6 +61,7 @@ def enter_allocation(
     worker: dict[str, Any] = {
         "nthreads": 1,
         "memory_limit": layout.worker_bytes,
+        "resources": {MEMORY: layout.worker_bytes},
         "death_timeout": profile.scaling.patience,
         "local_directory": os.environ.get("TMPDIR", "/tmp"),
         "protocol": protocol,

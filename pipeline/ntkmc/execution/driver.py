@@ -36,7 +36,7 @@ from ntkmc.execution.events import (
 from ntkmc.execution.interruption import Interruption, noticed
 from ntkmc.execution.queue import CellWork, WorkQueue
 from ntkmc.execution.tasks import Report, commit_block
-from ntkmc.execution.workforce import Workforce, killers_sentence
+from ntkmc.execution.workforce import MEMORY, Workforce, killers_sentence, needed_bytes, no_room_sentence
 from ntkmc.experiment.creating import create
 from ntkmc.experiment.derived import Derived
 from ntkmc.experiment.guarding import understood
@@ -142,7 +142,10 @@ class _Driver:
         self.block_length = block_length
         self.derived = derived
         self.recipe = Recipe.of(study, self.store.statistics)
-        self.works = [CellWork(cell, eigenvalue_problems(self.store.statistics, cell.depths)) for cell in study.cells]
+        self.works = [
+            CellWork(cell, needed_bytes(study, cell), eigenvalue_problems(self.store.statistics, cell.depths))
+            for cell in study.cells
+        ]
         self.queue = WorkQueue(self.works)
         self.finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.flying: dict[Any, tuple[Future[Any], CellWork]] = {}
@@ -252,14 +255,24 @@ class _Driver:
         """Fill the window, which follows the workers that come and go; False when nothing is queued."""
         workers = max(1, self.workforce.threads)
         while len(self.flying) < _IN_FLIGHT * workers:
-            work = self.queue.next()
+            work = self.queue.next(self._fits)
             if work is None:
                 return False
+            if self.workforce.seats(work.needed) and work.needed > self.workforce.largest:
+                self._set_aside(work, no_room_sentence(work.needed, self.workforce.largest))
+                continue
             task = work.take(self.recipe, workers, self.block_length)
             future = self._send(task, work)
             self.flying[future.key] = future, work
             future.add_done_callback(self.finished.put)
         return True
+
+    def _fits(self, work: CellWork) -> bool:
+        """Whether a block of it would be begun at once; of small cells some wait, of large ones none."""
+        seats = self.workforce.seats(work.needed)
+        return seats is None or seats > sum(
+            self.workforce.seats(each.needed) is not None for _, each in self.flying.values()
+        )
 
     def _send(self, task: BlockTask, work: CellWork) -> Future[Any]:
         try:
@@ -272,6 +285,7 @@ class _Driver:
                 pure=False,
                 retries=1,
                 priority=int(1e3 * min(work.seconds, 1e6)),
+                resources={MEMORY: work.needed} if self.workforce.seats(work.needed) else None,
             )
         except Exception as error:
             if self.client.status in ("running", "connecting"):
@@ -295,7 +309,7 @@ class _Driver:
         elif future.status == "error":
             error = future.exception()
             if isinstance(error, KilledWorker):
-                self._set_aside(work, killers_sentence(self.store.study, work.cell, error, self.workforce.memory))
+                self._set_aside(work, killers_sentence(work.needed, error, self.workforce.memory))
             else:
                 self._set_aside(work, f"{type(error).__name__}: {error}")
         elif not work.closed:

@@ -13,7 +13,7 @@ from ntkmc.execution.profile_schema import Profile
 from ntkmc.execution.profiles import available_cpus
 from ntkmc.execution.queue import BLOCK_SECONDS
 from ntkmc.execution.sizing import Layout, Needs, check_layout, choose
-from ntkmc.execution.workforce import IDLE_WORKER_BYTES
+from ntkmc.execution.workforce import IDLE_WORKER_BYTES, needed_bytes
 from ntkmc.experiment.arrays import trial_chunk
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.location import Location
@@ -79,13 +79,10 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         per_cell * trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further[cell])
         for cell in study.cells
     ]
-    needs = {
-        cell: trial_bytes(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further[cell])
-        for cell in study.cells
-    }
+    needs = {cell: needed_bytes(study, cell) for cell in study.cells}
     largest = max(study.cells, key=needs.__getitem__)
     tasks = sum(min(per_cell, max(1, round(each / BLOCK_SECONDS))) for each in seconds)
-    wanted = Needs(sum(seconds), max(seconds) / per_cell, IDLE_WORKER_BYTES + needs[largest], tasks)
+    wanted = Needs(sum(seconds), max(seconds) / per_cell, needs[largest], tasks)
     layout = choose(profile, wanted) if profile.batch else None
     workers = layout.jobs * layout.workers if layout else profile.arguments.get("n_workers") or available_cpus()
     threads = profile.arguments.get("threads_per_worker") or 1

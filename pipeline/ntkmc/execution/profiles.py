@@ -25,7 +25,7 @@ from ntkmc.execution.dialects import DIALECTS, Dialect
 from ntkmc.execution.profile_schema import Certificates, Profile, load_profile
 from ntkmc.execution.security import given_security, own_security
 from ntkmc.execution.sizing import Layout
-from ntkmc.execution.workforce import SCHEDULER
+from ntkmc.execution.workforce import MEMORY, SCHEDULER
 from ntkmc.execution.workspace import Workspace
 from ntkmc.experiment.location import Location
 
@@ -166,6 +166,7 @@ def job_arguments(profile: Profile, layout: Layout, workspace: Workspace, dialec
         "nanny": True,
         "worker_extra_args": [
             *f"--lifetime {lifetime}s --lifetime-stagger {stagger}s --preload {_PRELOAD}".split(),
+            *("--resources", f"{MEMORY}={layout.worker_bytes}"),
             *("--dashboard-address", "127.0.0.1:0"),  # of the worker itself, which TLS does not cover
             *given.pop("worker_extra_args", []),
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ntkmc.experiment.cells import Cell
@@ -27,6 +28,8 @@ class CellWork:
     Attributes
     ----------
     cell : Cell
+    needed : int
+        Bytes of a worker that runs a trial of it.
     further : float
         Eigenvalue problems that a trial's claims need beside lambda_min.
     runs : deque of (start, stop, depths)
@@ -45,6 +48,7 @@ class CellWork:
     """
 
     cell: Cell
+    needed: int = 0
     further: float = 0.0
     runs: deque[tuple[int, int, tuple[int, ...]]] = field(default_factory=deque)
     in_flight: int = 0
@@ -96,11 +100,14 @@ class WorkQueue:
     def __init__(self, cells: list[CellWork]) -> None:
         self._order = sorted(cells, key=lambda work: work.seconds * work.remaining, reverse=True)
 
-    def next(self) -> CellWork | None:
-        """The cell to cut a block from: in order, but one that waits for its first measurement is passed over."""
+    def next(self, fits: Callable[[CellWork], bool] = lambda work: True) -> CellWork | None:
+        """The cell to cut a block from: in order, but one that waits for its first measurement is passed over.
+
+        So is one that does not fit just now.
+        """
         waiting = None
         for work in self._order:
-            if work.closed or not work.runs:
+            if work.closed or not work.runs or not fits(work):
                 continue
             if work.measured or work.in_flight == 0:
                 return work

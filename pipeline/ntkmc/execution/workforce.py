@@ -26,6 +26,13 @@ SCHEDULER: Final[dict[str, Any]] = {
 IDLE_WORKER_BYTES: Final = 250 * 2**20
 """Resident memory of an idle worker that has imported ntkmc (measured: 205 to 230 MiB on Linux, Python 3.11)."""
 
+MEMORY: Final = "MEMORY"
+"""Worker resource, in bytes, that cells of large n ask for; profiles that start workers give each what it may use."""
+
+_LARGE: Final = 0.5
+"""Share of what the smallest worker can give a trial, from which on a cell asks for memory. Not below: the scheduler
+sends what asks for a resource at once, where it waits behind another block and may be blamed for that one's death."""
+
 _EVERY: Final = 2.0  # seconds between questions to the scheduler
 
 
@@ -36,6 +43,9 @@ class Workforce:
         self._client = client
         self._asked = float("-inf")
         self._workers: dict[str, dict[str, Any]] = {}
+        self._declared: list[float] = []
+        self.largest = 0.0
+        """Most memory that any worker has declared so far."""
 
     @property
     def threads(self) -> int:
@@ -47,19 +57,44 @@ class Workforce:
         """Bytes that the largest worker may use; 0 if there is none, or no limit."""
         return max((int(each.get("memory_limit") or 0) for each in self._look().values()), default=0)
 
+    def seats(self, needed: int) -> int | None:
+        """Workers that a trial of a large cell fits on; None if any will do, or none declares what it has.
+
+        At least 1: a worker that is restarted just now comes back.
+        """
+        self._look()
+        if not self._declared or needed - IDLE_WORKER_BYTES <= _LARGE * (self._declared[0] - IDLE_WORKER_BYTES):
+            return None
+        return max(1, sum(each >= needed for each in self._declared))
+
     def _look(self) -> dict[str, dict[str, Any]]:
         if time.monotonic() - self._asked > _EVERY and self._client.status == "running":
             with suppress(Exception):  # the connection is just being lost: the driver notices by itself
                 self._workers = dict(self._client.scheduler_info(n_workers=-1)["workers"])
+                declared = (each.get("resources", {}).get(MEMORY) for each in self._workers.values())
+                self._declared = sorted(float(each) for each in declared if each is not None)
+                self.largest = max([self.largest, *self._declared])
             self._asked = time.monotonic()
         return self._workers
 
 
-def killers_sentence(study: Study, cell: Cell, error: KilledWorker, limit: int) -> str:
-    """Why a cell is set aside whose block killed all workers that tried it, and what would help."""
+def needed_bytes(study: Study, cell: Cell) -> int:
+    """Memory of a worker that runs a trial of a cell, its idle part included, by the memory model."""
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
     further = eigenvalue_problems(study.statistics, cell.depths)
-    needed = IDLE_WORKER_BYTES + trial_bytes(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further)
+    return IDLE_WORKER_BYTES + trial_bytes(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further)
+
+
+def no_room_sentence(needed: int, largest: float) -> str:
+    """Why a cell is set aside that fits on no worker."""
+    return (
+        f"a trial needs about {_size(needed)} by the memory model, and the largest worker has declared "
+        f"{_size(largest)} ({MEMORY}): add a larger one, or lower n"
+    )
+
+
+def killers_sentence(needed: int, error: KilledWorker, limit: int) -> str:
+    """Why a cell is set aside whose block killed all workers that tried it, and what would help."""
     times = error.allowed_failures + 1
     place = getattr(error.last_worker, "address", "an unknown place")
     said = f"a block of it killed {times} workers, the last at {place}"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ntkmc.errors import StoreError
 from ntkmc.experiment.arrays import read_whole
 from ntkmc.experiment.cells import Cell
+from ntkmc.experiment.columns import CellTrials, DepthTrials
 from ntkmc.experiment.evaluation import Rules, Values, estimate, first_precise
 from ntkmc.experiment.families import overall, overall_event, overall_probability, overall_scaling
 from ntkmc.experiment.judging import judge, judge_event
@@ -108,7 +109,7 @@ class Derived:
         reached = contiguous(done, self.study.trial_range.start)
         return max((look for look in self.study.looks if look <= reached), default=0)
 
-    def _stopping_look(self, cell: Cell, bounds: tuple[NDArray[Any], NDArray[Any]]) -> int | None:
+    def _stopping_look(self, cell: Cell, trials: CellTrials, rows: list[int], span: slice) -> int | None:
         """The first look at which every threshold of the study is known precisely enough, at every depth.
 
         A function of the trials alone: what else the store holds, and what was decided before, does not enter.
@@ -118,47 +119,45 @@ class Derived:
         reached = self.store.prefix(cell)
         looks = [look for look in self.study.looks if look <= reached]
         thresholds = np.array(self.study.event.lambda_0)
-        return first_precise(*bounds, thresholds, looks, self.study.trials.half_width, self.study.confidence)
+        lower, upper = (trials[f"lambda_min_{end}"][rows, span] for end in ("lower", "upper"))
+        return first_precise(lower, upper, thresholds, looks, self.study.trials.half_width, self.study.confidence)
 
     def _refresh_cell(self, cell: Cell, judging: bool) -> None:
         place = self.store.index(cell)
         first = self.study.trial_range.start
-        names = None if judging else ("lambda_min", "lambda_min_lower", "lambda_min_upper", "status")
-        everything = self.store.read_cell(place, range(self.store.status.shape[-1]), names)
+        everything = CellTrials(self.store, place)
         rows = self.store.depth_positions(cell.depths)
         span = slice(first, self.study.trial_range.stop)
-        bounds = everything["lambda_min_lower"][rows, span], everything["lambda_min_upper"][rows, span]
-        stop = self._stopped[cell.name] = self._stopping_look(cell, bounds)
+        stop = self._stopped[cell.name] = self._stopping_look(cell, everything, rows, span)
         fewer = self._fewer(cell) if judging else None
         for depth, row in zip(cell.depths, rows, strict=True):
             here = (*place, row)
-            trials = {name: values[row] if values.ndim == 2 else values for name, values in everything.items()}
-            if not trials["status"].any():
+            if not everything["status"][row].any():
                 continue
             used = self._reached(cell, row) if stop is None else stop
             prefix = slice(first, first + used)
-            found = estimate({name: values[prefix] for name, values in trials.items()}, self._rules(used))
+            found = estimate(DepthTrials(everything, row, prefix), self._rules(used))
             for name, value in found.items():
                 self.estimates[name][here] = value
             if not judging:
                 continue
             context = self.study.context(cell, depth)
+            others: dict[str, tuple[CellTrials, str, int]] = {}
             for end in ("lower", "upper"):
                 if context.shallower is not None:
                     other = self.store.depth_positions((context.shallower,))[0]
-                    trials[f"shallower_{end}"] = everything[f"lambda_min_{end}"][other]
+                    others[f"shallower_{end}"] = everything, f"lambda_min_{end}", other
                 if fewer is not None:
-                    trials[f"fewer_{end}"] = fewer[f"lambda_min_{end}"][row]
+                    others[f"fewer_{end}"] = fewer, f"lambda_min_{end}", row
+            trials = DepthTrials(everything, row, others=others)
             self._judge_cell(context, trials, prefix, found, here)
 
-    def _fewer(self, cell: Cell) -> Arrays | None:
+    def _fewer(self, cell: Cell) -> CellTrials | None:
         """Trials of the cell with the next smaller n, of which those of a nested study are the first rows."""
         fewer = self.study.context(cell, cell.depths[0]).fewer
         if fewer is None:
             return None
-        smaller = Cell(cell.distribution, cell.d, fewer, cell.depths)
-        names = ("lambda_min_lower", "lambda_min_upper")
-        return self.store.read_cell(self.store.index(smaller), range(self.store.status.shape[-1]), names)
+        return CellTrials(self.store, self.store.index(Cell(cell.distribution, cell.d, fewer, cell.depths)))
 
     def _judge_family(self, instance: Instance, at: int) -> None:
         claims, verdicts = self.claims, self.claims["verdict"][at]
@@ -196,9 +195,9 @@ class Derived:
         return Rules(thresholds, self.study.event.delta, self.study.confidence, self._fixed(used))
 
     def _judge_cell(
-        self, context: CellContext, trials: Arrays, prefix: slice, estimates: Values, here: tuple[int, ...]
+        self, context: CellContext, trials: DepthTrials, prefix: slice, estimates: Values, here: tuple[int, ...]
     ) -> None:
-        used = {name: values[prefix] for name, values in trials.items()}
+        used = trials.over(prefix)
         for name, at in self._claim.items():
             if name in self._bounds:
                 instance = self._bounds[name]
@@ -210,7 +209,7 @@ class Derived:
                     used,
                     confidence,
                     first=prefix.start,
-                    fixed=self._fixed(len(used["status"])),
+                    fixed=self._fixed(prefix.stop - prefix.start),
                 )
             elif name in self._event:
                 position = self._event.index(name)
