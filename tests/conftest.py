@@ -12,7 +12,7 @@ from hypothesis import settings
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.study import Study
 
-pytest_plugins = ["browsing"]  # its fixtures are used by tests/browser alone
+pytest_plugins = ["browsing", "buckets"]  # fixtures of several folders, of which a browser is used by one alone
 
 # Seeded, so that a run of the tests is reproducible; deadlines would measure the machine.
 settings.register_profile("ntkmc", derandomize=True, deadline=None)

@@ -28,6 +28,7 @@ from ntkmc.views.verdicts import verdicts
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = sorted((ROOT / "data" / "studies").glob("*.yaml"))
+LONG = {"assumptions", "coherence"}  # two minutes each: `make test-slow`
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -39,7 +40,10 @@ class Shipped:
     tree: xr.DataTree
 
 
-@pytest.fixture(scope="module", params=STUDIES, ids=lambda path: path.stem)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LONG), id=path.stem) for path in STUDIES],
+)
 def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     """The results of a shipped study, run on two worker processes."""
     path = tmp_path_factory.mktemp("shipped") / "s"

@@ -175,13 +175,15 @@ class Torture:
         driver = self._start([*command, "--block", str(self.block)])
         if not self._wait_for_work(driver):
             return self._ended(driver)
-        for _ in range(worker_deaths):
+        for number in range(worker_deaths):
             if driver.poll() is not None:
                 break
-            time.sleep(seconds / max(worker_deaths, 1))
+            if number:  # the first at once: a short study may be done before long
+                time.sleep(seconds / worker_deaths)
             workers = [child for child in self._children(driver) if "multiprocessing.spawn" in " ".join(child)]
             if workers:
                 self._kill(int(self.dice.choice(workers)[0]), "worker")
+        time.sleep(seconds / max(worker_deaths, 1))
         if driver.poll() is None:
             self._count("driver")
             os.killpg(driver.pid, signal.SIGKILL)

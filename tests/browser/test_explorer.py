@@ -159,6 +159,21 @@ def test_downloads(explorer: str, finished: Path, visit: Callable[..., Watched])
     assert "<svg" in Path(waiting.value.path()).read_text()
 
 
+def test_a_store_on_s3(
+    bucket: str, finished: Path, ntkmc: Callable[..., Process], visit: Callable[..., Watched]
+) -> None:
+    """The same page from an object store, without a copy of it."""
+    fsspec = pytest.importorskip("fsspec")
+    url = f"{bucket}/first-light.zarr"
+    fsspec.filesystem("s3").put(str(finished), url, recursive=True)
+    served = ntkmc("dashboard", url, "--port", 0, "--no-browser").wait_for(r"at (http://\S+/explorer)")[1]
+    (row, *_) = shown(finished, SELECTION)
+    seen = ready(visit, f"{served}?{PLACE}&lambda_0={row['lambda_0']}", width=1400)
+    assert seen.page.get_by_text(url).count() >= 1
+    assert probability(seen.page) == f"{row['probability']:.4f}"
+    assert seen.wrong == []
+
+
 def test_empty_store(tmp_path: Path, ntkmc: Callable[..., Process], visit: Callable[..., Watched]) -> None:
     """Nothing run yet: every tab says what to do. Then a run begins, and the page follows it."""
     study = parse_study({

@@ -62,9 +62,23 @@ def spectrum(kind: str, n: int, rng: np.random.Generator) -> np.ndarray:
     return w
 
 
+ANY_SPECTRUM = given(st.sampled_from(SPECTRA), st.integers(1, 7), st.integers(0, 2**32 - 1), st.sampled_from(METHODS))
+
+
+@settings(max_examples=2000)
+@ANY_SPECTRUM
+def test_two_thousand_spectra(kind: str, power: int, seed: int, method: str) -> None:
+    assert_enclosed(kind, power, seed, method)
+
+
+@pytest.mark.slow
 @settings(max_examples=10_000)
-@given(st.sampled_from(SPECTRA), st.integers(1, 7), st.integers(0, 2**32 - 1), st.sampled_from(METHODS))
+@ANY_SPECTRUM
 def test_ten_thousand_spectra(kind: str, power: int, seed: int, method: str) -> None:
+    assert_enclosed(kind, power, seed, method)
+
+
+def assert_enclosed(kind: str, power: int, seed: int, method: str) -> None:
     """The truth is enclosed, and the width is what the status promises."""
     w = spectrum(kind, 2**power, np.random.default_rng(seed)) * UNIT
     A = planted(w)
