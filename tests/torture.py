@@ -94,14 +94,14 @@ import os, sys
 os.environ["TORTURE_ROLE"] = "driver"
 import faulty
 os.environ["TORTURE_ROLE"] = "worker"
-from distributed import Client
 from ntkmc import load_study
 from ntkmc.errors import ExecutionError, StoreError
 from ntkmc.execution.driver import drive
+from ntkmc.execution.profiles import Profile, connect
 
 if __name__ == "__main__":
     try:
-        with Client(sys.argv[1], timeout=20) as client:
+        with connect(Profile(cluster="distributed.Client", arguments={"address": sys.argv[1]})) as client:
             outcome = drive(load_study("study.yaml"), "s", client, block_length=int(sys.argv[2]))
     except (ExecutionError, StoreError, OSError) as error:
         print(error)
