@@ -91,6 +91,8 @@ def execute(
     from ntkmc.execution.progress import ProgressView
     from ntkmc.execution.standing import Record
     from ntkmc.execution.workspace import Workspace
+    from ntkmc.experiment.lease import Lease
+    from ntkmc.experiment.location import LEASE
 
     location = Location.of(store)
     view = ProgressView()
@@ -107,6 +109,9 @@ def execute(
             check_plan(plan, place)
             if place.batch:
                 subscribers.append(Record(Workspace(location)))
+            if place.batch and not place.one_job and not location.remote and (location.path / LEASE).exists():
+                with Lease(location, say):  # refused if somebody writes: `drive` would be, with jobs in the queue
+                    pass
             client = stack.enter_context(connect(place, layout=plan.layout, store=location, say=say))
         feeds = study_page(study, str(location), client)
         subscribers += feeds

@@ -18,6 +18,7 @@ from ntkmc.cli import main
 from ntkmc.execution.events import BlockDone, CellFailed, RunFinished, RunStarted
 from ntkmc.execution.standing import Record, standing
 from ntkmc.execution.workspace import Workspace
+from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.loading import parse_study
 
 QUEUE = {
@@ -106,6 +107,16 @@ def test_refused(ntkmc: Call, place: Path) -> None:
     assert "use ntkmc run" in ntkmc("submit", "study.yaml", "--profile", "local", code=2)
     assert "nothing was submitted" in ntkmc("cancel", "s.zarr", code=2)
     assert "no store, and nothing was submitted for one" in ntkmc("status", "s.zarr", code=2)
+
+
+def test_no_jobs_for_a_store_that_another_run_holds(
+    ntkmc: Call, place: Path, client: Any, small: dict[str, Any]
+) -> None:
+    run_study(parse_study(small), place / "s.zarr", client=client, progress=False)
+    with Lease(place / "s.zarr"):
+        said = ntkmc("run", "study.yaml", "--store", "s.zarr", "--profile", "slurm", code=2)
+    assert "another run is writing to this store" in said
+    assert not (place / "submitted").exists()
 
 
 def test_standing(place: Path, client: Any, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
