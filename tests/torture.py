@@ -68,10 +68,13 @@ def counted(function):
     return call
 
 
-DirectoryBlobs.put = before(DirectoryBlobs.put)
-if os.environ.get("TORTURE_ROLE") == "driver":
-    LocalStore.set = before_async(LocalStore.set)
-tasks.run_block = counted(tasks.run_block)
+# Once a process: a worker that is spawned imports the driver's main module, and has this as its preload too.
+if not hasattr(tasks, "tortured"):
+    tasks.tortured = True
+    DirectoryBlobs.put = before(DirectoryBlobs.put)
+    if os.environ.get("TORTURE_ROLE") == "driver":
+        LocalStore.set = before_async(LocalStore.set)
+    tasks.run_block = counted(tasks.run_block)
 
 
 def dask_setup(worker):
@@ -139,6 +142,7 @@ class Torture:
 
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
+        self._begun_at_damage = 0
         for name, text in {"faulty.py": FAULTY, "driver.py": DRIVER, "scheduled.py": SCHEDULED}.items():
             (self.folder / name).write_text(text)
         (self.folder / "study.yaml").write_text(yaml.safe_dump(self.study))
@@ -234,6 +238,7 @@ class Torture:
             return
         status = np.asarray(Location.of(self.store).open("r")["trials/status"][...])  # type: ignore[index]
         assert isinstance(Location.of(self.store).open("r")["trials/status"], zarr.Array)
+        lost: dict[tuple[int, ...], int] = {}
         for kind, path in zip(("truncated", "flipped"), self.dice.sample(files, 2), strict=True):
             content = bytearray(path.read_bytes())
             if kind == "truncated":
@@ -243,8 +248,11 @@ class Torture:
                 path.write_bytes(content)
             parts = path.relative_to(self.store / "trials").parts
             i, j, k = (int(each) for each in parts[2:5])  # a chunk is one cell here
-            self.forgiven += int((status[i, j, k] != 0).any(axis=0).sum())
+            lost[i, j, k] = int((status[i, j, k] != 0).any(axis=0).sum())
             self._count(kind)
+        if self.begun > self._begun_at_damage:  # else what was damaged last has not been noticed yet
+            self.forgiven += sum(lost.values())
+        self._begun_at_damage = self.begun
 
     def finish(self) -> None:
         """Undisturbed runs until nothing is missing."""
