@@ -31,6 +31,7 @@ from ntkmc.experiment.location import Location
 
 __all__ = ["Profile", "available_cpus", "cluster_class", "connect", "dialect_of", "job_arguments", "load_profile"]
 
+_LOGGERS = ("distributed", "distributed.client")  # Dask gives the latter a level of its own
 _PRELOAD = "ntkmc.execution.preload"
 _SCRATCH = "${TMPDIR:-/tmp}"  # expanded by the job's shell, on its node: node-local disk at most sites
 
@@ -72,7 +73,8 @@ def connect(
     }
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(config | profile.config))
-        stack.callback(_quiet_logs, logging.getLogger("distributed").level)
+        for name in _LOGGERS:
+            stack.callback(logging.getLogger(name).setLevel, logging.getLogger(name).level)
         try:
             if factory is Client:
                 client = _join(profile, stack)
@@ -100,7 +102,8 @@ def connect(
         if profile.batch and profile.dashboard:
             say(_tunnel(client))
         # From here on a message of a closing worker is no news: failures are reported by the run itself.
-        _quiet_logs(logging.CRITICAL)
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         yield client
 
 
@@ -265,10 +268,6 @@ def _tunnel(client: Client) -> str:
 
 def _where(dask_scheduler: Any) -> tuple[str, int]:
     return socket.gethostname(), dask_scheduler.services["dashboard"].port
-
-
-def _quiet_logs(level: int) -> None:
-    logging.getLogger("distributed").setLevel(level)
 
 
 def _free(address: str | None) -> str | None:

@@ -29,6 +29,10 @@ _ROUNDING: Final = 1e-9
 """What rounding may add to a mean of ratios of size 1."""
 
 
+_AT_ONCE: Final = 2**15
+"""Trials whose bounds are evaluated together. It can change a bound's last bit, and is a constant therefore."""
+
+
 def judge(
     instance: Instance,
     context: CellContext,
@@ -75,8 +79,7 @@ def judge(
         usable &= ~np.isnan(trials[name])
     if not usable.any():
         return _NOTHING
-    kept = _Chosen(trials, usable)
-    bound, quantity = instance.bound(context, kept), instance.claim.quantity(context, kept)
+    bound, quantity = _evaluated(instance, context, trials, usable)
     found = _compare(instance, bound, quantity)
     if found["violations"]:
         number = int(np.flatnonzero(usable)[found["first_violation"]])
@@ -87,10 +90,28 @@ def judge(
     return found | _probability(instance, context, found, _possibly(instance, bound, quantity), ran, confidence)
 
 
+def _evaluated(
+    instance: Instance, context: CellContext, trials: Trials, usable: NDArray[np.bool_]
+) -> tuple[Bound, Bound]:
+    """Bound and quantity of each usable trial, some thousands at a time: in between, a bound takes many arrays."""
+    numbers = np.flatnonzero(usable)
+    parts = [_Chosen(trials, numbers[start : start + _AT_ONCE]) for start in range(0, len(numbers), _AT_ONCE)]
+    return (
+        _joined([instance.bound(context, part) for part in parts]),
+        _joined([instance.claim.quantity(context, part) for part in parts]),
+    )
+
+
+def _joined(parts: list[Bound]) -> Bound:
+    if len(parts) == 1:
+        return parts[0]
+    return Bound(*(np.concatenate([getattr(part, end) for part in parts]) for end in ("lower", "upper")))
+
+
 class _Chosen(Mapping[str, NDArray[Any]]):
     """Variables at some of the trials, cut when they are looked at: a claim looks at few of dozens, of many trials."""
 
-    def __init__(self, trials: Trials, chosen: NDArray[np.bool_]) -> None:
+    def __init__(self, trials: Trials, chosen: NDArray[Any]) -> None:
         self._trials = trials
         self._chosen = chosen
 

@@ -151,8 +151,10 @@ def mean_lower_limit(values: ArrayLike, confidence: float = 0.95) -> float:
     excluded, kept = 0.0, mean
     while kept - excluded > _PRECISE * mean:
         m = 0.5 * (excluded + kept)
+        gains = y / m - 1.0
         with np.errstate(divide="ignore"):  # who bets everything loses it to a zero
-            wealth = np.log1p(_STAKES[:, None] * (y / m - 1.0)).sum(axis=1)
+            # One gambler after the other: there may be a million values.
+            wealth = np.array([np.log1p(stake * gains).sum() for stake in _STAKES])
         richest = wealth.max()
         against = richest + np.log(np.exp(wealth - richest).sum()) >= threshold
         excluded, kept = (m, kept) if against else (excluded, m)
