@@ -83,6 +83,7 @@ def test_mutated_documents_of_studies(folder: Path, data: st.DataObject) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @settings(max_examples=2000, suppress_health_check=quiet)
 @given(data=st.data())
 def test_many_mutated_studies(folder: Path, data: st.DataObject) -> None:
@@ -162,6 +163,7 @@ def test_mutated_stores(sound: Path, folder: Path, client: Any, data: st.DataObj
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @settings(max_examples=500, suppress_health_check=quiet)
 @given(data=st.data())
 @example(data=None)

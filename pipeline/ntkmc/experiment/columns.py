@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ntkmc.experiment.store import Index, Store
 
-HELD: Final = 8 * 2**20
+HELD: Final = 4 * 2**20
 """Bytes of a cell's variables that are kept: all of a cell of some ten thousand trials, some of a larger one."""
 
 

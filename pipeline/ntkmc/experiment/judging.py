@@ -79,33 +79,13 @@ def judge(
         usable &= ~np.isnan(trials[name])
     if not usable.any():
         return _NOTHING
-    bound, quantity = _evaluated(instance, context, trials, usable)
-    found = _compare(instance, bound, quantity)
-    if found["violations"]:
-        number = int(np.flatnonzero(usable)[found["first_violation"]])
-        found["first_violation"] = number if kind == "deterministic" else first + number
+    found, possible = _compare(instance, context, trials, np.flatnonzero(usable))
+    if found["violations"] and kind != "deterministic":
+        found["first_violation"] += first
     if kind == "deterministic":
         return found
     ran = int(np.sum(trials["status"] != 0))
-    return found | _probability(instance, context, found, _possibly(instance, bound, quantity), ran, confidence)
-
-
-def _evaluated(
-    instance: Instance, context: CellContext, trials: Trials, usable: NDArray[np.bool_]
-) -> tuple[Bound, Bound]:
-    """Bound and quantity of each usable trial, some thousands at a time: in between, a bound takes many arrays."""
-    numbers = np.flatnonzero(usable)
-    parts = [_Chosen(trials, numbers[start : start + _AT_ONCE]) for start in range(0, len(numbers), _AT_ONCE)]
-    return (
-        _joined([instance.bound(context, part) for part in parts]),
-        _joined([instance.claim.quantity(context, part) for part in parts]),
-    )
-
-
-def _joined(parts: list[Bound]) -> Bound:
-    if len(parts) == 1:
-        return parts[0]
-    return Bound(*(np.concatenate([getattr(part, end) for part in parts]) for end in ("lower", "upper")))
+    return found | _probability(instance, context, found, possible, ran, confidence)
 
 
 class _Chosen(Mapping[str, NDArray[Any]]):
@@ -128,37 +108,47 @@ class _Chosen(Mapping[str, NDArray[Any]]):
 _NOTHING: Final[Values] = {"verdict": int(Verdict.NOT_EVALUATED)}
 
 
-def _compare(instance: Instance, bound: Bound, quantity: Bound) -> Values:
-    """A bound beside what it bounds: a trial violates it only if the two enclosures are disjoint on the wrong side."""
-    with np.errstate(invalid="ignore"):  # ends may be infinite: nothing is known
-        if instance.claim.side == "lower":
-            violating = quantity.upper < bound.lower
-            margin = quantity.value - bound.value
-        else:
-            violating = quantity.lower > bound.upper
-            margin = bound.value - quantity.value
-    vacuous = instance.claim.vacuous(bound)
-    # Not beside a quantity that is zero to working precision: the ratio would be noise.
-    known = np.isfinite(quantity.value) & np.isfinite(bound.value)
-    telling = ~vacuous & (quantity.lower > 0.0) & known
-    verdict = Verdict.VACUOUS if vacuous.all() else Verdict.HOLDS
-    return {
-        "verdict": int(Verdict.VIOLATED if violating.any() else verdict),
-        "evaluated": len(violating),
-        "violations": int(violating.sum()),
-        "first_violation": int(np.argmax(violating)) if violating.any() else -1,
-        "vacuous": int(vacuous.sum()),
-        "bound": float(np.median(bound.value[known])) if known.any() else np.nan,
-        "margin": float(margin[known].min()) if known.any() else np.nan,
-        "tightness": float(np.median(bound.value[telling] / quantity.value[telling])) if telling.any() else np.nan,
-    }
+def _compare(
+    instance: Instance, context: CellContext, trials: Trials, numbers: NDArray[np.int_]
+) -> tuple[Values, int]:
+    """A bound beside what it bounds, at these trials; and how many of them are not proved to keep to it.
 
-
-def _possibly(instance: Instance, bound: Bound, quantity: Bound) -> int:
-    """Trials that are not proved to keep to the bound."""
-    if instance.claim.side == "lower":
-        return int(np.sum(~(quantity.lower >= bound.upper)))
-    return int(np.sum(~(quantity.upper <= bound.lower)))
+    A trial violates it only if the two enclosures are disjoint on the wrong side. Some thousands are looked at at a
+    time: on the way to its bound a claim makes many arrays.
+    """
+    found: Values = {"evaluated": len(numbers), "violations": 0, "first_violation": -1, "vacuous": 0}
+    possible, margin = 0, np.nan
+    bounds, ratios = [], []
+    for start in range(0, len(numbers), _AT_ONCE):
+        part = _Chosen(trials, numbers[start : start + _AT_ONCE])
+        bound, quantity = instance.bound(context, part), instance.claim.quantity(context, part)
+        with np.errstate(invalid="ignore"):  # ends may be infinite: nothing is known
+            if instance.claim.side == "lower":
+                violating, kept = quantity.upper < bound.lower, quantity.lower >= bound.upper
+                margins = quantity.value - bound.value
+            else:
+                violating, kept = quantity.lower > bound.upper, quantity.upper <= bound.lower
+                margins = bound.value - quantity.value
+        if violating.any() and not found["violations"]:
+            found["first_violation"] = int(numbers[start + int(np.argmax(violating))])
+        vacuous = instance.claim.vacuous(bound)
+        # Not beside a quantity that is zero to working precision: the ratio would be noise.
+        known = np.isfinite(quantity.value) & np.isfinite(bound.value)
+        telling = ~vacuous & (quantity.lower > 0.0) & known
+        found["violations"] += int(violating.sum())
+        found["vacuous"] += int(vacuous.sum())
+        possible += int(np.sum(~kept))
+        if known.any():
+            margin = np.fmin(margin, margins[known].min())
+        bounds.append(bound.value[known])
+        ratios.append(bound.value[telling] / quantity.value[telling])
+    verdict = Verdict.VACUOUS if found["vacuous"] == len(numbers) else Verdict.HOLDS
+    found["verdict"] = int(Verdict.VIOLATED if found["violations"] else verdict)
+    found["margin"] = float(margin)
+    for name, parts in (("bound", bounds), ("tightness", ratios)):
+        values = np.concatenate(parts)
+        found[name] = float(np.median(values, overwrite_input=True)) if len(values) else np.nan
+    return found, possible
 
 
 def _probability(

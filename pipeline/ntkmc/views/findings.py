@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ntkmc.linalg.eigenvalue import Status
+from ntkmc.theory.claims import instances
 from ntkmc.views.frames import estimates_frame, overall_frame
 from ntkmc.views.grid import Grid
 
@@ -138,7 +139,9 @@ def _inequalities(overall: pd.DataFrame) -> list[str]:
     sentences = [f"Of {_counted(len(own), 'inequality', 'inequalities')} tried in every trial, {said}."]
     if vacuous:
         sentences.append(f"Vacuous in every cell: {_named(vacuous)}.")
-    lower = own[own["tightness"].between(0.0, 1.0)]
+    # Properties of single laws are judged in a table of their own, and bound norms, not lambda_min.
+    lower = own[~own["hypothesis"] & own["claim"].map(_bounds_from_below)]
+    lower = lower[lower["tightness"] > 0.0]
     if len(lower):
         best = lower.sort_values("tightness", kind="stable").to_dict("records")[-1]
         sentences.append(
@@ -151,6 +154,10 @@ def _inequalities(overall: pd.DataFrame) -> list[str]:
             f"In their printed form violated: {_named(printed)}; the corrections are in the tables below."
         )
     return sentences
+
+
+def _bounds_from_below(label: str) -> bool:
+    return any(instance.label == label and instance.claim.side == "lower" for instance in instances())
 
 
 def _bounds(overall: pd.DataFrame) -> list[str]:
