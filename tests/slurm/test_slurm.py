@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 
 RIG = Path(__file__).parent
 
-# Some 40 core-seconds in blocks of a second: long enough to be killed in the middle. LONG is for walltimes, which
+# Some 15 core-seconds in blocks of a second: long enough to be killed in the middle. LONG is for walltimes, which
 # SLURM counts in minutes.
 STUDY: dict[str, Any] = {
     "name": "rig",
@@ -35,7 +35,7 @@ STUDY: dict[str, Any] = {
     "trials": 4000,
     "event": {"lambda-0": [0.2, 0.5], "delta": 0.1},
 }
-LONG = STUDY | {"trials": 14000}
+LONG = STUDY | {"trials": 45000}
 
 
 NTKMC = [sys.executable, "-m", "ntkmc"]
