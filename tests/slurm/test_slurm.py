@@ -35,7 +35,7 @@ STUDY: dict[str, Any] = {
     "trials": 4000,
     "event": {"lambda-0": [0.2, 0.5], "delta": 0.1},
 }
-LONG = STUDY | {"trials": 45000}
+LONG = STUDY | {"trials": 30000}
 
 
 NTKMC = [sys.executable, "-m", "ntkmc"]
