@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from browsing import Process, Watched
+from browsing import Process, Watched, tunnel
 
 pytestmark = pytest.mark.browser
 
 
 def test_numbers_move(tmp_path: Path, ntkmc: Callable[..., Process], visit: Callable[..., Watched]) -> None:
-    """A fresh run: the page says what to do before it, fills while it goes, and a second driver goes on from there."""
+    """A fresh run: the page says what to do before it, fills while it goes, and a second driver goes on from there.
+
+    At the far end of a tunnel, whose port is another one, it is the same page.
+    """
     store = tmp_path / "first-light.zarr"
     process = ntkmc("run", "data/studies/first-light.yaml", "--store", store)
     url = process.wait_for(r"watch it at (http://\S+/study)")[1]
@@ -40,6 +43,17 @@ def test_numbers_move(tmp_path: Path, ntkmc: Callable[..., Process], visit: Call
     page.get_by_text("Verdicts so far").wait_for()
     page.wait_for_timeout(700)
     seen.shoot("study-goes-on")
+    with tunnel(int(url.split(":")[2].partition("/")[0])) as port:
+        far = visit(f"http://127.0.0.1:{port}/study")
+        numbers = far.page.locator(".tiles div", has_text="trials").first.locator("b")
+        numbers.wait_for()
+        begun = numbers.inner_text()
+        for _ in range(100):
+            if numbers.inner_text() != begun:
+                break
+            far.page.wait_for_timeout(100)
+        assert numbers.inner_text() != begun
+        assert far.wrong == []
     told = json.load(urllib.request.urlopen(url + ".json"))
     assert told["condition"] == "running"
     assert told["trials_done"] >= before
