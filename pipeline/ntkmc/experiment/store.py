@@ -39,7 +39,8 @@ _REQUESTS: Final = 16
 """Variables that are read from, or written to, an object store at once."""
 
 _AT_ONCE: Final = 512
-"""Blocks that a fold holds in memory."""
+_BYTES_AT_ONCE: Final = 8 * 2**20
+"""Blocks, and bytes of their arrays, that a fold holds in memory: a driver that lags behind has many to fold."""
 
 
 class Store:
@@ -118,12 +119,18 @@ class Store:
         Safe to repeat after any interruption.
         """
         folded: list[Block] = []
-        names = self.journal.names()
-        for start in range(0, len(names), _AT_ONCE):
-            blocks = list(self.journal.sound_blocks(names[start : start + _AT_ONCE]))
-            self._fold(blocks)
-            folded += [replace(block, arrays={}) for block in blocks]
-        return folded
+        waiting: list[Block] = []
+        held = 0
+        for block in self.journal.sound_blocks(self.journal.names()):
+            waiting.append(block)
+            held += sum(values.nbytes for values in block.arrays.values())
+            if held >= _BYTES_AT_ONCE or len(waiting) == _AT_ONCE:
+                self._fold(waiting)
+                folded += [replace(each, arrays={}) for each in waiting]
+                waiting, held = [], 0
+        if waiting:
+            self._fold(waiting)
+        return folded + [replace(each, arrays={}) for each in waiting]
 
     def _fold(self, blocks: list[Block]) -> None:
         by_chunk: dict[tuple[int, ...], list[Block]] = defaultdict(list)
