@@ -21,12 +21,14 @@ import pytest
 from ntkmc.errors import StoreError
 from ntkmc.experiment import lease as module
 from ntkmc.experiment.lease import Lease
+from ntkmc.experiment.location import LEASE
 
 QUICK: dict[str, Any] = {"beat": 0.05, "patience": 0.4}
 
 HOLD = """
 import sys, time
 from ntkmc.experiment.lease import Lease
+from ntkmc.experiment.location import LEASE
 with Lease(sys.argv[1]):
     print("held", flush=True)
     time.sleep(100)
@@ -179,3 +181,22 @@ def test_an_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["held", "refused", "refused", "refused"]
+
+
+def test_a_file_that_is_removed_under_a_newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opened before, locked after its holder removed it: the newcomer notices, and locks the file that is there."""
+    holder = Lease(tmp_path)
+    holder.__enter__()
+    holder.remove = True
+    real = fcntl.flock
+
+    def late(*arguments: Any) -> None:
+        monkeypatch.setattr(fcntl, "flock", real)
+        holder.__exit__()
+        real(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with Lease(tmp_path):
+        assert (tmp_path / LEASE).exists()
+        with pytest.raises(StoreError, match="another run is writing"), Lease(tmp_path):
+            pass

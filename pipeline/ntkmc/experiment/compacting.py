@@ -47,7 +47,7 @@ def compact(store: str | Path) -> Compacted:
     if location.remote:
         raise InputError(f"{location}: an object store does not count objects; copy it to a folder to compact it")
     attributes = read_attributes(location)
-    with Lease(location):
+    with Lease(location) as lease:
         before = _size(location.path)
         opened = Store.prepare(location, study_of(attributes, str(location)))
         if opened.damaged:
@@ -64,7 +64,9 @@ def compact(store: str | Path) -> Compacted:
         replace_group(location, "trials")
         consolidate(location)
         sweep(location)
-        return Compacted(before[0], _size(location.path)[0], before[1], _size(location.path)[1])
+        lease.remove = True
+    after = _size(location.path)
+    return Compacted(before[0], after[0], before[1], after[1])
 
 
 def archive(store: str | Path, file: str | Path) -> Path:

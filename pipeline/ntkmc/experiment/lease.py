@@ -46,6 +46,11 @@ class Lease:
         A store; on a file system, its folder must exist.
     say : callable, optional
         Is told, in a sentence, if somebody else's silence has to be waited for.
+
+    Attributes
+    ----------
+    remove : bool
+        Set while it is held: its file goes with it, for a store that is put away.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Lease:
         self._beat = beat
         self._patience = patience
         self._me = {"id": uuid.uuid4().hex, "host": platform.node(), "pid": os.getpid(), "kernel": _kernel()}
+        self.remove = False
         self._count = 0
         self._file: IO[bytes] | None = None
         self._locked = False
@@ -95,6 +101,8 @@ class Lease:
         with suppress(Exception):  # it may be gone, or the disk full; then a successor waits once, that is all
             if self._mine():
                 self._put({})
+                if self.remove and not self._location.remote:
+                    (self._location.path / LEASE).unlink()  # while it is locked: see `_lock`
         self._close()
 
     def confirm(self) -> None:
@@ -109,15 +117,20 @@ class Lease:
             self._write()
 
     def _lock(self) -> None:
-        # Not opened for appending: there Linux ignores the position of a write.
-        self._file = os.fdopen(os.open(self._location.path / LEASE, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._locked = True
-        except OSError as error:
-            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
-                raise self._refusal(self._read() or {}) from error
-            # A file system without locks: the sign of life decides.
+        while not self._locked:
+            # Not opened for appending: there Linux ignores the position of a write.
+            self._file = os.fdopen(os.open(self._location.path / LEASE, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+                    raise self._refusal(self._read() or {}) from error
+                return  # a file system without locks: the sign of life decides
+            # A holder may have removed the file between the two lines above: then another one is locked now.
+            with suppress(FileNotFoundError):
+                self._locked = os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._location.path / LEASE))
+            if not self._locked:
+                self._file.close()
 
     def _surely_dead(self, before: dict[str, Any]) -> bool:
         """A holder on this very kernel would still have the lock."""
