@@ -18,6 +18,7 @@ from ntkmc.experiment.address import generator, spawn_key
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.schema import Verdict
 from ntkmc.statistics import dkw_band
+from ntkmc.theory.claims import instances
 from ntkmc.views import plots
 from ntkmc.views.curves import Curve, median_exponents, medians_frame, probabilities_at, surface_frame, survival
 from ntkmc.views.evidence import evidence
@@ -277,6 +278,11 @@ def test_sentences_count_right(grid: Grid) -> None:
     status = grid.trials["status"].to_numpy()
     assert f"{int((status != 0).sum()):,} eigenvalues" in told
     assert "printed/det-depth-monotone" in told
+    best = re.search(r"The lower bound that comes nearest is (\S+): ", told)
+    assert best is not None
+    assert [each.claim.side for each in instances() if each.label == best[1] and not each.claim.hypothesis] == [
+        "lower"
+    ]
 
 
 def test_plots_draw_the_frames(grid: Grid) -> None:

@@ -27,7 +27,8 @@ IDLE_WORKER_BYTES: Final = 250 * 2**20
 """Resident memory of an idle worker that has imported ntkmc (measured: 205 to 230 MiB on Linux, Python 3.11)."""
 
 MEMORY: Final = "MEMORY"
-"""Worker resource, in bytes, that cells of large n ask for; profiles that start workers give each what it may use."""
+"""Worker resource, in bytes, that cells of large n ask for; workers in a queue or an allocation declare what
+they may use, those of a scheduler that somebody else runs what they were started with."""
 
 _LARGE: Final = 0.5
 """Share of what the smallest worker can give a trial, from which on a cell asks for memory. Not below: the scheduler

@@ -1,0 +1,64 @@
+"""However little of a cell is held, or of a journal: what is said of it is the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ntkmc.execution.driver import drive
+from ntkmc.experiment import columns, judging
+from ntkmc.experiment import store as storing
+from ntkmc.experiment.columns import CellTrials
+from ntkmc.experiment.derived import Derived
+from ntkmc.experiment.location import Location
+from ntkmc.experiment.store import Store
+from ntkmc.experiment.study import Study
+from stores import assert_equal_bits, trials_of
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("columns") / "s"
+
+
+def test_verdicts_piece_by_piece(path: Path, client: Any, small_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable at a time, and seven trials at a time: the same counts, and bounds to the last digits."""
+    assert not drive(small_study, path, client).failed
+    store = Store(Location.of(path), small_study, writing=False)
+    whole, pieces = Derived(store), Derived(store)
+    whole.refresh(small_study.cells)
+    monkeypatch.setattr(columns, "HELD", 1)
+    monkeypatch.setattr(judging, "_AT_ONCE", 7)
+    pieces.refresh(small_study.cells)
+    assert (whole.claims["violations"] > 0).any()
+    for group in ("estimates", "claims"):
+        for name, expected in getattr(whole, group).items():
+            found = getattr(pieces, group)[name]
+            if expected.dtype.kind == "f":
+                np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14, err_msg=name)
+            else:
+                np.testing.assert_array_equal(found, expected, err_msg=name)
+
+
+def test_what_was_looked_at_last_is_held(path: Path, small_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(Location.of(path), small_study, writing=False)
+    trials = CellTrials(store, store.index(small_study.cells[0]))
+    first = trials["lambda_min"]
+    assert trials["lambda_min"] is first
+    monkeypatch.setattr(columns, "HELD", first.nbytes)
+    trials["gershgorin"]
+    assert trials["lambda_min"] is not first
+    assert set(trials) == set(store.variables)
+    with pytest.raises(KeyError):
+        trials["nonsense"]
+
+
+def test_folding_block_by_block(
+    path: Path, tmp_path: Path, client: Any, small_study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storing, "_BYTES_AT_ONCE", 1)
+    assert not drive(small_study, tmp_path / "s", client, block_length=9).failed
+    assert_equal_bits(trials_of(path), trials_of(tmp_path / "s"))
