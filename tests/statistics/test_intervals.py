@@ -88,6 +88,30 @@ def test_quantile_interval_covers(level: float) -> None:
     assert hits >= 450 - 4 * math.sqrt(45)
 
 
+@given(st.integers(1, 5000), st.sampled_from([0.01, 0.1, 0.5, 0.9]), st.sampled_from([0.5, 0.95, 0.999]))
+def test_ranks_are_those_that_looking_at_all_of_them_finds(total: int, level: float, confidence: float) -> None:
+    """Limits search for their ranks; the values 1 ... T are their own ranks."""
+    values = np.random.default_rng(total).permutation(np.arange(1.0, total + 1.0))
+    ranks, law, alpha = np.arange(total + 1), stats.binom(total, level), 1.0 - confidence
+    low = np.flatnonzero(law.cdf(ranks) <= alpha / 2)
+    high = np.flatnonzero(law.sf(ranks - 1) <= alpha / 2)
+    expected = (
+        low[-1] + 1.0 if low.size and low[-1] < total else -math.inf,
+        float(high[0]) if high.size and high[0] >= 1 else math.inf,
+    )
+    assert s.quantile_interval(values, level, confidence) == expected
+    one_sided = np.flatnonzero(law.cdf(ranks[:-1]) <= alpha)
+    assert s.quantile_lower_limit(values, level, confidence) == (one_sided[-1] + 1.0 if one_sided.size else -math.inf)
+    # A count is excluded when its confidence sequence excludes the level, but for the slack that rounding is granted.
+    lower, upper = s.confidence_sequence(ranks, total, confidence)
+    few, many = np.flatnonzero(upper < level), np.flatnonzero(lower > level)
+    found = s.quantile_sequence(values, values, level, confidence)
+    assert found == (
+        few[-1] + 1.0 if few.size else -math.inf,
+        float(many[0]) if many.size else math.inf,
+    )
+
+
 def test_one_sided_limit() -> None:
     rng = np.random.default_rng(2)
     truth = stats.norm.ppf(0.1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +14,10 @@ from ntkmc.errors import InputError
 
 Floats = NDArray[np.float64]
 Interval = tuple[Floats, Floats]
+
+
+_RANKS_AT_ONCE: Final = 512
+"""Ranks that are looked at together: of a million order statistics two or three, not all, decide a limit."""
 
 
 def counts(successes: ArrayLike, trials: ArrayLike) -> tuple[Floats, Floats]:
@@ -126,18 +132,37 @@ def quantile_interval(values: ArrayLike, level: float, confidence: float = 0.95)
     """
     if not 0.0 < level < 1.0:
         raise InputError(f"a quantile level must lie strictly between 0 and 1, got {level}")
-    points = np.sort(np.asarray(values, dtype=np.float64).ravel())
+    return sorted_interval(np.sort(np.asarray(values, dtype=np.float64).ravel()), level, confidence)
+
+
+def sorted_interval(points: Floats, level: float, confidence: float) -> tuple[float, float]:
+    """`quantile_interval` of values, (T,), that are sorted."""
     alpha = error_rate(confidence)
     total = len(points)
     binomial = stats.binom(total, level)
-    ranks = np.arange(total + 1)
-    below = np.asarray(binomial.cdf(ranks))  # P(Bin <= k), k = 0 ... T
-    fit = np.flatnonzero(below <= alpha / 2)  # l - 1 <= k
-    lower = float(points[fit[-1]]) if fit.size and fit[-1] < total else -math.inf
-    above = np.asarray(binomial.sf(ranks - 1))  # P(Bin >= k)
-    fit = np.flatnonzero(above <= alpha / 2)
-    upper = float(points[fit[0] - 1]) if fit.size and fit[0] >= 1 else math.inf
-    return lower, upper
+    # l - 1 is the last rank with P(Bin <= l - 1) <= alpha / 2, u the first with P(Bin >= u) <= alpha / 2.
+    low = first_rank(lambda ranks: np.asarray(binomial.cdf(ranks)) > alpha / 2, total) - 1
+    high = first_rank(lambda ranks: np.asarray(binomial.sf(ranks - 1)) <= alpha / 2, total + 1)
+    return (
+        float(points[low]) if low >= 0 else -math.inf,
+        float(points[high - 1]) if 1 <= high <= total else math.inf,
+    )
+
+
+def first_rank(holds: Callable[[NDArray[np.int64]], NDArray[np.bool_]], count: int) -> int:
+    """The first of the ranks 0 ... count - 1 at which a condition holds that then holds at all later ones.
+
+    >>> first_rank(lambda ranks: ranks**2 > 1e10, 10**6), first_rank(lambda ranks: ranks < 0, 1000)
+    (100001, 1000)
+    """
+    low, high = 0, count  # the answer lies between them; at `high` the condition holds, or there is no such rank
+    while low < high:
+        ranks = np.unique(np.linspace(low, high - 1, min(_RANKS_AT_ONCE, high - low)).astype(np.int64))
+        met = np.flatnonzero(holds(ranks))
+        if not met.size:
+            return high
+        low, high = (int(ranks[met[0] - 1]) + 1 if met[0] else low), int(ranks[met[0]])
+    return high
 
 
 def quantile_lower_limit(values: ArrayLike, level: float, confidence: float = 0.95) -> float:
@@ -153,10 +178,10 @@ def quantile_lower_limit(values: ArrayLike, level: float, confidence: float = 0.
     >>> quantile_lower_limit(range(1, 301), 0.05)
     9.0
     """
-    points = np.sort(np.asarray(values, dtype=np.float64).ravel())
-    below = np.asarray(stats.binom(len(points), level).cdf(np.arange(len(points))))
-    fit = np.flatnonzero(below <= error_rate(confidence))
-    return float(points[fit[-1]]) if fit.size else -math.inf
+    points = np.asarray(values, dtype=np.float64).ravel()
+    alpha, binomial = error_rate(confidence), stats.binom(len(points), level)
+    rank = first_rank(lambda ranks: np.asarray(binomial.cdf(ranks)) > alpha, len(points)) - 1
+    return float(np.partition(points, rank)[rank]) if rank >= 0 else -math.inf
 
 
 def certifying_trials(delta: float, confidence: float = 0.95) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from ntkmc.statistics.intervals import Floats, error_rate, quantile_interval
+from ntkmc.statistics.intervals import Floats, error_rate, sorted_interval
 
 _LEVELS: Final = 6
 """Tail levels, evenly spaced on a log scale, at which a law is compared with the normal one."""
@@ -63,13 +63,15 @@ def sub_gaussian_scale(values: ArrayLike, confidence: float = 0.95) -> tuple[Est
         return unknown, unknown
     levels = np.concatenate([np.geomspace(0.5, deepest, _LEVELS), [_BULK]])
     corrected = 1.0 - error_rate(confidence) / (len(levels) + 1)
-    median = float(np.median(points))
-    low, high = quantile_interval(points, 0.5, corrected)
+    distances = np.sort(points)
+    low, high = sorted_interval(distances, 0.5, corrected)
+    median = float(np.median(distances))
     moved = max(high - median, median - low)  # no distance to the median is off by more
-    distances = np.abs(points - median)
+    np.abs(np.subtract(distances, median, out=distances), out=distances)  # in place: there may be a million
+    distances.sort()
     z = special.ndtri(1.0 - levels / 2)
     q = np.quantile(distances, 1.0 - levels)
-    ends = np.array([quantile_interval(distances, 1.0 - level, corrected) for level in levels])
+    ends = np.array([sorted_interval(distances, 1.0 - level, corrected) for level in levels])
     ends[:, 0] = np.maximum(ends[:, 0] - moved, 0.0)
     ends[:, 1] += moved
     scale = Estimate(*(float(np.max(each / z)) for each in (q, ends[:, 0], ends[:, 1])))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ntkmc.errors import InputError
-from ntkmc.statistics.intervals import Floats, Interval, counts, error_rate
+from ntkmc.statistics.intervals import Floats, Interval, counts, error_rate, first_rank
 
 _PRIOR = 0.5
 """Beta(1/2, 1/2) mixture: Jeffreys' prior, near-optimal at every p; any fixed value keeps the guarantee."""
@@ -112,16 +114,21 @@ def quantile_sequence(
     """
     if not 0.0 < level < 1.0:
         raise InputError(f"a quantile level must lie strictly between 0 and 1, got {level}")
-    low, high = (np.sort(np.asarray(each, dtype=np.float64).ravel()) for each in (lower, upper))
+    low, high = (np.asarray(each, dtype=np.float64).ravel() for each in (lower, upper))
     total = len(low)
-    s = np.arange(total + 1)
-    evidence = special.betaln(_PRIOR + s, _PRIOR + total - s) - special.betaln(_PRIOR, _PRIOR)
-    against = evidence - s * np.log(level) - (total - s) * np.log1p(-level) >= -np.log(error_rate(confidence)) + _SLACK
-    few = np.flatnonzero(against & (s < level * total))
-    many = np.flatnonzero(against & (s > level * total))
+    threshold = -np.log(error_rate(confidence)) + _SLACK
+
+    def against(s: NDArray[np.int64]) -> NDArray[np.bool_]:
+        evidence = special.betaln(_PRIOR + s, _PRIOR + total - s) - special.betaln(_PRIOR, _PRIOR)
+        return np.asarray(evidence - s * np.log(level) - (total - s) * np.log1p(-level) >= threshold)
+
+    # Convex in s, and negative about level * T: what is excluded are the first and the last of the counts.
+    below, above = math.ceil(level * total), math.floor(level * total) + 1
+    few = first_rank(lambda ranks: ~against(ranks), below) - 1
+    many = above + first_rank(lambda ranks: against(above + ranks), total + 1 - above)
     return (
-        float(low[few[-1]]) if few.size else -np.inf,
-        float(high[many[0] - 1]) if many.size else np.inf,
+        float(np.partition(low, few)[few]) if few >= 0 else -np.inf,
+        float(np.partition(high, many - 1)[many - 1]) if many <= total else np.inf,
     )
 
 
@@ -149,12 +156,13 @@ def mean_lower_limit(values: ArrayLike, confidence: float = 0.95) -> float:
         return 0.0
     threshold = -np.log(error_rate(confidence)) + _SLACK + np.log(len(_STAKES))
     excluded, kept = 0.0, mean
+    gains, bet = np.empty_like(y), np.empty_like(y)
     while kept - excluded > _PRECISE * mean:
         m = 0.5 * (excluded + kept)
-        gains = y / m - 1.0
+        np.subtract(np.divide(y, m, out=gains), 1.0, out=gains)
         with np.errstate(divide="ignore"):  # who bets everything loses it to a zero
-            # One gambler after the other: there may be a million values.
-            wealth = np.array([np.log1p(stake * gains).sum() for stake in _STAKES])
+            # One gambler after the other, in place: there may be a million values.
+            wealth = np.array([np.log1p(np.multiply(stake, gains, out=bet), out=bet).sum() for stake in _STAKES])
         richest = wealth.max()
         against = richest + np.log(np.exp(wealth - richest).sum()) >= threshold
         excluded, kept = (m, kept) if against else (excluded, m)
