@@ -7,14 +7,14 @@ theorem a verdict against the data. Start with `lambda_min` on your own data, or
 from importlib.metadata import PackageNotFoundError, version
 
 from ntkmc import statistics
-from ntkmc.api import run
+from ntkmc.api import lambda_min, run
 from ntkmc.errors import ExecutionError, InputError, NtkmcError, StoreError
 from ntkmc.experiment.loading import load_study
 from ntkmc.experiment.results import open_results
 from ntkmc.experiment.study import Study
 from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.event import event_holds
-from ntkmc.linalg.exact import kernel_spectrum, lambda_min
+from ntkmc.linalg.exact import kernel_spectrum
 from ntkmc.linalg.gram import gram, grams
 from ntkmc.linalg.smallest import smallest_eigenvalue
 from ntkmc.linalg.spectrum import Enclosed, Spectrum, spectrum

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xarray as xr
+from numpy.typing import ArrayLike
 
-from ntkmc.errors import ExecutionError
+from ntkmc.errors import ExecutionError, InputError
 from ntkmc.experiment.creating import check_identity, read_attributes
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.location import Location
@@ -16,6 +18,8 @@ from ntkmc.experiment.results import open_results, stored_studies
 from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import Study
 from ntkmc.experiment.verifying import Report, forget, verify
+from ntkmc.linalg import exact
+from ntkmc.linalg.eigenvalue import Eigenvalue
 from ntkmc.theory.distributions import Unimported
 
 if TYPE_CHECKING:
@@ -23,6 +27,66 @@ if TYPE_CHECKING:
 
     from ntkmc.execution.driver import Outcome
     from ntkmc.execution.events import Subscriber
+
+
+def lambda_min(
+    X: ArrayLike,
+    kernel: str = "ntk",
+    depths: Sequence[int] = (2,),
+    *,
+    method: str = "auto",
+    client: Client | None = None,
+    certificate: bool = True,
+) -> dict[int, Eigenvalue]:
+    """Smallest eigenvalues of a kernel's Gram matrix at several depths, from data.
+
+    Parameters
+    ----------
+    X : array_like, (n, d)
+        Data rows, any norms.
+    kernel, depths
+        As for `ntkmc.grams`.
+    method : str
+        What proposes the eigenvector: as for `ntkmc.smallest_eigenvalue`; with a client `auto`, `lanczos`, `eigsh` or
+        `lobpcg` (block Jacobi as preconditioner). The eigenvector at one depth starts the iteration at the next.
+    client : distributed.Client, optional
+        A cluster whose workers hold the matrix together, tile by tile: its lower triangle and that of one factor,
+        8 n**2 bytes in all, and on their disks what does not fit into their memory.
+    certificate : bool
+        With a client: False saves the factorization, n**3 / 3 operations; then the upper end alone is proved.
+
+    Returns
+    -------
+    dict of int to Eigenvalue
+        The bounds speak of the *exact* kernel of X: the error of evaluating its entries (bounded by
+        `ntkmc.theory.kernels.entry_error`) is folded in, and the lower end is at least 0, because the exact kernel
+        is positive semi-definite.
+
+    Raises
+    ------
+    InputError
+        For data that are not a finite (n, d) array, or an unknown kernel, depth or method.
+    ExecutionError
+        If the client's cluster goes away, or its disks are full.
+
+    Notes
+    -----
+    Memory without a client: `linalg.cost.trial_bytes`. With one depth, one n x n array holds cosines, kernel and
+    factor in turn; a second one if there are several.
+
+    Examples
+    --------
+    >>> answer = lambda_min([[1.0, 0.0], [0.0, 1.0]], "h-infinity")[2]
+    >>> answer.lower <= 0.5 <= answer.upper
+    True
+    """
+    if client is None:
+        if not certificate:
+            raise InputError("certificate=False needs a client: in one process's memory the proof costs the least")
+        return exact.lambda_min(X, kernel, depths, method=method)
+    from ntkmc.execution.blocked import lambda_min_blocked
+
+    return lambda_min_blocked(client, X, kernel, depths, method=method, certificate=certificate)
 
 
 def run(

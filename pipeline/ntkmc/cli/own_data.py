@@ -12,6 +12,10 @@ from ntkmc.cli.app import Format, app
 from ntkmc.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ntkmc.linalg.eigenvalue import Eigenvalue
     from ntkmc.linalg.spectrum import Enclosed, Spectrum
 
 
@@ -23,6 +27,7 @@ class Method(enum.StrEnum):
     EIGSH = "eigsh"
     LOBPCG = "lobpcg"
     CHOLESKY = "cholesky"
+    LANCZOS = "lanczos"
 
 
 class Kernel(enum.StrEnum):
@@ -43,15 +48,24 @@ def lambda_min(
     labels: Annotated[
         Path | None, typer.Option(help="Also y'K^-1 y: a file of label vectors, one a row, or a single column.")
     ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", "-p", help="Block the matrix over the workers of this profile: for large n."),
+    ] = None,
+    certificate: Annotated[
+        bool, typer.Option("--certificate/--no-certificate", help="With --profile: prove the lower end too.")
+    ] = True,
     form: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
 ) -> None:
     """lambda_min of the Gram matrix of one's own data, with its enclosure."""
     import json
 
+    from ntkmc.api import lambda_min as compute
     from ntkmc.linalg.exact import kernel_spectrum
-    from ntkmc.linalg.exact import lambda_min as compute
     from ntkmc.theory.distributions import Dataset, load_vectors
 
+    if profile is not None and (spectrum or labels is not None):
+        raise InputError("--spectrum and --labels are computed in this process: leave --profile out")
     rows = Dataset(str(data)).rows
     more: dict[int, dict[str, Enclosed | None]] = {}
     try:
@@ -63,8 +77,10 @@ def lambda_min(
             }
             answers = {number: each.lambda_min for number, each in found.items()}
             more = {number: _further(each, 0 if y is None else len(y)) for number, each in found.items()}
+        elif profile is not None:
+            answers = _blocked(rows, kernel.value, depth or [2], method.value, profile, certificate)
         else:
-            answers = compute(rows, kernel.value, depth or [2], method=method.value)
+            answers = compute(rows, kernel.value, depth or [2], method=method.value, certificate=certificate)
     except InputError as error:
         raise InputError(f"{data}: {error}") from error
     records = [
@@ -102,6 +118,19 @@ def lambda_min(
                 typer.echo(f"  {name}: no bounds, lambda_min is not above the rounding of a Cholesky")
             else:
                 typer.echo(f"  {name} = {value.value:.15g}, proved: {value.lower!r} ... {value.upper!r}")
+
+
+def _blocked(
+    rows: NDArray[np.float64], kernel: str, depths: list[int], method: str, profile: str, certificate: bool
+) -> dict[int, Eigenvalue]:
+    from ntkmc.api import lambda_min as compute
+    from ntkmc.execution.profiles import connect, load_profile
+
+    place = load_profile(profile)
+    if place.batch:
+        raise InputError(f"profile {profile}: asks a queue for what a study needs; use local, or join a scheduler")
+    with connect(place) as client:
+        return compute(rows, kernel, depths, method=method, client=client, certificate=certificate)
 
 
 def _further(found: Spectrum, labels: int) -> dict[str, Enclosed | None]:

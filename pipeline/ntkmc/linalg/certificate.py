@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -54,24 +55,71 @@ class Certificate(NamedTuple):
         return self.quotient.upper - self.lower
 
 
-def certify(matrix: Symmetric, vector: Matrix, gap: float, rtol: float) -> Certificate:
-    """Enclose lambda_1 of a matrix with both triangles in place; `lower` is NaN if no shift could be factored.
+class Bench(Protocol):
+    """What a proof needs of a matrix, wherever its entries are: in one array (`Whole`) or blocked over a cluster."""
+
+    @property
+    def diagonal(self) -> Matrix:
+        """The matrix's diagonal, (n,)."""
+
+    def isolated(self, vector: Matrix, gap: float) -> tuple[Quotient, float, Matrix, int]:
+        """`ntkmc.linalg.deflation.enclose_isolated`."""
+
+    def factor_below(self, shift: float) -> tuple[int, float]:
+        """`ntkmc.linalg.enclosure.factor_shifted`."""
+
+    def inverse_end(self, start: Matrix) -> tuple[Matrix, float, int]:
+        """`ntkmc.linalg.krylov.inverse_end` of the matrix that was factored last."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A matrix in one array, with both triangles in place."""
+
+    matrix: Symmetric
+
+    @property
+    def diagonal(self) -> Matrix:
+        """As of `Bench`."""
+        return self.matrix.diagonal
+
+    def isolated(self, vector: Matrix, gap: float) -> tuple[Quotient, float, Matrix, int]:
+        """As of `Bench`."""
+        matrix = self.matrix
+        return enclose_isolated(matrix.A, matrix.W, matrix.diagonal, vector, gap, matrix.largest)
+
+    def factor_below(self, shift: float) -> tuple[int, float]:
+        """As of `Bench`."""
+        matrix = self.matrix
+        matrix.restore()
+        return factor_shifted(matrix.A, matrix.W, matrix.diagonal, shift)
+
+    def inverse_end(self, start: Matrix) -> tuple[Matrix, float, int]:
+        """As of `Bench`."""
+        matrix = self.matrix
+        basis = np.empty((min(matrix.order, MOST_INVERSE_STEPS) + 1, matrix.order))
+        found = inverse_end(matrix.W, basis, start)
+        matrix.restore()
+        return found
+
+
+def certify(bench: Bench, vector: Matrix, gap: float, rtol: float) -> Certificate:
+    """Enclose lambda_1; `lower` is NaN if no shift could be factored.
 
     First by deflation, which needs lambda_2 - lambda_1 well above the allowance c of a Cholesky. Where that fails, or
     leaves more than rtol and 2 c, lambda_1 >= s - c with a shift s close below the quotient. If s has to be far below
     it, because the vector was poor, the factor serves for Lanczos on the inverse in float64, and both are tried again.
     """
-    found = _isolated(matrix, np.ascontiguousarray(vector), gap)
-    c = allowance(matrix.diagonal - found.quotient.value)
+    found = _isolated(bench, np.ascontiguousarray(vector), gap)
+    c = allowance(bench.diagonal - found.quotient.value)
     margin = MARGIN * c
     best = found
     reached = np.inf
     for _ in range(ATTEMPTS):
         if best.width <= max(rtol * abs(best.quotient.value), 2.0 * c):
             return best
-        matrix.restore()
         shift = best.quotient.value - margin - best.quotient.error
-        info, c = factor_shifted(matrix.A, matrix.W, matrix.diagonal, shift)
+        info, c = bench.factor_below(shift)
         if info != 0:
             if np.isinf(reached):
                 margin = max(16.0 * margin, 2.0 * c, best.quotient.residual)
@@ -84,10 +132,8 @@ def certify(matrix: Symmetric, vector: Matrix, gap: float, rtol: float) -> Certi
         best = better(best, best._replace(lower=float(np.nextafter(shift - c, -np.inf)), isolated=False))
         if margin <= 2.0 * c:
             break
-        basis = np.empty((min(matrix.order, MOST_INVERSE_STEPS) + 1, matrix.order))
-        vector, gap, steps = inverse_end(matrix.W, basis, _stirred(best.vector))
-        matrix.restore()
-        found = _isolated(matrix, vector, gap)
+        vector, gap, steps = bench.inverse_end(_stirred(best.vector))
+        found = _isolated(bench, vector, gap)
         best = better(best, found._replace(solves=best.solves + steps + found.solves))
         margin = MARGIN * c
     return best
@@ -108,8 +154,6 @@ def better(one: Certificate, other: Certificate) -> Certificate:
     return Certificate(upper.quotient, lower.lower, lower.isolated, upper.vector, other.solves)
 
 
-def _isolated(matrix: Symmetric, vector: Matrix, gap: float) -> Certificate:
-    quotient, lower, vector, solves = enclose_isolated(
-        matrix.A, matrix.W, matrix.diagonal, vector, gap, matrix.largest
-    )
+def _isolated(bench: Bench, vector: Matrix, gap: float) -> Certificate:
+    quotient, lower, vector, solves = bench.isolated(vector, gap)
     return Certificate(quotient, lower, not np.isnan(lower), vector, solves)

@@ -22,6 +22,19 @@ _SECONDS_ENTRY: Final = 3e-8
 """Seconds of one layer of the recursion for one pair, and ten random numbers."""
 
 
+_BANDWIDTH: Final = 5e9
+"""Bytes a second that one worker reads from its memory in a product."""
+
+_OPERATIONS: Final = 5e10
+"""Floating-point operations a second of one worker in a factorization, float64."""
+
+_NETWORK: Final = 1e9
+"""Bytes a second between two workers."""
+
+_ROUND: Final = 0.006
+"""Seconds of one round of messages to all workers and back."""
+
+
 def trial_bytes(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, further: float = 0.0) -> int:
     """Peak memory of one trial above an idle worker, in bytes; `lambda_min` on data (n, d) by `auto` takes the same.
 
@@ -59,6 +72,22 @@ def trial_seconds(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0,
     eigenvalues = (len(depths) * _EVENT.get(thresholds, 1.0) + further) * each
     recursion = 0.5 * n * n * (max(depths) * _SECONDS_ENTRY + 4e-10 * d)
     return eigenvalues + recursion + 0.1 * _SECONDS_ENTRY * 10 * n * d
+
+
+def product_seconds(n: int, workers: int) -> float:
+    """Seconds of one product with a Gram matrix whose lower triangle is blocked over workers of one thread each."""
+    return 4.0 * n * n / workers / _BANDWIDTH + _ROUND
+
+
+def factor_seconds(n: int, workers: int, *, single: bool = False) -> float:
+    """Seconds of one blocked Cholesky: n**3 / 3 operations, and n**2 / 2 numbers to every worker."""
+    rate, number = (2.0 * _OPERATIONS, 4.0) if single else (_OPERATIONS, 8.0)
+    return n**3 / 3.0 / workers / rate + (0.5 * number * n * n / _NETWORK if workers > 1 else 0.0) + 48 * _ROUND
+
+
+def solve_seconds(n: int, workers: int, *, single: bool = False) -> float:
+    """Seconds of one solve with its factor: all numbers twice, one worker after the other."""
+    return (4.0 if single else 8.0) * n * n / _BANDWIDTH + (48 * _ROUND if workers > 1 else _ROUND)
 
 
 def _buffers(n: int) -> int:

@@ -86,20 +86,40 @@ def enclose_isolated(
     image = np.empty_like(unit)
     product(A, unit, image)
     theta = np.dot(unit, image)
-    tau = STRENGTH * gap
-    c = 1.01 * allowance(diagonal + (tau * unit * unit - theta))
-    size = len(v) * largest  # bounds the norm of A
-    rounding = 4.0 * UNIT_ROUNDOFF * (size + 1.01 * (abs(theta) + gap + tau)) * UP + TINY
-    above = max(FRACTION * gap, 2.0 * (c + rounding))
+    tau, shift, above, c, rounding = plan_deflation(diagonal, unit, theta, gap, largest)
     proved, solves = -np.inf, 0
-    if above < 0.25 * gap and np.isfinite(theta):
-        shift = theta + above + c + rounding
+    if shift > theta:
         shifted = _form(A, W, diagonal, unit, tau, shift)
         if allowance(shifted) <= c and factor(W) == 0:
-            proved = np.nextafter((shift - c) - rounding - 4.0 * UNIT_ROUNDOFF * abs(shift), -np.inf)
+            proved = proved_by_deflation(shift, c, rounding)
             unit, solves = _sharpen(A, W, diagonal, unit, image - shift * unit, tau, shift, above)
     quotient = rayleigh_quotient(A, diagonal, unit, largest)
     return quotient, temple_kato(quotient, proved), unit, solves
+
+
+@compiled
+def plan_deflation(
+    diagonal: Matrix, unit: Matrix, theta: float, gap: float, largest: float
+) -> tuple[float, float, float, float, float]:
+    """What to factor for a unit vector with quotient theta: (tau, shift, above, c, rounding).
+
+    K + tau v v' - shift I is to be factored, and `proved_by_deflation` says what that proves; where the gap is within
+    rounding the shift is -inf: there is nothing to factor. `above` is beta - theta, `c` the allowance, `rounding` what
+    forming the matrix may do to it.
+    """
+    tau = STRENGTH * gap
+    c = 1.01 * allowance(diagonal + (tau * unit * unit - theta))
+    size = len(unit) * largest  # bounds the norm of A
+    rounding = 4.0 * UNIT_ROUNDOFF * (size + 1.01 * (abs(theta) + gap + tau)) * UP + TINY
+    above = max(FRACTION * gap, 2.0 * (c + rounding))
+    possible = above < 0.25 * gap and np.isfinite(theta)
+    return tau, theta + above + c + rounding if possible else -np.inf, above, c, rounding
+
+
+@compiled
+def proved_by_deflation(shift: float, c: float, rounding: float) -> float:
+    """The lower bound on lambda_2 that a completed factorization proves."""
+    return float(np.nextafter((shift - c) - rounding - 4.0 * UNIT_ROUNDOFF * abs(shift), -np.inf))
 
 
 @compiled

@@ -40,6 +40,10 @@ class Status(enum.Enum):
         "only the event was asked for: lower and upper are what was proved on the way to deciding it; "
         "a study with `measure: lambda-min` encloses lambda_min itself"
     )
+    UPPER_ONLY = (
+        "upper is proved, lower is not: no factorization was spent on it, and lower is only what every kernel matrix "
+        "keeps to; ask with certificate=True for both"
+    )
 
     @property
     def code(self) -> int:

@@ -22,40 +22,7 @@ from ntkmc.theory.kernels import check_depths, entry_error
 def lambda_min(
     X: ArrayLike, kernel: str = "ntk", depths: Sequence[int] = (2,), *, method: str = "auto"
 ) -> dict[int, Eigenvalue]:
-    """Smallest eigenvalues of a kernel's Gram matrix at several depths, from data.
-
-    Parameters
-    ----------
-    X : array_like, (n, d)
-        Data rows, any norms.
-    kernel, depths
-        As for `ntkmc.grams`.
-    method
-        As for `ntkmc.smallest_eigenvalue`. The eigenvector at one depth starts the iteration at the next.
-
-    Returns
-    -------
-    dict of int to Eigenvalue
-        The bounds speak of the *exact* kernel of X: the error of evaluating its entries (bounded by
-        `ntkmc.theory.kernels.entry_error`) is folded in, and the lower end is at least 0, because the exact kernel
-        is positive semi-definite.
-
-    Raises
-    ------
-    InputError
-        For data that are not a finite (n, d) array, or an unknown kernel, depth or method.
-
-    Notes
-    -----
-    Memory: `linalg.cost.trial_bytes`. With one depth, one n x n array holds cosines, kernel and factor in turn; a
-    second one if there are several.
-
-    Examples
-    --------
-    >>> answer = lambda_min([[1.0, 0.0], [0.0, 1.0]], "h-infinity")[2]
-    >>> answer.lower <= 0.5 <= answer.upper
-    True
-    """
+    """`ntkmc.lambda_min` without a client, which see."""
     check_method(method)
     wanted = check_depths(kernel, depths)
     data = as_data(X)
@@ -151,6 +118,6 @@ def about_exact_kernel(answer: Eigenvalue, error: float) -> Eigenvalue:
     upper = max(0.0, float(np.nextafter(answer.upper + error, np.inf)))
     value = min(max(answer.value, lower), upper)
     status = answer.status
-    if status is not Status.UNRESOLVED:
+    if status not in (Status.UNRESOLVED, Status.UPPER_ONLY):
         status = status_of(lower, upper, value, RTOL, isolated=status is not Status.CLUSTERED)
     return replace(answer, value=value, lower=lower, upper=upper, status=status)

@@ -32,10 +32,10 @@ LARGEST_NORM: Final = 2.0**500
 _PAD: Final = 8
 """Extra columns of a tile's buffer: without them its rows lie 512 bytes apart and fight for the same cache sets."""
 
-_H_INFINITY, _NTK, _CONJUGATE = 0, 1, 2
+H_INFINITY, NTK, CONJUGATE = 0, 1, 2
 NUMERICS: Final = {"panel": PANEL}
 
-_CODE: Final = {"h-infinity": _H_INFINITY, "ntk": _NTK, "conjugate": _CONJUGATE}
+CODE: Final = {"h-infinity": H_INFINITY, "ntk": NTK, "conjugate": CONJUGATE}
 
 
 def gram(X: ArrayLike, kernel: str = "ntk", depth: int = 2) -> Matrix:
@@ -104,7 +104,7 @@ def grams_of_cosines(R: Matrix, rows: Rows, kernel: str, depths: Sequence[int]) 
     """`grams_of_rows` from R = `cosines(rows)`, which is used up: the last matrix yielded is that array."""
     if rows.norms.max() > LARGEST_NORM:
         raise InputError(f"a row has norm {rows.norms.max():.3g}, its Gram matrix overflows: rescale the data")
-    code = _CODE[kernel]
+    code = CODE[kernel]
     reached = 1
     for depth in depths:
         if depth == 1:
@@ -181,11 +181,11 @@ def _start(state: Matrix, unit: Matrix, code: int) -> None:
                 out = k[i - i0]
                 for j in range(len(row)):  # free of branches and calls, so that it is vectorized
                     f, kappa_0, s[j] = first_layer(row[j])
-                    out[j] = _begun(code, f, kappa_0, s[j])
+                    out[j] = begun(code, f, kappa_0, s[j])
                 for j in range(len(row)):
                     if abs(row[j]) > NEARLY_PARALLEL:
                         f, kappa_0, s[j] = first_layer_parallel(unit[i], unit[j0 + j])
-                        out[j] = _begun(code, f, kappa_0, s[j])
+                        out[j] = begun(code, f, kappa_0, s[j])
                 row[:] = s[: len(row)]
             _mirror(state, k, i0, j0)
 
@@ -200,10 +200,11 @@ def _mirror(state: Matrix, tile: Matrix, i0: int, j0: int) -> None:
 
 
 @compiled
-def _begun(code: int, f: float, kappa_0: float, s: float) -> float:
-    if code == _H_INFINITY:
+def begun(code: int, f: float, kappa_0: float, s: float) -> float:
+    """k_2 of a kernel (h for h-infinity) from the cosine f, kappa_0(f) and s_2."""
+    if code == H_INFINITY:
         return 0.5 * f * kappa_0
-    if code == _NTK:
+    if code == NTK:
         return f * kappa_0 + (1.0 - 2.0 * s)
     return 1.0 - 2.0 * s
 
@@ -226,7 +227,7 @@ def _advance(state: Matrix, code: int) -> None:
                 for j in range(len(row)):  # vectorized, as above
                     row[j], kappa_0[j] = next_layer(row[j])
                 for j in range(len(row)):
-                    grown = out[j] * kappa_0[j] if code == _NTK else 0.0
+                    grown = out[j] * kappa_0[j] if code == NTK else 0.0
                     out[j] = grown + (1.0 - 2.0 * row[j])
             _mirror(state, k, i0, j0)
 

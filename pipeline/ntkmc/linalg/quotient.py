@@ -59,13 +59,25 @@ def rayleigh_quotient(A: Matrix, diagonal: Matrix, v: Matrix, largest: float) ->
     quotient is wrong by at most 8 u |quotient| + 16 n**2 u**2 a |v|_1**2 / v'v with a = max |a_ij|, and the residual
     by at most (n + 8) u residual + 16 n**2.5 u**2 a |v|_1 / |v|: the plain sum of its squares, and its n components.
     """
-    n = len(v)
+    w = moderate(v)
+    high, low = exact_product(A, diagonal, w)
+    return quotient_of_product(high, low, w, largest)
+
+
+@compiled
+def moderate(v: Matrix) -> Matrix:
+    """v with entries of moderate size: by a power of two, since it is v's own direction that numbers speak of."""
     size = 0.0
-    for i in range(n):
+    for i in range(len(v)):
         size = max(size, abs(v[i])) if np.isfinite(v[i]) else np.inf
-    # By a power of two: it is v's own direction that the numbers speak of.
-    w = v * math.ldexp(1.0, -math.frexp(size)[1]) if 1e-300 < size < 1e300 else np.ones(n)
-    value, square, residual = _quotient(A, diagonal, w)
+    return v * math.ldexp(1.0, -math.frexp(size)[1]) if 1e-300 < size < 1e300 else np.ones(len(v))
+
+
+@compiled
+def quotient_of_product(high: Matrix, low: Matrix, w: Matrix, largest: float) -> Quotient:
+    """`rayleigh_quotient` from the product A w in double-double, w of moderate size."""
+    n = len(w)
+    value, square, residual = _quotient(high, low, w)
     u = UNIT_ROUNDOFF
     total = np.sum(np.abs(w))
     error = 8.0 * u * abs(value) + 16.0 * (n * u) ** 2 * largest * total**2 / square + TINY
@@ -115,6 +127,15 @@ def exact_product(A: Matrix, diagonal: Matrix, v: Matrix) -> tuple[Matrix, Matri
 
 
 @compiled
+def joined(one: Matrix, other: Matrix) -> None:
+    """Add a vector in double-double, (2, n), to another, in place: of sums that were made apart."""
+    for i in range(one.shape[1]):
+        total, lost = _two_sum(one[0, i], other[0, i])
+        one[0, i] = total
+        one[1, i] += lost + other[1, i]
+
+
+@compiled
 def exact_dot(x: Matrix, y: Matrix) -> tuple[float, float]:
     """x'y in double-double."""
     top, bottom = 0.0, 0.0
@@ -126,9 +147,8 @@ def exact_dot(x: Matrix, y: Matrix) -> tuple[float, float]:
 
 
 @compiled
-def _quotient(A: Matrix, diagonal: Matrix, v: Matrix) -> tuple[float, float, float]:
-    n = A.shape[0]
-    high, low = exact_product(A, diagonal, v)
+def _quotient(high: Matrix, low: Matrix, v: Matrix) -> tuple[float, float, float]:
+    n = len(v)
     above, above_low = exact_dot(high, v)
     for i in range(n):
         above_low += low[i] * v[i]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse.linalg import ArpackError
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.linalg.certificate import Certificate, better, certify
+from ntkmc.linalg.certificate import Certificate, Whole, better, certify
 from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.enclosure import allowance, gershgorin
 from ntkmc.linalg.lapack import Matrix
@@ -129,10 +129,10 @@ def enclose(matrix: Symmetric, rtol: float = RTOL, method: str = "auto", start: 
             vector, gap, spent = SOLVERS[name](matrix, start)
         except (np.linalg.LinAlgError, ValueError, ArpackError):
             continue
-        found = certify(matrix, vector, gap, rtol)
+        found = certify(Whole(matrix), vector, gap, rtol)
         iterations += spent + found.solves
         best = found if best is None else better(best, found)
-        answer = _answer(best, matrix, rtol, tried, iterations)
+        answer = answer_of(best, matrix, rtol, tried, iterations)
         if answer.status is not Status.UNRESOLVED:
             return answer
     matrix.restore()
@@ -143,10 +143,27 @@ def enclose(matrix: Symmetric, rtol: float = RTOL, method: str = "auto", start: 
     if np.isnan(best.lower):
         crude = gershgorin(matrix.A) - 4.0 * n * UNIT_ROUNDOFF * matrix.largest * n
         best = best._replace(lower=crude, isolated=False)
-    return _answer(best, matrix, rtol, tried, iterations)
+    return answer_of(best, matrix, rtol, tried, iterations)
 
 
-def _answer(found: Certificate, matrix: Symmetric, rtol: float, tried: list[str], iterations: int) -> Eigenvalue:
+class Sized(Protocol):
+    """What an answer has to know of a matrix; as of `Symmetric`."""
+
+    @property
+    def order(self) -> int:
+        """n."""
+
+    @property
+    def diagonal(self) -> Matrix:
+        """(n,)."""
+
+    @property
+    def largest(self) -> float:
+        """Bound on |k_ij|."""
+
+
+def answer_of(found: Certificate, matrix: Sized, rtol: float, tried: list[str], iterations: int) -> Eigenvalue:
+    """What a certificate says, and how well it went; `tried` are the methods, in turn."""
     quotient = found.quotient
     lower, upper = found.lower, quotient.upper
     if upper < lower:

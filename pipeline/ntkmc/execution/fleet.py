@@ -1,0 +1,454 @@
+"""Workers that hold a Gram matrix together: `ntkmc.linalg.blocked.Fleet` on Dask.
+
+Each worker holds one share (`ntkmc.linalg.shelf`), the result of a task that stays where it is for as long as its
+future lives: if the driver dies, Dask lets go of it. What is asked of a share is one task, bound to its worker: an
+iteration costs the scheduler one task a worker, a factorization one a worker and block column and two for the owner of
+the next one, whatever the number of tiles.
+
+A worker that is lost takes its share along. Its tiles are evaluated anew elsewhere, and the steps of a factorization
+that they missed are caught up on, from the block rows that the others hold; no other share repeats anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import psutil
+from distributed import Client, Future, get_worker, wait
+from distributed.scheduler import KilledWorker
+
+from ntkmc.errors import ExecutionError
+from ntkmc.experiment.trial import single_thread
+from ntkmc.linalg.lapack import Matrix
+from ntkmc.linalg.quotient import joined
+from ntkmc.linalg.rows import Rows
+from ntkmc.linalg.shelf import Behind, Shelf, Shifted
+from ntkmc.linalg.tiles import NO_PAIRS, TileSums, spans
+
+_FILLED: Final = 0.6
+"""Share of a worker's memory limit up to which tiles are kept in memory; from 0.7 on Dask begins to spill, which can
+do nothing for a share, and at 0.8 it pauses the worker."""
+
+_PANELS: Final = 4
+"""Block rows that may be under way on a worker at a time, beside its share."""
+
+_AHEAD: Final = 3
+"""Block columns of a factorization that are asked for before the first of them is finished."""
+
+_EMBEDDED: Final = 2**20
+"""Bytes that travel inside of a task; what is larger is scattered."""
+
+_ATTEMPTS: Final = 5  # at one step, while workers go
+_POLL: Final = 1.0  # seconds between looks at who is still there
+_PATIENCE: Final = 20.0  # seconds that a nanny is given to bring its worker back
+
+_LOST: Final = "the cluster is gone, or its scheduler was restarted; run again to resume"
+
+
+class _Lost(Exception):
+    pass
+
+
+class Stopped(Exception):
+    """Raised where the caller's `stop` said so."""
+
+
+@dataclass
+class _Share:
+    address: str
+    mine: tuple[int, ...]
+    shelf: Future[Any]
+
+
+class DaskFleet:
+    """A Gram matrix over the workers of a client.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    rows : Rows
+        The data; each worker gets them once.
+    kernel : str
+    block : int
+        Rows of a block row.
+    single : bool
+        Hold the matrix in float32, for products.
+    stop : callable, optional
+        Asked about once a second while waiting; True ends with `Stopped`.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        rows: Rows,
+        kernel: str,
+        block: int,
+        *,
+        single: bool = False,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.client = client
+        self.order, self.kernel, self.block, self.single = len(rows.norms), kernel, block, single
+        self.replaced = 0
+        """Shares that were made anew because their worker was lost."""
+        self._stop = stop
+        self._id = uuid.uuid4().hex[:8]
+        self._sent = itertools.count()
+        self._count = len(spans(self.order, block))
+        self._depth = 0
+        self._restored = False  # whether a share may lack what was factored
+        self._shifted: Shifted | None = None
+        addresses = sorted(self._workers())
+        if not addresses:
+            raise ExecutionError("the cluster has no workers: start some, or ask for a local profile")
+        self._data = rows
+        self._rows = self._scattered()
+        self._shares = [
+            self._open(address, mine)
+            for address, mine in zip(addresses, dealt(self._count, len(addresses)), strict=False)
+            if mine
+        ]
+
+    def __enter__(self) -> DaskFleet:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def workers(self) -> int:
+        """Workers that hold a share."""
+        return len({share.address for share in self._shares})
+
+    def build(self, depth: int) -> None:
+        """Evaluate all tiles at a depth."""
+        self._depth, self._shifted = depth, None
+        self._all("build", depth)
+
+    def pair_sums(self) -> TileSums:
+        """Of all cosines."""
+        found = NO_PAIRS
+        for each in self._all("pair_sums"):
+            found = found.joined(each)
+        return found
+
+    def row_sums(self) -> tuple[Matrix, Matrix]:
+        """sum_j |k_ij| and sum_j k_ij over j != i, (n,) each."""
+        parts = self._all("row_sums")
+        return np.sum([each[0] for each in parts], axis=0), np.sum([each[1] for each in parts], axis=0)
+
+    def products(self, V: Matrix) -> Matrix:
+        """As of `ntkmc.linalg.blocked.Fleet`."""
+        return np.asarray(sum(self._all("product", V)))
+
+    def exact_product(self, v: Matrix) -> tuple[Matrix, Matrix]:
+        """As of `ntkmc.linalg.blocked.Fleet`."""
+        total, *others = (np.array(each) for each in self._all("exact_product", v))
+        for each in others:
+            joined(total, each)
+        return total[0], total[1]
+
+    def precondition(self, V: Matrix) -> Matrix:
+        """As of `ntkmc.linalg.blocked.Fleet`."""
+        return np.asarray(sum(self._all("precondition", V)))
+
+    def factor(self, shifted: Shifted) -> bool:
+        """As of `ntkmc.linalg.blocked.Fleet`."""
+        self._shifted, self._restored = shifted, False
+        self._all("begin", shifted)
+        return bool(self._repeated(self._factor))
+
+    def solve(self, x: Matrix) -> Matrix:
+        """As of `ntkmc.linalg.blocked.Fleet`."""
+
+        def solved() -> Any:
+            if self._restored and not self._factor():
+                raise _Lost  # what was factored once is positive definite
+            self._restored = False
+            return self._solve(x)
+
+        return np.asarray(self._repeated(solved))
+
+    def on_disk(self) -> int:
+        """Bytes of tiles that did not fit into memory."""
+        return int(sum(self._all("on_disk")))
+
+    def close(self) -> None:
+        """Let go of everything that the workers hold."""
+        with suppress(Exception):  # the connection may be gone, and everything with it
+            wait([self._ask(share, "close") for share in self._shares], timeout=30)
+        for share in self._shares:
+            share.shelf.release()
+        self._shares = []
+
+    def _factor(self) -> bool:
+        """All block columns that are lacking: see `ntkmc.linalg.shelf`.
+
+        The owner of the next block row brings that one forward first and sends it off, so that the others have it
+        before they need it.
+        """
+        assert self._shifted is not None
+        number = self._shifted.number
+        standing = self._results([self._ask(share, "standing") for share in self._shares])
+        reached = [each[2] for each in standing]
+        owner = {i: at for at, share in enumerate(self._shares) for i in share.mine}
+        last: list[list[Future[Any]]] = [[] for _ in self._shares]
+        rows: dict[int, Future[Any]] = {}
+        columns: list[list[Future[Any]]] = []
+        expected: list[Future[Any]] = []  # a task that nobody waits for is not done
+        first = min((each + 1 for each in reached), default=0)
+        for j in range(first, self._count):
+            row = rows.pop(j, None) or self._row(owner[j], j, last)
+            after = j + 1
+            if after < self._count:
+                at = owner[after]
+                if reached[at] < j:
+                    last[at] = [
+                        self._ask(self._shares[at], "column", number, row, j, (after,), after=last[at], urgent=True)
+                    ]
+                rows[after] = self._row(at, after, last)
+            asked = []
+            for at, share in enumerate(self._shares):
+                if after in rows and at != owner[after] and reached[at] < after < share.mine[-1]:
+                    expected.append(self._ask(share, "expect", rows[after], urgent=True))
+                if reached[at] < j < share.mine[-1]:
+                    last[at] = [self._ask(share, "column", number, row, j, after=last[at])]
+                    asked += last[at]
+            columns.append(asked)
+            if len(columns) > _AHEAD and not all(self._results(columns[-1 - _AHEAD])):
+                return False
+        going = [each for asked in columns[-_AHEAD:] for each in asked]
+        at = owner[self._count - 1]
+        return (
+            all(self._results(going))
+            and self._results([self._row(at, self._count - 1, last, whole=False)])[0] is not None
+        )
+
+    def _row(self, at: int, j: int, last: list[list[Future[Any]]], *, whole: bool = True) -> Future[Any]:
+        assert self._shifted is not None
+        name = "finished_row" if whole else "finished_corner"
+        return self._ask(self._shares[at], name, self._shifted.number, j, after=last[at], urgent=True)
+
+    def _solve(self, x: Matrix) -> Matrix:
+        owner = {i: share for share in self._shares for i in share.mine}
+        runs: list[tuple[_Share, list[int]]] = []
+        for i in range(self._count):
+            if runs and runs[-1][0] is owner[i]:
+                runs[-1][1].append(i)
+            else:
+                runs.append((owner[i], [i]))
+        passed: Any = self._shared(x)
+        for share, chosen in runs:
+            passed = self._ask(share, "forward", tuple(chosen), passed, urgent=True)
+        for share, chosen in reversed(runs):
+            passed = self._ask(share, "backward", tuple(chosen), passed, urgent=True)
+        return np.asarray(self._results([passed])[0])
+
+    def _all(self, name: str, *arguments: Any) -> list[Any]:
+        """Ask every share."""
+
+        def asked() -> list[Any]:
+            sent = [self._shared(each) for each in arguments]
+            return self._results([self._ask(share, name, *sent) for share in self._shares])
+
+        return list(self._repeated(asked))
+
+    def _repeated(self, work: Callable[[], Any]) -> Any:
+        """Until it succeeds: what was lost in between is made anew before the next attempt."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return work()
+            except _Lost:
+                self._restore()
+        raise ExecutionError(
+            f"workers were lost {_ATTEMPTS} times in one step: look into their logs for what ends them (memory, mostly)"
+        )
+
+    def _ask(
+        self, share: _Share, name: str, *arguments: Any, after: Sequence[Future[Any]] = (), urgent: bool = False
+    ) -> Future[Any]:
+        try:
+            return self.client.submit(
+                _asked,
+                share.shelf,
+                name,
+                len(arguments),
+                *arguments,
+                *after,
+                key=(f"tiles-{name}", f"{self._id}.{next(self._sent)}"),
+                workers=[share.address],
+                pure=False,
+                priority=1 if urgent else 0,
+            )
+        except Exception as error:
+            if self.client.status == "running":
+                raise
+            raise ExecutionError(_LOST) from error
+
+    def _open(self, address: str, mine: Sequence[int]) -> _Share:
+        shelf = self.client.submit(
+            _open_shelf,
+            self._rows,
+            self.kernel,
+            self.block,
+            tuple(mine),
+            self.single,
+            key=("tiles-share", f"{self._id}.{next(self._sent)}"),
+            workers=[address],
+            pure=False,
+        )
+        return _Share(address, tuple(mine), shelf)
+
+    def _scattered(self) -> Future[Any]:
+        scattered: Future[Any] = self.client.scatter(self._data, broadcast=True, hash=False)
+        return scattered
+
+    def _shared(self, value: Any) -> Any:
+        size = sum(
+            each.nbytes for each in (value if isinstance(value, tuple) else (value,)) if hasattr(each, "nbytes")
+        )
+        return self.client.scatter(value, broadcast=True, hash=False) if size > _EMBEDDED else value
+
+    def _results(self, futures: Sequence[Future[Any]]) -> list[Any]:
+        """Values of futures, or `_Lost`: bound to a worker that is gone, they would be waited for without end."""
+        waiting = list(futures)
+        while waiting:
+            try:
+                wait(waiting, timeout=_POLL)
+            except TimeoutError:
+                pass
+            except CancelledError as gone:  # what they depend on went with a worker
+                raise _Lost from gone
+            waiting = [each for each in waiting if each.status == "pending"]
+            if self._stop():
+                self.client.cancel(waiting)
+                raise Stopped
+            if waiting and self._somebody_is_gone():
+                self.client.cancel(waiting)
+                raise _Lost
+        for future in futures:
+            if future.status == "error":
+                error = future.exception(timeout=_PATIENCE)
+                if isinstance(error, Behind | KilledWorker):
+                    raise _Lost
+                if isinstance(error, OSError):
+                    raise ExecutionError(
+                        f"tiles of the matrix do not fit: {error.strerror or error} on a worker's disk; give workers "
+                        "more memory, or more room in their local_directory"
+                    ) from error
+                raise error if error is not None else _Lost
+            if future.status != "finished":
+                raise _Lost
+        # A worker may go with a result that was not fetched yet.
+        loop: Any = self.client.loop
+        gathering = self.client.gather(list(futures), asynchronous=True)
+        gathered = asyncio.run_coroutine_threadsafe(gathering, loop.asyncio_loop)
+        while True:
+            try:
+                return list(gathered.result(timeout=_POLL))
+            except TimeoutError:
+                if self._somebody_is_gone():
+                    gathered.cancel()
+                    raise _Lost from None
+            except (CancelledError, KilledWorker) as gone:
+                raise _Lost from gone
+
+    def _somebody_is_gone(self) -> bool:
+        return not {share.address for share in self._shares} <= set(self._workers())
+
+    def _restore(self) -> None:
+        """Make anew what went with a worker, there where nobody holds anything, and bring it up to date."""
+        self._restored = True
+        deadline = time.monotonic() + _PATIENCE
+        while len(living := set(self._workers())) < len({each.address for each in self._shares}):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        if not living:
+            raise ExecutionError(_LOST)
+        if self._rows.status != "finished":  # its only worker was the one that was lost
+            self._rows = self._scattered()
+        for at, share in enumerate(self._shares):
+            if share.address not in living:
+                load = dict.fromkeys(living, 0)
+                for each in self._shares:
+                    if each.address in living:
+                        load[each.address] += len(each.mine)
+                share.shelf.release()
+                self._shares[at] = self._open(min(sorted(living), key=load.__getitem__), share.mine)
+                self.replaced += 1
+        try:
+            if self._depth:
+                self._results([self._ask(share, "build", self._depth) for share in self._shares])
+            if self._shifted is not None:
+                shifted = self._shared(self._shifted)
+                self._results([self._ask(share, "begin", shifted) for share in self._shares])
+        except _Lost:
+            self._restore()
+
+    def _workers(self) -> dict[str, Any]:
+        if self.client.status not in ("running", "connecting"):
+            raise ExecutionError(_LOST)
+        return dict(self.client.scheduler_info(n_workers=-1)["workers"])
+
+
+def dealt(count: int, workers: int) -> list[list[int]]:
+    """Block rows for each worker, there and back again: equal shares of a triangle, and of the work at every step.
+
+    >>> dealt(6, 2)
+    [[0, 3, 4], [1, 2, 5]]
+    """
+    hands: list[list[int]] = [[] for _ in range(workers)]
+    for i in range(count):
+        turn, at = divmod(i, workers)
+        hands[at if turn % 2 == 0 else workers - 1 - at].append(i)
+    return hands
+
+
+def block_length(n: int, memory_limit: int = 0) -> int:
+    """Rows of a block row: more of them cost messages, larger ones balance and memory.
+
+    >>> block_length(4000), block_length(12_000), block_length(40_000), block_length(12_000, 400 * 2**20)
+    (256, 512, 1024, 256)
+    """
+    block = 256
+    while block * 24 < n and block < 2048:
+        block *= 2
+    while memory_limit and block > 64 and _PANELS * 8 * block * n > 0.3 * memory_limit:
+        block //= 2
+    return block
+
+
+def _open_shelf(rows: Rows, kernel: str, block: int, mine: tuple[int, ...], single: bool) -> Shelf:
+    """On a worker: a share without tiles yet."""
+    worker = get_worker()
+    limit = worker.memory_manager.memory_limit or psutil.virtual_memory().total // 2
+    used = psutil.Process().memory_info().rss
+    room = _FILLED * limit - used - _PANELS * 8 * block * len(rows.norms)
+    spilling = logging.getLogger("distributed.spill")
+    if not any(isinstance(each, _NoShares) for each in spilling.filters):
+        spilling.addFilter(_NoShares())
+    return Shelf(rows, kernel, block, mine, max(0, int(room)), worker.local_directory, single=single)
+
+
+class _NoShares(logging.Filter):
+    """That a share cannot be spilled is as it should be: it keeps its own house."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "tiles-share" not in record.getMessage()
+
+
+def _asked(shelf: Shelf, name: str, count: int, *arguments: Any) -> Any:
+    """On a worker: one step of a share; what stands behind the first `count` arguments only had to be done before."""
+    with single_thread():
+        return getattr(shelf, name)(*arguments[:count])

@@ -1,0 +1,383 @@
+"""lambda_min of a matrix that no single worker holds: the same proof, on products, factors and solves done elsewhere.
+
+A `Fleet` does these; how its messages travel is its own business. What is done with them is the business of
+`ntkmc.linalg.certificate` as it stands, and the eigenvector is proposed in the same two ways as that of a matrix in
+one array: by Lanczos on the matrix, or by Lanczos on the inverse of one factor in float32. Which of them is cheaper
+depends on n and on the number of workers, since a product is shared among them all, and a solve is not.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+from scipy.linalg import eigh_tridiagonal
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh, lobpcg
+
+from ntkmc.linalg.certificate import Certificate, certify
+from ntkmc.linalg.cost import factor_seconds, product_seconds, solve_seconds
+from ntkmc.linalg.deflation import MOST_SOLVES, WIDTH, plan_deflation, proved_by_deflation, temple_kato
+from ntkmc.linalg.eigenvalue import Eigenvalue, Status
+from ntkmc.linalg.enclosure import allowance
+from ntkmc.linalg.krylov import CONVERGED, MOST_INVERSE_STEPS, SHIFTS, start_block
+from ntkmc.linalg.lapack import Matrix
+from ntkmc.linalg.quotient import Quotient, moderate, quotient_of_product
+from ntkmc.linalg.shelf import Shifted
+from ntkmc.linalg.smallest import RTOL, answer_of
+
+METHODS: Final = ("auto", "lanczos", "eigsh", "lobpcg")
+
+LOOK: Final = 12
+"""Steps of Lanczos between two looks at its convergence."""
+
+MOST_STEPS: Final = 1500
+"""Steps of Lanczos on the matrix, at most."""
+
+BASIS: Final = 2**30
+"""Bytes of its basis, which the driver holds, at most."""
+
+EXPECTED: Final = 3.0
+"""Steps in units of sqrt(n) that Lanczos on the matrix takes (75 to 110 at n = 700, 302 at n = 12,000, seen): where
+they cost more than a factor and solves with it, `FIRST_STEPS` of them are spent, for a shift."""
+
+FIRST_STEPS: Final = 24
+
+SOLVES: Final = 14
+"""Steps of Lanczos on the inverse that are reckoned with."""
+
+_RESTARTS: Final = 25  # of ARPACK
+_LOBPCG_STEPS: Final = 100
+_BLOCK: Final = 4  # LOBPCG: one wanted vector and three guards, as in `ntkmc.linalg.solvers`
+_RESIDUAL: Final = 1e-5  # of SciPy's solvers, relative to the largest entry: what they find is sharpened later
+_warnings_dropped: Final = threading.Lock()  # the filters belong to the process: one thread at a time
+
+
+class Fleet(Protocol):
+    """Who holds the tiles, and does what is asked with all of them."""
+
+    @property
+    def order(self) -> int:
+        """n."""
+
+    @property
+    def workers(self) -> int:
+        """Among how many the tiles are shared."""
+
+    def products(self, V: Matrix) -> Matrix:
+        """K V for V (n, k)."""
+
+    def exact_product(self, v: Matrix) -> tuple[Matrix, Matrix]:
+        """K v in double-double, for v (n,)."""
+
+    def factor(self, shifted: Shifted) -> bool:
+        """Factor; whether that ran to its end with finite numbers."""
+
+    def solve(self, x: Matrix) -> Matrix:
+        """The solution for the matrix that was factored last, x (n,)."""
+
+    def precondition(self, V: Matrix) -> Matrix:
+        """Block Jacobi: the diagonal tiles solved with, for V (n, k)."""
+
+
+class Proposal(NamedTuple):
+    """A vector (n,), an estimate of lambda_2 - lambda_1, residual over gap, and the steps spent."""
+
+    vector: Matrix
+    gap: float
+    ratio: float
+    steps: int
+
+
+@dataclass
+class BlockedBench:
+    """A matrix that a fleet holds, as `ntkmc.linalg.certificate.Bench` wants it.
+
+    Attributes
+    ----------
+    fleet : Fleet
+    diagonal : ndarray, (n,)
+    largest : float
+        Bound on |k_ij|.
+    """
+
+    fleet: Fleet
+    diagonal: Matrix
+    largest: float
+    _factors: int = 0
+
+    @property
+    def order(self) -> int:
+        """n."""
+        return len(self.diagonal)
+
+    def isolated(self, vector: Matrix, gap: float) -> tuple[Quotient, float, Matrix, int]:
+        """As `ntkmc.linalg.deflation.enclose_isolated`, which see."""
+        unit = vector / np.sqrt(np.dot(vector, vector))
+        image = self.fleet.products(unit[:, None])[:, 0]
+        theta = float(np.dot(unit, image))
+        tau, shift, above, c, rounding = plan_deflation(self.diagonal, unit, theta, gap, self.largest)
+        proved, solves = -np.inf, 0
+        if shift > theta:
+            diagonal = np.nextafter((self.diagonal + (tau * unit) * unit) - shift, -np.inf)
+            if allowance(diagonal) <= c and self._factor(diagonal, unit, tau):
+                proved = proved_by_deflation(shift, c, rounding)
+                unit, solves = self._sharpen(unit, image - shift * unit, tau, shift, above)
+        quotient = self.quotient(unit)
+        return quotient, temple_kato(quotient, proved), unit, solves
+
+    def factor_below(self, shift: float) -> tuple[int, float]:
+        """As `ntkmc.linalg.enclosure.factor_shifted`, but that it does not say where it broke down."""
+        diagonal = np.nextafter(self.diagonal - shift, -np.inf)
+        return int(not self._factor(diagonal, np.zeros(0), 0.0)), allowance(diagonal)
+
+    def inverse_end(self, start: Matrix) -> tuple[Matrix, float, int]:
+        """As `ntkmc.linalg.krylov.inverse_end`."""
+        values, vectors, _, steps = lanczos(lambda q: -self.fleet.solve(q), start, MOST_INVERSE_STEPS, look=2)
+        gap = 1.0 / values[0] - 1.0 / values[1] if len(values) > 1 and values[1] < 0.0 else 0.0
+        # One solve more: components far up the spectrum hardly enter the inverse's residual, but weigh most in K's.
+        return self.fleet.solve(vectors), gap, steps + 1
+
+    def quotient(self, vector: Matrix) -> Quotient:
+        """Rayleigh quotient and residual, proved."""
+        w = moderate(vector)
+        return quotient_of_product(*self.fleet.exact_product(w), w, self.largest)
+
+    def propose_below(self, shift: float) -> bool:
+        """Factor K - shift I in float32, for solves that nothing is proved with; whether it could be."""
+        return self._factor(self.diagonal - shift, np.zeros(0), 0.0, single=True)
+
+    def _factor(self, diagonal: Matrix, vector: Matrix, strength: float, *, single: bool = False) -> bool:
+        self._factors += 1
+        return self.fleet.factor(Shifted(self._factors, diagonal, vector, strength, single))
+
+    def _sharpen(self, v: Matrix, image: Matrix, tau: float, shift: float, above: float) -> tuple[Matrix, int]:
+        """As `ntkmc.linalg.deflation._sharpen`, which explains it; that one is compiled and cannot call a fleet."""
+        w = self.fleet.solve(v)
+        weight = tau / (1.0 - tau * float(np.dot(v, w)))
+        x, By, previous, best = v, image, v, np.inf
+        for k in range(MOST_SOLVES + 1):
+            quotient = float(np.dot(x, By))
+            residual = float(np.linalg.norm(By - quotient * x))
+            if not residual < best:
+                return previous, k
+            if residual * residual <= 0.5 * above * WIDTH * abs(shift + quotient) or k == MOST_SOLVES:
+                return x, k
+            previous, best = x, residual
+            y = self.fleet.solve(x)
+            y += (weight * float(np.dot(v, y))) * w
+            x = y / np.linalg.norm(y)
+            By = self.fleet.products(x[:, None])[:, 0] - shift * x
+        return x, MOST_SOLVES
+
+
+def enclose_blocked(
+    bench: BlockedBench, method: str = "auto", start: Matrix | None = None, *, certificate: bool = True
+) -> Eigenvalue:
+    """`ntkmc.smallest_eigenvalue` of a matrix that a fleet holds.
+
+    Parameters
+    ----------
+    bench : BlockedBench
+    method : {"auto", "lanczos", "eigsh", "lobpcg"}
+        What proposes the eigenvector. `lanczos`: with full orthogonalization, and where the eigenvalue does not stand
+        apart far enough, on the inverse of one factor; `eigsh`, `lobpcg`: SciPy's, on products, the latter with block
+        Jacobi as preconditioner; `auto`: `lanczos`, which needs the fewest products where they were compared.
+    start : ndarray, (n,), optional
+        Start vector.
+    certificate : bool
+        Whether to spend a factorization on the lower end; without it that is -inf, and the status says so.
+    """
+    proposal = _propose(bench, method, start)
+    tried = ["lanczos" if method == "auto" else method]
+    steps = proposal.steps
+    if not certificate:
+        quotient = bench.quotient(proposal.vector)
+        return Eigenvalue(
+            quotient.value,
+            -np.inf,
+            quotient.upper,
+            Status.UPPER_ONLY,
+            tried[0],
+            steps,
+            quotient.residual,
+            proposal.vector,
+        )
+    if not proposal.ratio <= CONVERGED:
+        better = _by_inverse(bench, proposal)
+        if better is not None:
+            tried.append("inverse")
+            proposal, steps = better, steps + better.steps
+    found: Certificate = certify(bench, proposal.vector, proposal.gap, RTOL)
+    if np.isnan(found.lower):
+        found = found._replace(lower=-bench.order * bench.largest, isolated=False)
+    return answer_of(found, bench, RTOL, tried, steps + found.solves)
+
+
+def _propose(bench: BlockedBench, method: str, start: Matrix | None) -> Proposal:
+    n = bench.order
+    first = start_block(n, 1)[:, 0] if start is None else start
+    if method in ("eigsh", "lobpcg") and n >= 5 * _BLOCK:
+        return (_arpack if method == "eigsh" else _locally_optimal)(bench, first)
+
+    def product(q: Matrix) -> Matrix:
+        return bench.fleet.products(q[:, None])[:, 0]
+
+    values, vector, ratio, steps = lanczos(product, first, _affordable(n, bench.fleet.workers), look=LOOK)
+    return Proposal(vector, float(values[1] - values[0]) if len(values) > 1 else 0.0, ratio, steps)
+
+
+def _affordable(n: int, workers: int) -> int:
+    """Steps of Lanczos on the matrix before a factor is the better way on: as many as it costs, or only the first.
+
+    >>> _affordable(12_000, 2), _affordable(100_000, 100)
+    (24, 1342)
+    """
+    other = factor_seconds(n, workers, single=True) + SOLVES * solve_seconds(n, workers, single=True)
+    steps = min(int(other / product_seconds(n, workers)), MOST_STEPS, BASIS // (8 * n))
+    return steps if steps >= EXPECTED * math.sqrt(n) else min(n, FIRST_STEPS)
+
+
+def _by_inverse(bench: BlockedBench, proposal: Proposal) -> Proposal | None:
+    """Lanczos on the inverse about a shift below, as in `ntkmc.linalg.krylov`; None if no shift could be factored."""
+    unit = proposal.vector / np.linalg.norm(proposal.vector)
+    theta = float(np.dot(unit, bench.fleet.products(unit[:, None])[:, 0]))
+    for fraction in SHIFTS:
+        distance = fraction * max(proposal.gap, 4.0 * allowance(bench.diagonal - theta))
+        if bench.propose_below(theta - distance):
+            vector, gap, steps = bench.inverse_end(unit)
+            return Proposal(vector, gap, 0.0, steps)
+    return None
+
+
+def lanczos(
+    apply: Callable[[Matrix], Matrix], start: Matrix, most: int, *, look: int
+) -> tuple[Matrix, Matrix, float, int]:
+    """Lanczos with full orthogonalization towards the smallest eigenvalue of an operator.
+
+    Parameters
+    ----------
+    apply : callable
+        The operator on (n,).
+    start : ndarray, (n,)
+    most : int
+        Steps, at most.
+    look : int
+        Steps between looks at convergence.
+
+    Returns
+    -------
+    values : ndarray, (1,) or (2,)
+        Smallest Ritz values.
+    vector : ndarray, (n,)
+        The first one's vector.
+    ratio : float
+        Its residual over the gap to the second: about the sine of the angle to the eigenvector.
+    steps : int
+
+    Examples
+    --------
+    >>> diagonal = np.array([1.0, 2.0, 3.0, 5.0])
+    >>> values, vector, ratio, steps = lanczos(lambda q: diagonal * q, np.ones(4), 4, look=2)
+    >>> round(float(values[0]), 12), steps
+    (1.0, 4)
+    """
+    n = len(start)
+    most = min(n, most)
+    Q = np.empty((min(most, 4 * look) + 1, n))
+    alpha, beta = np.zeros(most), np.zeros(most)
+    Q[0] = start / np.linalg.norm(start)
+    size = 0.0
+    for step in range(most):
+        if step + 1 == len(Q):  # grown as needed: few problems take all steps
+            Q = np.concatenate([Q, np.empty((min(len(Q), most + 1 - len(Q)), n))])
+        w = np.array(apply(Q[step]))
+        basis = Q[: step + 1]
+        first = basis @ w
+        w -= first @ basis
+        second = basis @ w  # once more: Gram and Schmidt alone lose orthogonality to the converged top of the spectrum
+        w -= second @ basis
+        alpha[step] = first[-1] + second[-1]
+        beta[step] = np.linalg.norm(w)
+        size = max(size, abs(alpha[step]), float(beta[step]))
+        closed = not beta[step] > 16.0 * np.finfo(np.float64).eps * size or step + 1 == n
+        if closed or step + 1 == most or (step + 1) % look == 0:
+            wanted = (0, min(1, step))
+            found = eigh_tridiagonal(alpha[: step + 1], beta[:step], select="i", select_range=wanted)
+            values, vectors = (np.asarray(each, dtype=np.float64) for each in found)
+            gap = values[1] - values[0] if len(values) > 1 else 0.0
+            residual = 0.0 if closed else abs(float(beta[step] * vectors[-1, 0]))
+            ratio = residual / gap if gap > 0.0 else (0.0 if closed else np.inf)
+            if closed or ratio <= CONVERGED or step + 1 == most:
+                return values, vectors[:, 0] @ basis, float(ratio), step + 1
+        Q[step + 1] = w / beta[step]
+    raise AssertionError("the last step returns")
+
+
+def _arpack(bench: BlockedBench, start: Matrix) -> Proposal:
+    """SciPy's `eigsh` for the lower end, on products: there is no factor yet that a shift-inverted mode would need."""
+    steps = 0
+
+    def product(x: Matrix) -> Matrix:
+        nonlocal steps
+        steps += 1
+        return bench.fleet.products(np.asarray(x).reshape(-1, 1))[:, 0]
+
+    n = bench.order
+    operator = LinearOperator((n, n), matvec=product, dtype=np.float64)
+    try:
+        values, vectors = eigsh(
+            operator, k=2, which="SA", v0=start, ncv=min(n - 1, 64), tol=_RESIDUAL, maxiter=_RESTARTS
+        )
+    except ArpackNoConvergence as partial:
+        values, vectors = np.real(partial.eigenvalues), np.real(partial.eigenvectors)
+    except ArpackError:
+        values, vectors = np.zeros(0), np.zeros((n, 0))
+    if len(values) == 0:
+        return Proposal(np.array(start), 0.0, np.inf, steps)
+    order = np.argsort(values)
+    return _judged(bench, np.real(values[order]), np.real(vectors[:, order[0]]), steps)
+
+
+def _locally_optimal(bench: BlockedBench, start: Matrix) -> Proposal:
+    """SciPy's `lobpcg` with block Jacobi as preconditioner; its warnings are dropped because its answer is checked."""
+    n = bench.order
+    block = start_block(n, _BLOCK).copy()
+    block[:, 0] = start
+    steps = 0
+
+    def product(V: Any) -> Matrix:
+        nonlocal steps
+        steps += np.shape(V)[1] if np.ndim(V) == 2 else 1
+        return bench.fleet.products(np.asarray(V).reshape(n, -1)).reshape(np.shape(V))
+
+    with _warnings_dropped, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        values, vectors = lobpcg(
+            LinearOperator((n, n), matvec=product, matmat=product, dtype=np.float64),
+            block,
+            M=LinearOperator(
+                (n, n),
+                matvec=lambda V: bench.fleet.precondition(np.asarray(V).reshape(n, -1))[:, 0],
+                matmat=bench.fleet.precondition,
+                dtype=np.float64,
+            ),
+            largest=False,
+            tol=_RESIDUAL * bench.largest,
+            maxiter=_LOBPCG_STEPS,
+        )
+    order = np.argsort(values)
+    return _judged(bench, np.real(values[order]), np.real(vectors[:, order[0]]), steps)
+
+
+def _judged(bench: BlockedBench, values: Matrix, vector: Matrix, steps: int) -> Proposal:
+    """How good a vector of SciPy's is."""
+    unit = np.ascontiguousarray(vector) / np.linalg.norm(vector)
+    image = bench.fleet.products(unit[:, None])[:, 0]
+    residual = float(np.linalg.norm(image - float(np.dot(unit, image)) * unit))
+    gap = float(values[1] - values[0]) if len(values) > 1 else 0.0
+    return Proposal(unit, gap, residual / gap if gap > 0.0 else np.inf, steps + 1)

@@ -1,0 +1,134 @@
+"""Tiles by name, in memory up to a limit and on disk beyond it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from ntkmc.linalg.tiles import Tile
+
+Name = tuple[str, int, int]
+"""Kind of tile, block row, block column."""
+
+_lock: Final = threading.Lock()
+_held = 0  # bytes of tiles in the memory of this process, of all vaults
+
+
+class Vault:
+    """A place for tiles, each written once and read many times.
+
+    What was put first stays in memory: a product reads all tiles in turn, and what was used longest ago, which most
+    caches let go, is what is needed next. Tiles of a kind that is listed in `yielding` give way to others.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes that all vaults of this process may hold in memory together.
+    folder : str or Path, optional
+        Where a folder for the rest is made; the system's place for temporary files by default. It goes when the vault
+        does, unless its process is killed.
+    yielding : tuple of str
+        Kinds that go to disk first.
+
+    Examples
+    --------
+    >>> vault = Vault(limit=8)
+    >>> for i in range(2):
+    ...     vault["K", i, 0] = np.full((1, 1), float(i))
+    >>> float(vault["K", 1, 0][0, 0]), vault.on_disk
+    (1.0, 8)
+    """
+
+    def __init__(self, limit: int, folder: str | Path | None = None, yielding: tuple[str, ...] = ()) -> None:
+        self._limit = limit
+        self._tiles: dict[Name, Tile] = {}
+        self._files: dict[Name, tuple[Path, tuple[int, ...], np.dtype[np.floating]]] = {}
+        self._yielding = yielding
+        self._folder = Path(tempfile.mkdtemp(prefix="ntkmc-tiles-", dir=folder))
+        self._end = weakref.finalize(self, _close, self._folder, self._tiles)
+
+    def __setitem__(self, name: Name, tile: Tile) -> None:
+        del self[name]
+        if not _taken(tile.nbytes, self._limit) and not self._make_room(name[0], tile.nbytes):
+            self._write(name, tile)
+            return
+        self._tiles[name] = tile
+
+    def __getitem__(self, name: Name) -> Tile:
+        if name in self._tiles:
+            return self._tiles[name]
+        path, shape, dtype = self._files[name]
+        return np.fromfile(path, dtype=dtype).reshape(shape)
+
+    def __delitem__(self, name: Name) -> None:
+        if name in self._tiles:
+            _taken(-self._tiles.pop(name).nbytes, self._limit)
+        if name in self._files:
+            self._files.pop(name)[0].unlink(missing_ok=True)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tiles or name in self._files
+
+    def __iter__(self) -> Iterator[Name]:
+        yield from list(self._tiles)
+        yield from list(self._files)
+
+    def drop(self, kind: str) -> None:
+        """Forget all tiles of a kind."""
+        for name in self:
+            if name[0] == kind:
+                del self[name]
+
+    @property
+    def in_memory(self) -> int:
+        """Bytes held in memory."""
+        return sum(tile.nbytes for tile in self._tiles.values())
+
+    @property
+    def on_disk(self) -> int:
+        """Bytes held on disk."""
+        return sum(int(np.prod(shape)) * dtype.itemsize for _, shape, dtype in self._files.values())
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._end()
+        self._files.clear()
+
+    def _make_room(self, kind: str, wanted: int) -> bool:
+        if kind in self._yielding:
+            return False
+        for name in [each for each in self._tiles if each[0] in self._yielding]:
+            tile = self._tiles.pop(name)
+            self._write(name, tile)
+            _taken(-tile.nbytes, self._limit)
+            if _taken(wanted, self._limit):
+                return True
+        return False
+
+    def _write(self, name: Name, tile: Tile) -> None:
+        path = self._folder / "-".join(map(str, name))
+        tile.tofile(path)
+        self._files[name] = path, tile.shape, tile.dtype
+
+
+def _taken(size: int, limit: int) -> bool:
+    """Take `size` bytes of memory, or give them back (negative); False if that is beyond the limit."""
+    global _held
+    with _lock:
+        if size > 0 and _held + size > limit:
+            return False
+        _held += size
+        return True
+
+
+def _close(folder: Path, tiles: dict[Name, Tile]) -> None:
+    _taken(-sum(tile.nbytes for tile in tiles.values()), 0)
+    tiles.clear()
+    shutil.rmtree(folder, ignore_errors=True)

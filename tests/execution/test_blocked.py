@@ -1,0 +1,192 @@
+"""A matrix over the workers of a cluster: against the same matrix in one array; a worker is killed, disk is used."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dask
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster, Worker
+
+from ntkmc import InputError, Status, lambda_min
+from ntkmc.execution import fleet as fleets
+from ntkmc.execution.blocked import lambda_min_blocked
+from ntkmc.execution.fleet import DaskFleet, block_length, dealt
+from ntkmc.execution.workforce import SCHEDULER
+from ntkmc.linalg.eigenvalue import Eigenvalue
+from ntkmc.linalg.lapack import Matrix
+from ntkmc.linalg.rows import split_rows
+from ntkmc.linalg.shelf import Shifted
+from ntkmc.linalg.tiles import gram_diagonal
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
+    with (
+        dask.config.set(SCHEDULER | {"distributed.nanny.environ": threads, "distributed.scheduler.worker-ttl": None}),
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            memory_limit="2GiB",
+            dashboard_address=None,
+            local_directory=str(tmp_path_factory.mktemp("scratch")),
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def data(n: int, d: int) -> Matrix:
+    return np.asarray(np.random.default_rng(n).standard_normal((n, d)) / np.sqrt(d))
+
+
+def overlap(one: Eigenvalue, other: Eigenvalue) -> bool:
+    return one.lower <= other.upper and other.lower <= one.upper
+
+
+@pytest.mark.parametrize("kernel", ["ntk", "h-infinity", "conjugate"])
+def test_as_in_one_array(two_workers: Client, kernel: str) -> None:
+    X = data(900, 200)
+    depths = (2,) if kernel == "h-infinity" else (2, 3)
+    there = lambda_min(X, kernel, depths)
+    here = lambda_min(X, kernel, depths, client=two_workers)
+    assert list(here) == list(depths)
+    for depth in depths:
+        assert overlap(here[depth], there[depth])
+        assert here[depth].status is Status.CERTIFIED
+        assert here[depth].method == "blocked lanczos"
+
+
+def test_float32_tiles_and_extreme_norms(two_workers: Client) -> None:
+    X = data(500, 100)
+    there = lambda_min(X, "ntk", (3,))[3]
+    assert overlap(lambda_min_blocked(two_workers, X, "ntk", (3,), single=True, block=64)[3], there)
+    tiny = lambda_min(X * 2.0**-300, "ntk", (3,), client=two_workers)[3]
+    assert overlap(tiny, lambda_min(X * 2.0**-300, "ntk", (3,))[3])
+    assert tiny.status is Status.CERTIFIED
+
+
+def test_more_workers_than_block_rows(two_workers: Client) -> None:
+    X = data(40, 30)
+    assert overlap(lambda_min(X, client=two_workers)[2], lambda_min(X)[2])
+
+
+def test_without_a_certificate(two_workers: Client) -> None:
+    X = data(600, 150)
+    found = lambda_min(X, client=two_workers, certificate=False)[2]
+    assert found.status is Status.UPPER_ONLY
+    assert found.lower == 0.0 < lambda_min(X)[2].lower <= found.upper
+
+
+def test_refusals(two_workers: Client) -> None:
+    with pytest.raises(InputError, match="did you mean 'lanczos'"):
+        lambda_min(data(10, 3), method="lanczo", client=two_workers)
+    with pytest.raises(InputError, match="needs a client"):
+        lambda_min(data(10, 3), certificate=False)
+    with pytest.raises(InputError, match="depth must be 2"):
+        lambda_min(data(10, 3), "h-infinity", (3,), client=two_workers)
+
+
+def test_nothing_is_left_behind(two_workers: Client) -> None:
+    lambda_min(data(300, 50), client=two_workers)
+    deadline = time.monotonic() + 20
+    while any(two_workers.run(_left).values()):
+        assert time.monotonic() < deadline, two_workers.run(_left)
+        time.sleep(0.2)
+
+
+def _left(dask_worker: Worker) -> list[str]:
+    return [*map(str, dask_worker.data), *map(str, Path(dask_worker.local_directory).rglob("ntkmc-tiles-*"))]
+
+
+def test_tiles_that_do_not_fit_go_to_disk(two_workers: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = data(900, 200)
+    seen = []
+    close = DaskFleet.close
+
+    def looked(self: DaskFleet) -> None:
+        seen.append(self.on_disk())
+        close(self)
+
+    monkeypatch.setattr(DaskFleet, "close", looked)
+    monkeypatch.setattr(fleets, "_open_shelf", _open_without_room)
+    found = lambda_min(X, "ntk", (3,), client=two_workers)[3]
+    assert seen == [2 * 8 * sum((j + 1) * 256 * 256 for j in range(3)) + 2 * 8 * 132 * 900]
+    assert overlap(found, lambda_min(X, "ntk", (3,))[3])
+
+
+def _open_without_room(*arguments: object) -> object:
+    from unittest import mock
+
+    from ntkmc.execution import fleet
+
+    with mock.patch.object(fleet, "_FILLED", 0.0):
+        return fleet._open_shelf(*arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("moment", ["products", "factor"])
+def test_a_killed_worker_is_made_good(two_workers: Client, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With SIGKILL in the middle; the shares of the others are not made again."""
+    X = data(1200, 300)
+    there = lambda_min(X, "ntk", (3,))[3]
+    fleet: list[DaskFleet] = []
+    original = getattr(DaskFleet, moment)
+    calls: list[float] = []
+
+    def killing(self: DaskFleet, argument: Matrix | Shifted) -> object:
+        calls.append(time.monotonic())
+        if len(calls) == (20 if moment == "products" else 1):
+            fleet.append(self)
+            victim = two_workers.run(os.getpid)[self._shares[1].address]
+            threading.Timer(0.03, os.kill, (victim, signal.SIGKILL)).start()
+        return original(self, argument)
+
+    monkeypatch.setattr(DaskFleet, moment, killing)
+    found = lambda_min_blocked(two_workers, X, "ntk", (3,), block=64)[3]
+    assert overlap(found, there)
+    assert found.status is Status.CERTIFIED
+    assert fleet[0].replaced == 1
+
+
+def test_two_shares_on_one_worker() -> None:
+    """Where a lost worker does not come back, another one takes its share."""
+    rows = split_rows(data(400, 80))
+    diagonal = gram_diagonal(rows, "ntk", 3)
+    with (
+        dask.config.set({"distributed.scheduler.worker-ttl": None}),
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+        DaskFleet(client, rows, "ntk", 32) as fleet,
+    ):
+        fleet.build(3)
+        V = np.random.default_rng(0).standard_normal((400, 2))
+        before = fleet.products(V)
+        assert fleet.factor(Shifted(1, diagonal + 1.0, np.zeros(0), 0.0))
+        solved = fleet.solve(V[:, 0])
+        cluster.scale(1)
+        while len(client.scheduler_info(n_workers=-1)["workers"]) > 1:
+            time.sleep(0.1)
+        fleets_patience = fleets._PATIENCE
+        try:
+            fleets._PATIENCE = 0.5  # type: ignore[misc]
+            np.testing.assert_allclose(fleet.solve(V[:, 0]), solved, rtol=1e-12)
+            np.testing.assert_allclose(fleet.products(V), before, rtol=1e-12)
+        finally:
+            fleets._PATIENCE = fleets_patience  # type: ignore[misc]
+        assert (fleet.replaced, fleet.workers) == (1, 1)
+
+
+def test_block_rows_are_dealt_evenly() -> None:
+    for count, workers in ((24, 2), (40, 4), (7, 3)):
+        hands = dealt(count, workers)
+        assert sorted(i for hand in hands for i in hand) == list(range(count))
+        load = [sum(i + 1 for i in hand) for hand in hands]
+        assert max(load) - min(load) <= count
+    assert block_length(10**6) == 2048
