@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster, Worker
 from ntkmc import InputError, Status, lambda_min
 from ntkmc.execution import fleet as fleets
 from ntkmc.execution.blocked import lambda_min_blocked
-from ntkmc.execution.fleet import DaskFleet, block_length, dealt
+from ntkmc.execution.fleet import DaskFleet, dealt
 from ntkmc.execution.workforce import SCHEDULER
 from ntkmc.linalg.eigenvalue import Eigenvalue
 from ntkmc.linalg.lapack import Matrix
@@ -189,4 +189,3 @@ def test_block_rows_are_dealt_evenly() -> None:
         assert sorted(i for hand in hands for i in hand) == list(range(count))
         load = [sum(i + 1 for i in hand) for hand in hands]
         assert max(load) - min(load) <= count
-    assert block_length(10**6) == 2048

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from distributed import Client, SpecCluster, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -69,14 +70,19 @@ def test_large_cells_go_where_they_fit(study: Study, tmp_path: Path) -> None:
     assert [worker for key, worker in seen.ran if study.cells[1].folder in key] == [roomy] * 6
 
 
-def test_a_cell_that_fits_nowhere_is_set_aside(study: Study, tmp_path: Path) -> None:
-    """With what is lacking; the other one finishes."""
-    with workers_with(large(study) - 1) as (client, _):
-        outcome = drive(study, tmp_path / "s", client)
-    assert list(outcome.failed) == ["sphere,d=20,n=1000"]
-    said = outcome.failed["sphere,d=20,n=1000"]
-    assert "by the memory model, and the largest worker has declared" in said
-    assert int((open_results(tmp_path / "s")["trials"]["status"] != 0).sum()) == 6
+def test_a_cell_that_fits_nowhere_is_blocked_over_all(study: Study, tmp_path: Path) -> None:
+    with workers_with(large(study) - 1, large(study) - 2) as (client, _):
+        assert not drive(study, tmp_path / "s", client).failed
+    with workers_with(None) as (client, _):
+        assert not drive(study, tmp_path / "t", client).failed
+    there, here = (open_results(tmp_path / name)["trials"].to_dataset().load() for name in "ts")
+    assert (here["status"] == 1).all()
+    assert (here["lambda_min_lower"] <= there["lambda_min_upper"]).all()
+    assert (there["lambda_min_lower"] <= here["lambda_min_upper"]).all()
+    for name in ("coherence", "norm_min", "norm_max"):
+        np.testing.assert_allclose(here[name], there[name], rtol=1e-12)
+    methods = [str(each) for each in open_results(tmp_path / "s")["blocks"]["method"].to_numpy()]
+    assert sum("blocked lanczos" in each for each in methods) == 6
 
 
 def test_nothing_is_asked_where_nothing_is_declared(study: Study, tmp_path: Path) -> None:

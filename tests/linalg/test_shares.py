@@ -186,7 +186,7 @@ def test_the_way_of_the_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
     """What few workers do with a large matrix: a few steps, then one factor in float32 and its inverse."""
     from ntkmc.linalg import blocked
 
-    monkeypatch.setattr(blocked, "_affordable", lambda n, workers: blocked.FIRST_STEPS)
+    monkeypatch.setattr(blocked, "by_inverse", lambda n, workers: True)
     X = data(600, 150)
     found = enclosed(X, "ntk", 3, block=128)
     there = lambda_min(X, "ntk", (3,))[3]

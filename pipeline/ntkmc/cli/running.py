@@ -13,6 +13,7 @@ from ntkmc.cli.app import RESULTS, ProfileName, StoreFolder, StudyFile, app, rea
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ntkmc.execution.plan import Blocked
     from ntkmc.execution.sizing import Layout
 
 
@@ -86,11 +87,21 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
         "disk": f"{found.disk_bytes / 2**20:,.1f} MiB before compression, {found.files:,} files at most",
         "claims": f"{len(loaded.instances)}, {_needing(found.eigenvalues, found.costly)}",
     }
+    for large in found.blocked:
+        lines["blocked"] = "\n        ".join([*([lines["blocked"]] if "blocked" in lines else []), _together(large)])
     if found.layout:
         lines["asks"] = asks(found.layout)
     for name, text in lines.items():
         typer.echo(f"{name:<8}{text}")
     check_plan(found, place)
+
+
+def _together(large: Blocked) -> str:
+    """How a matrix that no worker can hold is spread, in one line."""
+    return (
+        f"{large.cell.name} over {large.workers} workers: {large.tile_bytes / 2**30:,.1f} GiB of tiles each, "
+        f"{large.moved_bytes / 2**30:,.1f} GiB received, about {_clock(large.seconds / 3600.0)} a trial"
+    )
 
 
 def asks(layout: Layout) -> str:

@@ -11,8 +11,9 @@ from distributed import Client
 from numpy.typing import ArrayLike
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.execution.fleet import DaskFleet, block_length
+from ntkmc.execution.fleet import DaskFleet
 from ntkmc.linalg.blocked import METHODS, BlockedBench, enclose_blocked
+from ntkmc.linalg.cost import block_length
 from ntkmc.linalg.eigenvalue import Eigenvalue
 from ntkmc.linalg.exact import about_exact_kernel, kernel_error
 from ntkmc.linalg.lapack import Matrix
@@ -77,7 +78,7 @@ def lambda_min_blocked(
         start: Matrix | None = None
         for depth in wanted:
             fleet.build(depth)
-            answer = enclose_blocked(_bench(fleet, rows, depth), method, start, certificate=certificate)
+            answer = enclose_blocked(bench_of(fleet, rows, depth), method, start, certificate=certificate)
             answers[depth] = about_exact_kernel(answer, kernel_error(rows, kernel, depth, cosine))
             start = answer.vector
     if abs(exponent) > _MODERATE:
@@ -85,7 +86,8 @@ def lambda_min_blocked(
     return {depth: replace(answer, method=f"blocked {answer.method}") for depth, answer in answers.items()}
 
 
-def _bench(fleet: DaskFleet, rows: Rows, depth: int) -> BlockedBench:
+def bench_of(fleet: DaskFleet, rows: Rows, depth: int) -> BlockedBench:
+    """The matrix that a fleet holds at a depth, ready for a proof."""
     diagonal = gram_diagonal(rows, fleet.kernel, depth)
     # By Cauchy and Schwarz, and what rounding adds.
     return BlockedBench(fleet, diagonal, float(diagonal.max()) * (1.0 + 2.0**-30))

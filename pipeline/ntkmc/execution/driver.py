@@ -33,10 +33,12 @@ from ntkmc.execution.events import (
     RunStarted,
     Subscriber,
 )
+from ntkmc.execution.fleet import Stopped
 from ntkmc.execution.interruption import Interruption, noticed
+from ntkmc.execution.large import commit_large
 from ntkmc.execution.queue import CellWork, WorkQueue
 from ntkmc.execution.tasks import Report, commit_block
-from ntkmc.execution.workforce import MEMORY, Workforce, killers_sentence, needed_bytes, no_room_sentence
+from ntkmc.execution.workforce import MEMORY, Workforce, killers_sentence, needed_bytes
 from ntkmc.experiment.creating import create
 from ntkmc.experiment.derived import Derived
 from ntkmc.experiment.guarding import understood
@@ -188,6 +190,8 @@ class _Driver:
             hungry = not self._submit()
             if self.flying:
                 self._collect()
+            elif together := next((work for work in self.works if work.blocked and work.runs), None):
+                self._work_together(together, interruption)
             waited = time.monotonic() - folded
             idle = any(work.idle for work in self.works)
             if waited > max(_FOLD_EVERY, 5.0 * cost) or not self.flying or (hungry and idle and waited > cost):
@@ -258,8 +262,9 @@ class _Driver:
             work = self.queue.next(self._fits)
             if work is None:
                 return False
-            if self.workforce.seats(work.needed) and work.needed > self.workforce.largest:
-                self._set_aside(work, no_room_sentence(work.needed, self.workforce.largest))
+            if not self.workforce.fits(work.needed):
+                work.blocked = True
+                self._emit(Note(f"{work.cell.name}: its matrix is blocked over the workers, since none can hold it"))
                 continue
             task = work.take(self.recipe, workers, self.block_length)
             future = self._send(task, work)
@@ -269,6 +274,8 @@ class _Driver:
 
     def _fits(self, work: CellWork) -> bool:
         """Whether a block of it would be begun at once; of small cells some wait, of large ones none."""
+        if work.blocked:
+            return False
         seats = self.workforce.seats(work.needed)
         return seats is None or seats > sum(
             self.workforce.seats(each.needed) is not None for _, each in self.flying.values()
@@ -291,6 +298,24 @@ class _Driver:
             if self.client.status in ("running", "connecting"):
                 raise
             raise ExecutionError(_LOST) from error
+
+    def _work_together(self, work: CellWork, interruption: Interruption) -> None:
+        """One trial of a cell whose matrix all workers hold together, while none of them has anything else to do."""
+        task = work.take(self.recipe, 1, block_length=1)
+        try:
+            report = commit_large(
+                task, self.client, self.store.journal, self.workforce.room, lambda: interruption.requested
+            )
+        except Stopped:
+            return  # the loop looks for what was requested
+        except ExecutionError as error:
+            if self.client.status != "running":
+                raise
+            self._set_aside(work, str(error))
+        else:
+            self._book(report, work)
+        finally:
+            work.in_flight -= 1
 
     def _collect(self) -> None:
         try:

@@ -29,18 +29,16 @@ from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError
 from ntkmc.experiment.trial import single_thread
+from ntkmc.linalg.cost import PANELS
 from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.quotient import joined
 from ntkmc.linalg.rows import Rows
 from ntkmc.linalg.shelf import Behind, Shelf, Shifted
-from ntkmc.linalg.tiles import NO_PAIRS, TileSums, spans
+from ntkmc.linalg.tiles import NO_PAIRS, PairSums, Survey, spans
 
 _FILLED: Final = 0.6
 """Share of a worker's memory limit up to which tiles are kept in memory; from 0.7 on Dask begins to spill, which can
 do nothing for a share, and at 0.8 it pauses the worker."""
-
-_PANELS: Final = 4
-"""Block rows that may be under way on a worker at a time, beside its share."""
 
 _AHEAD: Final = 3
 """Block columns of a factorization that are asked for before the first of them is finished."""
@@ -135,17 +133,19 @@ class DaskFleet:
         self._depth, self._shifted = depth, None
         self._all("build", depth)
 
-    def pair_sums(self) -> TileSums:
+    def pair_sums(self) -> PairSums:
         """Of all cosines."""
         found = NO_PAIRS
         for each in self._all("pair_sums"):
             found = found.joined(each)
         return found
 
-    def row_sums(self) -> tuple[Matrix, Matrix]:
-        """sum_j |k_ij| and sum_j k_ij over j != i, (n,) each."""
-        parts = self._all("row_sums")
-        return np.sum([each[0] for each in parts], axis=0), np.sum([each[1] for each in parts], axis=0)
+    def survey(self) -> Survey:
+        """Of all entries off the diagonal."""
+        found, *others = self._all("survey")
+        for each in others:
+            found = found.joined(each)
+        return Survey(*found)
 
     def products(self, V: Matrix) -> Matrix:
         """As of `ntkmc.linalg.blocked.Fleet`."""
@@ -185,7 +185,7 @@ class DaskFleet:
 
     def close(self) -> None:
         """Let go of everything that the workers hold."""
-        with suppress(Exception):  # the connection may be gone, and everything with it
+        with suppress(Exception), self.client.as_current():  # the connection may be gone, and everything with it
             wait([self._ask(share, "close") for share in self._shares], timeout=30)
         for share in self._shares:
             share.shelf.release()
@@ -271,7 +271,7 @@ class DaskFleet:
             except _Lost:
                 self._restore()
         raise ExecutionError(
-            f"workers were lost {_ATTEMPTS} times in one step: look into their logs for what ends them (memory, mostly)"
+            f"workers were lost {_ATTEMPTS} times in one step: look into their logs for what ends them, mostly memory"
         )
 
     def _ask(
@@ -324,7 +324,8 @@ class DaskFleet:
         waiting = list(futures)
         while waiting:
             try:
-                wait(waiting, timeout=_POLL)
+                with self.client.as_current():
+                    wait(waiting, timeout=_POLL)
             except TimeoutError:
                 pass
             except CancelledError as gone:  # what they depend on went with a worker
@@ -415,26 +416,12 @@ def dealt(count: int, workers: int) -> list[list[int]]:
     return hands
 
 
-def block_length(n: int, memory_limit: int = 0) -> int:
-    """Rows of a block row: more of them cost messages, larger ones balance and memory.
-
-    >>> block_length(4000), block_length(12_000), block_length(40_000), block_length(12_000, 400 * 2**20)
-    (256, 512, 1024, 256)
-    """
-    block = 256
-    while block * 24 < n and block < 2048:
-        block *= 2
-    while memory_limit and block > 64 and _PANELS * 8 * block * n > 0.3 * memory_limit:
-        block //= 2
-    return block
-
-
 def _open_shelf(rows: Rows, kernel: str, block: int, mine: tuple[int, ...], single: bool) -> Shelf:
     """On a worker: a share without tiles yet."""
     worker = get_worker()
     limit = worker.memory_manager.memory_limit or psutil.virtual_memory().total // 2
     used = psutil.Process().memory_info().rss
-    room = _FILLED * limit - used - _PANELS * 8 * block * len(rows.norms)
+    room = _FILLED * limit - used - PANELS * 8 * block * len(rows.norms)
     spilling = logging.getLogger("distributed.spill")
     if not any(isinstance(each, _NoShares) for each in spilling.filters):
         spilling.addFilter(_NoShares())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import psutil
 
 from ntkmc.errors import InputError, NtkmcError, StoreError
-from ntkmc.execution.profile_schema import Profile
+from ntkmc.execution.profile_schema import Profile, number_of_bytes
 from ntkmc.execution.profiles import available_cpus
 from ntkmc.execution.queue import BLOCK_SECONDS
 from ntkmc.execution.sizing import Layout, Needs, check_layout, choose
@@ -19,9 +20,43 @@ from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.schema import trial_variables
 from ntkmc.experiment.study import Study
-from ntkmc.linalg.cost import trial_bytes, trial_seconds
+from ntkmc.linalg.cost import (
+    block_length,
+    blocked_bytes,
+    blocked_seconds,
+    blocked_traffic,
+    tile_bytes,
+    trial_bytes,
+    trial_seconds,
+)
 from ntkmc.theory.claims import is_costly, select
 from ntkmc.theory.claims.statistics import eigenvalue_problems
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """A cell whose matrices no worker can hold: all of them hold one together.
+
+    Attributes
+    ----------
+    cell : Cell
+    workers : int
+    tile_bytes : int
+        Tiles of each worker, in its memory or, beyond what it may use, on its disk.
+    least_bytes : int
+        Memory that a worker needs beside them.
+    moved_bytes : int
+        What each worker receives in a trial.
+    seconds : float
+        Wall time of a trial, rough.
+    """
+
+    cell: Cell
+    workers: int
+    tile_bytes: int
+    least_bytes: int
+    moved_bytes: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -52,6 +87,8 @@ class Plan:
         The same in the terms of a queue.
     layout : Layout or None
         What is asked of the profile's queue; None where there is none.
+    blocked : tuple of Blocked
+        Cells whose matrices are blocked over the workers.
     """
 
     cells: int
@@ -68,6 +105,7 @@ class Plan:
     costly: tuple[str, ...]
     needs: Needs
     layout: Layout | None
+    blocked: tuple[Blocked, ...] = ()
 
 
 def make_plan(study: Study, profile: Profile) -> Plan:
@@ -75,14 +113,21 @@ def make_plan(study: Study, profile: Profile) -> Plan:
     per_cell = len(study.trial_range)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
     further = {cell: eigenvalue_problems(study.statistics, cell.depths) for cell in study.cells}
-    seconds = [
-        per_cell * trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further[cell])
-        for cell in study.cells
-    ]
     needs = {cell: needed_bytes(study, cell) for cell in study.cells}
+    each = {
+        cell: trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further[cell])
+        for cell in study.cells
+    }
+    room, together = _room(profile)
+    blocked = [_blocked(cell, together, room) for cell in study.cells if 0 < room < needs[cell]]
+    for large in blocked:
+        needs[large.cell] = large.least_bytes
+        each[large.cell] = large.seconds * together
+    seconds = [per_cell * each[cell] for cell in study.cells]
     largest = max(study.cells, key=needs.__getitem__)
     tasks = sum(min(per_cell, max(1, round(each / BLOCK_SECONDS))) for each in seconds)
-    wanted = Needs(sum(seconds), max(seconds) / per_cell, needs[largest], tasks)
+    walls = each | {large.cell: large.seconds for large in blocked}
+    wanted = Needs(sum(seconds), max(walls.values()), needs[largest], tasks)
     layout = choose(profile, wanted) if profile.batch else None
     workers = layout.jobs * layout.workers if layout else profile.arguments.get("n_workers") or available_cpus()
     threads = profile.arguments.get("threads_per_worker") or 1
@@ -101,6 +146,34 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         costly=tuple(claim.id for claim in select(study.claims, study.kernel) if is_costly(claim)),
         needs=wanted,
         layout=layout,
+        blocked=tuple(blocked),
+    )
+
+
+def _room(profile: Profile) -> tuple[int, int]:
+    """Bytes that a worker of a profile may use, 0 where that is not known beforehand, and the number of workers."""
+    memory = psutil.virtual_memory().total
+    if profile.batch and profile.limits:
+        cores = profile.arguments.get("cores") or profile.limits.workers
+        given = profile.arguments.get("memory") or profile.limits.memory
+        jobs = 1 if profile.one_job else profile.scaling.jobs or profile.limits.jobs
+        return (number_of_bytes(given) // int(cores) if given else 0), jobs * int(cores)
+    if profile.joins:
+        return 0, 1
+    workers = int(profile.arguments.get("n_workers") or available_cpus())
+    limit = profile.arguments.get("memory_limit")
+    return number_of_bytes(limit) if limit not in (None, "auto", 0) else memory // workers, workers
+
+
+def _blocked(cell: Cell, workers: int, room: int) -> Blocked:
+    block = block_length(cell.n, room)
+    return Blocked(
+        cell,
+        workers,
+        tile_bytes(cell.n, workers),
+        IDLE_WORKER_BYTES + blocked_bytes(cell.n, cell.d, block),
+        blocked_traffic(cell.n, cell.d, cell.depths, workers),
+        blocked_seconds(cell.n, cell.d, cell.depths, workers),
     )
 
 
@@ -115,11 +188,21 @@ def check_plan(plan: Plan, profile: Profile | None = None) -> None:
     if plan.worker_bytes > room:
         cell = plan.largest
         raise InputError(
-            f"cell {cell.name} needs {plan.worker_bytes / 2**30:.1f} GiB a worker, and {plan.workers} workers leave "
-            f"{room / 2**30:.1f} GiB each of {memory / 2**30:.1f} GiB: lower n below "
-            f"{_fitting(cell, room, plan)}, or use "
-            "fewer workers (n_workers in the profile)"
+            f"cell {cell.name} needs {plan.worker_bytes / 2**30:.1f} GiB a worker even if its matrix is blocked, and "
+            f"{plan.workers} workers leave {room / 2**30:.1f} GiB each of {memory / 2**30:.1f} GiB: lower n below "
+            f"{_fitting(cell, room, plan)}, or use fewer workers (n_workers in the profile)"
         )
+    place = tempfile.gettempdir()
+    disk = psutil.disk_usage(place).free
+    for large in plan.blocked:
+        held = large.workers * (room - large.least_bytes)
+        lacking = large.workers * large.tile_bytes - held
+        if lacking > disk:
+            raise InputError(
+                f"cell {large.cell.name} needs {lacking / 2**30:.1f} GiB of disk for tiles beyond memory, "
+                f"and {place} has {disk / 2**30:.1f} GiB: lower n below {_holding(disk + held)}, or set TMPDIR and "
+                "local_directory to a larger disk"
+            )
 
 
 def check_store(location: Location) -> None:
@@ -154,11 +237,20 @@ def _trial_bytes_on_disk(study: Study, depths: int) -> int:
     return sum(np.dtype(each.dtype).itemsize * (depths if each.per_depth else 1) for each in variables)
 
 
+def _holding(size: int) -> int:
+    """The n whose tiles take so many bytes in all."""
+    n = int((max(size, 0) / 8.0) ** 0.5) + 1
+    while n > 1 and tile_bytes(n, 1) > size:
+        n = int(n * 0.98)
+    return n
+
+
 def _fitting(cell: Cell, room: int, plan: Plan) -> int:
     n = cell.n
 
     def needed(n: int) -> int:
-        return trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, further=plan.eigenvalues)
+        whole = trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, further=plan.eigenvalues)
+        return min(whole, blocked_bytes(n, cell.d, block_length(n, room)))
 
     while n > 1 and IDLE_WORKER_BYTES + needed(n) > room:
         n = int(n * 0.95)

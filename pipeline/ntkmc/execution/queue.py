@@ -45,6 +45,8 @@ class CellWork:
         What was missing when the cell was last looked at.
     attempts : int
         How often in a row the very same was missing.
+    blocked : bool
+        No worker can hold a matrix of it: all of them work at one trial together.
     """
 
     cell: Cell
@@ -57,6 +59,7 @@ class CellWork:
     closed: bool = False
     asked: list[tuple[range, tuple[int, ...]]] = field(default_factory=list)
     attempts: int = 0
+    blocked: bool = False
 
     def __post_init__(self) -> None:
         self.seconds = trial_seconds(self.cell.n, self.cell.d, self.cell.depths, further=self.further)

@@ -58,6 +58,16 @@ class Workforce:
         """Bytes that the largest worker may use; 0 if there is none, or no limit."""
         return max((int(each.get("memory_limit") or 0) for each in self._look().values()), default=0)
 
+    @property
+    def room(self) -> int:
+        """Bytes that every worker may use: the least limit; 0 if there is none."""
+        return min((int(each.get("memory_limit") or 0) for each in self._look().values()), default=0)
+
+    def fits(self, needed: int) -> bool:
+        """Whether a trial that needs so much can be any worker's."""
+        most = self.largest if self._declared or self.largest else self.memory
+        return not 0 < most < needed
+
     def seats(self, needed: int) -> int | None:
         """Workers that a trial of a large cell fits on; None if any will do, or none declares what it has.
 
@@ -84,14 +94,6 @@ def needed_bytes(study: Study, cell: Cell) -> int:
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
     further = eigenvalue_problems(study.statistics, cell.depths)
     return IDLE_WORKER_BYTES + trial_bytes(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further)
-
-
-def no_room_sentence(needed: int, largest: float) -> str:
-    """Why a cell is set aside that fits on no worker."""
-    return (
-        f"a trial needs about {_size(needed)} by the memory model, and the largest worker has declared "
-        f"{_size(largest)} ({MEMORY}): add a larger one, or lower n"
-    )
 
 
 def killers_sentence(needed: int, error: KilledWorker, limit: int) -> str:

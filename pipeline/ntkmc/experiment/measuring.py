@@ -21,6 +21,7 @@ from ntkmc.linalg.rows import Rows
 from ntkmc.linalg.smallest import enclose
 from ntkmc.linalg.spectrum import Enclosed, measure
 from ntkmc.linalg.symmetric import Symmetric, own
+from ntkmc.linalg.tiles import PairSums, Survey
 from ntkmc.theory.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel
 from ntkmc.theory.claims.statistics import HIGHEST_HARMONIC, KHATRI_RAO, POWERS, UNSCALED
 from ntkmc.theory.gegenbauer import expansion, gegenbauer, harmonics
@@ -32,8 +33,13 @@ Ends = tuple[float, float]
 _UNKNOWN: Final[Ends] = (-np.inf, np.inf)
 
 
-def draw_statistics(names: Iterable[str], first: Matrix, rows: Rows, R: Matrix, standard_scale: float) -> Values:
-    """Statistics of a draw that are read off its rows and cosines.
+def pair_sums_of(R: Matrix, rows: Rows, cosine: float) -> PairSums:
+    """Of all pairs, from R = `cosines(rows)`; `cosine` is their coherence."""
+    return PairSums(cosine, *_pair_sums(R, rows.norms), float(R[1, 0]) if len(R) > 1 else 0.0)
+
+
+def draw_statistics(names: Iterable[str], first: Matrix, rows: Rows, pairs: PairSums, standard_scale: float) -> Values:
+    """Statistics of a draw that are read off its rows and their pairs.
 
     Parameters
     ----------
@@ -41,22 +47,23 @@ def draw_statistics(names: Iterable[str], first: Matrix, rows: Rows, R: Matrix, 
         Those wanted; others are left out.
     first : ndarray, (d,)
         The first row of the draw.
-    rows, R
-        The draw (n, d), split, and its cosines (lower triangle).
+    rows : Rows
+        The draw (n, d), split.
+    pairs : PairSums
+        Of all its pairs.
     standard_scale : float
         What rows are multiplied by so that E|x|**2 = d.
     """
-    n = len(R)
-    largest, total, squares, closest = _pair_sums(R, rows.norms)
-    pairs = max(n * (n - 1) / 2, 1)
+    n = len(rows.norms)
+    number = max(n * (n - 1) / 2, 1)
     found = {
-        "first_cosine": abs(float(R[1, 0])) if n > 1 else 0.0,
-        "cosine_max": closest,
-        "inner_max": largest,
+        "first_cosine": abs(pairs.first),
+        "cosine_max": pairs.cosine_max,
+        "inner_max": pairs.inner_max,
         "norm_mean": float(np.mean(rows.norms)),
         "norm_square": float(np.mean(rows.norms**2)),
-        "mean_square": total / pairs,
-        "covariance_square": squares / pairs,
+        "mean_square": pairs.inner_sum / number,
+        "covariance_square": pairs.square_sum / number,
         "first_norm": float(rows.norms[0]),
         "first_coordinate": float(first[0]),
         "largest_coordinate": float(first.max()),
@@ -91,6 +98,32 @@ def matrix_statistics(names: Iterable[str], K: Matrix) -> Values:
         "ones_form": lambda: float(np.sum(K, axis=1).sum()),
     }
     return {name: float(readers[name]()) for name in names if name in readers}
+
+
+def surveyed_statistics(names: Iterable[str], survey: Survey, diagonal: Matrix) -> Values:
+    """`matrix_statistics` of a matrix that is held in tiles."""
+    mean = float(np.mean(diagonal))
+    found = {
+        "gershgorin": float(np.min(diagonal - survey.absolute)),
+        "pair_bound": min(survey.pair_bound, float(diagonal.min())),
+        "entry_max": survey.entry_max,
+        "trace_mean": mean,
+        "trace_spread": float(
+            np.sqrt((float(np.sum((diagonal - mean) ** 2)) + 2.0 * survey.square_sum) / len(diagonal))
+        ),
+        "ones_form": float(np.sum(survey.plain) + np.sum(diagonal)),
+    }
+    return {name: found[name] for name in names if name in found}
+
+
+def unknown(names: Iterable[str]) -> Values:
+    """Ends of eigenvalues and forms that nobody enclosed: nothing is known of them.
+
+    >>> unknown(["kappa0_lower", "kappa0_upper", "inner_max"])
+    {'kappa0_lower': -inf, 'kappa0_upper': inf}
+    """
+    ends = dict(zip(("_lower", "_upper"), _UNKNOWN, strict=True))
+    return {name: ends[name[-6:]] for name in names if name[-6:] in ends}
 
 
 def inverse_statistics(

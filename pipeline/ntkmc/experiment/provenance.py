@@ -80,12 +80,16 @@ def bits_of(document: Mapping[str, Any]) -> dict[str, Any]:
         "cpu": document.get("cpu"),
         "blas": document.get("blas"),
         "libc": document.get("libc"),
+        "matrix": document.get("matrix"),
         "packages": {name: packages.get(name) for name in ("numpy", "scipy", "numba", "llvmlite")},
     }
 
 
-def block_provenance(seconds: float, methods: Mapping[str, int]) -> dict[str, Any]:
-    """What travels with a block: who computed it, when, with what, how long it took, how eigenvectors were found."""
+def block_provenance(seconds: float, methods: Mapping[str, int], *, blocked: bool = False) -> dict[str, Any]:
+    """What travels with a block: who computed it, when, with what, how long it took, how eigenvectors were found.
+
+    `blocked`: its Gram matrices were held by several workers, on whose number the last bits depend.
+    """
     return {
         "id": uuid.uuid4().int >> 65,  # 63 bits
         "host": platform.node(),
@@ -94,7 +98,7 @@ def block_provenance(seconds: float, methods: Mapping[str, int]) -> dict[str, An
         "seconds": round(seconds, 6),
         "finished": int(time.time()),
         "methods": dict(methods),
-        "environment": environment(),
+        "environment": environment() | ({"matrix": "blocked"} if blocked else {}),
     }
 
 

@@ -21,6 +21,7 @@ from ntkmc.experiment.measuring import (
     eigenvalue_statistics,
     inverse_statistics,
     matrix_statistics,
+    pair_sums_of,
 )
 from ntkmc.experiment.numerics import NUMERICS
 from ntkmc.experiment.schema import trial_variables
@@ -110,7 +111,7 @@ def measure_draw(recipe: Recipe, X: Matrix, depths: Sequence[int], scale: float)
     names, depths = recipe.statistics, sorted(depths)
     norms = {"coherence": cosine, "norm_min": float(rows.norms.min()), "norm_max": largest}
     more, deep = eigenvalue_statistics(names, rows, R, recipe.kernel, depths, cosine)
-    found = Trial({}, norms | more | draw_statistics(names, first, rows, R, scale), deep)
+    found = Trial({}, norms | more | draw_statistics(names, first, rows, pair_sums_of(R, rows, cosine), scale), deep)
     for depth, K in grams_of_cosines(R, rows, recipe.kernel, depths):
         found.deep[depth] |= matrix_statistics(names, K)
         # No warm start from the depth before: a trial's bits must not depend on which other depths were asked for.
@@ -200,27 +201,34 @@ def run_block(task: BlockTask, methods: Counter[str] | None = None) -> Arrays:
         Per-draw variables as (count,), per-depth ones as (depths, count). A trial that failed numerically has status
         `FAILED` and NaN elsewhere.
     """
-    depths, count = len(task.depths), task.count
-    arrays: Arrays = {
-        name: np.full((depths, count) if variable.per_depth else count, np.nan)
-        for name, variable in trial_variables(task.recipe.statistics).items()
-    }
+    arrays, count = blank(task), task.count
     # Outside of the loop below: a data file that a worker cannot read is the machine's failure, not a trial's.
     task.distribution.check(task.n, task.d)
-    arrays["status"] = np.full((depths, count), Status.FAILED.code, dtype=np.int8)
     with single_thread():
         for i in range(count):
             try:
                 found = run_trial(task.recipe, task.distribution, task.d, task.n, task.depths, task.first + i)
             except NUMERICAL_ERRORS:
                 continue
-            _record(arrays, found, task.depths, i)
+            record(arrays, found, task.depths, i)
             if methods is not None:
                 methods.update(getattr(answer, "method", "event") for answer in found.eigenvalues.values())
     return arrays
 
 
-def _record(arrays: Arrays, found: Trial, depths: Sequence[int], i: int) -> None:
+def blank(task: BlockTask) -> Arrays:
+    """The variables of a block whose trials all failed."""
+    shape = len(task.depths), task.count
+    arrays: Arrays = {
+        name: np.full(shape if variable.per_depth else task.count, np.nan)
+        for name, variable in trial_variables(task.recipe.statistics).items()
+    }
+    arrays["status"] = np.full(shape, Status.FAILED.code, dtype=np.int8)
+    return arrays
+
+
+def record(arrays: Arrays, found: Trial, depths: Sequence[int], i: int) -> None:
+    """Enter trial number i of a block."""
     for name, value in found.draw.items():
         arrays[name][i] = value
     for j, depth in enumerate(depths):

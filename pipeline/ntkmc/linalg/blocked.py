@@ -8,7 +8,6 @@ depends on n and on the number of workers, since a product is shared among them 
 
 from __future__ import annotations
 
-import math
 import threading
 import warnings
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh, lobpcg
 
 from ntkmc.linalg.certificate import Certificate, certify
-from ntkmc.linalg.cost import factor_seconds, product_seconds, solve_seconds
+from ntkmc.linalg.cost import FIRST_STEPS, by_inverse
 from ntkmc.linalg.deflation import MOST_SOLVES, WIDTH, plan_deflation, proved_by_deflation, temple_kato
 from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.enclosure import allowance
@@ -40,15 +39,6 @@ MOST_STEPS: Final = 1500
 
 BASIS: Final = 2**30
 """Bytes of its basis, which the driver holds, at most."""
-
-EXPECTED: Final = 3.0
-"""Steps in units of sqrt(n) that Lanczos on the matrix takes (75 to 110 at n = 700, 302 at n = 12,000, seen): where
-they cost more than a factor and solves with it, `FIRST_STEPS` of them are spent, for a shift."""
-
-FIRST_STEPS: Final = 24
-
-SOLVES: Final = 14
-"""Steps of Lanczos on the inverse that are reckoned with."""
 
 _RESTARTS: Final = 25  # of ARPACK
 _LOBPCG_STEPS: Final = 100
@@ -227,19 +217,17 @@ def _propose(bench: BlockedBench, method: str, start: Matrix | None) -> Proposal
     def product(q: Matrix) -> Matrix:
         return bench.fleet.products(q[:, None])[:, 0]
 
-    values, vector, ratio, steps = lanczos(product, first, _affordable(n, bench.fleet.workers), look=LOOK)
+    values, vector, ratio, steps = lanczos(product, first, _most_steps(n, bench.fleet.workers), look=LOOK)
     return Proposal(vector, float(values[1] - values[0]) if len(values) > 1 else 0.0, ratio, steps)
 
 
-def _affordable(n: int, workers: int) -> int:
-    """Steps of Lanczos on the matrix before a factor is the better way on: as many as it costs, or only the first.
+def _most_steps(n: int, workers: int) -> int:
+    """Steps of Lanczos on the matrix: what it takes, or only the first where a factor is the cheaper way on.
 
-    >>> _affordable(12_000, 2), _affordable(100_000, 100)
+    >>> _most_steps(12_000, 2), _most_steps(100_000, 100)
     (24, 1342)
     """
-    other = factor_seconds(n, workers, single=True) + SOLVES * solve_seconds(n, workers, single=True)
-    steps = min(int(other / product_seconds(n, workers)), MOST_STEPS, BASIS // (8 * n))
-    return steps if steps >= EXPECTED * math.sqrt(n) else min(n, FIRST_STEPS)
+    return min(n, FIRST_STEPS) if by_inverse(n, workers) else min(n, MOST_STEPS, BASIS // (8 * n))
 
 
 def _by_inverse(bench: BlockedBench, proposal: Proposal) -> Proposal | None:

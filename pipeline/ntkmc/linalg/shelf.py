@@ -20,15 +20,18 @@ from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.rows import Rows
 from ntkmc.linalg.tiles import (
     NO_PAIRS,
+    PairSums,
+    Survey,
     Tile,
-    TileSums,
     below,
     exact_tile,
     factor_tile,
+    gram_diagonal,
     gram_tile,
     pair_sums,
     solve_corner,
     spans,
+    survey_tile,
     update,
     update_corner,
 )
@@ -112,7 +115,7 @@ class Shelf:
     def __reduce__(self) -> Any:
         raise TypeError("a share of a matrix stays where it is: another worker makes it anew")
 
-    def pair_sums(self) -> TileSums:
+    def pair_sums(self) -> PairSums:
         """Of the cosines here."""
         found = NO_PAIRS
         for i in self.mine:
@@ -164,20 +167,20 @@ class Shelf:
                 exact_tile(self.entries(i, j), v[across], v[down], i == j, image[:, across], image[:, down])
         return image
 
-    def row_sums(self) -> tuple[Matrix, Matrix]:
-        """What the tiles here contribute to sum_j |k_ij| and to sum_j k_ij over j != i, (n,) each."""
-        absolute, plain = np.zeros(len(self.rows.norms)), np.zeros(len(self.rows.norms))
+    def survey(self) -> Survey:
+        """Of the entries here, off the diagonal."""
+        sums = np.zeros((2, len(self.rows.norms)))
+        smallest, largest, squares = np.inf, 0.0, 0.0
+        diagonal = gram_diagonal(self.rows, self.kernel, self.depth)
         for i in self.mine:
             down = slice(*self.spans[i])
             for j in range(i + 1):
-                across, tile = slice(*self.spans[j]), self.entries(i, j)
-                if i == j:
-                    tile = tile - np.diag(np.diagonal(tile))
-                for sums, each in ((absolute, np.abs(tile)), (plain, tile)):
-                    sums[down] += each.sum(axis=1)
-                    if i != j:
-                        sums[across] += each.sum(axis=0)
-        return absolute, plain
+                across = slice(*self.spans[j])
+                found = survey_tile(
+                    self.entries(i, j), i == j, diagonal[down], diagonal[across], sums[:, down], sums[:, across]
+                )
+                smallest, largest, squares = min(smallest, found[0]), max(largest, found[1]), squares + found[2]
+        return Survey(sums[0], sums[1], smallest, largest, squares)
 
     def begin(self, shifted: Shifted) -> None:
         """Start a factorization; nothing if it has begun."""

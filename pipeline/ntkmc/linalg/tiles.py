@@ -7,6 +7,7 @@ below the diagonal. SciPy's BLAS works on their transposes, which are Fortran-or
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -95,7 +96,7 @@ def _evaluate(
                 row[j] = (norms_left[i] * norms_right[first + j]) * k[j]
 
 
-class TileSums(NamedTuple):
+class PairSums(NamedTuple):
     """What a tile of cosines says of its pairs: see `ntkmc.linalg.gram.coherence` and `experiment.measuring`.
 
     Attributes
@@ -106,6 +107,8 @@ class TileSums(NamedTuple):
         Of the inner products |x_i| |x_j| rho_ij: largest absolute one, sum, sum of squares.
     cosine_max : float
         max rho_ij.
+    first : float
+        rho_21, if it is among them, else 0.
     """
 
     coherence: float
@@ -113,29 +116,32 @@ class TileSums(NamedTuple):
     inner_sum: float
     square_sum: float
     cosine_max: float
+    first: float
 
-    def joined(self, other: TileSums) -> TileSums:
+    def joined(self, other: PairSums) -> PairSums:
         """Those of both tiles together."""
-        return TileSums(
+        return PairSums(
             max(self.coherence, other.coherence),
             max(self.inner_max, other.inner_max),
             self.inner_sum + other.inner_sum,
             self.square_sum + other.square_sum,
             max(self.cosine_max, other.cosine_max),
+            self.first + other.first,
         )
 
 
-NO_PAIRS: Final = TileSums(0.0, 0.0, 0.0, 0.0, -1.0)
+NO_PAIRS: Final = PairSums(0.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 
 
-def pair_sums(rows: Rows, down: Span, across: Span) -> TileSums:
+def pair_sums(rows: Rows, down: Span, across: Span) -> PairSums:
     """Sums over the pairs i > j of a tile of cosines."""
     R = cosine_tile(rows, down, across)
     norms, unit = rows.norms, rows.unit
     found = _pair_sums(
         R, unit[slice(*down)], unit[slice(*across)], norms[slice(*down)], norms[slice(*across)], down == across
     )
-    return TileSums(*found)
+    here = down[0] <= 1 < down[1] and across[0] == 0  # the second row, in the first one's column
+    return PairSums(*found, float(R[1 - down[0], 0]) if here else 0.0)
 
 
 @compiled
@@ -155,6 +161,58 @@ def _pair_sums(
             squares += inner * inner
             closest = max(closest, R[i, j])
     return coherence, largest, total, squares, closest
+
+
+class Survey(NamedTuple):
+    """What tiles of the matrix say of its entries off the diagonal: see `experiment.measuring.matrix_statistics`.
+
+    Attributes
+    ----------
+    absolute, plain : ndarray, (n,)
+        Row sums of |k_ij| and of k_ij, j != i.
+    pair_bound, entry_max, square_sum : float
+        The smallest eigenvalue of the 2 x 2 minors, inf without a pair; max |k_ij|; the sum of k_ij**2 over i > j.
+    """
+
+    absolute: Matrix
+    plain: Matrix
+    pair_bound: float
+    entry_max: float
+    square_sum: float
+
+    def joined(self, other: Survey) -> Survey:
+        """Of the tiles of both."""
+        return Survey(
+            self.absolute + other.absolute,
+            self.plain + other.plain,
+            min(self.pair_bound, other.pair_bound),
+            max(self.entry_max, other.entry_max),
+            self.square_sum + other.square_sum,
+        )
+
+
+@compiled
+def survey_tile(
+    T: Matrix, diagonal: bool, down: Matrix, across: Matrix, sums_down: Matrix, sums_across: Matrix
+) -> tuple[float, float, float]:
+    """Add a tile's row sums, (2, rows) and (2, columns); and its share of the other three.
+
+    `down`, `across`: the matrix's diagonal at its rows and columns.
+    """
+    smallest, largest, squares = np.inf, 0.0, 0.0
+    for i in range(T.shape[0]):
+        for j in range(i if diagonal else T.shape[1]):
+            entry = T[i, j]
+            size = abs(entry)
+            sums_down[0, i] += size
+            sums_across[0, j] += size
+            sums_down[1, i] += entry
+            sums_across[1, j] += entry
+            root = math.hypot(0.5 * (down[i] - across[j]), entry)
+            smallest = min(smallest, 0.5 * (down[i] + across[j]) - root)
+            largest = max(largest, size)
+            squares += entry * entry
+    return smallest, largest, squares
 
 
 def update(C: Tile, left: Tile, right: Tile) -> None:
