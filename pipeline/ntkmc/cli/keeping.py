@@ -97,5 +97,5 @@ def _tell(store: str, found: Report) -> None:
         f"{again}: " + (f"{len(found.findings):,} findings" if found.findings else "all is well")
     )
     if found.skipped:
-        named = ", ".join(found.skipped[:3])
-        say(f"not computed again, because their law is code beside a study (--study FILE): {named}")
+        more = f", and {len(found.skipped) - 3} more" if len(found.skipped) > 3 else ""
+        say(f"not computed again: {', '.join(found.skipped[:3])}{more}")

@@ -11,7 +11,7 @@ from distributed import Client
 from numpy.typing import ArrayLike
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.execution.fleet import DaskFleet
+from ntkmc.execution.fleet import DaskFleet, room_of
 from ntkmc.linalg.blocked import METHODS, BlockedBench, enclose_blocked
 from ntkmc.linalg.cost import block_length
 from ntkmc.linalg.eigenvalue import Eigenvalue
@@ -70,8 +70,7 @@ def lambda_min_blocked(
     if abs(exponent) > 500:
         raise InputError(f"data have entries of size {np.max(np.abs(data)):.3g}: rescale them")
     rows = split_rows(np.ldexp(data, -exponent) if abs(exponent) > _MODERATE else data)
-    limits = [int(each.get("memory_limit") or 0) for each in client.scheduler_info(n_workers=-1)["workers"].values()]
-    length = block or block_length(len(rows.norms), min(limits, default=0))
+    length = block or block_length(len(rows.norms), room_of(client))
     with DaskFleet(client, rows, kernel, length, single=single, stop=stop) as fleet:
         cosine = fleet.pair_sums().coherence
         answers: dict[int, Eigenvalue] = {}

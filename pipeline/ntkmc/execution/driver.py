@@ -303,9 +303,7 @@ class _Driver:
         """One trial of a cell whose matrix all workers hold together, while none of them has anything else to do."""
         task = work.take(self.recipe, 1, block_length=1)
         try:
-            report = commit_large(
-                task, self.client, self.store.journal, self.workforce.room, lambda: interruption.requested
-            )
+            report = commit_large(task, self.client, self.store.journal, lambda: interruption.requested)
         except Stopped:
             return  # the loop looks for what was requested
         except ExecutionError as error:

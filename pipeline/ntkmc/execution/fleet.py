@@ -37,8 +37,10 @@ from ntkmc.linalg.shelf import Behind, Shelf, Shifted
 from ntkmc.linalg.tiles import NO_PAIRS, PairSums, Survey, spans
 
 _FILLED: Final = 0.6
-"""Share of a worker's memory limit up to which tiles are kept in memory; from 0.7 on Dask begins to spill, which can
-do nothing for a share, and at 0.8 it pauses the worker."""
+"""Share of a worker's memory limit up to which tiles are kept in memory."""
+
+_USABLE: Final = 0.75
+"""Share that all may take together: at 0.8 Dask pauses a worker, and what it spills from 0.7 on is little."""
 
 _AHEAD: Final = 3
 """Block columns of a factorization that are asked for before the first of them is finished."""
@@ -403,6 +405,17 @@ class DaskFleet:
         return dict(self.client.scheduler_info(n_workers=-1)["workers"])
 
 
+def room_of(client: Client) -> int:
+    """Bytes that the fullest worker has left for a share and all that passes; 0 if it has no limit."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    left = [
+        _USABLE * each["memory_limit"] - (each.get("metrics") or {}).get("memory", 0)
+        for each in workers
+        if each.get("memory_limit")
+    ]
+    return max(1, int(min(left))) if left else 0
+
+
 def dealt(count: int, workers: int) -> list[list[int]]:
     """Block rows for each worker, there and back again: equal shares of a triangle, and of the work at every step.
 
@@ -421,10 +434,11 @@ def _open_shelf(rows: Rows, kernel: str, block: int, mine: tuple[int, ...], sing
     worker = get_worker()
     limit = worker.memory_manager.memory_limit or psutil.virtual_memory().total // 2
     used = psutil.Process().memory_info().rss
-    room = _FILLED * limit - used - PANELS * 8 * block * len(rows.norms)
-    spilling = logging.getLogger("distributed.spill")
-    if not any(isinstance(each, _NoShares) for each in spilling.filters):
-        spilling.addFilter(_NoShares())
+    room = min(_FILLED * limit, _USABLE * limit - PANELS * 8 * block * len(rows.norms)) - used
+    for name in ("distributed.spill", "distributed.protocol.pickle"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(each, _NoShares) for each in logger.filters):
+            logger.addFilter(_NoShares())
     return Shelf(rows, kernel, block, mine, max(0, int(room)), worker.local_directory, single=single)
 
 
@@ -432,7 +446,7 @@ class _NoShares(logging.Filter):
     """That a share cannot be spilled is as it should be: it keeps its own house."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return "tiles-share" not in record.getMessage()
+        return not any(name in record.getMessage() for name in ("tiles-share", Shelf.__module__))
 
 
 def _asked(shelf: Shelf, name: str, count: int, *arguments: Any) -> Any:

@@ -10,7 +10,7 @@ from distributed import Client
 
 from ntkmc.errors import InputError
 from ntkmc.execution.blocked import bench_of
-from ntkmc.execution.fleet import DaskFleet
+from ntkmc.execution.fleet import DaskFleet, room_of
 from ntkmc.execution.tasks import Report
 from ntkmc.experiment.journal import Block, Journal
 from ntkmc.experiment.measuring import draw_statistics, surveyed_statistics, unknown
@@ -22,7 +22,7 @@ from ntkmc.linalg.exact import about_exact_kernel, kernel_error
 from ntkmc.linalg.rows import as_data, split_rows
 
 
-def commit_large(task: BlockTask, client: Client, journal: Journal, memory: int, stop: Callable[[], bool]) -> Report:
+def commit_large(task: BlockTask, client: Client, journal: Journal, stop: Callable[[], bool]) -> Report:
     """Compute a block of one trial with all workers, and put it into the journal; called by the driver itself.
 
     Parameters
@@ -30,8 +30,6 @@ def commit_large(task: BlockTask, client: Client, journal: Journal, memory: int,
     task : BlockTask
     client : distributed.Client
     journal : Journal
-    memory : int
-        Bytes that a worker may use; 0 if that is not known.
     stop : callable
         As of `DaskFleet`.
 
@@ -45,7 +43,7 @@ def commit_large(task: BlockTask, client: Client, journal: Journal, memory: int,
     methods: Counter[str] = Counter()
     task.distribution.check(task.n, task.d)
     try:
-        found = _measured(task, client, memory, stop)
+        found = _measured(task, client, stop)
     except NUMERICAL_ERRORS:
         pass
     else:
@@ -60,7 +58,7 @@ def commit_large(task: BlockTask, client: Client, journal: Journal, memory: int,
     return Report(task.folder, task.first, 1, seconds, int(not methods))
 
 
-def _measured(task: BlockTask, client: Client, memory: int, stop: Callable[[], bool]) -> Trial:
+def _measured(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Trial:
     """As `ntkmc.experiment.trial.measure_draw`. Of eigenvalues of further matrices it says that nothing is known."""
     recipe, names = task.recipe, task.recipe.statistics
     X = as_data(draw(recipe, task.distribution, task.d, task.n, task.first))
@@ -70,7 +68,7 @@ def _measured(task: BlockTask, client: Client, memory: int, stop: Callable[[], b
     if largest > 0.0 and not 2.0**-30 < largest < 2.0**30:
         raise InputError("norms so extreme that float32 overflows: rescale, or normalize")
     scale = standard_scale(recipe.normalize, task.distribution, task.d)
-    with DaskFleet(client, rows, recipe.kernel, block_length(task.n, memory), stop=stop) as fleet:
+    with DaskFleet(client, rows, recipe.kernel, block_length(task.n, room_of(client)), stop=stop) as fleet:
         pairs = fleet.pair_sums()
         norms = {"coherence": pairs.coherence, "norm_min": float(rows.norms.min()), "norm_max": largest}
         found = Trial({}, unknown(names) | norms | draw_statistics(names, first, rows, pairs, scale), {})

@@ -166,7 +166,7 @@ def _room(profile: Profile) -> tuple[int, int]:
 
 
 def _blocked(cell: Cell, workers: int, room: int) -> Blocked:
-    block = block_length(cell.n, room)
+    block = block_length(cell.n, max(1, room - IDLE_WORKER_BYTES))
     return Blocked(
         cell,
         workers,
@@ -250,7 +250,7 @@ def _fitting(cell: Cell, room: int, plan: Plan) -> int:
 
     def needed(n: int) -> int:
         whole = trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, further=plan.eigenvalues)
-        return min(whole, blocked_bytes(n, cell.d, block_length(n, room)))
+        return min(whole, blocked_bytes(n, cell.d, block_length(n, max(1, room - IDLE_WORKER_BYTES))))
 
     while n > 1 and IDLE_WORKER_BYTES + needed(n) > room:
         n = int(n * 0.95)

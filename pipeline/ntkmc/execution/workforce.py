@@ -58,11 +58,6 @@ class Workforce:
         """Bytes that the largest worker may use; 0 if there is none, or no limit."""
         return max((int(each.get("memory_limit") or 0) for each in self._look().values()), default=0)
 
-    @property
-    def room(self) -> int:
-        """Bytes that every worker may use: the least limit; 0 if there is none."""
-        return min((int(each.get("memory_limit") or 0) for each in self._look().values()), default=0)
-
     def fits(self, needed: int) -> bool:
         """Whether a trial that needs so much can be any worker's."""
         most = self.largest if self._declared or self.largest else self.memory

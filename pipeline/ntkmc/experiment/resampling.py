@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from ntkmc.errors import NtkmcError
@@ -16,6 +17,7 @@ from ntkmc.experiment.recompute import recomputed
 from ntkmc.experiment.schema import trial_variables
 from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import Study
+from ntkmc.linalg.cost import trial_bytes
 from ntkmc.theory.distributions import Unimported
 
 
@@ -38,7 +40,7 @@ class Recomputing:
     last_bits : int
         Those of them that differ from the store's as another processor's, or BLAS's, may: their enclosures overlap.
     skipped : list of str
-        Cells whose law is code that no study names.
+        Cells of which none can be, each with the reason: its law is code that no study names, or memory.
     """
 
     def __init__(self, store: Store, study: Study, cells: Mapping[str, Cell]) -> None:
@@ -55,8 +57,11 @@ class Recomputing:
         self.skipped = []
         for name, cell in cells.items():
             law = laws.get(cell.distribution.label, cell.distribution)
+            needed = trial_bytes(cell.n, cell.d, cell.depths)
             if isinstance(law, Unimported):
-                self.skipped.append(name)
+                self.skipped.append(f"{name} (its law is code beside a study: --study FILE)")
+            elif needed > psutil.virtual_memory().available:  # a matrix that was blocked over several workers
+                self.skipped.append(f"{name} (it needs {needed / 2**30:.1f} GiB of memory)")
             else:
                 self._cells.append(Cell(law, cell.d, cell.n, cell.depths))
 
@@ -116,6 +121,8 @@ def _far(arrays: Mapping[str, NDArray[Any]], stored: Mapping[str, NDArray[Any]],
         if name in ("status", "lambda_min", "lambda_min_lower", "lambda_min_upper"):
             continue
         there = stored[name][rows] if here.ndim == 2 else stored[name]
+        if np.isinf(there).any():  # an end of which a blocked matrix says nothing
+            continue
         close = 1e-6 * (1.0 + np.nanmax(np.abs(here), initial=0.0))
         if not np.allclose(here, there, rtol=1e-6, atol=close, equal_nan=True):
             return True

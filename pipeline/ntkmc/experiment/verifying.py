@@ -73,7 +73,7 @@ class Report:
     last_bits : int
         Those of them whose last bits differ, but whose enclosures overlap: another processor or BLAS.
     skipped : tuple of str
-        Cells of which no trial could be computed again, because their law is code that no study names.
+        Cells of which no trial could be computed again, each with the reason.
     findings : tuple of Finding
     """
 

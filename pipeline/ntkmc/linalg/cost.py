@@ -94,16 +94,23 @@ INVERSE_STEPS: Final = 14
 _SHARPENING: Final = 4  # solves and products that sharpen the vector, and a product in double-double
 
 
-def block_length(n: int, memory_limit: int = 0) -> int:
+def block_length(n: int, room: int = 0) -> int:
     """Rows of a block row of a blocked matrix: more of them cost messages, larger ones balance and memory.
 
-    >>> block_length(4000), block_length(12_000), block_length(40_000), block_length(12_000, 400 * 2**20)
-    (256, 512, 1024, 256)
+    Parameters
+    ----------
+    room : int
+        Bytes that a worker has beside what it holds idle; 0 if that is not known.
+
+    Examples
+    --------
+    >>> block_length(4000), block_length(12_000), block_length(40_000), block_length(12_000, 80 * 2**20)
+    (256, 512, 1024, 128)
     """
     block = 256
     while block * 40 < n and block < 2048:
         block *= 2
-    while memory_limit and block > 64 and PANELS * 8 * block * n > 0.3 * memory_limit:
+    while room and block > 64 and PANELS * 8 * block * n > 0.6 * room:
         block //= 2
     return block
 
