@@ -86,6 +86,9 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
         "disk": f"{found.disk_bytes / 2**20:,.1f} MiB before compression, {found.files:,} files at most",
         "claims": f"{len(loaded.instances)}, {_needing(found.eigenvalues, found.costly)}",
     }
+    if loaded.networks:
+        shown = ", ".join(f"{width:,}" for width in loaded.networks)
+        lines["widths"] = f"{shown}: a network of each is drawn in every trial"
     if found.layout:
         lines["asks"] = asks(found.layout)
     for name, text in lines.items():

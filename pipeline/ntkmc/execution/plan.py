@@ -17,9 +17,9 @@ from ntkmc.execution.workforce import IDLE_WORKER_BYTES, needed_bytes
 from ntkmc.experiment.arrays import trial_chunk
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.location import Location
-from ntkmc.experiment.schema import trial_variables
+from ntkmc.experiment.schema import WIDTH_VARIABLES, Variable, trial_variables
 from ntkmc.experiment.study import Study
-from ntkmc.linalg.cost import trial_bytes, trial_seconds
+from ntkmc.linalg.cost import network_bytes, network_seconds, trial_bytes, trial_seconds
 from ntkmc.theory.claims import is_costly, select
 from ntkmc.theory.claims.statistics import eigenvalue_problems
 
@@ -48,6 +48,8 @@ class Plan:
         Eigenvalue problems in the costliest cell's trial that claims need beside lambda_min itself.
     costly : tuple of str
         The claims that need them.
+    networks : tuple of int
+        Widths of finite networks, each drawn in every trial.
     needs : Needs
         The same in the terms of a queue.
     layout : Layout or None
@@ -66,6 +68,7 @@ class Plan:
     thresholds: int
     eigenvalues: float
     costly: tuple[str, ...]
+    networks: tuple[int, ...]
     needs: Needs
     layout: Layout | None
 
@@ -79,7 +82,12 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         per_cell * trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further[cell])
         for cell in study.cells
     ]
-    needs = {cell: needed_bytes(study, cell) for cell in study.cells}
+    seconds += [
+        per_cell * network_seconds(cell.n, cell.d, cell.depths, width)
+        for cell in study.cells
+        for width in study.networks
+    ]
+    needs = {cell: max(needed_bytes(study, cell, width) for width in (0, *study.networks)) for cell in study.cells}
     largest = max(study.cells, key=needs.__getitem__)
     tasks = sum(min(per_cell, max(1, round(each / BLOCK_SECONDS))) for each in seconds)
     wanted = Needs(sum(seconds), max(seconds) / per_cell, needs[largest], tasks)
@@ -99,6 +107,7 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         thresholds=thresholds,
         eigenvalues=max(further.values()),
         costly=tuple(claim.id for claim in select(study.claims, study.kernel) if is_costly(claim)),
+        networks=study.networks,
         needs=wanted,
         layout=layout,
     )
@@ -150,15 +159,19 @@ def _probe_remote(location: Location) -> None:
 
 
 def _trial_bytes_on_disk(study: Study, depths: int) -> int:
-    variables = trial_variables(study.statistics).values()
-    return sum(np.dtype(each.dtype).itemsize * (depths if each.per_depth else 1) for each in variables)
+    def size(variables: dict[str, Variable]) -> int:
+        each = variables.values()
+        return sum(np.dtype(one.dtype).itemsize * (depths if one.per_depth else 1) for one in each)
+
+    return size(trial_variables(study.statistics)) + len(study.networks) * size(WIDTH_VARIABLES["finite_width"])
 
 
 def _fitting(cell: Cell, room: int, plan: Plan) -> int:
     n = cell.n
 
     def needed(n: int) -> int:
-        return trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, further=plan.eigenvalues)
+        limit = trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, further=plan.eigenvalues)
+        return max([limit, *(network_bytes(n, cell.d, cell.depths, width) for width in plan.networks)])
 
     while n > 1 and IDLE_WORKER_BYTES + needed(n) > room:
         n = int(n * 0.95)
@@ -173,9 +186,19 @@ def _files(study: Study) -> int:
         "depth": len({depth for cell in study.cells for depth in cell.depths}),
         "trial": study.trial_range.stop,
     }
+    # Metadata, coordinates, and one chunk for each variable of the derived groups.
+    files = len(trial_variables(study.statistics)) * (_chunks(shape) + 1) + 120
+    if study.networks:
+        wide = shape | {"width": len(study.networks)}
+        files += (
+            len(WIDTH_VARIABLES["finite_width"]) * (_chunks(wide) + 1) + 2 * len(WIDTH_VARIABLES["convergence"]) + 20
+        )
+    return files
+
+
+def _chunks(shape: dict[str, int]) -> int:
     chunk = trial_chunk(shape)
     chunks = 1
     for dim, length in shape.items():
         chunks *= -(-length // chunk[dim])
-    # Metadata, coordinates, and one chunk for each variable of the derived groups.
-    return len(trial_variables(study.statistics)) * (chunks + 1) + 120
+    return chunks

@@ -11,7 +11,7 @@ from distributed.scheduler import KilledWorker
 
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.study import Study
-from ntkmc.linalg.cost import trial_bytes
+from ntkmc.linalg.cost import network_bytes, trial_bytes
 from ntkmc.theory.claims.statistics import eigenvalue_problems
 
 SCHEDULER: Final[dict[str, Any]] = {
@@ -79,8 +79,10 @@ class Workforce:
         return self._workers
 
 
-def needed_bytes(study: Study, cell: Cell) -> int:
-    """Memory of a worker that runs a trial of a cell, its idle part included, by the memory model."""
+def needed_bytes(study: Study, cell: Cell, width: int = 0) -> int:
+    """Memory of a worker that runs a trial of a cell, or of its networks, its idle part included, by the model."""
+    if width:
+        return IDLE_WORKER_BYTES + network_bytes(cell.n, cell.d, cell.depths, width)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
     further = eigenvalue_problems(study.statistics, cell.depths)
     return IDLE_WORKER_BYTES + trial_bytes(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from ntkmc.linalg.empirical import BLOCK
 from ntkmc.linalg.krylov import MOST_INVERSE_STEPS, MOST_STEPS
 from ntkmc.linalg.symmetric import KEPT
 
@@ -20,6 +21,11 @@ _EVENT: Final = {1: 0.5, 2: 0.85}
 
 _SECONDS_ENTRY: Final = 3e-8
 """Seconds of one layer of the recursion for one pair, and ten random numbers."""
+
+
+_SECONDS_NEURON: Final = (3e-11, 3e-9, 1e-8)
+"""Seconds of a neuron for a pair of rows, for a row, and for one of its weights, drawn; a product with a weight takes
+a two hundredth of that."""
 
 
 def trial_bytes(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, further: float = 0.0) -> int:
@@ -44,6 +50,26 @@ def trial_bytes(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, f
     return max(drawing, 8 * n * d + matrices + proposal) + _buffers(n)
 
 
+def network_bytes(n: int, d: int, depths: Sequence[int], width: int) -> int:
+    """Peak memory of one trial of networks of a width above an idle worker, in bytes.
+
+    Of two layers a block of neurons is held, of deeper ones the activations or derivatives of three layers, and the
+    gates and the Gram matrix of each. Beside them the limit's matrix and the network's, their difference, and what an
+    enclosure takes.
+
+    Examples
+    --------
+    >>> network_bytes(500, 50, (2,), 10**6) < 100 * 2**20
+    True
+    """
+    deepest = max(depths)
+    block = min(width, BLOCK) * (8 * d + 17 * n)
+    layers = 24 * n * width + (deepest - 1) * n * width + 8 * n * n * deepest if deepest > 2 else 0
+    matrices = 8 * n * n * (5 if len(set(depths)) > 1 else 4)
+    proposal = 4 * n * n + 4 * (MOST_STEPS + MOST_INVERSE_STEPS) * n
+    return 16 * n * d + matrices + max(block, layers, proposal) + _buffers(n)
+
+
 def eigenvalue_bytes(n: int, method: str = "auto") -> int:
     """Peak memory of `smallest_eigenvalue` beside its argument, by method.
 
@@ -59,6 +85,15 @@ def trial_seconds(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0,
     eigenvalues = (len(depths) * _EVENT.get(thresholds, 1.0) + further) * each
     recursion = 0.5 * n * n * (max(depths) * _SECONDS_ENTRY + 4e-10 * d)
     return eigenvalues + recursion + 0.1 * _SECONDS_ENTRY * 10 * n * d
+
+
+def network_seconds(n: int, d: int, depths: Sequence[int], width: int) -> float:
+    """Rough wall time of one trial of networks of a width on one core, good to a factor of a few."""
+    constant, square, cube = _SECONDS
+    enclosures = (4 * len(depths) + 1) * (constant + square * n**2 + cube * n**3)
+    layer = width * (_SECONDS_NEURON[0] * n * n + _SECONDS_NEURON[1] * n + _SECONDS_NEURON[2] * d * (1.0 + 0.005 * n))
+    hidden = sum(2 * (depth - 2) for depth in depths) * width * width * _SECONDS_NEURON[2] * (1.0 + 0.005 * n)
+    return float(enclosures + layer * sum(max(depth - 1, 1) for depth in depths) + hidden)
 
 
 def _buffers(n: int) -> int:

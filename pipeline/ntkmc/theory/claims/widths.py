@@ -44,7 +44,8 @@ def _limit(statistics: Statistics) -> Bound:
 
 
 def _wider(lower: Floats, upper: Floats) -> Bound:
-    return Bound(lower - _ROUNDING * np.abs(lower), upper + _ROUNDING * np.abs(upper))
+    """Of non-negative numbers, which may be infinite."""
+    return Bound(lower * (1.0 - _ROUNDING), upper * (1.0 + _ROUNDING))
 
 
 def _hoeffding(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
@@ -118,7 +119,7 @@ register(
         words="No entry of H_m is further from H-infinity than sqrt(log(n(n+1)/delta) / (2m)), and the operator norm "
         "of the difference at most n times that, with probability at least 1 - delta; tried on the entries.",
         latex=r"\max_{ij} |H_{m,ij} - H^\infty_{ij}| \le \sqrt{\tfrac{\log(n(n+1)/\delta)}{2m}}",
-        source="Du, Zhai, Póczos & Singh, ICLR 2019, Lemma 3.1, with constants: Hoeffding and a union over the entries",
+        source="Du, Zhai, Póczos & Singh, ICLR 2019, Lemma 3.1, with constants: Hoeffding and a union over entries",
         hypotheses="kernel h-infinity, unit rows, networks of width m (widths in the study)",
         kind="probability",
         kernels=("h-infinity",),
@@ -159,8 +160,8 @@ register(
 register(
     Claim(
         id="chernoff-width",
-        words="lambda_min(H_m) is at least (1 - e) lambda_min(H-infinity), e^2 = 2 |X|^2 log(n/delta) / (m lambda_min), "
-        "with probability at least 1 - delta.",
+        words="lambda_min(H_m) is at least (1 - e) lambda_min(H-infinity), e^2 = 2 |X|^2 log(n/delta) / (m "
+        "lambda_min), with probability at least 1 - delta.",
         latex=r"\lambda_{\min}(H_m) \ge (1-\varepsilon)\lambda_{\min}(H^\infty),\quad \varepsilon^2 = "
         r"\tfrac{2\lVert X\rVert^2\log(n/\delta)}{m\lambda_{\min}(H^\infty)}",
         source="matrix Chernoff (Tropp 2012, Thm 1.1)",
@@ -181,8 +182,8 @@ register(
 register(
     Claim(
         id="width-jensen",
-        words="The mean of lambda_min(H_m) over the weights is at most lambda_min(H-infinity), at every width; tried on "
-        "the mean over draws of their difference, of the same rows.",
+        words="The mean of lambda_min(H_m) over the weights is at most lambda_min(H-infinity), at every width; tried "
+        "on the mean over draws of their difference, of the same rows.",
         latex=r"\mathbb{E}\,\lambda_{\min}(H_m) \le \lambda_{\min}(H^\infty)",
         source="Jensen's inequality: lambda_min is concave, and the mean of H_m is H-infinity",
         hypotheses="kernel h-infinity, unit rows, networks of width m (widths in the study)",
@@ -224,9 +225,9 @@ register(
 register(
     Claim(
         id="claim-width-n6",
-        words="|H_m - H-infinity| is at most lambda_0 / 4 with probability at least 1 - delta if m >= C n^6 / lambda_0^4, "
-        "lambda_0 = lambda_min(H-infinity); tried with C = 1, where a network is so wide. How wide it has to be is "
-        "measured in the group convergence.",
+        words="|H_m - H-infinity| is at most lambda_0 / 4 with probability at least 1 - delta if m >= C n^6 / "
+        "lambda_0^4, lambda_0 = lambda_min(H-infinity); tried with C = 1, where a network is so wide. How wide it has "
+        "to be is measured in the group convergence.",
         latex=r"m \ge C\,n^6/\lambda_0^4 \Rightarrow \lVert H_m - H^\infty\rVert \le \lambda_0/4",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025, after Du et al. 2019, Thm 3.2, and Arora et al. 2019, Thm "
         "3.1; the part about initialization",
@@ -248,8 +249,8 @@ register(
 register(
     Claim(
         id="claim-width-n6-eigenvalue",
-        words="lambda_min(H_m) is at least 3/4 lambda_0 with probability at least 1 - delta if m >= C n^6 / lambda_0^4, "
-        "lambda_0 = lambda_min(H-infinity); tried with C = 1, where a network is so wide.",
+        words="lambda_min(H_m) is at least 3/4 lambda_0 with probability at least 1 - delta if m >= C n^6 / "
+        "lambda_0^4, lambda_0 = lambda_min(H-infinity); tried with C = 1, where a network is so wide.",
         latex=r"m \ge C\,n^6/\lambda_0^4 \Rightarrow \lambda_{\min}(H_m) \ge \tfrac34\lambda_0",
         source="follows from claim-width-n6 by Weyl's inequality",
         hypotheses=_ANY_ROWS,
