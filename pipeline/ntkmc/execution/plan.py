@@ -48,6 +48,7 @@ class Plan:
         Eigenvalue problems in the costliest cell's trial that claims need beside lambda_min itself.
     costly : tuple of str
         The claims that need them.
+    kernel : str
     networks : tuple of int
         Widths of finite networks, each drawn in every trial.
     needs : Needs
@@ -68,6 +69,7 @@ class Plan:
     thresholds: int
     eigenvalues: float
     costly: tuple[str, ...]
+    kernel: str
     networks: tuple[int, ...]
     needs: Needs
     layout: Layout | None
@@ -107,6 +109,7 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         thresholds=thresholds,
         eigenvalues=max(further.values()),
         costly=tuple(claim.id for claim in select(study.claims, study.kernel) if is_costly(claim)),
+        kernel=study.kernel,
         networks=study.networks,
         needs=wanted,
         layout=layout,
@@ -171,7 +174,7 @@ def _fitting(cell: Cell, room: int, plan: Plan) -> int:
 
     def needed(n: int) -> int:
         limit = trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, further=plan.eigenvalues)
-        return max([limit, *(network_bytes(n, cell.d, cell.depths, width) for width in plan.networks)])
+        return max([limit, *(network_bytes(n, cell.d, plan.kernel, cell.depths, width) for width in plan.networks)])
 
     while n > 1 and IDLE_WORKER_BYTES + needed(n) > room:
         n = int(n * 0.95)

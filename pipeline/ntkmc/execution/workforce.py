@@ -82,7 +82,7 @@ class Workforce:
 def needed_bytes(study: Study, cell: Cell, width: int = 0) -> int:
     """Memory of a worker that runs a trial of a cell, or of its networks, its idle part included, by the model."""
     if width:
-        return IDLE_WORKER_BYTES + network_bytes(cell.n, cell.d, cell.depths, width)
+        return IDLE_WORKER_BYTES + network_bytes(cell.n, cell.d, study.kernel, cell.depths, width)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
     further = eigenvalue_problems(study.statistics, cell.depths)
     return IDLE_WORKER_BYTES + trial_bytes(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further)

@@ -50,7 +50,7 @@ def trial_bytes(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, f
     return max(drawing, 8 * n * d + matrices + proposal) + _buffers(n)
 
 
-def network_bytes(n: int, d: int, depths: Sequence[int], width: int) -> int:
+def network_bytes(n: int, d: int, kernel: str, depths: Sequence[int], width: int) -> int:
     """Peak memory of one trial of networks of a width above an idle worker, in bytes.
 
     Of two layers a block of neurons is held, of deeper ones the activations or derivatives of three layers, and the
@@ -59,11 +59,11 @@ def network_bytes(n: int, d: int, depths: Sequence[int], width: int) -> int:
 
     Examples
     --------
-    >>> network_bytes(500, 50, (2,), 10**6) < 100 * 2**20
+    >>> network_bytes(500, 50, "h-infinity", (2,), 10**6) < 50 * 2**20
     True
     """
     deepest = max(depths)
-    block = min(width, BLOCK) * (8 * d + 17 * n)
+    block = min(width, BLOCK) * (8 * d + (9 if kernel == "h-infinity" else 17) * n)
     layers = 24 * n * width + (deepest - 1) * n * width + 8 * n * n * deepest if deepest > 2 else 0
     matrices = 8 * n * n * (5 if len(set(depths)) > 1 else 4)
     proposal = 4 * n * n + 4 * (MOST_STEPS + MOST_INVERSE_STEPS) * n

@@ -151,6 +151,7 @@ def _two_layers(rows: Rows, width: int, weights: Weights) -> Matrix:
         Z = W @ X
         _add_gram((Z > 0.0) * output[part, None], gates)
         _add_gram(np.maximum(Z, 0.0, out=Z), active)
+        del Z  # or two of them stood beside each other
     gates *= _linear(rows)
     gates += active
     gates *= 2.0 / width

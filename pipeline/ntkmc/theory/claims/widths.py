@@ -65,8 +65,7 @@ def _bernstein(context: CellContext, statistics: Statistics, parameters: Paramet
         return np.asarray(c / 3.0 + np.sqrt(c * c / 9.0 + 2.0 * c * norm))
 
     low, high = bound(data.lower, kernel.lower), bound(data.upper, kernel.upper)
-    trivial = low >= data.upper
-    return _wider(np.where(trivial, np.inf, low), np.where(trivial, np.inf, high))
+    return _wider(np.where(low >= data.upper, np.inf, low), np.where(high >= data.lower, np.inf, high))
 
 
 def _chernoff(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
