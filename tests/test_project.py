@@ -71,7 +71,7 @@ def test_shipped_claims(shipped: Shipped) -> None:
     for label, overall in zip(claims["claim"].values, claims["overall"].values, strict=True):
         if str(label).startswith("det-"):
             assert overall in (Verdict.HOLDS, Verdict.VACUOUS, Verdict.NOT_APPLICABLE), label
-        elif str(label).startswith(("prob-", "bernstein-")):
+        elif str(label).startswith(("prob-", "bernstein-", "chernoff-", "width-", "claim-width-")):
             assert overall != Verdict.REFUTED, label
         elif str(label).startswith("printed/det-offdiag"):  # true as printed, and not what is needed
             assert overall in (Verdict.HOLDS, Verdict.NOT_APPLICABLE), label
@@ -89,6 +89,15 @@ EXPECTED = {
         "claim-coherence-subgaussian[delta=0.1]": Verdict.SUPPORTED,
         "prob-sphere-coherence[delta=0.5]": Verdict.SUPPORTED,
         "prob-sphere-coherence-C2[delta=0.1]": Verdict.SUPPORTED,
+    },
+    "finite-width": {
+        "width-rank[m=1]": Verdict.HOLDS,
+        "bernstein-width[delta=0.1,m=1024]": Verdict.SUPPORTED,
+        "chernoff-width[delta=0.1,m=1024]": Verdict.SUPPORTED,
+        "prob-width-hoeffding[delta=0.1,m=64]": Verdict.SUPPORTED,
+        "width-jensen[m=1]": Verdict.SUPPORTED,
+        "claim-width-n6[delta=0.1,m=4096]": Verdict.SUPPORTED,
+        "claim-width-n6[delta=0.1,m=64]": Verdict.VACUOUS,
     },
     "corrections": {
         "printed/det-depth-monotone": Verdict.VIOLATED,

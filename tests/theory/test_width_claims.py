@@ -83,7 +83,9 @@ def test_sufficient_widths_of_the_reference() -> None:
     X = np.random.default_rng(0).standard_normal((30, 30))
     X /= np.linalg.norm(X, axis=1)[:, None]
     H = gram(X, "h-infinity")
-    least, norm, square = np.linalg.eigvalsh(H)[0], np.linalg.norm(H, 2), np.linalg.norm(X, 2) ** 2
+    least, norm, square = (
+        float(v) for v in (np.linalg.eigvalsh(H)[0], np.linalg.norm(H, 2), np.linalg.norm(X, 2) ** 2)
+    )
     context = replace(CONTEXT, n=30, d=30)
     values = statistics(lambda_min=least, network_data_norm=square, network_kernel_norm=norm)
 
@@ -110,12 +112,12 @@ def test_bounds_enclose_all_that_their_statistics_may_be() -> None:
                     name: rng.uniform(0.0, 2.0) for name in ("lambda_min", "network_data_norm", "network_kernel_norm")
                 }
                 high = {name: value + rng.uniform(0.0, 1.0) for name, value in low.items()}
-                wide = statistics(**low)
-                wide |= {f"{name}_upper": statistics(**high)[f"{name}_upper"] for name in low}
+                wide = statistics(1, **low)
+                wide |= {f"{name}_upper": statistics(1, **high)[f"{name}_upper"] for name in low}
                 bound = instance.bound(CONTEXT, wide)
                 for at in itertools.product(np.linspace(0.0, 1.0, 9), repeat=3):
                     inside = {name: low[name] + a * (high[name] - low[name]) for a, name in zip(at, low, strict=True)}
-                    point = instance.bound(CONTEXT, statistics(**inside))
+                    point = instance.bound(CONTEXT, statistics(1, **inside))
                     assert bound.lower[0] <= point.upper[0]
                     assert point.lower[0] <= bound.upper[0]
 
