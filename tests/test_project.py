@@ -25,6 +25,7 @@ from ntkmc.theory.claims.event import NONDEGENERATE
 from ntkmc.views.frames import estimates_frame, hypotheses_frame
 from ntkmc.views.tables import probabilities
 from ntkmc.views.verdicts import verdicts
+from ntkmc.views.widths import widths_frame, widths_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = sorted((ROOT / "data" / "studies").glob("*.yaml"))
@@ -159,6 +160,8 @@ def test_tables_fit_80_columns(shipped: Shipped) -> None:
     console = Console(width=80, file=text)
     console.print(probabilities(estimates_frame(shipped.tree), 0.1))
     console.print(verdicts(shipped.tree))
+    if "convergence" in shipped.tree:
+        console.print(widths_tables(widths_frame(shipped.tree), 0.1))
     assert not re.findall(r".*\S…", text.getvalue())
 
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 import zarr
 
 from ntkmc import empirical_ntk, gram, open_results
 from ntkmc.api import repair
-from ntkmc.errors import StoreError
+from ntkmc.cli import main
+from ntkmc.errors import InputError, StoreError
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, CellDone, Event, Note, RunStarted
+from ntkmc.execution.plan import check_plan, make_plan
+from ntkmc.execution.profiles import load_profile
 from ntkmc.experiment.address import Purpose, seed_sequence, spawn_key
 from ntkmc.experiment.compacting import compact
 from ntkmc.experiment.journal import Block, Journal
@@ -26,6 +34,9 @@ from ntkmc.experiment.schema import GROUPS, WIDTH_GROUPS, WIDTH_VARIABLES, Verdi
 from ntkmc.experiment.trial import BlockTask, Recipe, draw, run_block
 from ntkmc.experiment.verifying import verify
 from ntkmc.linalg import empirical
+from ntkmc.theory.claims import find_instance
+from ntkmc.views import evidence
+from ntkmc.views.grid import open_grid
 
 DATA: dict[str, Any] = {
     "name": "networks",
@@ -305,3 +316,73 @@ def test_verdicts_and_estimates(finished: Path) -> None:
     np.testing.assert_allclose(
         found["printed_width"], (found["n"] ** 6 / limit**4).transpose(*found["printed_width"].dims), rtol=1e-6
     )
+
+
+def called(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """Exit code of a command."""
+    monkeypatch.setattr(sys, "argv", ["ntkmc", *words])
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    signal.signal(signal.SIGTERM, before)
+    return int(ended.value.code or 0)
+
+
+def test_commands_show_networks(
+    finished: Path, tmp_path: Path, client: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert called(monkeypatch, "show", str(finished), "--widths") == 0
+    said = capsys.readouterr().out
+    assert "Tangent kernels of finite networks" in said
+    assert max(map(len, said.splitlines())) <= 80
+    assert called(monkeypatch, "show", str(finished), "m=50,distribution=sphere", "--widths", "--format", "json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["distribution"], row["n"], row["width"]) for row in rows] == [("sphere", 3, 50), ("sphere", 9, 50)]
+    stored = open_results(finished)["convergence"].to_dataset().sel(distribution="sphere", d=4, depth=2, n=9, width=50)
+    assert rows[1]["norm_share"] == pytest.approx(float(stored["norm_share"]))
+    assert called(monkeypatch, "show", str(finished), "--widths", "--claims") == 2
+    assert (
+        called(
+            monkeypatch, "trial", str(finished), "sphere,d=4,n=9", "3", "--claim", "chernoff-width[delta=0.1,m=400]"
+        )
+        == 0
+    )
+    assert "bit for bit" in capsys.readouterr().out
+    assert called(monkeypatch, "verify", str(finished), "--sample", "3") == 0
+    plain = {key: value for key, value in DATA.items() if key != "widths"} | {"trials": 3}
+    ran(plain, tmp_path / "plain", client)
+    assert called(monkeypatch, "show", str(tmp_path / "plain"), "--widths") == 2
+    assert "no study in this store asked for finite widths" in capsys.readouterr().err
+
+
+def test_a_plan_counts_networks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More networks take more of everything, and too large ones are refused with the number to change."""
+    found = []
+    for widths in (None, [64], [64, 4096]):
+        study = parse_study({key: value for key, value in DATA.items() if key != "widths"} | {"widths": widths})
+        found.append(make_plan(study, load_profile("local")))
+    for less, more in itertools.pairwise(found):
+        assert less.core_hours < more.core_hours
+        assert less.worker_bytes <= more.worker_bytes
+        assert less.disk_bytes < more.disk_bytes
+        assert less.files <= more.files
+    huge = make_plan(parse_study(DEEP | {"widths": 2**31}), load_profile("local"))
+    with pytest.raises(InputError, match="GiB a worker"):
+        check_plan(huge)
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(DATA))
+    assert called(monkeypatch, "plan", str(tmp_path / "study.yaml")) == 0
+    assert "2, 50, 400: a network of each is drawn in every trial" in capsys.readouterr().out
+
+
+def test_findings_of_networks_are_evidenced(finished: Path) -> None:
+    """The explorer's and the report's way to a single trial of a claim about networks."""
+    grid = open_grid(str(finished))
+    place = grid.place("sphere", d=4, n=9, depth=2)
+    instance = find_instance("bernstein-width[delta=0.1,m=400]")
+    assert instance is not None
+    values = evidence._statistics(grid, instance, place, 5, None, None)
+    stored = networks(finished).sel(distribution="sphere", d=4, n=9, depth=2, width=400).isel(trial=5)
+    assert values["network_deviation_upper"].tolist() == [float(stored["deviation_upper"])]
