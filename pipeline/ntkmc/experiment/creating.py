@@ -236,7 +236,10 @@ def _wrong(attributes: dict[str, Any]) -> str:
             return "coordinates"
         if len(set(values)) < len(values):
             return "coordinates"
-    if not all(isinstance(width, int) for width in attributes["coordinates"].get("width", [])):
+    widths = attributes["coordinates"].get("width", [])
+    if not (isinstance(widths, list) and all(isinstance(width, int) for width in widths)):
+        return "coordinates"
+    if len(set(widths)) < len(widths):
         return "coordinates"
     if not all(name in STATISTICS for name in attributes["statistics"]):
         return "statistics"
