@@ -7,6 +7,7 @@ from typing import Final
 
 from ntkmc.linalg.empirical import BLOCK
 from ntkmc.linalg.krylov import MOST_INVERSE_STEPS, MOST_STEPS
+from ntkmc.linalg.network import STREAM
 from ntkmc.linalg.symmetric import KEPT
 
 _BUFFERS: Final = (13 * 2**20, 8 * 640)
@@ -53,9 +54,9 @@ def trial_bytes(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, f
 def network_bytes(n: int, d: int, kernel: str, depths: Sequence[int], width: int) -> int:
     """Peak memory of one trial of networks of a width above an idle worker, in bytes.
 
-    Of two layers a block of neurons is held, of deeper ones the activations or derivatives of three layers, and the
-    gates and the Gram matrix of each. Beside them the limit's matrix and the network's, their difference, and what an
-    enclosure takes.
+    Of two layers a block of neurons is held; of deeper ones the activations or derivatives of two layers, the gates
+    and the Gram matrix of each, and the weights of a run of neurons. Beside them the limit's matrix and the network's,
+    their difference, and what an enclosure takes.
 
     Examples
     --------
@@ -64,7 +65,7 @@ def network_bytes(n: int, d: int, kernel: str, depths: Sequence[int], width: int
     """
     deepest = max(depths)
     block = min(width, BLOCK) * (8 * d + (9 if kernel == "h-infinity" else 17) * n)
-    layers = 24 * n * width + (deepest - 1) * n * width + 8 * n * n * deepest if deepest > 2 else 0
+    layers = (15 + deepest) * n * width + 8 * STREAM * width + 8 * n * n * deepest if deepest > 2 else 0
     matrices = 8 * n * n * (5 if len(set(depths)) > 1 else 4)
     proposal = 4 * n * n + 4 * (MOST_STEPS + MOST_INVERSE_STEPS) * n
     return 16 * n * d + matrices + max(block, layers, proposal) + _buffers(n)

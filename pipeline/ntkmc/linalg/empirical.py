@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg.blas import dgemm
 
 from ntkmc.errors import InputError
 from ntkmc.linalg.gram import LARGEST_NORM, PANEL, grams_of_rows
@@ -70,7 +71,7 @@ def empirical_ntk(
     Notes
     -----
     Time: n**2 m a layer, and n m**2 for each hidden layer after the first. Memory: with two layers that of a few
-    n x n matrices and of n x 4096 numbers, whatever the width; deeper networks take, for each data row and neuron, 24
+    n x n matrices and of n x 4096 numbers, whatever the width; deeper networks take, for each data row and neuron, 16
     bytes and 1 byte a hidden layer, and an n x n matrix a layer. Weights are drawn when they are needed, 256 neurons
     at a time, and drawn again for the backward pass.
 
@@ -136,6 +137,7 @@ def _gated(rows: Rows, width: int, weights: Weights) -> Matrix:
     counts = np.zeros((n, n))
     for _, W in weights.blocks(1, width, d, BLOCK):
         _add_gram(((W @ directions) >= 0.0).astype(np.float32), counts)
+        del W  # or two of them stood beside each other, here and below
     counts /= width
     counts *= _linear(rows)
     return counts
@@ -151,7 +153,7 @@ def _two_layers(rows: Rows, width: int, weights: Weights) -> Matrix:
         Z = W @ X
         _add_gram((Z > 0.0) * output[part, None], gates)
         _add_gram(np.maximum(Z, 0.0, out=Z), active)
-        del Z  # or two of them stood beside each other
+        del W, Z
     gates *= _linear(rows)
     gates += active
     gates *= 2.0 / width
@@ -171,6 +173,7 @@ def _deep(rows: Rows, width: int, depths: Sequence[int], weights: Weights) -> It
         Z = np.empty((width, A.shape[1]))
         for part, W in weights.blocks(layer, width, len(A)):
             np.matmul(W, A, out=Z[part])
+            del W
         gates.append(Z > 0.0)
         A = np.maximum(Z, 0.0, out=Z)
         A *= scale
@@ -185,7 +188,9 @@ def _deep(rows: Rows, width: int, depths: Sequence[int], weights: Weights) -> It
         for layer in range(depth - 2, 0, -1):
             above = np.zeros_like(B)
             for part, W in weights.blocks(layer + 1, width, width):
-                above += W.T @ B[part]
+                # above += W' B[part], in place: BLAS sees C-contiguous matrices as their transposes.
+                dgemm(1.0, B[part].T, W.T, beta=1.0, c=above.T, trans_b=True, overwrite_c=True)
+                del W
             B = above
             del above
             B *= gates[layer - 1]

@@ -69,8 +69,9 @@ class Weights:
             start = max(first, run * STREAM)
             end = min(stop, (run + 1) * STREAM)
             stream = np.random.Generator(np.random.Philox(key=self.key, counter=(0, 0, run, layer)))
-            neurons = stream.standard_normal((end - run * STREAM, inputs))  # always from the run's first on
-            drawn[start - first : end - first] = neurons[start - run * STREAM :]
+            for _ in range(start - run * STREAM):  # the run's neurons before the first that is wanted
+                stream.standard_normal(inputs)
+            stream.standard_normal(out=drawn[start - first : end - first])
         return drawn
 
     def blocks(self, layer: int, width: int, inputs: int, length: int = STREAM) -> Iterator[tuple[slice, Matrix]]:
