@@ -25,6 +25,7 @@ from ntkmc.theory.claims.event import NONDEGENERATE
 from ntkmc.views.frames import estimates_frame, hypotheses_frame
 from ntkmc.views.tables import probabilities
 from ntkmc.views.verdicts import verdicts
+from ntkmc.views.widths import widths_frame, widths_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDIES = sorted((ROOT / "data" / "studies").glob("*.yaml"))
@@ -71,7 +72,7 @@ def test_shipped_claims(shipped: Shipped) -> None:
     for label, overall in zip(claims["claim"].values, claims["overall"].values, strict=True):
         if str(label).startswith("det-"):
             assert overall in (Verdict.HOLDS, Verdict.VACUOUS, Verdict.NOT_APPLICABLE), label
-        elif str(label).startswith(("prob-", "bernstein-")):
+        elif str(label).startswith(("prob-", "bernstein-", "chernoff-", "width-", "claim-width-")):
             assert overall != Verdict.REFUTED, label
         elif str(label).startswith("printed/det-offdiag"):  # true as printed, and not what is needed
             assert overall in (Verdict.HOLDS, Verdict.NOT_APPLICABLE), label
@@ -89,6 +90,15 @@ EXPECTED = {
         "claim-coherence-subgaussian[delta=0.1]": Verdict.SUPPORTED,
         "prob-sphere-coherence[delta=0.5]": Verdict.SUPPORTED,
         "prob-sphere-coherence-C2[delta=0.1]": Verdict.SUPPORTED,
+    },
+    "finite-width": {
+        "width-rank[m=1]": Verdict.HOLDS,
+        "bernstein-width[delta=0.1,m=1024]": Verdict.SUPPORTED,
+        "chernoff-width[delta=0.1,m=1024]": Verdict.SUPPORTED,
+        "prob-width-hoeffding[delta=0.1,m=64]": Verdict.SUPPORTED,
+        "width-jensen[m=1]": Verdict.SUPPORTED,
+        "claim-width-n6[delta=0.1,m=4096]": Verdict.SUPPORTED,
+        "claim-width-n6[delta=0.1,m=64]": Verdict.VACUOUS,
     },
     "corrections": {
         "printed/det-depth-monotone": Verdict.VIOLATED,
@@ -150,6 +160,8 @@ def test_tables_fit_80_columns(shipped: Shipped) -> None:
     console = Console(width=80, file=text)
     console.print(probabilities(estimates_frame(shipped.tree), 0.1))
     console.print(verdicts(shipped.tree))
+    if "convergence" in shipped.tree:
+        console.print(widths_tables(widths_frame(shipped.tree), 0.1))
     assert not re.findall(r".*\S…", text.getvalue())
 
 

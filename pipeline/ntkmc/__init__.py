@@ -13,6 +13,7 @@ from ntkmc.experiment.loading import load_study
 from ntkmc.experiment.results import open_results
 from ntkmc.experiment.study import Study
 from ntkmc.linalg.eigenvalue import Eigenvalue, Status
+from ntkmc.linalg.empirical import empirical_ntk
 from ntkmc.linalg.event import event_holds
 from ntkmc.linalg.exact import kernel_spectrum
 from ntkmc.linalg.gram import gram, grams
@@ -42,6 +43,7 @@ __all__ = [
     "__version__",
     "check_distribution",
     "claims",
+    "empirical_ntk",
     "event_holds",
     "gram",
     "grams",

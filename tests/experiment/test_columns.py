@@ -45,7 +45,7 @@ def test_verdicts_piece_by_piece(path: Path, client: Any, small_study: Study, mo
 
 def test_what_was_looked_at_last_is_held(path: Path, small_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(Location.of(path), small_study, writing=False)
-    trials = CellTrials(store, store.index(small_study.cells[0]))
+    trials = CellTrials(store.trials, store.index(small_study.cells[0]))
     first = trials["lambda_min"]
     assert trials["lambda_min"] is first
     monkeypatch.setattr(columns, "HELD", first.nbytes)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ntkmc.linalg.cost import eigenvalue_bytes, trial_bytes
+from ntkmc.linalg.cost import eigenvalue_bytes, network_bytes, trial_bytes
 
 CHILD = """
 import json, sys
@@ -69,6 +69,53 @@ def test_prediction_is_above_the_peak_and_not_far(case: tuple[str, object, int, 
         eigenvalue_bytes(n, method) if kind == "matrix" else trial_bytes(n, d, depths, thresholds=int(kind == "event"))
     )
     assert measured <= predicted <= 1.3 * measured
+
+
+NETWORKS = [
+    ("h-infinity", 500, 50, (2,), 1_000_000),
+    ("ntk", 500, 50, (2,), 100_000),
+    ("ntk", 2500, 50, (2,), 5_000),
+    ("ntk", 600, 50, (3,), 4096),
+    ("ntk", 300, 50, (5,), 2048),
+]
+
+NETWORK_CHILD = """
+import json, sys
+from ntkmc.experiment.trial import Recipe, run_network_trial, single_thread
+from ntkmc.theory.distributions import build
+
+kernel, n, d, depths, width = json.loads(sys.argv[1])
+
+def peak():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+recipe = Recipe(1, kernel, "unit")
+with single_thread():
+    run_network_trial(recipe, build("gaussian"), d, 64, depths, 0, 64)  # compiled code, buffers of the libraries
+    with open("/proc/self/clear_refs", "w") as reset:
+        reset.write("5")
+    before = peak()
+    run_network_trial(recipe, build("gaussian"), d, n, depths, 0, width)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
+@pytest.mark.parametrize("case", NETWORKS, ids=lambda case: f"{case[0]}-{case[1]}-m{case[4]}")
+def test_networks_take_what_is_predicted_whatever_their_width(
+    case: tuple[str, int, int, tuple[int, ...], int],
+) -> None:
+    kernel, n, d, depths, width = case
+    child = subprocess.run(
+        [sys.executable, "-c", NETWORK_CHILD, json.dumps(case)], capture_output=True, text=True, check=True
+    )
+    measured = int(child.stdout)
+    predicted = network_bytes(n, d, kernel, depths, width)
+    assert measured <= predicted <= 1.6 * measured
+    if n == 500:
+        assert measured < 200 * 2**20
+        assert predicted == network_bytes(n, d, kernel, depths, 10**9)
 
 
 def test_more_of_anything_takes_more() -> None:

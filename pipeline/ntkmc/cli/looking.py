@@ -19,6 +19,7 @@ def show(
     predictions: Annotated[
         bool, typer.Option("--predictions", help="Predicted beside measured medians instead of estimates.")
     ] = False,
+    widths: Annotated[bool, typer.Option("--widths", help="Finite networks instead of estimates.")] = False,
     long: Annotated[bool, typer.Option("--long", help="One row per threshold, with intervals.")] = False,
     form: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
     figure: Annotated[Path | None, typer.Option(help="Also draw P(lambda_min >= lambda_0) into this file.")] = None,
@@ -30,12 +31,14 @@ def show(
     from ntkmc.views.frames import claims_frame, estimates_frame, parse_selection, select, unused_trials
     from ntkmc.views.origins import mixed_origins
     from ntkmc.views.predicted import predictions_frame, predictions_table
+    from ntkmc.views.widths import widths_frame, widths_tables
 
-    if claims and predictions:
-        raise InputError("--claims and --predictions are two tables: ask for one of them")
+    if claims + predictions + widths > 1:
+        raise InputError("--claims, --predictions and --widths are tables of their own: ask for one of them")
     tree = open_results(store)
     chosen = parse_selection(selection)
-    reader = claims_frame if claims else predictions_frame if predictions else estimates_frame
+    readers = {claims: claims_frame, predictions: predictions_frame, widths: widths_frame}
+    reader = readers.get(True, estimates_frame)
     with reading(store):
         frame = select(reader(tree), chosen)
         unused = unused_trials(tree)
@@ -48,6 +51,8 @@ def show(
         table(predictions_table(frame))
     elif not len(frame):
         typer.echo("nothing is estimated yet: the first trials are not folded; run, or look again in a few seconds")
+    elif widths:
+        table(widths_tables(frame, delta))
     elif claims:
         table(judged.verdict_rows(frame, store) if chosen else judged.verdicts(tree))
     elif long:

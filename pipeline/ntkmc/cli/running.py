@@ -89,6 +89,9 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
     }
     for large in found.blocked:
         lines["blocked"] = "\n        ".join([*([lines["blocked"]] if "blocked" in lines else []), _together(large)])
+    if loaded.networks:
+        shown = ", ".join(f"{width:,}" for width in loaded.networks)
+        lines["widths"] = f"{shown}: a network of each is drawn in every trial"
     if found.layout:
         lines["asks"] = asks(found.layout)
     for name, text in lines.items():

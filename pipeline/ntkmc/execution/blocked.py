@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.execution.fleet import DaskFleet, room_of
 from ntkmc.linalg.blocked import METHODS, BlockedBench, enclose_blocked
-from ntkmc.linalg.cost import block_length
+from ntkmc.linalg.blocked_cost import block_length
 from ntkmc.linalg.eigenvalue import Eigenvalue
 from ntkmc.linalg.exact import about_exact_kernel, kernel_error
 from ntkmc.linalg.lapack import Matrix

@@ -38,7 +38,8 @@ from ntkmc.execution.interruption import Interruption, noticed
 from ntkmc.execution.large import commit_large
 from ntkmc.execution.queue import CellWork, WorkQueue
 from ntkmc.execution.tasks import Report, commit_block
-from ntkmc.execution.workforce import MEMORY, Workforce, killers_sentence, needed_bytes
+from ntkmc.execution.workforce import MEMORY, Workforce, killers_sentence, needed_bytes, no_room_sentence
+from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.creating import create
 from ntkmc.experiment.derived import Derived
 from ntkmc.experiment.guarding import understood
@@ -144,9 +145,11 @@ class _Driver:
         self.block_length = block_length
         self.derived = derived
         self.recipe = Recipe.of(study, self.store.statistics)
+        further = {cell.name: eigenvalue_problems(self.store.statistics, cell.depths) for cell in study.cells}
         self.works = [
-            CellWork(cell, needed_bytes(study, cell), eigenvalue_problems(self.store.statistics, cell.depths))
+            CellWork(cell, needed_bytes(study, cell, width), further[cell.name], width=width)
             for cell in study.cells
+            for width in (0, *study.networks)
         ]
         self.queue = WorkQueue(self.works)
         self.finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
@@ -208,16 +211,18 @@ class _Driver:
     def _announce(self) -> None:
         span = self.study.trial_range
         done = sum(
-            int(np.sum(self.store.done(work.cell)[:, span.start : span.stop].all(axis=0))) for work in self.works
+            int(np.sum(self.store.done(work.cell, work.width)[:, span.start : span.stop].all(axis=0)))
+            for work in self.works
         )
         self._emit(
             RunStarted(
                 self.study.name,
-                len(self.works),
+                len(self.study.cells),
                 done,
                 len(span) * len(self.works),
                 self.workforce.threads,
                 self.client.dashboard_link if self.client.dashboard_link else "",
+                len(self.study.networks),
             )
         )
         if self.store.lacking:
@@ -236,24 +241,42 @@ class _Driver:
         A worker's word that a block is done does not count, only the store does. A cell whose blocks do not arrive
         there however often they are computed is set aside.
         """
-        span = self.study.trial_range
-        stop = span.stop
-        if self.study.adaptive:
-            prefix = self.store.prefix(work.cell)
-            stop = span.start + next((look for look in self.study.looks if look > prefix), len(span))
-        enough = self.study.adaptive and self.derived.stopped(work.cell)
-        missing = [] if enough else self.store.missing(work.cell, range(span.start, stop))
+        missing = self.store.missing(work.cell, self._wanted(work), work.width)
         work.attempts = work.attempts + 1 if missing and missing == work.asked else 0
         work.asked = missing
         if not missing:
-            work.closed = True
-            self._emit(CellDone(work.cell.name, len(span) - self.store.prefix(work.cell) if enough else 0))
+            if not (self.study.adaptive and work.width and self._going_on(work.cell)):
+                work.closed = True
+                self._tell_if_done(work.cell)
         elif work.attempts > _ATTEMPTS:
             self._set_aside(
                 work, "its finished blocks do not appear in the store: is the journal's file system sound?"
             )
         else:
             work.extend(missing)
+
+    def _wanted(self, work: CellWork) -> range:
+        """Trials that a cell is to have now; networks of an adaptive study follow the trials that there are."""
+        span = self.study.trial_range
+        if not self.study.adaptive:
+            return span
+        prefix = self.store.prefix(work.cell)
+        if work.width:
+            return range(span.start, span.start + prefix)
+        if self.derived.stopped(work.cell):
+            return range(span.start, span.start)
+        return range(span.start, span.start + next((look for look in self.study.looks if look > prefix), len(span)))
+
+    def _going_on(self, cell: Cell) -> bool:
+        """Whether trials of a cell's limiting kernel are still to come."""
+        return not all(work.closed for work in self.works if work.cell is cell and not work.width)
+
+    def _tell_if_done(self, cell: Cell) -> None:
+        mine = [work for work in self.works if work.cell is cell]
+        if all(work.closed and work.name not in self.outcome.failed for work in mine):
+            enough = self.study.adaptive and self.derived.stopped(cell)
+            spared = len(self.study.trial_range) - self.store.prefix(cell) if enough else 0
+            self._emit(CellDone(cell.name, spared))
 
     def _submit(self) -> bool:
         """Fill the window, which follows the workers that come and go; False when nothing is queued."""
@@ -263,6 +286,9 @@ class _Driver:
             if work is None:
                 return False
             if not self.workforce.fits(work.needed):
+                if work.width:
+                    self._set_aside(work, no_room_sentence(work.needed, self.workforce.most))
+                    continue
                 work.blocked = True
                 self._emit(Note(f"{work.cell.name}: its matrix is blocked over the workers, since none can hold it"))
                 continue
@@ -353,7 +379,7 @@ class _Driver:
 
     def _book(self, report: Report, work: CellWork) -> None:
         work.learn(report.count, report.seconds)
-        self._emit(BlockDone(work.cell.name, report.count, report.failed, report.seconds))
+        self._emit(BlockDone(work.cell.name, report.count, report.failed, report.seconds, work.width))
 
     def _set_aside(self, work: CellWork, reason: str) -> None:
         work.runs.clear()
@@ -362,8 +388,9 @@ class _Driver:
             for future, owner in self.flying.values():
                 if owner is work:
                     future.cancel()
-            self.outcome.failed[work.cell.name] = " ".join(reason.split())[:400]
-            self._emit(CellFailed(work.cell.name, self.outcome.failed[work.cell.name]))
+            said = " ".join(reason.split())[:400]
+            self.outcome.failed[work.name] = said
+            self._emit(CellFailed(work.cell.name, f"networks of width {work.width}: {said}" if work.width else said))
 
     def _fold(self, last: bool = False) -> None:
         """Bring what is finished into the store, and let cells that nobody is working on go on or end.
@@ -375,7 +402,7 @@ class _Driver:
             try:
                 folders = {block.folder for block in self.store.fold()}
                 # What an attempt that failed halfway had folded already, nobody knows: then every cell is looked at.
-                self.derived.refresh(work.cell for work in self.works if attempt or work.cell.folder in folders)
+                self.derived.refresh(cell for cell in self.study.cells if attempt or cell.folder in folders)
                 if last:
                     self.derived.finish()
                 self.derived.write()
@@ -399,10 +426,10 @@ class _Driver:
         """Trials of the study without a value, whichever run computed them."""
         span = self.study.trial_range
         for work in self.works:
-            status = self.store.status[self.store.index(work.cell)][self.store.depth_positions(work.cell.depths)]
+            status = self.store.statuses(work.cell, work.width)[self.store.depth_positions(work.cell.depths)]
             failed = (status[:, span.start : span.stop] == Status.FAILED.code).any(axis=0)
             if failed.any():
-                self.outcome.failed_trials[work.cell.name] = int(failed.sum())
+                self.outcome.failed_trials[work.name] = int(failed.sum())
 
     def _emit(self, event: Event) -> None:
         for subscriber in self.subscribers:

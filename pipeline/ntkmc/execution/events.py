@@ -22,11 +22,13 @@ class RunStarted:
     cells : int
         Cells of the study.
     trials_done, trials_planned : int
-        Trials found finished in the store, and at most to be had.
+        Trials found finished in the store, and at most to be had, over the limiting kernel and all widths.
     workers : int
         Threads of the cluster at the start.
     dashboard : str
         Address of the Dask dashboard, empty if there is none.
+    widths : int
+        How many widths of networks there are, each with trials of its own.
     """
 
     study: str
@@ -35,6 +37,7 @@ class RunStarted:
     trials_planned: int
     workers: int
     dashboard: str
+    widths: int = 0
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,15 @@ class BlockDone:
         Trials in the block; those of them without a value.
     seconds : float
         What it took the worker.
+    width : int
+        Of the networks that were drawn; 0 where it is about the limiting kernel.
     """
 
     cell: str
     trials: int
     failed: int
     seconds: float
+    width: int = 0
 
 
 @dataclass(frozen=True)

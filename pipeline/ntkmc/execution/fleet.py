@@ -29,7 +29,7 @@ from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError
 from ntkmc.experiment.trial import single_thread
-from ntkmc.linalg.cost import PANELS
+from ntkmc.linalg.blocked_cost import PANELS
 from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.quotient import joined
 from ntkmc.linalg.rows import Rows

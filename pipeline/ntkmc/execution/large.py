@@ -17,7 +17,7 @@ from ntkmc.experiment.measuring import draw_statistics, surveyed_statistics, unk
 from ntkmc.experiment.provenance import block_provenance
 from ntkmc.experiment.trial import NUMERICAL_ERRORS, BlockTask, Trial, blank, draw, record, standard_scale
 from ntkmc.linalg.blocked import enclose_blocked
-from ntkmc.linalg.cost import block_length
+from ntkmc.linalg.blocked_cost import block_length
 from ntkmc.linalg.exact import about_exact_kernel, kernel_error
 from ntkmc.linalg.rows import as_data, split_rows
 

@@ -18,17 +18,10 @@ from ntkmc.execution.workforce import IDLE_WORKER_BYTES, needed_bytes
 from ntkmc.experiment.arrays import trial_chunk
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.location import Location
-from ntkmc.experiment.schema import trial_variables
+from ntkmc.experiment.schema import WIDTH_VARIABLES, Variable, trial_variables
 from ntkmc.experiment.study import Study
-from ntkmc.linalg.cost import (
-    block_length,
-    blocked_bytes,
-    blocked_seconds,
-    blocked_traffic,
-    tile_bytes,
-    trial_bytes,
-    trial_seconds,
-)
+from ntkmc.linalg.blocked_cost import block_length, blocked_bytes, blocked_seconds, blocked_traffic, tile_bytes
+from ntkmc.linalg.cost import network_bytes, network_seconds, trial_bytes, trial_seconds
 from ntkmc.theory.claims import is_costly, select
 from ntkmc.theory.claims.statistics import eigenvalue_problems
 
@@ -83,6 +76,9 @@ class Plan:
         Eigenvalue problems in the costliest cell's trial that claims need beside lambda_min itself.
     costly : tuple of str
         The claims that need them.
+    kernel : str
+    networks : tuple of int
+        Widths of finite networks, each drawn in every trial.
     needs : Needs
         The same in the terms of a queue.
     layout : Layout or None
@@ -103,6 +99,8 @@ class Plan:
     thresholds: int
     eigenvalues: float
     costly: tuple[str, ...]
+    kernel: str
+    networks: tuple[int, ...]
     needs: Needs
     layout: Layout | None
     blocked: tuple[Blocked, ...] = ()
@@ -123,11 +121,19 @@ def make_plan(study: Study, profile: Profile) -> Plan:
     for large in blocked:
         needs[large.cell] = large.least_bytes
         each[large.cell] = large.seconds * together
-    seconds = [per_cell * each[cell] for cell in study.cells]
+    networks = {
+        (cell, width): network_seconds(cell.n, cell.d, cell.depths, width)
+        for cell in study.cells
+        for width in study.networks
+    }
+    for cell, width in networks:
+        needs[cell] = max(needs[cell], needed_bytes(study, cell, width))
+    seconds = [per_cell * one for one in (*each.values(), *networks.values())]
     largest = max(study.cells, key=needs.__getitem__)
     tasks = sum(min(per_cell, max(1, round(each / BLOCK_SECONDS))) for each in seconds)
     walls = each | {large.cell: large.seconds for large in blocked}
-    wanted = Needs(sum(seconds), max(walls.values()), needs[largest], tasks)
+    longest = max(*walls.values(), *networks.values())
+    wanted = Needs(sum(seconds), longest, needs[largest], tasks)
     layout = choose(profile, wanted) if profile.batch else None
     workers = layout.jobs * layout.workers if layout else profile.arguments.get("n_workers") or available_cpus()
     threads = profile.arguments.get("threads_per_worker") or 1
@@ -144,6 +150,8 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         thresholds=thresholds,
         eigenvalues=max(further.values()),
         costly=tuple(claim.id for claim in select(study.claims, study.kernel) if is_costly(claim)),
+        kernel=study.kernel,
+        networks=study.networks,
         needs=wanted,
         layout=layout,
         blocked=tuple(blocked),
@@ -233,8 +241,11 @@ def _probe_remote(location: Location) -> None:
 
 
 def _trial_bytes_on_disk(study: Study, depths: int) -> int:
-    variables = trial_variables(study.statistics).values()
-    return sum(np.dtype(each.dtype).itemsize * (depths if each.per_depth else 1) for each in variables)
+    def size(variables: dict[str, Variable]) -> int:
+        each = variables.values()
+        return sum(np.dtype(one.dtype).itemsize * (depths if one.per_depth else 1) for one in each)
+
+    return size(trial_variables(study.statistics)) + len(study.networks) * size(WIDTH_VARIABLES["finite_width"])
 
 
 def _holding(size: int) -> int:
@@ -250,7 +261,8 @@ def _fitting(cell: Cell, room: int, plan: Plan) -> int:
 
     def needed(n: int) -> int:
         whole = trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, further=plan.eigenvalues)
-        return min(whole, blocked_bytes(n, cell.d, block_length(n, max(1, room - IDLE_WORKER_BYTES))))
+        limit = min(whole, blocked_bytes(n, cell.d, block_length(n, max(1, room - IDLE_WORKER_BYTES))))
+        return max([limit, *(network_bytes(n, cell.d, plan.kernel, cell.depths, width) for width in plan.networks)])
 
     while n > 1 and IDLE_WORKER_BYTES + needed(n) > room:
         n = int(n * 0.95)
@@ -265,9 +277,19 @@ def _files(study: Study) -> int:
         "depth": len({depth for cell in study.cells for depth in cell.depths}),
         "trial": study.trial_range.stop,
     }
+    # Metadata, coordinates, and one chunk for each variable of the derived groups.
+    files = len(trial_variables(study.statistics)) * (_chunks(shape) + 1) + 120
+    if study.networks:
+        wide = shape | {"width": len(study.networks)}
+        files += (
+            len(WIDTH_VARIABLES["finite_width"]) * (_chunks(wide) + 1) + 2 * len(WIDTH_VARIABLES["convergence"]) + 20
+        )
+    return files
+
+
+def _chunks(shape: dict[str, int]) -> int:
     chunk = trial_chunk(shape)
     chunks = 1
     for dim, length in shape.items():
         chunks *= -(-length // chunk[dim])
-    # Metadata, coordinates, and one chunk for each variable of the derived groups.
-    return len(trial_variables(study.statistics)) * (chunks + 1) + 120
+    return chunks

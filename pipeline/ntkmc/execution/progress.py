@@ -48,6 +48,7 @@ class ProgressView:
         self._printed = 0.0
         self._cells = self._cells_done = self._done = self._here = self._total = 0
         self._study = ""
+        self._kinds = 1
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
@@ -61,7 +62,7 @@ class ProgressView:
                 self._show()
             case CellDone():
                 self._cells_done += 1
-                self._total -= event.spared
+                self._total -= event.spared * self._kinds
                 self._show()
             case CellFailed():
                 self._say(f"[bold red]cell {event.cell} failed:[/] {event.reason}")
@@ -86,6 +87,7 @@ class ProgressView:
 
     def _start(self, event: RunStarted) -> None:
         self._study, self._cells, self._total = event.study, event.cells, event.trials_planned
+        self._kinds = 1 + event.widths
         self._done = event.trials_done
         self._started = self._printed = time.monotonic()
         if event.trials_done:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.trial import BlockTask, Recipe
-from ntkmc.linalg.cost import trial_seconds
+from ntkmc.linalg.cost import network_seconds, trial_seconds
 
 BLOCK_SECONDS = 1.0
 """Work in a block: scheduling costs 2 to 3.5 ms a task, so that a second loses well under 1 %, and little is lost
@@ -23,7 +23,7 @@ _SCHEDULER_RATE = 200.0
 
 @dataclass
 class CellWork:
-    """One cell's queue.
+    """One cell's queue, or that of its networks of one width.
 
     Attributes
     ----------
@@ -47,6 +47,8 @@ class CellWork:
         How often in a row the very same was missing.
     blocked : bool
         No worker can hold a matrix of it: all of them work at one trial together.
+    width : int
+        Of the networks that are drawn; 0 for trials of the limiting kernel.
     """
 
     cell: Cell
@@ -60,9 +62,19 @@ class CellWork:
     asked: list[tuple[range, tuple[int, ...]]] = field(default_factory=list)
     attempts: int = 0
     blocked: bool = False
+    width: int = 0
 
     def __post_init__(self) -> None:
-        self.seconds = trial_seconds(self.cell.n, self.cell.d, self.cell.depths, further=self.further)
+        n, d, depths = self.cell.n, self.cell.d, self.cell.depths
+        if self.width:
+            self.seconds = network_seconds(n, d, depths, self.width)
+        else:
+            self.seconds = trial_seconds(n, d, depths, further=self.further)
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.cell.name},m={self.width}" if self.width else self.cell.name
 
     @property
     def idle(self) -> bool:
@@ -94,7 +106,7 @@ class CellWork:
             self.runs.appendleft((start + count, stop, depths))
         self.in_flight += 1
         cell = self.cell
-        return BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, start, count)
+        return BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, start, count, self.width)
 
 
 class WorkQueue:

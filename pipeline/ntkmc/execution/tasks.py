@@ -36,7 +36,8 @@ def commit_block(task: BlockTask, journal: str) -> Report:
     arrays = run_block(task, methods)
     seconds = time.perf_counter() - start
     cell = (task.distribution.label, task.d, task.n)
-    block = Block(task.folder, cell, task.first, task.count, task.depths, arrays, block_provenance(seconds, methods))
+    made = block_provenance(seconds, methods)
+    block = Block(task.folder, cell, task.first, task.count, task.depths, arrays, made, task.width)
     Journal(Location(journal).blobs()).put(block)
     failed = int(np.sum((arrays["status"] == Status.FAILED.code).any(axis=0)))
     return Report(task.folder, task.first, task.count, seconds, failed)

@@ -11,7 +11,7 @@ from distributed.scheduler import KilledWorker
 
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.study import Study
-from ntkmc.linalg.cost import trial_bytes
+from ntkmc.linalg.cost import network_bytes, trial_bytes
 from ntkmc.theory.claims.statistics import eigenvalue_problems
 
 SCHEDULER: Final[dict[str, Any]] = {
@@ -58,10 +58,14 @@ class Workforce:
         """Bytes that the largest worker may use; 0 if there is none, or no limit."""
         return max((int(each.get("memory_limit") or 0) for each in self._look().values()), default=0)
 
+    @property
+    def most(self) -> int:
+        """Bytes that the largest worker may use, as it has declared or is limited to; 0 if that is not known."""
+        return int(self.largest) or self.memory
+
     def fits(self, needed: int) -> bool:
         """Whether a trial that needs so much can be any worker's."""
-        most = self.largest if self._declared or self.largest else self.memory
-        return not 0 < most < needed
+        return not 0 < self.most < needed
 
     def seats(self, needed: int) -> int | None:
         """Workers that a trial of a large cell fits on; None if any will do, or none declares what it has.
@@ -84,11 +88,21 @@ class Workforce:
         return self._workers
 
 
-def needed_bytes(study: Study, cell: Cell) -> int:
-    """Memory of a worker that runs a trial of a cell, its idle part included, by the memory model."""
+def needed_bytes(study: Study, cell: Cell, width: int = 0) -> int:
+    """Memory of a worker that runs a trial of a cell, or of its networks, its idle part included, by the model."""
+    if width:
+        return IDLE_WORKER_BYTES + network_bytes(cell.n, cell.d, study.kernel, cell.depths, width)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
     further = eigenvalue_problems(study.statistics, cell.depths)
     return IDLE_WORKER_BYTES + trial_bytes(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further)
+
+
+def no_room_sentence(needed: int, most: int) -> str:
+    """Why networks of a cell are set aside that fit on no worker."""
+    return (
+        f"a trial needs about {_size(needed)} by the memory model, and the largest worker has {_size(most)}: add a "
+        "larger one, or lower n or the width"
+    )
 
 
 def killers_sentence(needed: int, error: KilledWorker, limit: int) -> str:

@@ -42,7 +42,8 @@ def spawn_key(
     label : str
         Canonical distribution label, such as `student-t(df=3)`; it enters as four words of a BLAKE2b-128.
     d, n, trial, replicate : int
-        Non-negative, below 2**32. With nested studies n is 0.
+        Non-negative, below 2**32. With nested studies n is 0. Of a network, `replicate` is the width: networks of
+        different widths are independent, and none depends on which others are drawn.
 
     Raises
     ------
@@ -64,4 +65,9 @@ def spawn_key(
 
 def generator(seed: int, key: tuple[int, ...]) -> np.random.Generator:
     """The stream at an address: counter-based Philox, seeded by the study's seed and the spawn key."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
+    return np.random.Generator(np.random.Philox(seed_sequence(seed, key)))
+
+
+def seed_sequence(seed: int, key: tuple[int, ...]) -> np.random.SeedSequence:
+    """The seed at an address, for what makes streams of its own."""
+    return np.random.SeedSequence(seed, spawn_key=key)

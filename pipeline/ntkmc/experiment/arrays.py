@@ -16,7 +16,17 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from ntkmc.errors import StoreError
 from ntkmc.experiment.location import Location
-from ntkmc.experiment.schema import COORDINATES, GROUPS, VARIABLES, Variable, dimensions, group_variables
+from ntkmc.experiment.schema import (
+    COORDINATES,
+    GROUPS,
+    PER_TRIAL,
+    WIDTH_GROUPS,
+    Variable,
+    declared,
+    dimensions,
+    group_variables,
+    groups_of,
+)
 from ntkmc.theory.distributions import Distribution
 
 Coordinates = dict[str, list[Any]]
@@ -55,17 +65,18 @@ def quiet_zarr() -> Iterator[None]:
 
 
 def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
-    """Chunk lengths by dimension for the `trials` group.
+    """Chunk lengths by dimension for a group with a value for each trial.
 
-    One cell a chunk while there are at most about 50 cells; beyond, neighbouring cells share one, n first. The trial
-    axis is cut only where it is long, or a chunk would exceed 16 MiB.
+    One cell a chunk, with all its depths and widths, while there are at most about 50 cells; beyond, neighbouring
+    cells share one, n first. The trial axis is cut only where it is long, or a chunk would exceed 16 MiB.
 
     Examples
     --------
     >>> trial_chunk({"distribution": 4, "d": 3, "n": 4, "depth": 3, "trial": 300})
     {'distribution': 1, 'd': 1, 'n': 1, 'depth': 3, 'trial': 1024}
     """
-    chunk = {"distribution": 1, "d": 1, "n": 1, "depth": shape["depth"], "trial": shape["trial"]}
+    whole = ("depth", "width", "trial")
+    chunk = {dim: max(length, 1) if dim in whole else 1 for dim, length in shape.items() if dim != "block"}
     for dim in ("n", "d", "distribution"):
         cells = math.prod(math.ceil(shape[k] / chunk[k]) for k in ("distribution", "d", "n"))
         if cells > _MOST_CHUNKS:
@@ -106,10 +117,10 @@ def create_group(
     With `compact` variables stand in few large files, in which chunks can still be read one by one.
     """
     folder = folder or group
-    home = root.create_group(folder, attributes={"long_name": GROUPS[group]}, overwrite=True)
+    home = root.create_group(folder, attributes={"long_name": groups_of(coordinates)[group]}, overwrite=True)
     shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials, "block": BLOCK_CHUNK}
     whole = {dim: max(length, 1) for dim, length in shape.items()}
-    chunk = trial_chunk(shape) if group == "trials" else whole
+    chunk = trial_chunk(shape) if group in PER_TRIAL else whole
     shard = whole_shard(shape, chunk) if compact else None
     for variable in group_variables(group, statistics).values():
         create_variable(home, variable, shape, chunk, shard)
@@ -128,7 +139,7 @@ def regrow_group(
 
     Extended in place it would keep the chunks of the first study's grid: thousands of files after a pilot of one cell.
     """
-    known = {name: tuple(slice(len(recorded[dim])) for dim in each.dims) for name, each in VARIABLES[group].items()}
+    known = {name: tuple(slice(len(recorded[dim])) for dim in each.dims) for name, each in declared(group).items()}
     values = {name: read_whole(root, group, name)[part] for name, part in known.items()}
     folder = group if location.remote else f".{group}.partial"
     create_group(root, group, coordinates, folder=folder)
@@ -241,7 +252,7 @@ def consolidate(location: Location) -> None:
     """Write consolidated metadata for each group alone and for the whole tree."""
     root = location.open("r+")
     with quiet_zarr():
-        for group in GROUPS:
+        for group in (*GROUPS, *WIDTH_GROUPS):
             if group in root:
                 zarr.consolidate_metadata(root.store, path=f"{root.path}/{group}".strip("/"))
         zarr.consolidate_metadata(root.store, path=root.path)

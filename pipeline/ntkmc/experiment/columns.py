@@ -9,33 +9,34 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkmc.experiment.store import Index, Store
+from ntkmc.experiment.pertrial import PerTrial, Place
+from ntkmc.theory.claims.base import NETWORK
 
 HELD: Final = 4 * 2**20
 """Bytes of a cell's variables that are kept: all of a cell of some ten thousand trials, some of a larger one."""
 
 
 class CellTrials(Mapping[str, NDArray[Any]]):
-    """Variables of the `trials` group at one cell: (depths, T), or (T,) where they are the draw's.
+    """Variables of a group at one cell (and width): (depths, T), or (T,) where they are the draw's.
 
     Those looked at last are held, up to `HELD` bytes in all; the memory that a cell's verdicts take is that of the
     few variables that one claim needs, not of the dozens that there are.
     """
 
-    def __init__(self, store: Store, place: Index) -> None:
-        self._store = store
+    def __init__(self, group: PerTrial, place: Place) -> None:
+        self._group = group
         self._place = place
-        self._names = store.variables
+        self._names = group.variables
         self._held: OrderedDict[str, NDArray[Any]] = OrderedDict()
-        self._all = range(store.status.shape[-1])
+        self._all = range(group.status.shape[-1])
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name == "status":  # which the store has in memory, every chunk of it verified
-            return np.asarray(self._store.status[self._place])
+            return self._group.statuses(self._place)
         if name not in self._held:
             if name not in self._names:
                 raise KeyError(name)
-            self._held[name] = self._store.read_cell(self._place, self._all, [name])[name]
+            self._held[name] = self._group.read(self._place, self._all, [name])[name]
             while len(self._held) > 1 and sum(each.nbytes for each in self._held.values()) > HELD:
                 self._held.popitem(last=False)
         self._held.move_to_end(name)
@@ -75,6 +76,12 @@ class DepthTrials(Mapping[str, NDArray[Any]]):
     def over(self, span: slice) -> DepthTrials:
         """The same variables over another span."""
         return DepthTrials(self._cell, self._row, span, self._others)
+
+    def beside(self, network: CellTrials) -> DepthTrials:
+        """The same, with what claims about networks need: a trial is one of the network, if it has any."""
+        mine = {f"{NETWORK}{name}": (network, name, self._row) for name in network if name != "status"}
+        status = {"status": (network, "status", self._row)}
+        return DepthTrials(self._cell, self._row, self._span, {**self._others, **mine, **status})
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         cell, source, row = self._others.get(name, (self._cell, name, self._row))

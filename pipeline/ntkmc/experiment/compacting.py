@@ -18,6 +18,7 @@ from ntkmc.experiment.creating import read_attributes, sweep
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.location import LEASE, Location
 from ntkmc.experiment.results import study_of
+from ntkmc.experiment.schema import PER_TRIAL
 from ntkmc.experiment.store import Store
 
 
@@ -53,15 +54,16 @@ def compact(store: str | Path) -> Compacted:
         if opened.damaged:
             raise StoreError(f"{location}: is damaged: ntkmc verify {location} --repair")
         root = location.open("r+")
-        folder = f".trials{PARTIAL}"
-        with quiet_zarr():
-            trials = open_array(root, "trials", "lambda_min").shape[-1]
-            create_group(root, "trials", opened.coordinates, trials, folder, opened.statistics, compact=True)
-        home = root[folder]
-        assert isinstance(home, zarr.Group)
-        for name, array in home.arrays():
-            _copy(open_array(root, "trials", name), array)
-        replace_group(location, "trials")
+        for group in PER_TRIAL if opened.widths else ("trials",):
+            folder = f".{group}{PARTIAL}"
+            with quiet_zarr():
+                trials = open_array(root, group, "lambda_min").shape[-1]
+                create_group(root, group, opened.coordinates, trials, folder, opened.statistics, compact=True)
+            home = root[folder]
+            assert isinstance(home, zarr.Group)
+            for name, array in home.arrays():
+                _copy(open_array(root, group, name), array)
+            replace_group(location, group)
         consolidate(location)
         sweep(location)
         lease.remove = True

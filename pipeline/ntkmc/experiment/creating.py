@@ -26,7 +26,19 @@ from ntkmc.experiment.arrays import (
 from ntkmc.experiment.blobs import PARTIAL
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.provenance import provenance
-from ntkmc.experiment.schema import AXES, DERIVED_GROUPS, MIGRATED, QUANTILES, VARIABLES, VERSION, dimensions
+from ntkmc.experiment.schema import (
+    AXES,
+    GROUPS,
+    MIGRATED,
+    QUANTILES,
+    VARIABLES,
+    VERSION,
+    WIDTH_GROUPS,
+    declared,
+    derived_groups,
+    dimensions,
+    groups_of,
+)
 from ntkmc.experiment.study import Study, hash_document
 from ntkmc.theory.claims import select
 from ntkmc.theory.claims.base import label
@@ -88,19 +100,28 @@ def grow(location: Location, study: Study) -> tuple[str, ...]:
         extend_group(root, "trials", coordinates, study.trial_range.stop, statistics)
     except (KeyError, FileNotFoundError):
         raise StoreError(f"{location}: the group trials is missing; restore it from a copy") from None
+    if "width" in coordinates:
+        trials = open_array(root, "trials", "status").shape[-1]
+        try:
+            if "width" in recorded:
+                extend_group(root, "finite_width", coordinates, trials)
+            else:
+                create_group(root, "finite_width", coordinates, trials)
+        except (KeyError, FileNotFoundError):
+            raise StoreError(f"{location}: the group finite_width is missing; restore it from a copy") from None
     if coordinates != recorded or statistics != measured:
         # Only now: until here readers were best served by the shapes from before.
         unconsolidate(location)
     if "blocks" not in root:
         create_group(root, "blocks", coordinates)
-    for group in DERIVED_GROUPS:
+    for group in derived_groups(coordinates):
         with quiet_zarr():
             try:
                 if coordinates != recorded:
                     regrow_group(root, location, group, recorded, coordinates)
                 else:
                     extend_group(root, group, coordinates)
-                for name, variable in VARIABLES[group].items():
+                for name, variable in declared(group).items():
                     lengths = {dim: len(coordinates[dim]) for dim in variable.dims}
                     check_declared(open_array(root, group, name), variable, lengths)
             except (KeyError, FileNotFoundError, StoreError):  # what is derived can be derived again
@@ -108,7 +129,8 @@ def grow(location: Location, study: Study) -> tuple[str, ...]:
     _describe(root, study, coordinates)
     _plan(root, study, coordinates, recorded)
     # The record comes last, in one atomic write: until then the store is what it was.
-    root.attrs.update(_attributes(study, history, coordinates, statistics))
+    known: Any = root.attrs["identity"]
+    root.attrs.update(_attributes(study, history, coordinates, statistics, known))
     consolidate(location)
     return tuple(name for name in statistics if name not in measured)
 
@@ -116,7 +138,7 @@ def grow(location: Location, study: Study) -> tuple[str, ...]:
 def sweep(location: Location) -> None:
     """Remove what killed writers left behind, in the store and beside it. For the holder of the lease alone."""
     if not location.remote:
-        for group in VARIABLES:  # killed between the two renames that replace a group, or after them
+        for group in (*GROUPS, *WIDTH_GROUPS):  # killed between the two renames that replace a group, or after them
             old, new = location.path / f".{group}.old", location.path / group
             if old.exists() and not new.exists():
                 old.rename(new)
@@ -151,8 +173,13 @@ def check_identity(location: Location, study: Study) -> None:
 
 
 def identity_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
-    """The first part of two identities that differs, in words; empty if none does."""
+    """The first part of two identities that differs, in words; empty if none does.
+
+    How networks are computed concerns those alone that have any.
+    """
     for key, value in here.items():
+        if key == "finite_width" and key not in there:
+            continue
         found = there.get(key)
         if found == value:
             continue
@@ -209,6 +236,11 @@ def _wrong(attributes: dict[str, Any]) -> str:
             return "coordinates"
         if len(set(values)) < len(values):
             return "coordinates"
+    widths = attributes["coordinates"].get("width", [])
+    if not (isinstance(widths, list) and all(isinstance(width, int) for width in widths)):
+        return "coordinates"
+    if len(set(widths)) < len(widths):
+        return "coordinates"
     if not all(name in STATISTICS for name in attributes["statistics"]):
         return "statistics"
     return "environments" if not isinstance(attributes.get("environments", {}), dict) else ""
@@ -228,11 +260,11 @@ def _build(location: Location, study: Study) -> None:
     with quiet_zarr():
         coordinates = _coordinates(study)
         root = location.open("a", attributes={"making": SOFTWARE})
-        for group in VARIABLES:
+        for group in groups_of(coordinates):
             create_group(root, group, coordinates, study.trial_range.stop, statistics=study.statistics)
         _describe(root, study, coordinates)
         _plan(root, study, coordinates, coordinates)
-        root.attrs.put(_attributes(study, [], coordinates, study.statistics))
+        root.attrs.put(_attributes(study, [], coordinates, study.statistics, {}))
     consolidate(location)
 
 
@@ -242,16 +274,22 @@ def _short(value: Any) -> str:
 
 
 def _attributes(
-    study: Study, history: list[Any], coordinates: Coordinates, statistics: tuple[str, ...]
+    study: Study,
+    history: list[Any],
+    coordinates: Coordinates,
+    statistics: tuple[str, ...],
+    known: dict[str, Any],
 ) -> dict[str, Any]:
+    """Root attributes; `known` is the identity that the store has already."""
+    identity = known | study.identity()
     entry = {"study": study.digest(), "document": study.document(), "provenance": provenance()}
     if history and _timeless(history[-1]) == _timeless(entry):
         history = history[:-1]  # the same again, as a run that is resumed time after time
     return {
         "software": SOFTWARE,
         "schema": VERSION,
-        "identity": study.identity(),
-        "identity_hash": hash_document(study.identity()),
+        "identity": identity,
+        "identity_hash": hash_document(identity),
         "study": study.document(),
         "study_hash": study.digest(),
         "coordinates": coordinates,
@@ -266,8 +304,8 @@ def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _coordinates(study: Study) -> Coordinates:
-    """Coordinates that a study needs, in its own order."""
-    return {
+    """Coordinates that a study needs, in its own order; widths only where it asks for networks."""
+    return ({"width": list(study.networks)} if study.networks else {}) | {
         "distribution": list(dict.fromkeys(cell.distribution.label for cell in study.cells)),
         "d": list(dict.fromkeys(cell.d for cell in study.cells)),
         "n": list(dict.fromkeys(cell.n for cell in study.cells)),
@@ -288,13 +326,14 @@ def _claim_labels(study: Study) -> list[str]:
 
 
 def _union(known: Coordinates, wanted: Coordinates) -> Coordinates:
-    return {dim: list(dict.fromkeys([*known[dim], *wanted[dim]])) for dim in wanted}
+    return {dim: list(dict.fromkeys([*known.get(dim, ()), *wanted.get(dim, ())])) for dim in {**known, **wanted}}
 
 
 def _describe(root: zarr.Group, study: Study, coordinates: Coordinates) -> None:
     laws = {cell.distribution.label: cell.distribution for cell in study.cells}
-    for group in ("trials", *DERIVED_GROUPS):
-        write_descriptions(root, group, coordinates["distribution"], laws)
+    for group in groups_of(coordinates):
+        if "distribution" in dimensions(group):
+            write_descriptions(root, group, coordinates["distribution"], laws)
 
 
 def _plan(root: zarr.Group, study: Study, coordinates: Coordinates, recorded: Coordinates) -> None:

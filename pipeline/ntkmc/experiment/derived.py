@@ -1,4 +1,4 @@
-"""The derived groups, `estimates` and `claims`: recomputed from `trials`, cell by cell, written whole."""
+"""The derived groups, `estimates`, `claims` and `convergence`: recomputed from trials, cell by cell, written whole."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from ntkmc.errors import StoreError
 from ntkmc.experiment.arrays import read_whole
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.columns import CellTrials, DepthTrials
+from ntkmc.experiment.convergence import convergence
 from ntkmc.experiment.evaluation import Rules, Values, estimate, first_precise
 from ntkmc.experiment.families import overall, overall_event, overall_probability, overall_scaling
 from ntkmc.experiment.judging import judge, judge_event
-from ntkmc.experiment.schema import CLAIM, VARIABLES, Verdict
+from ntkmc.experiment.schema import CLAIM, VARIABLES, WIDE, Verdict, declared
 from ntkmc.experiment.store import Store, contiguous
 from ntkmc.experiment.study import AdaptiveTrials
 from ntkmc.theory.claims import CellContext, Instance, instances
@@ -40,7 +41,8 @@ class Derived:
         self.axes = store.coordinates
         self.estimates = self._read("estimates")
         self.claims = self._read("claims")
-        self._bounds = {instance.label: instance for instance in instances()}
+        self.convergence = self._read("convergence") if store.widths else {}
+        self._bounds = {instance.label: instance for instance in instances(widths=store.widths)}
         self._event = [label(NONDEGENERATE.id, {"lambda_0": value}) for value in self.axes["lambda_0"]]
         self._claim = {name: number for number, name in enumerate(self.axes["claim"])}
         # Limits of fitted constants hold for all cells and depths of the study at once (Bonferroni).
@@ -60,12 +62,15 @@ class Derived:
         """
         for cell in cells:
             looks = tuple(self._reached(cell, row) for row in self.store.depth_positions(cell.depths))
-            judging = min(looks) >= _MORE * self._judged.get(cell.name, 0) or min(looks) == len(self.study.trial_range)
-            if self._looked.get(cell.name) != looks:
-                self._looked[cell.name] = looks
+            wide = tuple(self._reached_by_networks(cell, width) for width in self.study.networks)
+            reached = min(looks) + sum(wide)
+            whole = len(self.study.trial_range) * (1 + len(wide))
+            judging = reached >= _MORE * self._judged.get(cell.name, 0) or reached == whole
+            if self._looked.get(cell.name) != (*looks, *wide):
+                self._looked[cell.name] = (*looks, *wide)
                 self._refresh_cell(cell, judging)
                 if judging:
-                    self._judged[cell.name] = min(looks)
+                    self._judged[cell.name] = reached
                     self._stale.pop(cell.name, None)
                     continue
             self._stale[cell.name] = cell  # deterministic claims rest on all done trials, not on looks
@@ -78,10 +83,12 @@ class Derived:
         self._stale.clear()
 
     def write(self) -> None:
-        """Put both groups into the store, with what all cells together say."""
+        """Put the groups into the store, with what all cells together say."""
         self._judge_overall()
         self.store.write_group("estimates", self.estimates)
         self.store.write_group("claims", self.claims)
+        if self.convergence:
+            self.store.write_group("convergence", self.convergence)
 
     def stopped(self, cell: Cell) -> bool:
         """Whether an adaptive cell was found precise enough, when it was last refreshed."""
@@ -89,7 +96,7 @@ class Derived:
 
     def _read(self, group: str) -> Arrays:
         found: Arrays = {}
-        for name, variable in VARIABLES[group].items():
+        for name, variable in declared(group).items():
             try:
                 found[name] = read_whole(self.store.root, group, name).copy()
             except StoreError:  # derived from trials, it will be written again
@@ -109,6 +116,12 @@ class Derived:
         reached = contiguous(done, self.study.trial_range.start)
         return max((look for look in self.study.looks if look <= reached), default=0)
 
+    def _reached_by_networks(self, cell: Cell, width: int) -> int:
+        """The look that networks of one width reach, at all depths."""
+        done = self.store.done(cell, width).all(axis=0)
+        reached = contiguous(np.asarray(done), self.study.trial_range.start)
+        return max((look for look in self.study.looks if look <= reached), default=0)
+
     def _stopping_look(self, cell: Cell, trials: CellTrials, rows: list[int], span: slice) -> int | None:
         """The first look at which every threshold of the study is known precisely enough, at every depth.
 
@@ -125,11 +138,12 @@ class Derived:
     def _refresh_cell(self, cell: Cell, judging: bool) -> None:
         place = self.store.index(cell)
         first = self.study.trial_range.start
-        everything = CellTrials(self.store, place)
+        everything = CellTrials(self.store.trials, place)
         rows = self.store.depth_positions(cell.depths)
         span = slice(first, self.study.trial_range.stop)
         stop = self._stopped[cell.name] = self._stopping_look(cell, everything, rows, span)
         fewer = self._fewer(cell) if judging else None
+        networks = self._networks(cell) if judging else {}
         for depth, row in zip(cell.depths, rows, strict=True):
             here = (*place, row)
             if not everything["status"][row].any():
@@ -150,14 +164,44 @@ class Derived:
                 if fewer is not None:
                     others[f"fewer_{end}"] = fewer, f"lambda_min_{end}", row
             trials = DepthTrials(everything, row, others=others)
-            self._judge_cell(context, trials, prefix, found, here)
+            beside = {
+                width: (trials.beside(network), slice(first, first + min(used, reached)))
+                for width, (network, reached) in networks.items()
+            }
+            self._judge_cell(context, trials, prefix, found, here, beside)
+            if beside:
+                self._estimate_convergence(cell, beside, here)
+
+    def _networks(self, cell: Cell) -> dict[int, tuple[CellTrials, int]]:
+        """By width what networks a cell has, of earlier studies too, and how many of their trials count."""
+        key = (cell.distribution.label, cell.d, cell.n)
+        found = {}
+        for width in self.store.widths:
+            group, reached = self.store.group(width), self._reached_by_networks(cell, width)
+            if reached or width in self.study.networks:
+                found[width] = CellTrials(group, group.place(key, width)), reached
+        return found
+
+    def _estimate_convergence(
+        self, cell: Cell, beside: dict[int, tuple[DepthTrials, slice]], here: tuple[int, ...]
+    ) -> None:
+        widths = np.array(list(beside), dtype=np.int64)
+        networks = [trials.over(span) for trials, span in beside.values()]
+        found = convergence(widths, networks, cell.n, self._rules(0))
+        at = [self.axes["width"].index(width) for width in beside]
+        for name, value in found.items():
+            if declared("convergence")[name].dims == WIDE:
+                self.convergence[name][here][at] = value
+            else:
+                self.convergence[name][here] = value
 
     def _fewer(self, cell: Cell) -> CellTrials | None:
         """Trials of the cell with the next smaller n, of which those of a nested study are the first rows."""
         fewer = self.study.context(cell, cell.depths[0]).fewer
         if fewer is None:
             return None
-        return CellTrials(self.store, self.store.index(Cell(cell.distribution, cell.d, fewer, cell.depths)))
+        smaller = Cell(cell.distribution, cell.d, fewer, cell.depths)
+        return CellTrials(self.store.trials, self.store.index(smaller))
 
     def _judge_family(self, instance: Instance, at: int) -> None:
         claims, verdicts = self.claims, self.claims["verdict"][at]
@@ -195,21 +239,29 @@ class Derived:
         return Rules(thresholds, self.study.event.delta, self.study.confidence, self._fixed(used))
 
     def _judge_cell(
-        self, context: CellContext, trials: DepthTrials, prefix: slice, estimates: Values, here: tuple[int, ...]
+        self,
+        context: CellContext,
+        trials: DepthTrials,
+        prefix: slice,
+        estimates: Values,
+        here: tuple[int, ...],
+        beside: dict[int, tuple[DepthTrials, slice]],
     ) -> None:
-        used = trials.over(prefix)
         for name, at in self._claim.items():
             if name in self._bounds:
                 instance = self._bounds[name]
+                if instance.width and instance.width not in beside:
+                    continue  # of an earlier study: what was said of its networks stays
+                mine, span = beside[instance.width] if instance.width else (trials, prefix)
                 confidence = self._together if instance.claim.kind == "scaling" else self.study.confidence
                 verdict = judge(
                     instance,
                     context,
-                    trials,
-                    used,
+                    mine,
+                    mine.over(span),
                     confidence,
-                    first=prefix.start,
-                    fixed=self._fixed(prefix.stop - prefix.start),
+                    first=span.start,
+                    fixed=self._fixed(span.stop - span.start),
                 )
             elif name in self._event:
                 position = self._event.index(name)

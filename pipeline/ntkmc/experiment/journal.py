@@ -20,7 +20,7 @@ from ntkmc.errors import StoreError
 from ntkmc.experiment.blobs import Blobs
 from ntkmc.experiment.trial import Arrays
 
-_NAME = re.compile(r"[A-Za-z0-9.\-]+/\d+-\d+\.L([\d.]+|x[0-9a-f]{16})\.npz")
+_NAME = re.compile(r"[A-Za-z0-9.\-]+/\d+-\d+\.L([\d.]+|x[0-9a-f]{16})(\.m\d+)?\.npz")
 
 _LONGEST = 80  # characters of depths that a name spells out; file systems allow 255 in all
 
@@ -43,6 +43,8 @@ class Block:
         As `run_block` returns them.
     provenance : dict
         Who computed it, and how long it took.
+    width : int
+        0 for trials of the limiting kernel, otherwise the width of the networks that were drawn.
     """
 
     folder: str
@@ -52,6 +54,7 @@ class Block:
     depths: tuple[int, ...]
     arrays: Arrays
     provenance: dict[str, Any]
+    width: int = 0
 
     @property
     def id(self) -> int:
@@ -67,11 +70,12 @@ class Block:
 
     @property
     def name(self) -> str:
-        """Its file, relative to the journal. Depths that are added later make a block of their own."""
+        """Its file, relative to the journal. Depths and widths that are added later make blocks of their own."""
         depths = ".".join(map(str, self.depths))
         if len(depths) > _LONGEST:
             depths = "x" + hashlib.blake2b(depths.encode(), digest_size=8).hexdigest()
-        return f"{self.folder}/{self.first}-{self.count}.L{depths}.npz"
+        network = f".m{self.width}" if self.width else ""
+        return f"{self.folder}/{self.first}-{self.count}.L{depths}{network}.npz"
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Journal:
             "count": block.count,
             "depths": list(block.depths),
             "provenance": block.provenance,
+            **({"width": block.width} if block.width else {}),
         }
         header["checksum"] = _checksum(header, block.arrays)
         buffer = io.BytesIO()
@@ -113,7 +118,14 @@ class Journal:
             label, d, n = header["cell"]
             depths = tuple(header["depths"])
             block = Block(
-                header["folder"], (label, d, n), header["first"], header["count"], depths, arrays, header["provenance"]
+                header["folder"],
+                (label, d, n),
+                header["first"],
+                header["count"],
+                depths,
+                arrays,
+                header["provenance"],
+                header.get("width", 0),
             )
         except Exception as error:  # a flipped bit can make the zip format ask for anything
             raise StoreError(f"journal: block {name} is damaged ({type(error).__name__}: {error})") from error

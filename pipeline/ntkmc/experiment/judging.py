@@ -217,8 +217,11 @@ def _scaling(instance: Instance, context: CellContext, kept: Trials, confidence:
             least = 0.0 if claim.least is None else claim.least(context)
             constant = float(value.mean())
             lower, upper = _mean(ends, least, instance.ceiling(context), confidence, claim.equal is not None)
+            if claim.most is not None:  # the same, of what is left to the largest value that there can be
+                most = claim.most(context)
+                upper = most - mean_lower_limit(np.maximum(most - ends[1], 0.0), 0.5 + 0.5 * confidence)
     if claim.equal is not None:
-        found["verdict"] = int(_equal(claim.equal, lower, upper))
+        found["verdict"] = int(_equal(claim.equal, lower, upper, SAME if claim.most is None else 0.0))
     limits = {"cell_constant": constant, "cell_constant_lower": lower, "cell_constant_upper": upper}
     return found | limits
 
@@ -264,11 +267,11 @@ def _largest(estimates: list[Estimate]) -> Estimate:
     return Estimate(*(float(np.max(ends)) for ends in zip(*estimates, strict=True)))
 
 
-def _equal(value: float, lower: float, upper: float) -> Verdict:
-    """The value is the least that the constant can have, so that only more than it refutes."""
+def _equal(value: float, lower: float, upper: float, margin: float) -> Verdict:
+    """Only more than the value refutes: it is the least that the constant can have, or the most that is claimed."""
     if lower > value + _ROUNDING:
         return Verdict.REFUTED
-    return Verdict.SUPPORTED if upper <= value + SAME else Verdict.UNDECIDED
+    return Verdict.SUPPORTED if upper <= value + margin else Verdict.UNDECIDED
 
 
 def judge_event(estimates: Values, position: int, threshold: float) -> Values:

@@ -46,7 +46,7 @@ class Merged:
     study : Study
         That of the merged store: all cells, all thresholds, all trials.
     trials : int
-        Trials that were taken from other stores, each depth set once.
+        Trials that were taken from other stores, each depth set once, and each width once.
     missing : int
         Trials that the study has and the store lacks; running it fills them in.
     """
@@ -94,9 +94,11 @@ def merge(into: str | Path, stores: Sequence[str | Path]) -> Merged:
         derived.refresh(cell for cell in study.cells if not isinstance(cell.distribution, Unimported))
         derived.finish()
         derived.write()
+        span = slice(study.trial_range.start, study.trial_range.stop)
         missing = sum(
-            int(np.sum(~store.done(cell)[:, study.trial_range.start : study.trial_range.stop].all(axis=0)))
+            int(np.sum(~store.done(cell, width)[:, span].all(axis=0)))
             for cell in study.cells
+            for width in (0, *study.networks)
         )
     return Merged(study, taken, missing)
 
@@ -126,6 +128,8 @@ def joined(named: Sequence[tuple[str, Study]]) -> Study:
         found = study.document()
         document["grid"] += [grid for grid in found["grid"] if grid not in document["grid"]]
         document["event"]["lambda-0"] = sorted({*document["event"]["lambda-0"], *found["event"]["lambda-0"]})
+        widths = list(dict.fromkeys([*document.get("widths", []), *found.get("widths", [])]))
+        document |= {"widths": widths} if widths else {}
         document["claims"] = list(dict.fromkeys([*document["claims"], *found["claims"]]))
     document["trials"] = _trials(named)
     return parse_study(document, origin="merged study", trusted=False)
@@ -151,11 +155,13 @@ def _study(location: Location) -> Study:
 
 
 def _compare_identities(locations: Sequence[Location]) -> None:
-    first = read_attributes(locations[0])["identity"]
+    known = read_attributes(locations[0])["identity"]
     for other in locations[1:]:
-        difference = identity_difference(read_attributes(other)["identity"], first)
+        found = read_attributes(other)["identity"]
+        difference = identity_difference(found, known)
         if difference:
             raise StoreError(f"{other}: cannot be merged into {locations[0]}: {difference}")
+        known = found | known  # how networks are computed, where only some have any
 
 
 def _take(store: Store, source: Location) -> int:
@@ -175,39 +181,38 @@ def _take(store: Store, source: Location) -> int:
     makers = _Makers(opened)
     taken = pending = 0
     for cell in stored_cells(attributes, str(source)):
-        for block in _blocks(store, opened, cell, makers):
-            store.journal.put(block)
-            taken += block.count
-            pending += 1
-            if pending >= _FOLD_EVERY:
-                store.fold()
-                pending = 0
+        for width in (0, *opened.widths):
+            for block in _blocks(store, opened, cell, makers, width):
+                store.journal.put(block)
+                taken += block.count
+                pending += 1
+                if pending >= _FOLD_EVERY:
+                    store.fold()
+                    pending = 0
     store.fold()
     return taken
 
 
-def _blocks(store: Store, source: Store, cell: Cell, makers: _Makers) -> Iterator[Block]:
-    place = source.index(cell)
-    done = source.status[place] != 0
+def _blocks(store: Store, source: Store, cell: Cell, makers: _Makers, width: int) -> Iterator[Block]:
+    done = source.statuses(cell, width) != 0
     lacking = np.zeros_like(done)
     depths = source.coordinates["depth"]
-    mine = store.status[store.index(cell)][store.depth_positions(depths)] == 0
-    width = min(done.shape[1], mine.shape[1])
-    lacking[:, :width] = done[:, :width] & mine[:, :width]
-    lacking[:, width:] = done[:, width:]
+    mine = store.statuses(cell, width)[store.depth_positions(depths)] == 0
+    both = min(done.shape[1], mine.shape[1])
+    lacking[:, :both] = done[:, :both] & mine[:, :both]
+    lacking[:, both:] = done[:, both:]
     key = (cell.distribution.label, cell.d, cell.n)
-    owners = makers.owners(key, done.shape[1])
+    group = source.group(width)
+    owners = makers.owners(key, done.shape[1], width)
     for first, stop, rows in _runs(lacking, owners):
         for start in range(first, stop, _LONGEST):
             span = range(start, min(start + _LONGEST, stop))
             chosen = sorted(rows, key=lambda row: depths[row])
-            values = source.read_cell(place, span)
-            arrays = {
-                name: each[chosen] if source.variables[name].per_depth else each for name, each in values.items()
-            }
+            values = group.read(group.place(key, width), span)
+            arrays = {name: each[chosen] if group.variables[name].per_depth else each for name, each in values.items()}
             named = tuple(depths[row] for row in chosen)
             made = makers.provenance(int(owners[start]), len(span))
-            yield Block(cell.folder, key, start, len(span), named, arrays, made)
+            yield Block(cell.folder, key, start, len(span), named, arrays, made, width)
 
 
 def _runs(lacking: NDArray[np.bool_], owners: NDArray[np.intp]) -> Iterator[tuple[int, int, tuple[int, ...]]]:
@@ -227,14 +232,15 @@ class _Makers:
         self._rows: list[dict[Any, Any]] = read_blocks(source.root).to_dict("records")
         environments: Any = source.root.attrs.get("environments", {})
         self._environments = dict(environments)
-        self._of: dict[tuple[str, int, int], list[int]] = defaultdict(list)
+        self._of: dict[tuple[str, int, int, int], list[int]] = defaultdict(list)
         for at, row in enumerate(self._rows):
-            self._of[(row["distribution"], row["d"], row["n"])].append(at)
+            width = int(str(row["depths"]).partition(";m=")[2] or 0)
+            self._of[(row["distribution"], row["d"], row["n"], width)].append(at)
 
-    def owners(self, key: tuple[str, int, int], trials: int) -> NDArray[np.intp]:
+    def owners(self, key: tuple[str, int, int], trials: int, width: int) -> NDArray[np.intp]:
         """For each trial the row of the last block that holds it; -1 where nobody knows."""
         owners = np.full(trials, -1, dtype=np.intp)
-        for at in self._of.get(key, ()):
+        for at in self._of.get((*key, width), ()):
             row = self._rows[at]
             owners[row["first"] : row["first"] + row["count"]] = at
         return owners

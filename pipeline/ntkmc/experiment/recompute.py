@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.cells import Cell
@@ -16,6 +17,7 @@ from ntkmc.experiment.schema import trial_variables
 from ntkmc.experiment.study import Study, find_cell
 from ntkmc.experiment.trial import Arrays, BlockTask, Recipe, run_block
 from ntkmc.theory.claims import CLAIMS, CellContext, instances
+from ntkmc.theory.claims.base import NETWORK
 from ntkmc.theory.claims.statistics import STATISTICS, required
 
 Comparison = tuple[str, int | None, float, float]
@@ -67,6 +69,25 @@ def compare_trial(store: str | Path, cell_name: str, trial: int, study: Study | 
                 found.append((name, depth, arrays[name][row, 0].item(), there))
         else:
             found.append((name, None, arrays[name][0].item(), np.asarray(stored[name]).item()))
+    if "finite_width" in tree:
+        networks = tree["finite_width"].to_dataset().sel(distribution=cell.distribution.label, d=cell.d, n=cell.n)
+        found += _compare_networks(study or study_of(tree.attrs, origin), networks, cell, trial)
+    return found
+
+
+def _compare_networks(study: Study, stored: xr.Dataset, cell: Cell, trial: int) -> list[Comparison]:
+    """The same for the networks that were drawn beside a trial, `network_` before a variable and its width behind."""
+    found: list[Comparison] = []
+    for width in stored["width"].to_numpy().tolist():
+        there = stored.sel(width=width).isel(trial=trial).load()
+        depths = tuple(each for each in there["depth"].to_numpy().tolist() if there["status"].sel(depth=each) != 0)
+        if not depths:
+            continue
+        arrays = recomputed(study, (), cell, depths, trial, width)
+        for name, values in arrays.items():
+            for row, depth in enumerate(depths):
+                value = np.asarray(there[name].sel(depth=depth)).item()
+                found.append((f"{NETWORK}{name}[m={width}]", depth, values[row, 0].item(), value))
     return found
 
 
@@ -98,7 +119,7 @@ def claim_margins(
     wanted = None if claim is None else CLAIMS[claim.partition("[")[0]].id
     chosen = [
         each
-        for each in instances()
+        for each in instances(widths=tree.attrs["coordinates"].get("width", ()))
         if each.claim.kind != "scaling"
         and (claim is None or (claim in (each.label, wanted) and each.claim.id == wanted))
     ]
@@ -107,6 +128,10 @@ def claim_margins(
     lacking = sorted({name for each in chosen for name in each.needs} & set(STATISTICS)) if claim else []
     statistics = required([*tree.attrs["statistics"], *lacking])
     arrays = recomputed(own, statistics, cell, cell.depths, trial)
+    networks = {
+        each.width: recomputed(own, (), cell, cell.depths, trial, each.width)
+        for each in {each.width: each for each in chosen if each.width}.values()
+    }
     found: list[Margin] = []
     applied = False
     for row, depth in enumerate(cell.depths):
@@ -114,12 +139,15 @@ def claim_margins(
         values = {name: each[row] if each.ndim == 2 else each for name, each in arrays.items()}
         values |= _beside(own, cell, context, arrays, trial)
         for instance in chosen:
-            if not instance.applies(context) or any(name not in values for name in instance.needs):
+            network = networks.get(instance.width, {})
+            mine = values | {f"{NETWORK}{name}": each[row] for name, each in network.items()}
+            mine["status"] = network["status"][row] if network else values["status"]
+            if not instance.applies(context) or any(name not in mine for name in instance.needs):
                 continue
             applied = True
-            bound, quantity = instance.bound(context, values), instance.claim.quantity(context, values)
+            bound, quantity = instance.bound(context, mine), instance.claim.quantity(context, mine)
             ends = [float(end[0]) for end in (bound.lower, bound.upper, quantity.lower, quantity.upper)]
-            verdict = judge(instance, context, values, values, own.confidence, first=trial)
+            verdict = judge(instance, context, mine, mine, own.confidence, first=trial)
             word = "violated" if verdict.get("violations") else "vacuous" if verdict.get("vacuous") else "holds"
             if claim is not None or (word == "violated" and instance.claim.kind == "deterministic"):
                 found.append((instance.label, depth, ends[0], ends[1], ends[2], ends[3], word))
@@ -141,7 +169,9 @@ def _beside(study: Study, cell: Cell, context: CellContext, arrays: Arrays, tria
     return found
 
 
-def recomputed(study: Study, statistics: tuple[str, ...], cell: Cell, depths: tuple[int, ...], trial: int) -> Arrays:
-    """All variables of one trial, as blocks of length one: (depths, 1) or (1,)."""
+def recomputed(
+    study: Study, statistics: tuple[str, ...], cell: Cell, depths: tuple[int, ...], trial: int, width: int = 0
+) -> Arrays:
+    """All variables of one trial, or of its network of a width, as blocks of length one: (depths, 1) or (1,)."""
     recipe = Recipe.of(study, statistics)
-    return run_block(BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, trial, 1))
+    return run_block(BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, trial, 1, width))

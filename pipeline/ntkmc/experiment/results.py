@@ -15,10 +15,10 @@ from ntkmc.experiment.arrays import is_consolidated
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.creating import read_attributes
 from ntkmc.experiment.guarding import understood
-from ntkmc.experiment.journal import Journal
+from ntkmc.experiment.journal import Block, Journal
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.location import Location
-from ntkmc.experiment.schema import GROUPS, VARIABLES
+from ntkmc.experiment.schema import PER_TRIAL, declared, groups_of
 from ntkmc.experiment.store import JOURNAL
 from ntkmc.experiment.study import Study
 from ntkmc.theory.claims.statistics import STATISTICS
@@ -29,6 +29,8 @@ _PAUSE: Final = 0.3  # seconds between them
 
 def open_results(store: str | Path) -> xr.DataTree:
     """The results tree of a store: groups `trials`, `estimates`, `claims` and `blocks`.
+
+    And, where a study asked for finite widths, `finite_width` and `convergence`.
 
     Parameters
     ----------
@@ -68,14 +70,14 @@ def _opened(location: Location, attributes: dict[str, Any]) -> xr.DataTree:
                 consolidated=whole,
                 storage_options=location.storage_options,
             )
-            for name in GROUPS
+            for name in groups_of(attributes["coordinates"])
             if name != "blocks" or attributes["schema"] > 2
         }
         for name, dataset in groups.items():
-            lacking = set(VARIABLES[name]) - set(map(str, dataset.variables)) - set(STATISTICS)
+            lacking = set(declared(name)) - set(map(str, dataset.variables)) - set(STATISTICS)
             if lacking:
                 raise KeyError(f"{name}/{min(lacking)} is missing")
-        groups["trials"] = _with_journal(groups["trials"], location)
+        groups |= _with_journal({name: groups[name] for name in PER_TRIAL if name in groups}, location)
         tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
     tree.attrs = attributes
     return tree
@@ -102,32 +104,39 @@ def stored_cells(attributes: Mapping[Any, Any], origin: str) -> tuple[Cell, ...]
     return tuple(found.values())
 
 
-def _with_journal(trials: xr.Dataset, location: Location) -> xr.Dataset:
-    blocks = list(Journal(location.blobs(JOURNAL)).sound_blocks())
-    if not blocks:
-        return trials
-    loaded = trials.load()
-    positions = {
-        dim: {value: i for i, value in enumerate(loaded[dim].to_numpy().tolist())}
-        for dim in ("distribution", "d", "n", "depth")
-    }
-    for block in blocks:
-        label, d, n = block.cell
-        known = label in positions["distribution"] and d in positions["d"] and n in positions["n"]
-        within = block.first + block.count <= loaded.sizes["trial"]
-        if not known or not within or not set(block.depths) <= set(positions["depth"]):
-            continue  # of an extension that began after this reader opened the store
-        place = (positions["distribution"][label], positions["d"][d], positions["n"][n])
-        span = slice(block.first, block.first + block.count)
-        depths = [positions["depth"][depth] for depth in block.depths]
-        for name, values in block.arrays.items():
-            if name not in loaded:
-                continue  # a statistic of a study that began after this reader opened the store
-            target = loaded[name].to_numpy()
-            if values.ndim == 1:
-                measured = ~np.isnan(values)  # as in a fold: a failed trial does not erase what is known of its draw
-                target[(*place, span)][measured] = values[measured]
-            else:
-                for row, depth in enumerate(depths):
-                    target[(*place, depth, span)] = values[row]
-    return loaded
+def _with_journal(groups: dict[str, xr.Dataset], location: Location) -> dict[str, xr.Dataset]:
+    """Groups with a value for each trial, those that blocks of the journal belong to in memory, with the blocks."""
+    found = dict(groups)
+    for block in Journal(location.blobs(JOURNAL)).sound_blocks():
+        name = "finite_width" if block.width else "trials"
+        if name not in groups:
+            continue  # of widths that were asked for after this reader opened the store
+        if found[name] is groups[name]:
+            found[name] = groups[name].load().copy()
+        _enter(found[name], block)
+    return found
+
+
+def _enter(loaded: xr.Dataset, block: Block) -> None:
+    """Put a block's values where they belong."""
+    label, d, n = block.cell
+    wanted: dict[str, list[Any]] = {"distribution": [label], "d": [d], "n": [n], "depth": list(block.depths)}
+    if block.width:
+        wanted["width"] = [block.width]
+    known = {dim: loaded[dim].to_numpy().tolist() for dim in wanted}
+    within = block.first + block.count <= loaded.sizes["trial"]
+    if not within or not all(set(values) <= set(known[dim]) for dim, values in wanted.items()):
+        return  # of an extension that began after this reader opened the store
+    at: dict[str, Any] = {dim: known[dim].index(values[0]) for dim, values in wanted.items()}
+    at["trial"] = slice(block.first, block.first + block.count)
+    for name, values in block.arrays.items():
+        if name not in loaded:
+            continue  # a statistic of a study that began after this reader opened the store
+        target, dims = loaded[name].to_numpy(), list(map(str, loaded[name].dims))
+        if values.ndim == 1:
+            measured = ~np.isnan(values)  # as in a fold: a failed trial does not erase what is known of its draw
+            target[tuple(at[dim] for dim in dims)][measured] = values[measured]
+        else:
+            for row, depth in enumerate(block.depths):
+                here = at | {"depth": known["depth"].index(depth)}
+                target[tuple(here[dim] for dim in dims)] = values[row]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ntkmc.linalg.eigenvalue import Status
@@ -46,6 +46,8 @@ CELL: Final = ("distribution", "d", "n")
 DRAW: Final = (*CELL, "trial")
 DEEP: Final = (*CELL, "depth")
 DEEP_DRAW: Final = (*CELL, "depth", "trial")
+WIDE: Final = (*DEEP, "width")
+WIDE_DRAW: Final = (*WIDE, "trial")
 EVENT: Final = (*DEEP, "lambda_0")
 CLAIM: Final = ("claim", *DEEP)
 BLOCK: Final = ("block",)
@@ -112,6 +114,7 @@ COORDINATES: Final = {
     "d": Variable("", "d", ("d",), "i8", 0, "1", "dimension of a data row"),
     "n": Variable("", "n", ("n",), "i8", 0, "1", "number of data rows"),
     "depth": Variable("", "depth", ("depth",), "i8", 0, "1", "number of weight layers L"),
+    "width": Variable("", "width", ("width",), "i8", 0, "1", "neurons in every hidden layer of a finite network"),
     "lambda_0": Variable("", "lambda_0", ("lambda_0",), "f8", _NAN, "1", "threshold of the event"),
     "quantile": Variable("", "quantile", ("quantile",), "f8", _NAN, "1", "level of a quantile"),
     "axis": Variable("", "axis", ("axis",), "str", "", "1", "what an exponent is in"),
@@ -292,7 +295,9 @@ _VARIABLES: Final = (
     Variable("blocks", "distribution", BLOCK, "str", "", "1", "law of a data row"),
     Variable("blocks", "d", BLOCK, "i8", 0, "1", "dimension of a data row"),
     Variable("blocks", "n", BLOCK, "i8", 0, "1", "number of data rows"),
-    Variable("blocks", "depths", BLOCK, "str", "", "1", "depths that it measured"),
+    Variable(
+        "blocks", "depths", BLOCK, "str", "", "1", "depths that it measured; networks: and their width, as in 2,3;m=64"
+    ),
     Variable("blocks", "first", BLOCK, "i8", 0, "1", "number of its first trial"),
     Variable("blocks", "seconds", BLOCK, "f8", _NAN, "s", "what it took the worker"),
     Variable("blocks", "method", BLOCK, "str", "", "1", "how eigenvectors were found, and how many of them each way"),
@@ -309,6 +314,110 @@ VARIABLES: Final[dict[str, dict[str, Variable]]] = {
     for group in ("trials", "estimates", "claims", "blocks")
 }
 
+_OF_NETWORK: Final = {
+    "lambda_min": "smallest eigenvalue of the network's tangent kernel",
+    "deviation": "operator norm of the network's tangent kernel less its limit",
+    "entry_deviation": "largest absolute entry of the network's tangent kernel less its limit",
+    "data_norm": "largest eigenvalue of X X'",
+    "kernel_norm": "largest eigenvalue of the limiting kernel's Gram matrix",
+}
+
+_SUCCESS: Final = {
+    "norm": "P(|network's kernel - limit| <= lambda_min / 4)",
+    "eigenvalue": "P(lambda_min of the network's kernel >= 3/4 lambda_min)",
+}
+
+_OF_WIDTHS: Final = (
+    Variable("", "lambda_min", WIDE_DRAW, "f8", _NAN, "1", _OF_NETWORK["lambda_min"]),
+    *(
+        Variable("", f"{name}_{end}", WIDE_DRAW, "f8", _NAN, "1", f"proved {end} bound on the {sentence}")
+        for name, sentence in _OF_NETWORK.items()
+        for end in ("lower", "upper")
+    ),
+    Variable("", "status", WIDE_DRAW, "i1", 0, "1", "how the trial ended", _STATUS),  # last, as above
+)
+
+_OF_CONVERGENCE: Final = (
+    Variable("", "trials_used", WIDE, "i8", 0, "trials", "length of the prefix that these estimates rest on"),
+    Variable("", "lambda_min_median", WIDE, "f8", _NAN, "1", f"median of the {_OF_NETWORK['lambda_min']}"),
+    Variable("", "deviation_median", WIDE, "f8", _NAN, "1", f"median of the {_OF_NETWORK['deviation']}"),
+    *(
+        Variable(
+            "", f"deviation_median_{end}", WIDE, "f8", _NAN, "1", f"its {end} confidence limit, for all widths at once"
+        )
+        for end in ("lower", "upper")
+    ),
+    *(
+        variable
+        for name, sentence in _SUCCESS.items()
+        for variable in (
+            Variable("", f"{name}_share", WIDE, "f8", _NAN, "1", f"share of trials for {sentence}"),
+            Variable(
+                "",
+                f"{name}_share_lower",
+                WIDE,
+                "f8",
+                _NAN,
+                "1",
+                f"lower end of the confidence sequence for {sentence}",
+            ),
+            Variable(
+                "",
+                f"{name}_share_upper",
+                WIDE,
+                "f8",
+                _NAN,
+                "1",
+                f"upper end of the confidence sequence for {sentence}",
+            ),
+            Variable(
+                "",
+                f"{name}_width",
+                DEEP,
+                "f8",
+                _NAN,
+                "1",
+                f"least tried width from which on the share for {sentence} is at least 1 - delta; NaN: none",
+            ),
+            Variable(
+                "",
+                f"{name}_width_lower",
+                DEEP,
+                "f8",
+                _NAN,
+                "1",
+                f"largest tried width at which {sentence} is proved to be below 1 - delta, for all tried widths at "
+                "once; 0: none",
+            ),
+            Variable(
+                "",
+                f"{name}_width_upper",
+                DEEP,
+                "f8",
+                _NAN,
+                "1",
+                f"least tried width from which on {sentence} is proved to be at least 1 - delta, for all tried widths "
+                "at once; inf: none",
+            ),
+        )
+    ),
+    Variable("", "printed_width", DEEP, "f8", _NAN, "1", "n^6 / lambda_0^4, lambda_0 the median of lambda_min"),
+    Variable("", "exponent", DEEP, "f8", _NAN, "1", "exponent of the median deviation in the width"),
+    Variable("", "exponent_lower", DEEP, "f8", _NAN, "1", "its lower confidence limit"),
+    Variable("", "exponent_upper", DEEP, "f8", _NAN, "1", "its upper confidence limit"),
+)
+
+WIDTH_VARIABLES: Final[dict[str, dict[str, Variable]]] = {
+    group: {each.name: replace(each, group=group) for each in variables}
+    for group, variables in (("finite_width", _OF_WIDTHS), ("convergence", _OF_CONVERGENCE))
+}
+"""Groups that a store has once a study asks for finite widths."""
+
+WIDTH_GROUPS: Final = {
+    "finite_width": "one value per draw, depth and width: the tangent kernel of a random network beside its limit",
+    "convergence": "how networks' kernels tend to their limit, per cell: shares, smallest widths, exponents",
+}
+
 GROUPS: Final = {
     "trials": "one value per draw (and depth): lambda_min with its enclosure, and what claims need",
     "estimates": "probability of lambda_min >= lambda_0 per cell, with intervals",
@@ -316,8 +425,34 @@ GROUPS: Final = {
     "blocks": "who computed which trials, when, and how long it took",
 }
 
+PER_TRIAL: Final = ("trials", "finite_width")
+"""Groups with a value for each trial."""
+
 DERIVED_GROUPS: Final = ("estimates", "claims")
 """Groups that follow from `trials`."""
+
+
+def declared(group: str) -> dict[str, Variable]:
+    """Variables of a group, by name.
+
+    >>> list(declared("finite_width"))[0]
+    'lambda_min'
+    """
+    return VARIABLES[group] if group in VARIABLES else WIDTH_VARIABLES[group]
+
+
+def groups_of(dims: Iterable[str]) -> dict[str, str]:
+    """Groups of a store whose record has these dimensions, each with its sentence.
+
+    >>> [len(groups_of(dims)) for dims in ((), ("width",))]
+    [4, 6]
+    """
+    return GROUPS | (WIDTH_GROUPS if "width" in set(dims) else {})
+
+
+def derived_groups(dims: Iterable[str]) -> tuple[str, ...]:
+    """Groups that follow from trials, in a store whose record has these dimensions."""
+    return (*DERIVED_GROUPS, *(("convergence",) if "width" in set(dims) else ()))
 
 
 def trial_variables(statistics: Iterable[str]) -> dict[str, Variable]:
@@ -337,13 +472,13 @@ def trial_variables(statistics: Iterable[str]) -> dict[str, Variable]:
 def group_variables(group: str, statistics: Iterable[str]) -> dict[str, Variable]:
     """Variables of a group in a store that holds these statistics."""
     chosen = set(statistics)
-    return {name: each for name, each in VARIABLES[group].items() if name not in STATISTICS or name in chosen}
+    return {name: each for name, each in declared(group).items() if name not in STATISTICS or name in chosen}
 
 
 def dimensions(group: str) -> tuple[str, ...]:
     """Dimensions of a group that have coordinates, in order of appearance (`trial` and `block` have
     none: they are positions)."""
     found: dict[str, None] = {}
-    for variable in VARIABLES[group].values():
+    for variable in declared(group).values():
         found |= dict.fromkeys(dim for dim in variable.dims if dim not in ("trial", "block"))
     return tuple(found)

@@ -23,6 +23,8 @@ from pydantic import (
 from ntkmc.errors import InputError
 from ntkmc.experiment.cells import Cell, evaluate_size
 from ntkmc.experiment.numerics import NUMERICS
+from ntkmc.linalg import empirical
+from ntkmc.linalg.network import LARGEST_WIDTH
 from ntkmc.theory.claims import CellContext, Instance, instances, select
 from ntkmc.theory.claims.statistics import required
 from ntkmc.theory.distributions import Dataset, Unimported, build
@@ -49,6 +51,8 @@ MOST_TRIALS = 10_000_000
 
 PositiveInt = Annotated[int, BeforeValidator(_unbool), Field(ge=1, lt=2**32)]
 
+
+Width = Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=LARGEST_WIDTH)]
 
 Depth = Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=1000)]
 """Beyond a thousand layers the error bounds of the recursion were not tried."""
@@ -155,6 +159,7 @@ class Study(_Model):
     grid: Annotated[tuple[Grid, ...], BeforeValidator(_listed), Field(min_length=1)]
     trials: Annotated[FixedTrials | AdaptiveTrials, BeforeValidator(_trials)]
     event: Event
+    widths: Annotated[tuple[Width, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
     nested: bool = False
     measure: Literal["lambda-min", "event"] = "lambda-min"
     claims: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("all",)
@@ -175,6 +180,11 @@ class Study(_Model):
             where = f"grid[{number}]" if len(self.grid) > 1 else "grid"
             for depth in grid.depth:
                 _said(where + ".depth", check_kernel, self.kernel, depth)
+        if self.networks:
+            depths = {depth for cell in self.cells for depth in cell.depths}
+            _said("widths", empirical.check_finite, self.kernel, sorted(depths))
+            if 1 in depths:
+                raise ValueError("widths: a network of depth 1 has no hidden layer; leave depth 1 out of the grid")
         for cell in self.cells:
             if isinstance(cell.distribution, Unimported):
                 continue  # of a store: it was checked when it was run
@@ -189,6 +199,11 @@ class Study(_Model):
                         "remove it, or use normalize: mean or none"
                     )
         return self
+
+    @property
+    def networks(self) -> tuple[int, ...]:
+        """Widths of finite networks, each once; none unless the study asks for them."""
+        return tuple(dict.fromkeys(self.widths or ()))
 
     @property
     def normalize(self) -> Normalization:
@@ -241,7 +256,7 @@ class Study(_Model):
     @cached_property
     def instances(self) -> tuple[Instance, ...]:
         """The claims that are tried, one for each set of parameters, without the event."""
-        return tuple(instances(self.claims, self.kernel))
+        return tuple(instances(self.claims, self.kernel, self.networks))
 
     @cached_property
     def statistics(self) -> tuple[str, ...]:
@@ -294,6 +309,7 @@ class Study(_Model):
             # Events are decided for their thresholds: trials of others would be undecided.
             "measure": "lambda-min" if self.measure == "lambda-min" else {"event": list(self.event.lambda_0)},
             "numerics": NUMERICS,
+            **({"finite_width": dict(empirical.NUMERICS)} if self.networks else {}),
         }
 
     def digest(self) -> str:

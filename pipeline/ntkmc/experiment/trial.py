@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from ntkmc.errors import InputError
-from ntkmc.experiment.address import generator, spawn_key
+from ntkmc.experiment.address import Purpose, generator, seed_sequence, spawn_key
 from ntkmc.experiment.measuring import (
     draw_statistics,
     eigenvalue_statistics,
@@ -24,13 +24,15 @@ from ntkmc.experiment.measuring import (
     pair_sums_of,
 )
 from ntkmc.experiment.numerics import NUMERICS
-from ntkmc.experiment.schema import trial_variables
+from ntkmc.experiment.schema import WIDTH_VARIABLES, Variable, trial_variables
 from ntkmc.experiment.study import Study
 from ntkmc.linalg.eigenvalue import Bracket, Eigenvalue, Status
 from ntkmc.linalg.event import bracket
 from ntkmc.linalg.exact import about_exact_kernel, kernel_error
+from ntkmc.linalg.finite_width import Network, measure_network
 from ntkmc.linalg.gram import coherence_of, cosines, grams_of_cosines
-from ntkmc.linalg.rows import as_data, split_rows
+from ntkmc.linalg.network import Weights
+from ntkmc.linalg.rows import Rows, as_data, split_rows
 from ntkmc.linalg.smallest import enclose
 from ntkmc.linalg.symmetric import own
 from ntkmc.theory.claims.statistics import ALWAYS
@@ -101,11 +103,9 @@ def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths
 def measure_draw(recipe: Recipe, X: Matrix, depths: Sequence[int], scale: float) -> Trial:
     """Measure a draw, (n, d), that is normalized; `scale` as of `standard_scale`."""
     X = as_data(X)
-    rows, first = split_rows(X), X[0].copy()
+    rows, first = _moderate(split_rows(X)), X[0].copy()
     del X  # as large as the unit rows: nobody needs both beside the Gram matrix
     largest = float(rows.norms.max())
-    if largest > 0.0 and not 2.0**-200 < largest < 2.0**200:
-        raise FloatingPointError("norms so extreme that Gram entries lose bits or overflow: rescale, or normalize")
     R = cosines(rows)
     cosine = coherence_of(R, rows)
     names, depths = recipe.statistics, sorted(depths)
@@ -125,6 +125,27 @@ def measure_draw(recipe: Recipe, X: Matrix, depths: Sequence[int], scale: float)
         found.deep[depth] |= inverse_statistics(names, matrix, error, smallest)
         del K, matrix
     return found
+
+
+def _moderate(rows: Rows) -> Rows:
+    """The rows, or a numerical error."""
+    largest = float(rows.norms.max())
+    if largest > 0.0 and not 2.0**-200 < largest < 2.0**200:
+        raise FloatingPointError("norms so extreme that Gram entries lose bits or overflow: rescale, or normalize")
+    return rows
+
+
+def run_network_trial(
+    recipe: Recipe, distribution: Distribution, d: int, n: int, depths: Sequence[int], trial: int, width: int
+) -> dict[int, Network]:
+    """Draw the same data as `run_trial`, and a network of one width; by depth, its kernel beside the limit.
+
+    Neither other widths nor other depths enter: adding them later changes no bit.
+    """
+    rows = _moderate(split_rows(as_data(draw(recipe, distribution, d, n, trial))))
+    key = spawn_key(distribution.label, d, 0 if recipe.nested else n, trial, Purpose.NETWORK, width)
+    weights = Weights.of(seed_sequence(recipe.seed, key))
+    return dict(measure_network(rows, width, recipe.kernel, sorted(depths), weights))
 
 
 def standard_scale(mode: Normalization, distribution: Distribution, d: int) -> float:
@@ -177,7 +198,10 @@ def _set_threads(pools: list[tuple[Any, int]]) -> None:
 
 @dataclass(frozen=True)
 class BlockTask:
-    """A run of consecutive trials of one cell: the unit of work, of commit and of retry."""
+    """A run of consecutive trials of one cell: the unit of work, of commit and of retry.
+
+    With a width it is networks of that width that are drawn and measured, beside the same data.
+    """
 
     recipe: Recipe
     distribution: Distribution
@@ -187,6 +211,7 @@ class BlockTask:
     folder: str
     first: int
     count: int
+    width: int = 0
 
 
 Arrays = dict[str, NDArray[Any]]
@@ -206,13 +231,20 @@ def run_block(task: BlockTask, methods: Counter[str] | None = None) -> Arrays:
     task.distribution.check(task.n, task.d)
     with single_thread():
         for i in range(count):
+            here = (task.recipe, task.distribution, task.d, task.n, task.depths, task.first + i)
+            found: Trial | dict[int, Network]
             try:
-                found = run_trial(task.recipe, task.distribution, task.d, task.n, task.depths, task.first + i)
+                found = run_network_trial(*here, task.width) if task.width else run_trial(*here)
             except NUMERICAL_ERRORS:
                 continue
-            record(arrays, found, task.depths, i)
+            if isinstance(found, Trial):
+                record(arrays, found, task.depths, i)
+                answers = list(found.eigenvalues.values())
+            else:
+                _record_networks(arrays, found, task.depths, i)
+                answers = [network.smallest for network in found.values()]
             if methods is not None:
-                methods.update(getattr(answer, "method", "event") for answer in found.eigenvalues.values())
+                methods.update(getattr(answer, "method", "event") for answer in answers)
     return arrays
 
 
@@ -221,10 +253,14 @@ def blank(task: BlockTask) -> Arrays:
     shape = len(task.depths), task.count
     arrays: Arrays = {
         name: np.full(shape if variable.per_depth else task.count, np.nan)
-        for name, variable in trial_variables(task.recipe.statistics).items()
+        for name, variable in _variables(task).items()
     }
     arrays["status"] = np.full(shape, Status.FAILED.code, dtype=np.int8)
     return arrays
+
+
+def _variables(task: BlockTask) -> dict[str, Variable]:
+    return WIDTH_VARIABLES["finite_width"] if task.width else trial_variables(task.recipe.statistics)
 
 
 def record(arrays: Arrays, found: Trial, depths: Sequence[int], i: int) -> None:
@@ -239,3 +275,20 @@ def record(arrays: Arrays, found: Trial, depths: Sequence[int], i: int) -> None:
         arrays["status"][j, i] = answer.status.code
         for name, value in found.deep[depth].items():
             arrays[name][j, i] = value
+
+
+def _record_networks(arrays: Arrays, found: dict[int, Network], depths: Sequence[int], i: int) -> None:
+    for j, depth in enumerate(depths):
+        network = found[depth]
+        arrays["lambda_min"][j, i] = network.smallest.value
+        arrays["status"][j, i] = network.smallest.status.code
+        ends = {
+            "lambda_min": (network.smallest.lower, network.smallest.upper),
+            "deviation": network.deviation,
+            "entry_deviation": network.entry_deviation,
+            "data_norm": network.data_norm,
+            "kernel_norm": network.kernel_norm,
+        }
+        for name, (lower, upper) in ends.items():
+            arrays[f"{name}_lower"][j, i] = lower
+            arrays[f"{name}_upper"][j, i] = upper

@@ -24,10 +24,9 @@ from ntkmc.experiment.resampling import Recomputing
 from ntkmc.experiment.results import stored_cells, study_of
 from ntkmc.experiment.schema import (
     COORDINATES,
-    DERIVED_GROUPS,
-    VARIABLES,
     dimensions,
     group_variables,
+    groups_of,
 )
 from ntkmc.experiment.store import JOURNAL, Store
 from ntkmc.experiment.study import Study
@@ -52,12 +51,15 @@ class Finding:
         Name of the cell whose trials are wrong, if it is about trials that can be read; else empty.
     trials : tuple of int, or None
         Which of them; None: all, because one that was picked at random is.
+    width : int
+        Of the networks whose trials they are; 0 for the limiting kernel's.
     """
 
     where: str
     what: str
     cell: str = ""
     trials: tuple[int, ...] | None = ()
+    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,14 +142,16 @@ def _verify(location: Location, sample: int, seed: int, study: Study | None) -> 
     cells = {cell.name: cell for cell in (*stored_cells(attributes, str(location)), *(study.cells if study else ()))}
     trials = 0
     for cell in cells.values():
-        number, wrong = _enclosures(opened, cell)
-        trials += number
-        findings += wrong
+        for width in (0, *opened.widths):
+            number, wrong = _enclosures(opened, cell, width)
+            trials += number
+            findings += wrong
     if not findings and not blocks:  # otherwise they cannot follow
         findings += _estimates(opened, mine)
     again = Recomputing(opened, mine, cells)
     for each in again.sample(sample, seed):
-        findings.append(Finding(f"{each.cell}, trial {each.trial}", each.what, each.cell, None))
+        where = f"{_named(each.cell, each.width)}, trial {each.trial}"
+        findings.append(Finding(where, each.what, each.cell, None, each.width))
     return Report(chunks, len(blocks), trials, again.count, again.last_bits, tuple(again.skipped), tuple(findings))
 
 
@@ -159,7 +163,7 @@ def forget(store: Store, report: Report) -> None:
     cells = {cell.name: cell for cell in stored_cells(dict(store.root.attrs), str(store.location))}
     for finding in report.findings:
         if finding.cell:
-            store.forget(store.index(cells[finding.cell]), finding.trials)
+            store.forget(cells[finding.cell], finding.trials, finding.width)
 
 
 class _Comparing(Store):
@@ -181,7 +185,7 @@ class _Comparing(Store):
 def _chunks(root: zarr.Group, findings: list[Finding]) -> Iterator[tuple[tuple[str, str], tuple[slice, ...]]]:
     """Every chunk (or shard) of every array that a store of this schema has."""
     statistics = recorded_statistics(root)
-    for group in VARIABLES:
+    for group in groups_of(recorded_coordinates(root)):
         names = [*group_variables(group, statistics)]
         names += [name for name, each in COORDINATES.items() if each.dims[0] in dimensions(group)]
         for name in names:
@@ -210,7 +214,7 @@ def _coordinates(root: zarr.Group) -> list[Finding]:
     """Coordinates of each group against the record in the root's attributes."""
     found = []
     record = recorded_coordinates(root)
-    for group in ("trials", *DERIVED_GROUPS):
+    for group in groups_of(record):
         for dim in dimensions(group):
             try:
                 values = np.asarray(open_array(root, group, dim)[...]).tolist()
@@ -233,28 +237,47 @@ def _journal(journal: Journal, names: list[str]) -> list[Finding]:
     return found
 
 
-def _enclosures(store: Store, cell: Cell) -> tuple[int, list[Finding]]:
+def _enclosures(store: Store, cell: Cell, width: int) -> tuple[int, list[Finding]]:
     """Do enclosures nest, and does every status exist? Finished trials over all depths, and findings."""
-    place = store.index(cell)
-    status = store.status[place]
-    names = ("lambda_min", "lambda_min_lower", "lambda_min_upper")
+    group = store.group(width)
+    place = group.place((cell.distribution.label, cell.d, cell.n), width)
+    status = group.statuses(place)
+    enclosed = [name.removesuffix("_lower") for name in group.variables if name in _NESTED]
+    names = ("lambda_min", *(f"{name}_{end}" for name in enclosed for end in ("lower", "upper")))
     try:
-        values = store.read_cell(place, range(status.shape[1]), names)
+        values = group.read(place, range(status.shape[1]), names)
     except (ValueError, OSError, RuntimeError):
         return 0, []  # that was found before
-    value, lower, upper = (values[name] for name in names)
     decided = status == Status.DECIDED.code
     valued = (status != 0) & (status != Status.FAILED.code)
-    wrong = valued & ~((lower <= upper) & np.isfinite(lower) & np.isfinite(upper))
+    wrong = (status < 0) | (status > len(Status))
+    for name in enclosed:
+        lower, upper = (values[f"{name}_{end}"] for end in ("lower", "upper"))
+        wrong |= valued & ~((lower <= upper) & np.isfinite(lower) & np.isfinite(upper))
+    value, lower, upper = (values[name] for name in ("lambda_min", "lambda_min_lower", "lambda_min_upper"))
     wrong |= valued & ~decided & ~((lower <= value) & (value <= upper))
-    wrong |= (status < 0) | (status > len(Status))
     found = []
+    named = _named(cell.name, width)
     for trial in np.flatnonzero(wrong.any(axis=0))[:3]:
-        found.append(Finding(f"{cell.name}, trial {trial}", "lower <= lambda_min <= upper does not hold"))
+        found.append(Finding(f"{named}, trial {trial}", "lower <= lambda_min <= upper does not hold"))
     if wrong.any():
         trials = tuple(np.flatnonzero(wrong.any(axis=0)).tolist())
-        found[0] = Finding(found[0].where, f"{found[0].what} ({len(trials)} such trials)", cell.name, trials)
+        found[0] = Finding(found[0].where, f"{found[0].what} ({len(trials)} such trials)", cell.name, trials, width)
     return int(np.count_nonzero(status)), found
+
+
+_NESTED: Final = (
+    "lambda_min_lower",
+    "deviation_lower",
+    "entry_deviation_lower",
+    "data_norm_lower",
+    "kernel_norm_lower",
+)
+"""Lower ends of which every store that has them has both ends, and both finite."""
+
+
+def _named(cell: str, width: int) -> str:
+    return f"{cell},m={width}" if width else cell
 
 
 def _estimates(store: _Comparing, study: Study) -> list[Finding]:

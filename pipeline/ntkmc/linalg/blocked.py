@@ -18,8 +18,8 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh, lobpcg
 
+from ntkmc.linalg.blocked_cost import FIRST_STEPS, by_inverse
 from ntkmc.linalg.certificate import Certificate, certify
-from ntkmc.linalg.cost import FIRST_STEPS, by_inverse
 from ntkmc.linalg.deflation import MOST_SOLVES, WIDTH, plan_deflation, proved_by_deflation, temple_kato
 from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.enclosure import allowance

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
+from ntkmc.linalg.empirical import BLOCK
 from ntkmc.linalg.krylov import MOST_INVERSE_STEPS, MOST_STEPS
+from ntkmc.linalg.network import STREAM
 from ntkmc.linalg.symmetric import KEPT
 
 _BUFFERS: Final = (13 * 2**20, 8 * 640)
@@ -23,21 +24,9 @@ _SECONDS_ENTRY: Final = 3e-8
 """Seconds of one layer of the recursion for one pair, and ten random numbers."""
 
 
-_SECONDS_COSINE: Final = 5e-11
-_SECONDS_TILE: Final = 6e-9
-"""Seconds of one entry of a tile, for each number of its two rows, and for each layer."""
-
-_BANDWIDTH: Final = 5e9
-"""Bytes a second that one worker reads from its memory in a product."""
-
-_OPERATIONS: Final = 5e10
-"""Floating-point operations a second of one worker in a factorization, float64."""
-
-_NETWORK: Final = 1e9
-"""Bytes a second between two workers."""
-
-_ROUND: Final = 0.006
-"""Seconds of one round of messages to all workers and back."""
+_SECONDS_NEURON: Final = (3e-11, 3e-9, 1e-8)
+"""Seconds of a neuron for a pair of rows, for a row, and for one of its weights, drawn; a product with a weight takes
+a two hundredth of that."""
 
 
 def trial_bytes(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, further: float = 0.0) -> int:
@@ -59,7 +48,27 @@ def trial_bytes(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, f
     drawing = 16 * n * d + kept
     matrices = 8 * n * n * (1 if len(set(depths)) == 1 and not further else 2)
     proposal = 0 if event_alone else 4 * n * n + 4 * (MOST_STEPS + MOST_INVERSE_STEPS) * n
-    return max(drawing, 8 * n * d + matrices + proposal) + _buffers(n)
+    return max(drawing, 8 * n * d + matrices + proposal) + library_bytes(n)
+
+
+def network_bytes(n: int, d: int, kernel: str, depths: Sequence[int], width: int) -> int:
+    """Peak memory of one trial of networks of a width above an idle worker, in bytes.
+
+    Of two layers a block of neurons is held; of deeper ones the activations or derivatives of two layers, the gates
+    and the Gram matrix of each, and the weights of a run of neurons. Beside them the limit's matrix and the network's,
+    their difference, and what an enclosure takes.
+
+    Examples
+    --------
+    >>> network_bytes(500, 50, "h-infinity", (2,), 10**6) < 50 * 2**20
+    True
+    """
+    deepest = max(depths)
+    block = min(width, BLOCK) * (8 * d + (9 if kernel == "h-infinity" else 17) * n)
+    layers = (15 + deepest) * n * width + 8 * STREAM * width + 8 * n * n * deepest if deepest > 2 else 0
+    matrices = 8 * n * n * (5 if len(set(depths)) > 1 else 4)
+    proposal = 4 * n * n + 4 * (MOST_STEPS + MOST_INVERSE_STEPS) * n
+    return 16 * n * d + matrices + max(block, layers, proposal) + library_bytes(n)
 
 
 def eigenvalue_bytes(n: int, method: str = "auto") -> int:
@@ -67,7 +76,7 @@ def eigenvalue_bytes(n: int, method: str = "auto") -> int:
 
     One array takes the factor, and the float32 matrix before; an LU (`eigsh`) needs another one.
     """
-    return (16 if method == "eigsh" else 8) * n * n + _buffers(n)
+    return (16 if method == "eigsh" else 8) * n * n + library_bytes(n)
 
 
 def trial_seconds(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, further: float = 0.0) -> float:
@@ -79,105 +88,16 @@ def trial_seconds(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0,
     return eigenvalues + recursion + 0.1 * _SECONDS_ENTRY * 10 * n * d
 
 
-PANELS: Final = 4
-"""Block rows of a factor that may be under way on a worker at a time, beside its share."""
-
-EXPECTED_STEPS: Final = 3.0
-"""Steps in units of sqrt(n) that Lanczos on the matrix takes (75 to 110 at n = 700, 302 at n = 12,000, seen)."""
-
-FIRST_STEPS: Final = 24
-"""Steps of Lanczos where a factor and its inverse do the rest."""
-
-INVERSE_STEPS: Final = 14
-"""Steps of Lanczos on the inverse that are reckoned with (12 to 19 seen)."""
-
-_SHARPENING: Final = 4  # solves and products that sharpen the vector, and a product in double-double
+def network_seconds(n: int, d: int, depths: Sequence[int], width: int) -> float:
+    """Rough wall time of one trial of networks of a width on one core, good to a factor of a few."""
+    constant, square, cube = _SECONDS
+    enclosures = (4 * len(depths) + 1) * (constant + square * n**2 + cube * n**3)
+    layer = width * (_SECONDS_NEURON[0] * n * n + _SECONDS_NEURON[1] * n + _SECONDS_NEURON[2] * d * (1.0 + 0.005 * n))
+    hidden = sum(2 * (depth - 2) for depth in depths) * width * width * _SECONDS_NEURON[2] * (1.0 + 0.005 * n)
+    return float(enclosures + layer * sum(max(depth - 1, 1) for depth in depths) + hidden)
 
 
-def block_length(n: int, room: int = 0) -> int:
-    """Rows of a block row of a blocked matrix: more of them cost messages, larger ones balance and memory.
-
-    Parameters
-    ----------
-    room : int
-        Bytes that a worker has beside what it holds idle; 0 if that is not known.
-
-    Examples
-    --------
-    >>> block_length(4000), block_length(12_000), block_length(40_000), block_length(12_000, 80 * 2**20)
-    (256, 512, 1024, 128)
-    """
-    block = 256
-    while block * 40 < n and block < 2048:
-        block *= 2
-    while room and block > 64 and PANELS * 8 * block * n > 0.6 * room:
-        block //= 2
-    return block
-
-
-def tile_bytes(n: int, workers: int, *, single: bool = False) -> int:
-    """Bytes of tiles that each worker holds at most: its part of the lower triangle, and of a factor's."""
-    return (12 if single else 16) * n * (n + block_length(n)) // 2 // workers
-
-
-def blocked_bytes(n: int, d: int, block: int) -> int:
-    """Memory that a worker needs beside its tiles, which may lie on its disk: the data, block rows on their way."""
-    return 8 * n * d + PANELS * 8 * block * n + 1024 * n + _buffers(block)
-
-
-def product_seconds(n: int, workers: int) -> float:
-    """Seconds of one product with a Gram matrix whose lower triangle is blocked over workers of one thread each."""
-    return 4.0 * n * n / workers / _BANDWIDTH + _ROUND
-
-
-def factor_seconds(n: int, workers: int, *, single: bool = False) -> float:
-    """Seconds of one blocked Cholesky: n**3 / 3 operations, and n**2 / 2 numbers to every worker."""
-    rate, number = (2.0 * _OPERATIONS, 4.0) if single else (_OPERATIONS, 8.0)
-    moved = 0.5 * number * n * n * (1.0 - 1.0 / workers)
-    return n**3 / 3.0 / workers / rate + moved / _NETWORK + 48 * _ROUND
-
-
-def solve_seconds(n: int, workers: int, *, single: bool = False) -> float:
-    """Seconds of one solve with its factor: all numbers twice, one worker after the other."""
-    return (4.0 if single else 8.0) * n * n / _BANDWIDTH + (48 * _ROUND if workers > 1 else _ROUND)
-
-
-def by_inverse(n: int, workers: int) -> bool:
-    """Whether a factor in float32 and Lanczos on its inverse cost less than Lanczos on the matrix.
-
-    >>> by_inverse(12_000, 2), by_inverse(100_000, 100)
-    (True, False)
-    """
-    other = factor_seconds(n, workers, single=True) + INVERSE_STEPS * solve_seconds(n, workers, single=True)
-    return other < EXPECTED_STEPS * math.sqrt(n) * product_seconds(n, workers)
-
-
-def blocked_seconds(n: int, d: int, depths: Sequence[int], workers: int, *, certificate: bool = True) -> float:
-    """Rough wall time of lambda_min at some depths of a matrix that is blocked over workers."""
-    entries = 0.5 * n * n / workers
-    total = entries * (_SECONDS_COSINE * d + _SECONDS_TILE)
-    for depth in depths:
-        total += entries * (_SECONDS_COSINE * d + _SECONDS_TILE * depth)
-        if by_inverse(n, workers):
-            total += FIRST_STEPS * product_seconds(n, workers)
-            total += factor_seconds(n, workers, single=True)
-            total += INVERSE_STEPS * solve_seconds(n, workers, single=True)
-        else:
-            total += EXPECTED_STEPS * math.sqrt(n) * product_seconds(n, workers)
-        if certificate:
-            total += factor_seconds(n, workers)
-            total += _SHARPENING * (solve_seconds(n, workers) + product_seconds(n, workers))
-    return total
-
-
-def blocked_traffic(n: int, d: int, depths: Sequence[int], workers: int) -> int:
-    """Bytes that each worker receives meanwhile: the data, vectors, and the factors' block rows of all others."""
-    inverse = by_inverse(n, workers)
-    steps = FIRST_STEPS + 2 * INVERSE_STEPS if inverse else EXPECTED_STEPS * math.sqrt(n)
-    factors = (12 if inverse else 8) * 0.5 * n * n * (1.0 - 1.0 / workers)
-    return int(8 * n * d + len(set(depths)) * (8 * n * (steps + 3 * _SHARPENING) + factors))
-
-
-def _buffers(n: int) -> int:
+def library_bytes(n: int) -> int:
+    """Packed panels of the BLAS, and what the allocator keeps, at order n."""
     constant, each = _BUFFERS
     return constant + each * n

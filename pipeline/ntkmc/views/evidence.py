@@ -12,7 +12,8 @@ import numpy as np
 from ntkmc.errors import InputError
 from ntkmc.experiment.address import spawn_key
 from ntkmc.experiment.schema import CLAIM, VARIABLES, Verdict
-from ntkmc.theory.claims import CLAIMS, Claim, Instance, instances
+from ntkmc.theory.claims import CLAIMS, Claim, Instance, find_instance
+from ntkmc.theory.claims.base import NETWORK
 from ntkmc.theory.claims.event import NONDEGENERATE
 from ntkmc.views.grid import Grid, Place
 
@@ -132,7 +133,7 @@ def _sides(
     grid: Grid, claim: str, place: Place, trial: int
 ) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
     """Both enclosures at one trial, by the claim's own function from the stored statistics."""
-    instance = next((each for each in instances() if each.label == claim), None)
+    instance = find_instance(claim)
     if instance is None or claim.startswith(NONDEGENERATE.id):
         return None, None
     cell = grid.cells[place.cell]
@@ -152,4 +153,8 @@ def _statistics(
             there = grid.trials.sel(place.labels | other).isel(trial=trial)
             for end in ("lower", "upper"):
                 values[f"{prefix}_{end}"] = np.atleast_1d(there[f"lambda_min_{end}"].to_numpy())
+    if instance.width:
+        networks = grid.tree["finite_width"].to_dataset().sel(place.labels | {"width": instance.width})
+        network = networks.isel(trial=trial).load()
+        values |= {f"{NETWORK}{name}": np.atleast_1d(network[name].to_numpy()) for name in network.data_vars}
     return values

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ntkmc.linalg.eigenvalue import Status
-from ntkmc.theory.claims import instances
+from ntkmc.theory.claims import find_instance
 from ntkmc.views.frames import estimates_frame, overall_frame
 from ntkmc.views.grid import Grid
 
@@ -157,7 +157,8 @@ def _inequalities(overall: pd.DataFrame) -> list[str]:
 
 
 def _bounds_from_below(label: str) -> bool:
-    return any(instance.label == label and instance.claim.side == "lower" for instance in instances())
+    instance = find_instance(label)
+    return instance is not None and instance.claim.side == "lower"
 
 
 def _bounds(overall: pd.DataFrame) -> list[str]:

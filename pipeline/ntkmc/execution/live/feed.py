@@ -93,8 +93,9 @@ class Feed:
             case BlockDone():
                 with self._lock:
                     at = self._cells[event.cell]
-                    self._done[at] = min(self._done[at] + event.trials, self._planned[at])
-                    self._failed[at] += event.failed
+                    if not event.width:  # the page counts trials of the limiting kernel
+                        self._done[at] = min(self._done[at] + event.trials, self._planned[at])
+                        self._failed[at] += event.failed
                     self._touched.add(at)
                     self._moved.add(at)
                     self._pending["computed"] = self._pending.get("computed", 0.0) + event.seconds

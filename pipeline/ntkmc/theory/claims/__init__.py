@@ -12,6 +12,7 @@ from ntkmc.theory.claims import (  # noqa: F401  (registers the claims, in the o
     probability,
     scaling,
     schur,
+    widths,
 )
 from ntkmc.theory.claims.base import (
     CLAIMS,
@@ -20,6 +21,7 @@ from ntkmc.theory.claims.base import (
     Claim,
     Instance,
     claims,
+    find_instance,
     instances,
     is_costly,
     register,
@@ -33,6 +35,7 @@ __all__ = [
     "Claim",
     "Instance",
     "claims",
+    "find_instance",
     "instances",
     "is_costly",
     "register",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -142,12 +143,15 @@ class Claim:
         (context, parameters) -> for each function that `evaluate` gives, whether its tail is compared with a normal
         one's. A heavier tail keeps a claim from being supported, and refutes it where `proved` says False.
     equal : float or None
-        Of a scaling claim: the value that the constant must have, and that it cannot be below.
+        Of a scaling claim: the value that the constant must have, and that it cannot be below; with `most`, the value
+        that it must not exceed.
     ceiling : callable or None
         (context, parameters) -> value that the constant is proved not to exceed, None where there is none. Limits
         below it support the claim, and no drift below it speaks against it.
     least : callable or None
         Of a mean: (context) -> value that no draw's ratio is below; 0 unless given.
+    most : callable or None
+        Of a mean: (context) -> value that no draw's ratio is above, so that its upper limit is by betting, too.
     proved : callable or None
         (context, parameters) -> what is proved of the claim for the cell's law: True, and no drift within a finite
         range refutes it; False, and any drift does; None, and a drift must show no sign of levelling off.
@@ -158,6 +162,9 @@ class Claim:
         Whether it is a property of the law of the rows: it holds or fails for each law by itself.
     trivial : float or None
         A lower bound at or below this, or an upper bound at or above it, says nothing: 0 and infinity unless given.
+    of_width : bool
+        Whether it is about finite networks: tried for each width m of a study, with m as a further parameter. It needs
+        statistics of the network, named as in the group `finite_width` behind `network_`; `status` is the network's.
     """
 
     id: str
@@ -181,10 +188,12 @@ class Claim:
     equal: float | None = None
     ceiling: Callable[[CellContext, Parameters], float | None] | None = None
     least: Callable[[CellContext], float] | None = None
+    most: Callable[[CellContext], float] | None = None
     proved: Callable[[CellContext, Parameters], bool | None] | None = None
     along: tuple[str, ...] = ("d",)
     hypothesis: bool = False
     trivial: float | None = None
+    of_width: bool = False
 
     def vacuous(self, bound: Bound) -> NDArray[np.bool_]:
         """Trials in which the bound says nothing."""
@@ -204,13 +213,22 @@ class Claim:
         return rest if prefix == "printed" else None
 
 
+NETWORK: Final = "network_"
+"""What precedes the names of statistics of a finite network."""
+
 DERIVED: Final = {
     "shallower_lower": "lambda_min_lower of the same draw at the next smaller depth",
     "shallower_upper": "lambda_min_upper of the same draw at the next smaller depth",
     "fewer_lower": "lambda_min_lower of the draw's first rows, at the next smaller n",
     "fewer_upper": "lambda_min_upper of the draw's first rows, at the next smaller n",
+    **{
+        f"{NETWORK}{name}_{end}": f"{name}_{end} of a network's tangent kernel, in the group finite_width"
+        for name in ("lambda_min", "deviation", "entry_deviation", "data_norm", "kernel_norm")
+        for end in ("lower", "upper")
+    },
 }
-"""Statistics that claims may need and that stand elsewhere in `trials`: in another depth's or another cell's place."""
+"""Statistics that claims may need and that stand elsewhere: in another depth's or another cell's place, or another
+group."""
 
 
 @dataclass(frozen=True)
@@ -229,6 +247,11 @@ class Instance:
     def needs(self) -> tuple[str, ...]:
         """Statistics that are read."""
         return tuple(name.format(**self.parameters) for name in self.claim.needs)
+
+    @property
+    def width(self) -> int:
+        """Width of the networks that it is about; 0 where it is about none."""
+        return int(self.parameters["m"]) if self.claim.of_width else 0
 
     def applies(self, context: CellContext) -> bool:
         """Whether the claim says anything about a cell."""
@@ -324,11 +347,42 @@ def select(chosen: tuple[str, ...] = ("all",), kernel: str | None = None) -> lis
     ]
 
 
-def instances(chosen: tuple[str, ...] = ("everything",), kernel: str | None = None) -> list[Instance]:
-    """Claims to be tried, one per parameter set; as for `select`, without the event."""
+def instances(
+    chosen: tuple[str, ...] = ("everything",), kernel: str | None = None, widths: Iterable[int] = ()
+) -> list[Instance]:
+    """Claims to be tried, one per parameter set, and per width where they are about networks; without the event.
+
+    Parameters
+    ----------
+    chosen, kernel
+        As for `select`.
+    widths : iterable of int
+        Widths of the networks that are drawn; without any, no claim about networks is tried.
+    """
     return [
         Instance(claim, parameters)
         for claim in select(chosen, kernel)
         if claim.evaluate is not None
-        for parameters in claim.parameters
+        for parameters in _parameters(claim, widths)
     ]
+
+
+def find_instance(labelled: str) -> Instance | None:
+    """The instance with a label, whatever the width in it; None if there is none.
+
+    >>> find_instance("width-rank[m=77]").width
+    77
+    """
+    width = re.search(r"[\[,]m=(\d+)[,\]]", labelled)
+    claim = next((each for each in CLAIMS.values() if each.id == labelled.partition("[")[0]), None)
+    if claim is None or claim.evaluate is None:
+        return None
+    widths = (int(width.group(1)),) if width else ()
+    found = (Instance(claim, parameters) for parameters in _parameters(claim, widths))
+    return next((each for each in found if each.label == labelled), None)
+
+
+def _parameters(claim: Claim, widths: Iterable[int]) -> list[Parameters]:
+    if not claim.of_width:
+        return list(claim.parameters)
+    return [{**parameters, "m": width} for width in widths for parameters in claim.parameters]

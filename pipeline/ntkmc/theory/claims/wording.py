@@ -33,6 +33,12 @@ def how_tested(claim: Claim) -> str:
             return "in every trial; violated only if the two enclosures are disjoint on the wrong side"
         case "probability":
             return _probability()
+    if claim.equal is not None and claim.most is not None:
+        return (
+            "the mean in each cell, with limits by betting on values whose range is proved, valid while one looks and "
+            f"for all cells at once. Refuted where its lower limit is above {claim.equal:g}; supported where its "
+            f"upper limit is at most {claim.equal:g}. {_family(claim)}"
+        )
     if claim.equal is not None:
         return (
             f"{_measured(claim)}; it cannot be below {claim.equal:g}. Refuted where its lower limit is above "

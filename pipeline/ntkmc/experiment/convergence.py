@@ -1,0 +1,163 @@
+"""How the tangent kernels of finite networks tend to their limit: estimates of one cell at one depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkmc.experiment.evaluation import Rules, Values
+from ntkmc.statistics import confidence_sequence, exponents, quantile_sequence
+
+Trials = Mapping[str, NDArray[Any]]
+
+
+def convergence(widths: NDArray[np.int64], networks: Sequence[Trials], n: int, rules: Rules) -> Values:
+    """Estimates over the widths of one cell.
+
+    Parameters
+    ----------
+    widths : ndarray, (widths,)
+        In any order.
+    networks : sequence of mappings of str to ndarray (T,)
+        For each width the trials that estimates rest on: `lambda_min_*` of the limit and `network_*` of the networks.
+        T may differ, and be 0.
+    n : int
+        Rows of a draw.
+    rules : Rules
+        `delta`, and the confidence of one cell.
+
+    Returns
+    -------
+    dict
+        Variables of the `convergence` group at this cell and depth: (widths,) or scalars.
+
+    Notes
+    -----
+    A trial that failed, or whose enclosures do not decide an event, counts as a failure for the lower and as a success
+    for the upper limit. Smallest widths and exponents hold for all widths at once: each takes its share of alpha.
+    """
+    together = 1.0 - (1.0 - rules.confidence) / max(len(widths), 1)
+    total = np.array([len(trials["status"]) for trials in networks])
+    found: Values = {"trials_used": total}
+    for event, counted in (("norm", _close), ("eigenvalue", _positive)):
+        counts = np.array([counted(trials) for trials in networks]).reshape(len(networks), 3)
+        sure, likely, possible = counts.T
+        found |= _shares(event, sure, likely, possible, total, rules.confidence)
+        found |= _smallest(event, widths, (sure, likely, possible), total, rules.delta, together)
+    found |= _deviations(widths, networks, together)
+    limits = [_value(trials, "lambda_min") for trials in networks]
+    least = _median(max(limits, key=len, default=np.empty(0)))
+    found["printed_width"] = n**6 / least**4 if least > 0.0 else np.nan
+    found["lambda_min_median"] = np.array([_median(trials["network_lambda_min"]) for trials in networks])
+    return found
+
+
+def _close(trials: Trials) -> tuple[int, int, int]:
+    """Trials with |network's kernel - limit| <= lambda_min / 4: by proof, by midpoints, and at most."""
+    return _counted(
+        -_value(trials, "network_deviation"),
+        -trials["network_deviation_upper"],
+        -trials["network_deviation_lower"],
+        trials,
+        -0.25,
+    )
+
+
+def _positive(trials: Trials) -> tuple[int, int, int]:
+    """Trials with lambda_min of the network's kernel >= 3/4 lambda_min: by proof, by midpoints, and at most."""
+    return _counted(
+        _value(trials, "network_lambda_min"),
+        trials["network_lambda_min_lower"],
+        trials["network_lambda_min_upper"],
+        trials,
+        0.75,
+    )
+
+
+def _counted(
+    value: NDArray[Any], lower: NDArray[Any], upper: NDArray[Any], trials: Trials, share: float
+) -> tuple[int, int, int]:
+    """Trials in which a quantity is at least a share, which may be negative, of lambda_min. NaN decides nothing."""
+    ends = [share * trials[f"lambda_min_{end}"] for end in ("lower", "upper")]
+    least, most = np.minimum(*ends), np.maximum(*ends)
+    sure = int(np.sum(lower >= most))
+    possible = len(value) - int(np.sum(upper < least))
+    likely = int(np.sum(value >= 0.5 * (least + most)))
+    return sure, likely, possible
+
+
+def _value(trials: Trials, name: str) -> NDArray[Any]:
+    return np.asarray(0.5 * (trials[f"{name}_lower"] + trials[f"{name}_upper"]))
+
+
+def _shares(
+    event: str,
+    sure: NDArray[Any],
+    likely: NDArray[Any],
+    possible: NDArray[Any],
+    total: NDArray[Any],
+    confidence: float,
+) -> Values:
+    with np.errstate(invalid="ignore"):
+        share = np.where(total > 0, likely / np.maximum(total, 1), np.nan)
+    lower, _ = confidence_sequence(sure, total, confidence)
+    _, upper = confidence_sequence(possible, total, confidence)
+    return {
+        f"{event}_share": share,
+        f"{event}_share_lower": np.where(total > 0, lower, np.nan),
+        f"{event}_share_upper": np.where(total > 0, upper, np.nan),
+    }
+
+
+def _smallest(
+    event: str,
+    widths: NDArray[np.int64],
+    counts: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+    total: NDArray[Any],
+    delta: float,
+    confidence: float,
+) -> Values:
+    """The least width from which on an event has probability 1 - delta: as measured, and between which it lies."""
+    sure, likely, possible = counts
+    lower, _ = confidence_sequence(sure, total, confidence)
+    _, upper = confidence_sequence(possible, total, confidence)
+    refuted = widths[(total > 0) & (upper < 1.0 - delta)]
+    return {
+        f"{event}_width": _from_which_on(widths, (total > 0) & (likely >= (1.0 - delta) * total), np.nan),
+        f"{event}_width_lower": float(refuted.max()) if refuted.size else 0.0,
+        f"{event}_width_upper": _from_which_on(widths, lower >= 1.0 - delta, np.inf),
+    }
+
+
+def _from_which_on(widths: NDArray[np.int64], good: NDArray[np.bool_], none: float) -> float:
+    """The least width that is good like all larger ones."""
+    found = none
+    for at in np.argsort(widths)[::-1]:
+        if not good[at]:
+            break
+        found = float(widths[at])
+    return found
+
+
+def _deviations(widths: NDArray[np.int64], networks: Sequence[Trials], confidence: float) -> Values:
+    medians = np.full((len(networks), 3), np.nan)
+    for row, trials in zip(medians, networks, strict=True):
+        lower, upper = trials["network_deviation_lower"], trials["network_deviation_upper"]
+        if len(lower):
+            row[0] = _median(_value(trials, "network_deviation"))
+            ends = np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
+            row[1:] = quantile_sequence(*ends, 0.5, confidence)
+    value, lower, upper = medians.T
+    found = {"deviation_median": value, "deviation_median_lower": lower, "deviation_median_upper": upper}
+    fitted = exponents(value, lower, upper, {"width": widths})
+    for end, number in zip(("", "_lower", "_upper"), fitted.get("width", (np.nan,) * 3), strict=True):
+        found[f"exponent{end}"] = np.asarray(number)
+    return found
+
+
+def _median(values: NDArray[Any]) -> float:
+    present = values[~np.isnan(values)]
+    return float(np.median(present)) if len(present) else float("nan")

@@ -1,0 +1,127 @@
+"""What a matrix takes that is blocked over workers: bytes of each, bytes that move, and a rough number of seconds.
+
+The constants were fitted to two workers of one machine, over its loopback interface; `by_inverse` decides from them,
+and from n and the number of workers alone, how the eigenvector is found.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from ntkmc.linalg.cost import library_bytes
+
+_SECONDS_COSINE: Final = 5e-11
+_SECONDS_TILE: Final = 6e-9
+"""Seconds of one entry of a tile, for each number of its two rows, and for each layer."""
+
+_BANDWIDTH: Final = 5e9
+"""Bytes a second that one worker reads from its memory in a product."""
+
+_OPERATIONS: Final = 5e10
+"""Floating-point operations a second of one worker in a factorization, float64."""
+
+_NETWORK: Final = 1e9
+"""Bytes a second between two workers."""
+
+_ROUND: Final = 0.006
+"""Seconds of one round of messages to all workers and back."""
+
+PANELS: Final = 4
+"""Block rows of a factor that may be under way on a worker at a time, beside its share."""
+
+EXPECTED_STEPS: Final = 3.0
+"""Steps in units of sqrt(n) that Lanczos on the matrix takes (75 to 110 at n = 700, 302 at n = 12,000, seen)."""
+
+FIRST_STEPS: Final = 24
+"""Steps of Lanczos where a factor and its inverse do the rest."""
+
+INVERSE_STEPS: Final = 14
+"""Steps of Lanczos on the inverse that are reckoned with (12 to 19 seen)."""
+
+_SHARPENING: Final = 4  # solves and products that sharpen the vector, and a product in double-double
+
+
+def block_length(n: int, room: int = 0) -> int:
+    """Rows of a block row of a blocked matrix: more of them cost messages, larger ones balance and memory.
+
+    Parameters
+    ----------
+    room : int
+        Bytes that a worker has beside what it holds idle; 0 if that is not known.
+
+    Examples
+    --------
+    >>> block_length(4000), block_length(12_000), block_length(40_000), block_length(12_000, 80 * 2**20)
+    (256, 512, 1024, 128)
+    """
+    block = 256
+    while block * 40 < n and block < 2048:
+        block *= 2
+    while room and block > 64 and PANELS * 8 * block * n > 0.6 * room:
+        block //= 2
+    return block
+
+
+def tile_bytes(n: int, workers: int, *, single: bool = False) -> int:
+    """Bytes of tiles that each worker holds at most: its part of the lower triangle, and of a factor's."""
+    return (12 if single else 16) * n * (n + block_length(n)) // 2 // workers
+
+
+def blocked_bytes(n: int, d: int, block: int) -> int:
+    """Memory that a worker needs beside its tiles, which may lie on its disk: the data, block rows on their way."""
+    return 8 * n * d + PANELS * 8 * block * n + 1024 * n + library_bytes(block)
+
+
+def product_seconds(n: int, workers: int) -> float:
+    """Seconds of one product with a Gram matrix whose lower triangle is blocked over workers of one thread each."""
+    return 4.0 * n * n / workers / _BANDWIDTH + _ROUND
+
+
+def factor_seconds(n: int, workers: int, *, single: bool = False) -> float:
+    """Seconds of one blocked Cholesky: n**3 / 3 operations, and n**2 / 2 numbers to every worker."""
+    rate, number = (2.0 * _OPERATIONS, 4.0) if single else (_OPERATIONS, 8.0)
+    moved = 0.5 * number * n * n * (1.0 - 1.0 / workers)
+    return n**3 / 3.0 / workers / rate + moved / _NETWORK + 48 * _ROUND
+
+
+def solve_seconds(n: int, workers: int, *, single: bool = False) -> float:
+    """Seconds of one solve with its factor: all numbers twice, one worker after the other."""
+    return (4.0 if single else 8.0) * n * n / _BANDWIDTH + (48 * _ROUND if workers > 1 else _ROUND)
+
+
+def by_inverse(n: int, workers: int) -> bool:
+    """Whether a factor in float32 and Lanczos on its inverse cost less than Lanczos on the matrix.
+
+    >>> by_inverse(12_000, 2), by_inverse(100_000, 100)
+    (True, False)
+    """
+    other = factor_seconds(n, workers, single=True) + INVERSE_STEPS * solve_seconds(n, workers, single=True)
+    return other < EXPECTED_STEPS * math.sqrt(n) * product_seconds(n, workers)
+
+
+def blocked_seconds(n: int, d: int, depths: Sequence[int], workers: int, *, certificate: bool = True) -> float:
+    """Rough wall time of lambda_min at some depths of a matrix that is blocked over workers."""
+    entries = 0.5 * n * n / workers
+    total = entries * (_SECONDS_COSINE * d + _SECONDS_TILE)
+    for depth in depths:
+        total += entries * (_SECONDS_COSINE * d + _SECONDS_TILE * depth)
+        if by_inverse(n, workers):
+            total += FIRST_STEPS * product_seconds(n, workers)
+            total += factor_seconds(n, workers, single=True)
+            total += INVERSE_STEPS * solve_seconds(n, workers, single=True)
+        else:
+            total += EXPECTED_STEPS * math.sqrt(n) * product_seconds(n, workers)
+        if certificate:
+            total += factor_seconds(n, workers)
+            total += _SHARPENING * (solve_seconds(n, workers) + product_seconds(n, workers))
+    return total
+
+
+def blocked_traffic(n: int, d: int, depths: Sequence[int], workers: int) -> int:
+    """Bytes that each worker receives meanwhile: the data, vectors, and the factors' block rows of all others."""
+    inverse = by_inverse(n, workers)
+    steps = FIRST_STEPS + 2 * INVERSE_STEPS if inverse else EXPECTED_STEPS * math.sqrt(n)
+    factors = (12 if inverse else 8) * 0.5 * n * n * (1.0 - 1.0 / workers)
+    return int(8 * n * d + len(set(depths)) * (8 * n * (steps + 3 * _SHARPENING) + factors))

@@ -1,0 +1,113 @@
+"""How far a finite network's tangent kernel is from its limit: norms and smallest eigenvalues, all enclosed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ntkmc.linalg.eigenvalue import Eigenvalue
+from ntkmc.linalg.empirical import empirical_ntks
+from ntkmc.linalg.exact import about_exact_kernel, kernel_error
+from ntkmc.linalg.gram import coherence_of, cosines, grams_of_cosines, grams_of_rows
+from ntkmc.linalg.network import Weights
+from ntkmc.linalg.rows import Matrix, Rows
+from ntkmc.linalg.smallest import enclose
+from ntkmc.linalg.symmetric import own
+from ntkmc.theory.kernels import UNIT_ROUNDOFF
+
+Ends = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network at one depth, beside the limit of its kernel.
+
+    Attributes
+    ----------
+    smallest : Eigenvalue
+        lambda_min of the network's kernel; see `measure_network` for what matrix it speaks of.
+    deviation : (float, float)
+        Ends of the operator norm of (network's kernel - limit).
+    entry_deviation : (float, float)
+        Ends of the largest absolute entry of that difference.
+    data_norm : (float, float)
+        Ends of the largest eigenvalue of X X'.
+    kernel_norm : (float, float)
+        Ends of the largest eigenvalue of the limit.
+    """
+
+    smallest: Eigenvalue
+    deviation: Ends
+    entry_deviation: Ends
+    data_norm: Ends
+    kernel_norm: Ends
+
+
+def measure_network(
+    rows: Rows, width: int, kernel: str, depths: Sequence[int], weights: Weights
+) -> Iterator[tuple[int, Network]]:
+    """A network of one width at several depths, sorted and valid, on data rows (n, d) that were split.
+
+    Of `h-infinity` all bounds speak of the exact H_m of the rows for the gates as computed: a gate whose argument is
+    zero to rounding, which has probability about 1e-14, may be on the other side. Of `ntk` they speak of the matrix
+    that `empirical_ntk` computes: no bound on its roundings, about 1e-14 of an entry, is folded in. Those of the
+    limit are.
+    """
+    R = cosines(rows)
+    cosine = coherence_of(R, rows)
+    linear = next(grams_of_rows(rows, "ntk", (1,)))[1]
+    data_norm = largest_eigenvalue(linear, kernel_error(rows, "ntk", 1, cosine))
+    del linear
+    limits = grams_of_cosines(R, rows, kernel, depths)
+    del R  # used up by the limits
+    networks = empirical_ntks(rows, width, kernel, depths, weights)
+    for (depth, limit), (_, found) in zip(limits, networks, strict=True):
+        rounding = kernel_error(rows, kernel, depth, cosine)
+        own_error = _gates_error(rows, cosine) if kernel == "h-infinity" else 0.0
+        difference = found - limit
+        smallest = about_exact_kernel(enclose(own(found)), own_error)
+        del found
+        largest = float(max(difference.max(), -difference.min()))
+        error = (rounding + own_error + len(difference) * UNIT_ROUNDOFF * largest) * (1.0 + 2.0**-30)
+        kernel_norm = largest_eigenvalue(limit, rounding)
+        del limit
+        yield depth, Network(smallest, _norm(difference, error), _around(largest, error), data_norm, kernel_norm)
+        del difference
+
+
+def _gates_error(rows: Rows, cosine: float) -> float:
+    """Bound on the norm of the error of H_m for given gates: X X' times shares of open gates, two more roundings."""
+    energy = float(np.sum(rows.norms**2))
+    return kernel_error(rows, "ntk", 1, cosine) + 2.5 * UNIT_ROUNDOFF * energy
+
+
+def largest_eigenvalue(A: Matrix, error: float) -> Ends:
+    """Ends of the largest eigenvalue of any matrix within `error` of A in norm; A, symmetric, is used up."""
+    answer = enclose(own(np.negative(A, out=A)))
+    return _below(-answer.upper - error), _above(-answer.lower + error)
+
+
+def _norm(difference: Matrix, error: float) -> Ends:
+    """Ends of the operator norm of any matrix within `error` of a symmetric one, which is used up."""
+    matrix = own(difference)
+    low = enclose(matrix)
+    matrix.restore()
+    high = enclose(own(np.negative(difference, out=difference)))
+    lower = max(-low.upper, -high.upper)
+    upper = max(-low.lower, -high.lower)
+    return max(0.0, _below(lower - error)), max(0.0, _above(upper + error))
+
+
+def _around(value: float, error: float) -> Ends:
+    """An absolute value with an error; no entry of an error exceeds its norm."""
+    return max(0.0, _below(value - error)), _above(value + error)
+
+
+def _below(value: float) -> float:
+    return float(np.nextafter(value, -np.inf))
+
+
+def _above(value: float) -> float:
+    return float(np.nextafter(value, np.inf))

@@ -1,0 +1,268 @@
+"""Networks of finite width: how close the kernel H_m at initialization is to H-infinity, and how wide it must be.
+
+All probabilities are over the weights alone, for any fixed rows, and so over rows and weights together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkmc.theory.claims.base import NETWORK, Bound, CellContext, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.bounds import enclosed, two_layers
+from ntkmc.theory.claims.probability import at_most_delta
+from ntkmc.theory.kernels import UNIT_ROUNDOFF
+
+_DELTAS = ({"delta": 0.1},)
+
+_ROUNDING = 32.0 * UNIT_ROUNDOFF
+"""Of a bound that is computed by a dozen operations from enclosed numbers."""
+
+
+def _of_network(name: str) -> tuple[str, str]:
+    return f"{NETWORK}{name}_lower", f"{NETWORK}{name}_upper"
+
+
+def _deviation(context: CellContext, statistics: Statistics) -> Bound:
+    """|H_m - H| in operator norm."""
+    return enclosed(statistics, f"{NETWORK}deviation")
+
+
+def _entry_deviation(context: CellContext, statistics: Statistics) -> Bound:
+    """max |H_m - H|_ij."""
+    return enclosed(statistics, f"{NETWORK}entry_deviation")
+
+
+def _smallest(context: CellContext, statistics: Statistics) -> Bound:
+    """lambda_min(H_m)."""
+    return enclosed(statistics, f"{NETWORK}lambda_min")
+
+
+def _limit(statistics: Statistics) -> Bound:
+    """lambda_min(H)."""
+    return enclosed(statistics, "lambda_min")
+
+
+def _wider(lower: Floats, upper: Floats) -> Bound:
+    """Of non-negative numbers, which may be infinite."""
+    return Bound(lower * (1.0 - _ROUNDING), upper * (1.0 + _ROUNDING))
+
+
+def _hoeffding(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    n, m = context.n, float(parameters["m"])
+    value = np.sqrt(np.log(n * (n + 1) / float(parameters["delta"])) / (2.0 * m))
+    full = np.full_like(statistics[f"{NETWORK}entry_deviation_lower"], value)
+    return _wider(full, full)
+
+
+def _bernstein(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """Increasing in both norms. Infinite where it exceeds |X|^2: 0 <= H_m, H <= |X|^2, whatever the weights."""
+    rate = np.log(2.0 * context.n / float(parameters["delta"])) / float(parameters["m"])
+    data, kernel = (enclosed(statistics, f"{NETWORK}{name}") for name in ("data_norm", "kernel_norm"))
+
+    def bound(square: Floats, norm: Floats) -> Floats:
+        c = rate * square
+        return np.asarray(c / 3.0 + np.sqrt(c * c / 9.0 + 2.0 * c * norm))
+
+    low, high = bound(data.lower, kernel.lower), bound(data.upper, kernel.upper)
+    return _wider(np.where(low >= data.upper, np.inf, low), np.where(high >= data.lower, np.inf, high))
+
+
+def _chernoff(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """x - sqrt(c x) at x = lambda_min(H), c = 2 |X|^2 log(n / delta) / m: it falls with c, and with x up to c / 4."""
+    rate = 2.0 * np.log(context.n / float(parameters["delta"])) / float(parameters["m"])
+    data, limit = enclosed(statistics, f"{NETWORK}data_norm"), _limit(statistics)
+    most, least = rate * data.upper, rate * data.lower
+    turning = np.clip(most / 4.0, limit.lower, limit.upper)  # where in the enclosure the least value is taken
+    low = turning - np.sqrt(most * turning)
+    high = np.maximum(limit.lower - np.sqrt(least * limit.lower), limit.upper - np.sqrt(least * limit.upper))
+    slack = _ROUNDING * (limit.upper + most)  # the difference of two numbers of this size
+    return Bound(low - slack, high + slack)
+
+
+def _excess(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """lambda_min(H_m) - lambda_min(H), both of the same rows."""
+    network, limit = _smallest(context, statistics), _limit(statistics)
+    return Bound(network.lower - limit.upper, network.upper - limit.lower)
+
+
+def _zero(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    nothing = np.zeros_like(statistics[f"{NETWORK}lambda_min_lower"])
+    return Bound(nothing, nothing)
+
+
+def _wide_enough(context: CellContext, statistics: Statistics, parameters: Parameters) -> NDArray[np.bool_]:
+    """Whether m >= n^6 / lambda_0^4, by proof, with lambda_0 = lambda_min(H) of these rows."""
+    wanted = float(context.n) ** 6 * (1.0 + _ROUNDING)
+    return np.asarray(float(parameters["m"]) * np.maximum(_limit(statistics).lower, 0.0) ** 4 >= wanted)
+
+
+def _quarter(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """lambda_0 / 4; infinite, as nothing is claimed, where the network is not so wide."""
+    limit, claimed = _limit(statistics), _wide_enough(context, statistics, parameters)
+    return Bound(np.where(claimed, 0.25 * limit.lower, np.inf), np.where(claimed, 0.25 * limit.upper, np.inf))
+
+
+def _three_quarters(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """3/4 lambda_0; 0, which says nothing, where the network is not so wide."""
+    limit, claimed = _limit(statistics), _wide_enough(context, statistics, parameters)
+    return _wider(np.where(claimed, 0.75 * limit.lower, 0.0), np.where(claimed, 0.75 * limit.upper, 0.0))
+
+
+_LIMIT_ENDS = ("lambda_min_lower", "lambda_min_upper")
+_ANY_ROWS = "kernel h-infinity, any rows, networks of width m (widths in the study)"
+
+register(
+    Claim(
+        id="prob-width-hoeffding",
+        words="No entry of H_m is further from H-infinity than sqrt(log(n(n+1)/delta) / (2m)), and the operator norm "
+        "of the difference at most n times that, with probability at least 1 - delta; tried on the entries.",
+        latex=r"\max_{ij} |H_{m,ij} - H^\infty_{ij}| \le \sqrt{\tfrac{\log(n(n+1)/\delta)}{2m}}",
+        source="Du, Zhai, Póczos & Singh, ICLR 2019, Lemma 3.1, with constants: Hoeffding and a union over entries",
+        hypotheses="kernel h-infinity, unit rows, networks of width m (widths in the study)",
+        kind="probability",
+        kernels=("h-infinity",),
+        side="upper",
+        applies=two_layers,
+        needs=_of_network("entry_deviation"),
+        evaluate=_hoeffding,
+        parameters=_DELTAS,
+        quantity=_entry_deviation,
+        claimed=at_most_delta,
+        trivial=1.0,
+        of_width=True,
+    ),
+)
+
+register(
+    Claim(
+        id="bernstein-width",
+        words="|H_m - H-infinity| is at most c/3 + sqrt(c^2/9 + 2c |H-infinity|), c = |X|^2 log(2n/delta) / m, with "
+        "probability at least 1 - delta.",
+        latex=r"\lVert H_m - H^\infty\rVert \le \tfrac c3 + \sqrt{\tfrac{c^2}9 + 2c\lVert H^\infty\rVert},\quad "
+        r"c = \lVert X\rVert^2\log(2n/\delta)/m",
+        source="matrix Bernstein (Tropp 2015, Thm 6.1.1)",
+        hypotheses=_ANY_ROWS,
+        kind="probability",
+        kernels=("h-infinity",),
+        side="upper",
+        applies=lambda context: True,
+        needs=(*_of_network("deviation"), *_of_network("data_norm"), *_of_network("kernel_norm")),
+        evaluate=_bernstein,
+        parameters=_DELTAS,
+        quantity=_deviation,
+        claimed=at_most_delta,
+        of_width=True,
+    ),
+)
+
+register(
+    Claim(
+        id="chernoff-width",
+        words="lambda_min(H_m) is at least (1 - e) lambda_min(H-infinity), e^2 = 2 |X|^2 log(n/delta) / (m "
+        "lambda_min), with probability at least 1 - delta.",
+        latex=r"\lambda_{\min}(H_m) \ge (1-\varepsilon)\lambda_{\min}(H^\infty),\quad \varepsilon^2 = "
+        r"\tfrac{2\lVert X\rVert^2\log(n/\delta)}{m\lambda_{\min}(H^\infty)}",
+        source="matrix Chernoff (Tropp 2012, Thm 1.1)",
+        hypotheses=_ANY_ROWS,
+        kind="probability",
+        kernels=("h-infinity",),
+        side="lower",
+        applies=lambda context: True,
+        needs=(*_of_network("lambda_min"), *_of_network("data_norm"), *_LIMIT_ENDS),
+        evaluate=_chernoff,
+        parameters=_DELTAS,
+        quantity=_smallest,
+        claimed=at_most_delta,
+        of_width=True,
+    ),
+)
+
+register(
+    Claim(
+        id="width-jensen",
+        words="The mean of lambda_min(H_m) over the weights is at most lambda_min(H-infinity), at every width; tried "
+        "on the mean over draws of their difference, of the same rows.",
+        latex=r"\mathbb{E}\,\lambda_{\min}(H_m) \le \lambda_{\min}(H^\infty)",
+        source="Jensen's inequality: lambda_min is concave, and the mean of H_m is H-infinity",
+        hypotheses="kernel h-infinity, unit rows, networks of width m (widths in the study)",
+        kind="scaling",
+        kernels=("h-infinity",),
+        side="upper",
+        applies=two_layers,
+        needs=(*_of_network("lambda_min"), *_LIMIT_ENDS),
+        evaluate=_excess,
+        constants="none",
+        functional="mean",
+        equal=0.0,
+        # 0 <= H_m, whose diagonal is at most 1, and 0 <= lambda_min(H) <= 1/2; and a little for what is rounded.
+        least=lambda context: -0.5 - 1e-9,
+        most=lambda context: 1.0 + 1e-9,
+        of_width=True,
+    ),
+)
+
+register(
+    Claim(
+        id="width-rank",
+        words="lambda_min(H_m) is 0 if the network has fewer trained weights than there are rows: m d < n.",
+        latex=r"md < n \Rightarrow \lambda_{\min}(H_m) = 0",
+        source="H_m is the Gram matrix of n gradients in m d weights",
+        hypotheses="kernel h-infinity, any rows, networks of width m (widths in the study) with m d < n",
+        kind="deterministic",
+        kernels=("h-infinity",),
+        side="upper",
+        applies=lambda context: True,
+        where=lambda context, parameters: int(parameters["m"]) * context.d < context.n,
+        needs=_of_network("lambda_min"),
+        evaluate=_zero,
+        quantity=_smallest,
+        of_width=True,
+    ),
+)
+
+register(
+    Claim(
+        id="claim-width-n6",
+        words="|H_m - H-infinity| is at most lambda_0 / 4 with probability at least 1 - delta if m >= C n^6 / "
+        "lambda_0^4, lambda_0 = lambda_min(H-infinity); tried with C = 1, where a network is so wide. How wide it has "
+        "to be is measured in the group convergence.",
+        latex=r"m \ge C\,n^6/\lambda_0^4 \Rightarrow \lVert H_m - H^\infty\rVert \le \lambda_0/4",
+        source="Zolfaghari, Zohrabi & Velae, slides, 2025, after Du et al. 2019, Thm 3.2, and Arora et al. 2019, Thm "
+        "3.1; the part about initialization",
+        hypotheses=_ANY_ROWS,
+        kind="probability",
+        kernels=("h-infinity",),
+        side="upper",
+        applies=lambda context: True,
+        needs=(*_of_network("deviation"), *_LIMIT_ENDS),
+        evaluate=_quarter,
+        parameters=_DELTAS,
+        constants="C = 1",
+        quantity=_deviation,
+        claimed=at_most_delta,
+        of_width=True,
+    ),
+)
+
+register(
+    Claim(
+        id="claim-width-n6-eigenvalue",
+        words="lambda_min(H_m) is at least 3/4 lambda_0 with probability at least 1 - delta if m >= C n^6 / "
+        "lambda_0^4, lambda_0 = lambda_min(H-infinity); tried with C = 1, where a network is so wide.",
+        latex=r"m \ge C\,n^6/\lambda_0^4 \Rightarrow \lambda_{\min}(H_m) \ge \tfrac34\lambda_0",
+        source="follows from claim-width-n6 by Weyl's inequality",
+        hypotheses=_ANY_ROWS,
+        kind="probability",
+        kernels=("h-infinity",),
+        side="lower",
+        applies=lambda context: True,
+        needs=(*_of_network("lambda_min"), *_LIMIT_ENDS),
+        evaluate=_three_quarters,
+        parameters=_DELTAS,
+        constants="C = 1",
+        quantity=_smallest,
+        claimed=at_most_delta,
+        of_width=True,
+    ),
+)

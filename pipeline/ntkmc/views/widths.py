@@ -1,0 +1,105 @@
+"""What a store says of finite networks, as a frame and as tables for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+from rich.console import Group, RenderableType
+
+from ntkmc.errors import InputError
+from ntkmc.views.tables import captioned, law, number, table
+
+_CELL = ["distribution", "d", "n", "depth"]
+
+
+def widths_frame(tree: xr.DataTree) -> pd.DataFrame:
+    """One row per (distribution, d, n, depth, width) that has estimates.
+
+    Columns: those, and the variables of the group `convergence`, of which those that concern all widths of a cell
+    are repeated in each of its rows.
+
+    Raises
+    ------
+    InputError
+        If no study in the store asked for widths.
+    """
+    if "convergence" not in tree:
+        raise InputError("no study in this store asked for finite widths: add widths to it and run it again")
+    plain = tree["convergence"].to_dataset().drop_vars(["distribution_name", "distribution_params"]).load()
+    frame = plain.to_dataframe(dim_order=[*_CELL, "width"]).reset_index()
+    frame["distribution"] = frame["distribution"].astype(str).astype(object)
+    frame = frame[frame["trials_used"] > 0]
+    return frame.sort_values([*_CELL, "width"], kind="stable").reset_index(drop=True)
+
+
+def widths_tables(frame: pd.DataFrame, delta: float) -> RenderableType:
+    """Networks by width, and what all widths of a cell say together."""
+    return Group(_by_width(frame), _by_cell(frame, delta))
+
+
+def _by_width(frame: pd.DataFrame) -> RenderableType:
+    drawn = table("Tangent kernels of finite networks", tight=True)
+    for name in ("distribution", "d", "n", "L", "m", "trials", "|Θ-K|", "λ_min", "(i)", "(ii)"):
+        drawn.add_column(name, justify="left" if name == "distribution" else "right", no_wrap=True)
+    for row in frame.itertuples():
+        drawn.add_row(
+            law(str(row.distribution)),
+            str(row.d),
+            str(row.n),
+            str(row.depth),
+            str(row.width),
+            str(row.trials_used),
+            number(row.deviation_median),
+            number(row.lambda_min_median),
+            number(row.norm_share, 3),
+            number(row.eigenvalue_share, 3),
+        )
+    caption = (
+        "m: width; |Θ-K|: median distance to the limit in operator norm; λ_min: median of\n"
+        "the network's; shares of trials with (i) |Θ-K| ≤ λ_0/4, (ii) λ_min(Θ) ≥ 3/4 λ_0,\n"
+        "λ_0 = λ_min(K) of the same draw; with intervals: --format csv"
+    )
+    return captioned(drawn, caption)
+
+
+def _by_cell(frame: pd.DataFrame, delta: float) -> RenderableType:
+    drawn = table(f"Smallest widths m* with probability {1 - delta:g}, and exponents in m", tight=True)
+    for name in ("distribution", "d", "n", "L", "m* (i)", "m* (ii)", "n^6/λ_0^4", "exponent"):
+        drawn.add_column(name, justify="left" if name == "distribution" else "right", no_wrap=True)
+    for _, rows in frame.groupby(_CELL, sort=False):
+        first = rows.iloc[0]
+        drawn.add_row(
+            law(str(first["distribution"])),
+            *(str(first[name]) for name in ("d", "n", "depth")),
+            _width(first, "norm"),
+            _width(first, "eigenvalue"),
+            "" if math.isnan(first["printed_width"]) else f"{first['printed_width']:.1e}",
+            _exponent(first),
+        )
+    caption = (
+        "m*: least tried width from which on the share is that large; in parentheses\n"
+        "between which tried widths it is proved to lie; λ_0 in n^6/λ_0^4: the median;\n"
+        "exponent of the median distance, with its limits (-1/2 is the limit theorem's)"
+    )
+    return captioned(drawn, caption)
+
+
+def _width(row: pd.Series[Any], event: str) -> str:
+    value, lower, upper = (float(row[f"{event}_width{end}"]) for end in ("", "_lower", "_upper"))
+    return f"{_short(value)} ({_short(lower)},{_short(upper)})"
+
+
+def _short(width: float) -> str:
+    """At most five characters; a dash where there is none."""
+    if not math.isfinite(width):
+        return "-"
+    return f"{width:.0f}" if width < 1e5 else f"{width:.0e}"
+
+
+def _exponent(row: pd.Series[Any]) -> str:
+    value, lower, upper = (float(row[f"exponent{end}"]) for end in ("", "_lower", "_upper"))
+    text = "" if math.isnan(value) else f"{value:.2f} ({lower:.2f},{upper:.2f})"
+    return text.replace("0.", ".")
