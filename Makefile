@@ -57,6 +57,7 @@ bench: $(STAMP)  ## Side by side with what one would use instead
 	$(BIN)/python tests/benchmarks/smallest_eigenvalue.py --largest 8000 --figure $(STORES)/bench.png
 	$(BIN)/python tests/benchmarks/gram.py
 	$(BIN)/python tests/benchmarks/study_page.py
+	$(BIN)/python tests/benchmarks/blocked.py --n 4000 12000 --workers 1 2 4
 
 clean:  ## Remove the environment and all caches; results stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

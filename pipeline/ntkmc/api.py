@@ -37,6 +37,7 @@ def lambda_min(
     method: str = "auto",
     client: Client | None = None,
     certificate: bool = True,
+    single: bool = False,
 ) -> dict[int, Eigenvalue]:
     """Smallest eigenvalues of a kernel's Gram matrix at several depths, from data.
 
@@ -54,6 +55,9 @@ def lambda_min(
         8 n**2 bytes in all, and on their disks what does not fit into their memory.
     certificate : bool
         With a client: False saves the factorization, n**3 / 3 operations; then the upper end alone is proved.
+    single : bool
+        With a client: hold the matrix in float32, for the products that propose the eigenvector, in half the memory;
+        what the proof needs is evaluated anew in float64.
 
     Returns
     -------
@@ -81,12 +85,14 @@ def lambda_min(
     True
     """
     if client is None:
-        if not certificate:
-            raise InputError("certificate=False needs a client: in one process's memory the proof costs the least")
+        if not certificate or single:
+            raise InputError(
+                "certificate=False and single=True need a client: in one process's memory the proof costs the least"
+            )
         return exact.lambda_min(X, kernel, depths, method=method)
     from ntkmc.execution.blocked import lambda_min_blocked
 
-    return lambda_min_blocked(client, X, kernel, depths, method=method, certificate=certificate)
+    return lambda_min_blocked(client, X, kernel, depths, method=method, certificate=certificate, single=single)
 
 
 def run(

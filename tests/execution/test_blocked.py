@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster, Worker
 from ntkmc import InputError, Status, lambda_min
 from ntkmc.execution import fleet as fleets
 from ntkmc.execution.blocked import lambda_min_blocked
-from ntkmc.execution.fleet import DaskFleet, dealt
+from ntkmc.execution.fleet import DaskFleet, Stopped, dealt
 from ntkmc.execution.workforce import SCHEDULER
 from ntkmc.linalg.eigenvalue import Eigenvalue
 from ntkmc.linalg.lapack import Matrix
@@ -67,7 +67,7 @@ def test_as_in_one_array(two_workers: Client, kernel: str) -> None:
 def test_float32_tiles_and_extreme_norms(two_workers: Client) -> None:
     X = data(500, 100)
     there = lambda_min(X, "ntk", (3,))[3]
-    assert overlap(lambda_min_blocked(two_workers, X, "ntk", (3,), single=True, block=64)[3], there)
+    assert overlap(lambda_min(X, "ntk", (3,), client=two_workers, single=True)[3], there)
     tiny = lambda_min(X * 2.0**-300, "ntk", (3,), client=two_workers)[3]
     assert overlap(tiny, lambda_min(X * 2.0**-300, "ntk", (3,))[3])
     assert tiny.status is Status.CERTIFIED
@@ -88,10 +88,15 @@ def test_without_a_certificate(two_workers: Client) -> None:
 def test_refusals(two_workers: Client) -> None:
     with pytest.raises(InputError, match="did you mean 'lanczos'"):
         lambda_min(data(10, 3), method="lanczo", client=two_workers)
-    with pytest.raises(InputError, match="needs a client"):
+    with pytest.raises(InputError, match="need a client"):
         lambda_min(data(10, 3), certificate=False)
     with pytest.raises(InputError, match="depth must be 2"):
         lambda_min(data(10, 3), "h-infinity", (3,), client=two_workers)
+
+
+def test_a_request_to_stop_ends_it(two_workers: Client) -> None:
+    with pytest.raises(Stopped):
+        lambda_min_blocked(two_workers, data(300, 50), stop=lambda: True)
 
 
 def test_nothing_is_left_behind(two_workers: Client) -> None:
