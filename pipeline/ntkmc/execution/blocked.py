@@ -70,7 +70,7 @@ def lambda_min_blocked(
     if abs(exponent) > 500:
         raise InputError(f"data have entries of size {np.max(np.abs(data)):.3g}: rescale them")
     rows = split_rows(np.ldexp(data, -exponent) if abs(exponent) > _MODERATE else data)
-    length = block or block_length(len(rows.norms), room_of(client))
+    length = block or block_length(len(rows.norms), len(client.nthreads()), room_of(client))
     with DaskFleet(client, rows, kernel, length, single=single, stop=stop) as fleet:
         cosine = fleet.pair_sums().coherence
         answers: dict[int, Eigenvalue] = {}

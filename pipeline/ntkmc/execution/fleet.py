@@ -45,6 +45,9 @@ _USABLE: Final = 0.75
 _AHEAD: Final = 3
 """Block columns of a factorization that are asked for before the first of them is finished."""
 
+_MANY: Final = 10
+"""Block rows for each worker from which on they are dealt in pairs."""
+
 _EMBEDDED: Final = 2**20
 """Bytes that travel inside of a task; what is larger is scattered."""
 
@@ -419,12 +422,15 @@ def room_of(client: Client) -> int:
 def dealt(count: int, workers: int) -> list[list[int]]:
     """Block rows for each worker, there and back again: equal shares of a triangle, and of the work at every step.
 
+    Two at a time where there are many: a solve passes from worker to worker half as often, and balance hardly suffers.
+
     >>> dealt(6, 2)
     [[0, 3, 4], [1, 2, 5]]
     """
     hands: list[list[int]] = [[] for _ in range(workers)]
+    unit = 2 if count >= _MANY * workers else 1
     for i in range(count):
-        turn, at = divmod(i, workers)
+        turn, at = divmod(i // unit, workers)
         hands[at if turn % 2 == 0 else workers - 1 - at].append(i)
     return hands
 

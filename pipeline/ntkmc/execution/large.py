@@ -68,7 +68,9 @@ def _measured(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Tria
     if largest > 0.0 and not 2.0**-30 < largest < 2.0**30:
         raise InputError("norms so extreme that float32 overflows: rescale, or normalize")
     scale = standard_scale(recipe.normalize, task.distribution, task.d)
-    with DaskFleet(client, rows, recipe.kernel, block_length(task.n, room_of(client)), stop=stop) as fleet:
+    with DaskFleet(
+        client, rows, recipe.kernel, block_length(task.n, len(client.nthreads()), room_of(client)), stop=stop
+    ) as fleet:
         pairs = fleet.pair_sums()
         norms = {"coherence": pairs.coherence, "norm_min": float(rows.norms.min()), "norm_max": largest}
         found = Trial({}, unknown(names) | norms | draw_statistics(names, first, rows, pairs, scale), {})

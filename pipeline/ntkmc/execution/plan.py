@@ -174,7 +174,7 @@ def _room(profile: Profile) -> tuple[int, int]:
 
 
 def _blocked(cell: Cell, workers: int, room: int) -> Blocked:
-    block = block_length(cell.n, max(1, room - IDLE_WORKER_BYTES))
+    block = block_length(cell.n, workers, max(1, room - IDLE_WORKER_BYTES))
     return Blocked(
         cell,
         workers,
@@ -261,7 +261,7 @@ def _fitting(cell: Cell, room: int, plan: Plan) -> int:
 
     def needed(n: int) -> int:
         whole = trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, further=plan.eigenvalues)
-        limit = min(whole, blocked_bytes(n, cell.d, block_length(n, max(1, room - IDLE_WORKER_BYTES))))
+        limit = min(whole, blocked_bytes(n, cell.d, block_length(n, plan.workers, max(1, room - IDLE_WORKER_BYTES))))
         return max([limit, *(network_bytes(n, cell.d, plan.kernel, cell.depths, width) for width in plan.networks)])
 
     while n > 1 and IDLE_WORKER_BYTES + needed(n) > room:

@@ -25,8 +25,11 @@ _OPERATIONS: Final = 5e10
 _NETWORK: Final = 1e9
 """Bytes a second between two workers."""
 
-_ROUND: Final = 0.006
-"""Seconds of one round of messages to all workers and back."""
+_TASK: Final = 0.0017
+"""Seconds of the scheduler for one task: six hundred a second."""
+
+_ROUND: Final = 0.003
+"""Seconds from the driver to a worker and back, beside that."""
 
 PANELS: Final = 4
 """Block rows of a factor that may be under way on a worker at a time, beside its share."""
@@ -43,30 +46,37 @@ INVERSE_STEPS: Final = 14
 _SHARPENING: Final = 4  # solves and products that sharpen the vector, and a product in double-double
 
 
-def block_length(n: int, room: int = 0) -> int:
+def block_length(n: int, workers: int = 1, room: int = 0) -> int:
     """Rows of a block row of a blocked matrix: more of them cost messages, larger ones balance and memory.
 
     Parameters
     ----------
+    workers : int
+        Each gets four block rows at least, if n allows.
     room : int
         Bytes that a worker has beside what it holds idle; 0 if that is not known.
 
     Examples
     --------
-    >>> block_length(4000), block_length(12_000), block_length(40_000), block_length(12_000, 80 * 2**20)
+    >>> block_length(4000), block_length(12_000), block_length(40_000), block_length(12_000, 2, 80 * 2**20)
     (256, 512, 1024, 128)
     """
     block = 256
-    while block * 40 < n and block < 2048:
+    while block * 40 < n and block < 2048 and 8 * block * workers <= n:
         block *= 2
     while room and block > 64 and PANELS * 8 * block * n > 0.6 * room:
         block //= 2
     return block
 
 
+def block_rows(n: int, workers: int) -> int:
+    """How many of them there are."""
+    return -(-n // block_length(n, workers))
+
+
 def tile_bytes(n: int, workers: int, *, single: bool = False) -> int:
     """Bytes of tiles that each worker holds at most: its part of the lower triangle, and of a factor's."""
-    return (12 if single else 16) * n * (n + block_length(n)) // 2 // workers
+    return (12 if single else 16) * n * (n + block_length(n, workers)) // 2 // workers
 
 
 def blocked_bytes(n: int, d: int, block: int) -> int:
@@ -76,19 +86,24 @@ def blocked_bytes(n: int, d: int, block: int) -> int:
 
 def product_seconds(n: int, workers: int) -> float:
     """Seconds of one product with a Gram matrix whose lower triangle is blocked over workers of one thread each."""
-    return 4.0 * n * n / workers / _BANDWIDTH + _ROUND
+    return 4.0 * n * n / workers / _BANDWIDTH + workers * _TASK + _ROUND
 
 
 def factor_seconds(n: int, workers: int, *, single: bool = False) -> float:
-    """Seconds of one blocked Cholesky: n**3 / 3 operations, and n**2 / 2 numbers to every worker."""
+    """Seconds of one blocked Cholesky: n**3 / 3 operations, and n**2 / 2 numbers to every worker.
+
+    Or what the scheduler takes for its tasks, two for each worker and block row, which runs beside that.
+    """
     rate, number = (2.0 * _OPERATIONS, 4.0) if single else (_OPERATIONS, 8.0)
     moved = 0.5 * number * n * n * (1.0 - 1.0 / workers)
-    return n**3 / 3.0 / workers / rate + moved / _NETWORK + 48 * _ROUND
+    tasks = block_rows(n, workers) * 2 * (workers + 1)
+    return max(n**3 / 3.0 / workers / rate + moved / _NETWORK, tasks * _TASK)
 
 
 def solve_seconds(n: int, workers: int, *, single: bool = False) -> float:
-    """Seconds of one solve with its factor: all numbers twice, one worker after the other."""
-    return (4.0 if single else 8.0) * n * n / _BANDWIDTH + (48 * _ROUND if workers > 1 else _ROUND)
+    """Seconds of one solve with its factor: all numbers twice, passed from one worker to the next."""
+    hops = 2 * block_rows(n, workers) if workers > 1 else 0
+    return (4.0 if single else 8.0) * n * n / _BANDWIDTH + hops * (_TASK + _ROUND)
 
 
 def by_inverse(n: int, workers: int) -> bool:
