@@ -61,7 +61,7 @@ def test_as_in_one_array(two_workers: Client, kernel: str) -> None:
     for depth in depths:
         assert overlap(here[depth], there[depth])
         assert here[depth].status is Status.CERTIFIED
-        assert here[depth].method == "blocked lanczos"
+        assert here[depth].method.startswith("blocked lanczos")
 
 
 def test_float32_tiles_and_extreme_norms(two_workers: Client) -> None:

@@ -182,7 +182,7 @@ def enclose_blocked(
     certificate : bool
         Whether to spend a factorization on the lower end; without it that is -inf, and the status says so.
     """
-    proposal = _propose(bench, method, start)
+    proposal = _propose(bench, method, start, factors=certificate)
     tried = ["lanczos" if method == "auto" else method]
     steps = proposal.steps
     if not certificate:
@@ -208,7 +208,8 @@ def enclose_blocked(
     return answer_of(found, bench, RTOL, tried, steps + found.solves)
 
 
-def _propose(bench: BlockedBench, method: str, start: Matrix | None) -> Proposal:
+def _propose(bench: BlockedBench, method: str, start: Matrix | None, *, factors: bool) -> Proposal:
+    """`factors`: whether a factor may follow, so that a few steps are enough where it is the cheaper way on."""
     n = bench.order
     first = start_block(n, 1)[:, 0] if start is None else start
     if method in ("eigsh", "lobpcg") and n >= 5 * _BLOCK:
@@ -217,17 +218,19 @@ def _propose(bench: BlockedBench, method: str, start: Matrix | None) -> Proposal
     def product(q: Matrix) -> Matrix:
         return bench.fleet.products(q[:, None])[:, 0]
 
-    values, vector, ratio, steps = lanczos(product, first, _most_steps(n, bench.fleet.workers), look=LOOK)
+    values, vector, ratio, steps = lanczos(
+        product, first, _most_steps(n, bench.fleet.workers, factors=factors), look=LOOK
+    )
     return Proposal(vector, float(values[1] - values[0]) if len(values) > 1 else 0.0, ratio, steps)
 
 
-def _most_steps(n: int, workers: int) -> int:
+def _most_steps(n: int, workers: int, *, factors: bool = True) -> int:
     """Steps of Lanczos on the matrix: what it takes, or only the first where a factor is the cheaper way on.
 
     >>> _most_steps(12_000, 2), _most_steps(100_000, 100)
     (24, 1342)
     """
-    return min(n, FIRST_STEPS) if by_inverse(n, workers) else min(n, MOST_STEPS, BASIS // (8 * n))
+    return min(n, FIRST_STEPS) if factors and by_inverse(n, workers) else min(n, MOST_STEPS, BASIS // (8 * n))
 
 
 def _by_inverse(bench: BlockedBench, proposal: Proposal) -> Proposal | None:
