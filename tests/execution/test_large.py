@@ -42,9 +42,9 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_from_the_study_to_the_store(tmp_path: Path) -> None:
-    """By workers of 420 MiB: nobody asks for it, `plan` says it, and the claims of both cells are tried."""
+    """By workers of 520 MiB: nobody asks for it, `plan` says it, and the claims of both cells are tried."""
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
-    small = {"extends": "local", "arguments": {"n_workers": 2, "memory_limit": "420MiB"}, "dashboard": None}
+    small = {"extends": "local", "arguments": {"n_workers": 2, "memory_limit": "520MiB"}, "dashboard": None}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(small))
     planned = run(tmp_path, "plan", "study.yaml", "--profile", "small.yaml")
     assert planned.returncode == 0, planned.stderr

@@ -53,6 +53,7 @@ _EMBEDDED: Final = 2**20
 
 _ATTEMPTS: Final = 5  # at one step, while workers go
 _POLL: Final = 1.0  # seconds between looks at who is still there
+_PAUSED: Final = 120.0  # seconds without any progress after which a paused worker ends a solve
 _PATIENCE: Final = 20.0  # seconds that a nanny is given to bring its worker back
 
 _LOST: Final = "the cluster is gone, or its scheduler was restarted; run again to resume"
@@ -327,7 +328,9 @@ class DaskFleet:
     def _results(self, futures: Sequence[Future[Any]]) -> list[Any]:
         """Values of futures, or `_Lost`: bound to a worker that is gone, they would be waited for without end."""
         waiting = list(futures)
+        moved = time.monotonic()
         while waiting:
+            before = len(waiting)
             try:
                 with self.client.as_current():
                     wait(waiting, timeout=_POLL)
@@ -336,6 +339,9 @@ class DaskFleet:
             except CancelledError as gone:  # what they depend on went with a worker
                 raise _Lost from gone
             waiting = [each for each in waiting if each.status == "pending"]
+            moved = time.monotonic() if len(waiting) < before else moved
+            if time.monotonic() - moved > _PAUSED:
+                self._check_paused()
             if self._stop():
                 self.client.cancel(waiting)
                 raise Stopped
@@ -368,6 +374,15 @@ class DaskFleet:
                     raise _Lost from None
             except (CancelledError, KilledWorker) as gone:
                 raise _Lost from gone
+
+    def _check_paused(self) -> None:
+        """A worker that Dask has paused for its memory does not go on by itself: a share is not Dask's to spill."""
+        for address, each in self._workers().items():
+            if each.get("status") == "paused" and address in {share.address for share in self._shares}:
+                raise ExecutionError(
+                    f"worker {address} has stood still for {_PAUSED:.0f} s, paused because its memory is nearly full: "
+                    "give workers more (memory_limit), or lower n or d"
+                )
 
     def _somebody_is_gone(self) -> bool:
         return not {share.address for share in self._shares} <= set(self._workers())

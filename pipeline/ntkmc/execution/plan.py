@@ -132,7 +132,7 @@ def make_plan(study: Study, profile: Profile) -> Plan:
     largest = max(study.cells, key=needs.__getitem__)
     tasks = sum(min(per_cell, max(1, round(each / BLOCK_SECONDS))) for each in seconds)
     walls = each | {large.cell: large.seconds for large in blocked}
-    longest = max(*walls.values(), *networks.values())
+    longest = max([*walls.values(), *networks.values()])
     wanted = Needs(sum(seconds), longest, needs[largest], tasks)
     layout = choose(profile, wanted) if profile.batch else None
     workers = layout.jobs * layout.workers if layout else profile.arguments.get("n_workers") or available_cpus()
