@@ -66,3 +66,11 @@ def test_fewer_weights_than_rows_leave_nothing() -> None:
     ((_, found),) = measure_network(split_rows(X), 7, "h-infinity", (2,), Weights.of(0))
     assert found.smallest.lower == 0.0
     assert found.smallest.upper < 1e-11
+
+
+def test_singular_networks_are_not_found_indefinite() -> None:
+    """Narrow networks, whose kernels are singular and, rounded, a little negative."""
+    for seed in range(60):
+        rows = split_rows(np.random.default_rng(seed).standard_normal((9, 4)) / 2.0)
+        for _, found in measure_network(rows, 5, "ntk", (2, 3), Weights.of(seed)):
+            assert 0.0 <= found.smallest.lower <= found.smallest.upper < 1e-3 or found.smallest.lower > 0.0
