@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkmc.linalg import tiles
+from ntkmc.linalg import blocked, tiles
 from ntkmc.linalg import vault as vaults
 from ntkmc.linalg.blocked import METHODS, BlockedBench, enclose_blocked, lanczos
 from ntkmc.linalg.eigenvalue import Eigenvalue, Status
@@ -146,6 +146,24 @@ def test_enclosures_overlap_those_of_one_array(method: str, n: int, d: int) -> N
         assert here.status is there.status
 
 
+@pytest.mark.parametrize("position", [1, 2, 5, 50])
+@pytest.mark.parametrize("ratio", [1e-9, 1.0])
+def test_a_vector_of_another_eigenvalue_is_seen_through(
+    position: int, ratio: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a solver that has missed the smallest eigenvalue proposes, whether or not it believes in it."""
+    X = data(200, 3, seed=200)
+    values, vectors = np.linalg.eigh(gram(X, "ntk", 3))
+    missed = blocked.Proposal(vectors[:, position], float(values[min(position + 1, 199)] - values[position]), ratio, 0)
+    monkeypatch.setattr(blocked, "_propose", lambda *a, **more: missed)
+    there = lambda_min(X, "ntk", (3,))[3]
+    here = enclosed(X, "ntk", 3, "eigsh")
+    assert here.status is there.status
+    assert here.lower <= there.upper
+    assert there.lower <= here.upper
+    assert here.upper - here.lower <= 1.5 * (there.upper - there.lower)
+
+
 def test_enclosures_hold_the_exact_value() -> None:
     X = data(24, 6, seed=3)
     for depth in (2, 3):
@@ -185,8 +203,6 @@ def test_a_cluster_at_the_end_of_the_spectrum_is_enclosed_by_a_shift() -> None:
 
 def test_the_way_of_the_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
     """What few workers do with a large matrix: a few steps, then one factor in float32 and its inverse."""
-    from ntkmc.linalg import blocked
-
     monkeypatch.setattr(blocked, "by_inverse", lambda n, workers: True)
     X = data(600, 150)
     found = enclosed(X, "ntk", 3, block=128)
@@ -202,7 +218,7 @@ def test_lanczos_finds_the_end_of_a_planted_spectrum() -> None:
     spectrum = np.sort(np.concatenate([[0.3, 0.5], rng.uniform(1.0, 50.0, 198)]))
     Q = np.linalg.qr(rng.standard_normal((200, 200)))[0]
     A = (Q * spectrum) @ Q.T
-    values, vector, ratio, steps = lanczos(lambda q: A @ q, np.ones(200), 200, look=10)
+    values, vector, ratio, steps = lanczos(lambda q: A @ q, np.ones(200), 200, first=10, look=10)
     assert ratio <= 0.05
     assert steps < 200
     assert abs(values[0] - 0.3) < 1e-3

@@ -23,7 +23,7 @@ from ntkmc.linalg.certificate import Certificate, certify
 from ntkmc.linalg.deflation import MOST_SOLVES, WIDTH, plan_deflation, proved_by_deflation, temple_kato
 from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.enclosure import allowance
-from ntkmc.linalg.krylov import CONVERGED, MOST_INVERSE_STEPS, SHIFTS, start_block
+from ntkmc.linalg.krylov import CONVERGED, MOST_INVERSE_STEPS, SHIFTS, STRIDE, STRIDES, start_block
 from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.quotient import Quotient, moderate, quotient_of_product
 from ntkmc.linalg.shelf import Shifted
@@ -127,7 +127,9 @@ class BlockedBench:
 
     def inverse_end(self, start: Matrix) -> tuple[Matrix, float, int]:
         """As `ntkmc.linalg.krylov.inverse_end`."""
-        values, vectors, _, steps = lanczos(lambda q: -self.fleet.solve(q), start, MOST_INVERSE_STEPS, look=2)
+        values, vectors, _, steps = lanczos(
+            lambda q: -self.fleet.solve(q), start, MOST_INVERSE_STEPS, first=STRIDE, look=STRIDES[1]
+        )
         gap = 1.0 / values[0] - 1.0 / values[1] if len(values) > 1 and values[1] < 0.0 else 0.0
         # One solve more: components far up the spectrum hardly enter the inverse's residual, but weigh most in K's.
         return self.fleet.solve(vectors), gap, steps + 1
@@ -219,7 +221,7 @@ def _propose(bench: BlockedBench, method: str, start: Matrix | None, *, factors:
         return bench.fleet.products(q[:, None])[:, 0]
 
     values, vector, ratio, steps = lanczos(
-        product, first, _most_steps(n, bench.fleet.workers, factors=factors), look=LOOK
+        product, first, _most_steps(n, bench.fleet.workers, factors=factors), first=LOOK, look=LOOK
     )
     return Proposal(vector, float(values[1] - values[0]) if len(values) > 1 else 0.0, ratio, steps)
 
@@ -246,7 +248,7 @@ def _by_inverse(bench: BlockedBench, proposal: Proposal) -> Proposal | None:
 
 
 def lanczos(
-    apply: Callable[[Matrix], Matrix], start: Matrix, most: int, *, look: int
+    apply: Callable[[Matrix], Matrix], start: Matrix, most: int, *, first: int, look: int
 ) -> tuple[Matrix, Matrix, float, int]:
     """Lanczos with full orthogonalization towards the smallest eigenvalue of an operator.
 
@@ -257,8 +259,11 @@ def lanczos(
     start : ndarray, (n,)
     most : int
         Steps, at most.
+    first : int
+        Steps before the first look at convergence: after one or two, a start vector close to an eigenvector looks
+        converged whichever it is.
     look : int
-        Steps between looks at convergence.
+        Steps between looks.
 
     Returns
     -------
@@ -273,7 +278,7 @@ def lanczos(
     Examples
     --------
     >>> diagonal = np.array([1.0, 2.0, 3.0, 5.0])
-    >>> values, vector, ratio, steps = lanczos(lambda q: diagonal * q, np.ones(4), 4, look=2)
+    >>> values, vector, ratio, steps = lanczos(lambda q: diagonal * q, np.ones(4), 4, first=2, look=2)
     >>> round(float(values[0]), 12), steps
     (1.0, 4)
     """
@@ -288,15 +293,15 @@ def lanczos(
             Q = np.concatenate([Q, np.empty((min(len(Q), most + 1 - len(Q)), n))])
         w = np.array(apply(Q[step]))
         basis = Q[: step + 1]
-        first = basis @ w
-        w -= first @ basis
-        second = basis @ w  # once more: Gram and Schmidt alone lose orthogonality to the converged top of the spectrum
+        once = basis @ w
+        w -= once @ basis
+        second = basis @ w  # again: Gram and Schmidt alone lose orthogonality to the converged top of the spectrum
         w -= second @ basis
-        alpha[step] = first[-1] + second[-1]
+        alpha[step] = once[-1] + second[-1]
         beta[step] = np.linalg.norm(w)
         size = max(size, abs(alpha[step]), float(beta[step]))
         closed = not beta[step] > 16.0 * np.finfo(np.float64).eps * size or step + 1 == n
-        if closed or step + 1 == most or (step + 1) % look == 0:
+        if closed or step + 1 == most or (step + 1 >= first and (step + 1 - first) % look == 0):
             wanted = (0, min(1, step))
             found = eigh_tridiagonal(alpha[: step + 1], beta[:step], select="i", select_range=wanted)
             values, vectors = (np.asarray(each, dtype=np.float64) for each in found)

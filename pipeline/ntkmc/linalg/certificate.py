@@ -20,8 +20,9 @@ so that a shift this close nearly always succeeds."""
 
 ATTEMPTS: Final = 12
 
-STIR: Final = 2.0**-10
-"""Share of the fixed start vector that is stirred into a poor vector."""
+STIR: Final = 1.0
+"""Share of the fixed start vector that is stirred into a poor vector. Less of it, and Lanczos may converge to another
+eigenvalue, whose vector the poor one nearly is, before it has seen the smallest."""
 
 NUMERICS: Final = {"margin": MARGIN, "attempts": ATTEMPTS, "stir": STIR}
 

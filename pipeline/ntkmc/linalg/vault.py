@@ -39,11 +39,11 @@ class Vault:
 
     Examples
     --------
-    >>> vault = Vault(limit=8)
+    >>> vault = Vault(limit=0)  # all on disk
     >>> for i in range(2):
     ...     vault["K", i, 0] = np.full((1, 1), float(i))
     >>> float(vault["K", 1, 0][0, 0]), vault.on_disk
-    (1.0, 8)
+    (1.0, 16)
     """
 
     def __init__(self, limit: int, folder: str | Path | None = None, yielding: tuple[str, ...] = ()) -> None:
