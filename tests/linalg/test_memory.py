@@ -112,7 +112,7 @@ def test_networks_take_what_is_predicted_whatever_their_width(
     )
     measured = int(child.stdout)
     predicted = network_bytes(n, d, kernel, depths, width)
-    assert measured <= predicted <= 1.6 * measured
+    assert measured <= predicted <= 1.6 * measured + 2**24  # buffers that a library may hold already
     if n == 500:
         assert measured < 200 * 2**20
         assert predicted == network_bytes(n, d, kernel, depths, 10**9)
