@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from distributed.scheduler import KilledWorker
 
+from ntkmc.execution import driver
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
 from ntkmc.execution.profiles import Profile, connect
@@ -65,6 +66,35 @@ def test_the_sentence_tells_how_much_memory(small: dict[str, Any]) -> None:
     error = KilledWorker("block", None, 1)  # type: ignore[arg-type]
     said = killers_sentence(needed_bytes(study, study.cells[0]), error, 2 * 2**30)
     assert "a trial needs about 1.8 GiB by the memory model, a worker may use 2.0 GiB: give workers more" in said
+
+
+def test_what_the_scheduler_forgets_to_hand_out_is_sent_again(
+    tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks that wait for nothing and are not handed out, as after all workers have died at once."""
+    monkeypatch.setattr(driver, "_QUIET", 1.0)
+    lost: list[str] = []
+
+    def lose(event: Event) -> None:
+        if isinstance(event, BlockDone) and not lost:
+            lost.extend(client.run_on_scheduler(forget_the_queue))
+
+    study = parse_study(small | {"claims": ["claim-nondegenerate"]})
+    with connect(profile(n_workers=1, processes=False)) as client:
+        outcome = drive(study, tmp_path / "s", client, [lose], block_length=5)
+        assert lost
+        assert not outcome.failed
+        drive(study, tmp_path / "t", client, block_length=5)
+    assert_equal_bits(trials_of(tmp_path / "s"), trials_of(tmp_path / "t"))
+
+
+def forget_the_queue(dask_scheduler: Any) -> list[str]:
+    """Tasks that wait for a worker are, from now on, in no list that a worker is given any from."""
+    waiting = [task for task in dask_scheduler.tasks.values() if task.state == "queued"]
+    for task in waiting:
+        dask_scheduler.queued.remove(task)
+        task.state = "waiting"
+    return [str(task.key) for task in waiting]
 
 
 def test_a_lost_connection_is_waited_for(tmp_path: Path, client: Any, small: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ from ntkmc.experiment.trial import BlockTask
 from ntkmc.linalg.eigenvalue import Status
 
 _FOLD_EVERY = 5.0  # seconds; a reader of plain zarr lags by this much, `open_results` by nothing
+_QUIET = 30.0  # seconds without a word from the cluster, after which it is asked whether anybody is at work
 _IN_FLIGHT = 3  # blocks a worker thread: one running, two waiting, so that no thread idles between blocks
 _HUNGRY = 0.3  # seconds between folds while workers could do more than is queued
 _ATTEMPTS = 2  # times that blocks are computed again whose results did not arrive
@@ -159,6 +160,7 @@ class _Driver:
         ]
         self.queue = WorkQueue(self.works)
         self.finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self.heard = time.monotonic()
         self.flying: dict[Any, tuple[Future[Any], CellWork]] = {}
         self.outcome = Outcome()
         self.sent = itertools.count()
@@ -300,6 +302,7 @@ class _Driver:
                 continue
             task = work.take(self.recipe, workers, self.block_length)
             future = self._send(task, work)
+            self.heard = time.monotonic()
             self.flying[future.key] = future, work
             future.add_done_callback(self.finished.put)
         return True
@@ -353,14 +356,20 @@ class _Driver:
         except queue.Empty:
             if self.client.status not in ("running", "connecting"):
                 raise ExecutionError(_LOST) from None
+            if time.monotonic() - self.heard > _QUIET:
+                self._send_again()
             return
+        self.heard = time.monotonic()
         entry = self.flying.pop(future.key, None)
         if entry is None:
             return
         _, work = entry
         work.in_flight -= 1
         if future.status == "finished":
-            self._book(future.result(), work)
+            try:
+                self._book(future.result(timeout=_QUIET), work)
+            except TimeoutError:  # its worker has died with the report, if not with the block: the store will tell
+                work.asked = []
         elif future.status == "error":
             error = future.exception()
             if isinstance(error, KilledWorker):
@@ -371,6 +380,23 @@ class _Driver:
             self._await_connection()
             work.asked = []  # that it did not arrive is nobody's fault
         future.release()
+
+    def _send_again(self) -> None:
+        """Where the cluster was long silent: if no worker has anything to do, what was sent is lost, and asked anew.
+
+        Seen where all workers died at once: the scheduler has tasks, and workers again, and does not bring them
+        together.
+        """
+        self.heard = time.monotonic()
+        with suppress(Exception):  # of a connection that is just being lost
+            at_work = self.client.processing()
+            if at_work and not any(at_work.values()):
+                lost = list(self.flying.values())
+                self.flying.clear()
+                for future, work in lost:
+                    work.in_flight -= 1
+                    work.asked = []
+                    future.cancel()
 
     def _await_connection(self) -> None:
         """The scheduler was lost, and with it what was queued there. If it comes back, the store says what is missing.
@@ -391,12 +417,23 @@ class _Driver:
         work.runs.clear()
         if not work.closed:
             work.closed = True
-            for future, owner in self.flying.values():
-                if owner is work:
-                    future.cancel()
+            self._cancel_waiting(work)
             said = " ".join(reason.split())[:400]
             self.outcome.failed[work.name] = said
             self._emit(CellFailed(work.cell.name, said if work.part.plain else f"{work.part.words}: {said}"))
+
+    def _cancel_waiting(self, work: CellWork) -> None:
+        """Cancel the blocks of a cell that no worker has begun.
+
+        The others cannot be stopped, and what the scheduler sent to their workers instead would be blamed if they
+        kill them.
+        """
+        begun: set[Any] = set()
+        with suppress(Exception):  # of a connection that is just being lost
+            begun = {key for keys in self.client.processing().values() for key in keys}
+        for future, owner in self.flying.values():
+            if owner is work and future.key not in begun:
+                future.cancel()
 
     def _fold(self, last: bool = False) -> None:
         """Bring what is finished into the store, and let cells that nobody is working on go on or end.
