@@ -30,7 +30,7 @@ from ntkmc.views.widths import widths_frame, widths_tables
 ROOT = Path(__file__).resolve().parents[1]
 HUGE = {"large-n"}  # minutes, and the memory of a whole machine: by hand
 STUDIES = sorted(path for path in (ROOT / "data" / "studies").glob("*.yaml") if path.stem not in HUGE)
-LONG = {"assumptions", "coherence"}  # two minutes each: `make test-slow`
+LONG = {"assumptions", "coherence", "spectral-bias"}  # half a minute to two: `make test-slow`
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from ntkmc.experiment.trial import Recipe, run_trial, single_thread
 from ntkmc.linalg.exact import lambda_min
 from ntkmc.linalg.smallest import smallest_eigenvalue
+from ntkmc.theory.claims.statistics import SPECTRUM, required
 from ntkmc.theory.distributions import build
 
 kind, law, n, d, depths, method = json.loads(sys.argv[1])
@@ -24,7 +25,8 @@ def peak():
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
-recipe = Recipe(1, "ntk", "mean", thresholds=(0.1,) if kind == "event" else ())
+statistics = required(SPECTRUM if kind == "spectrum" else ())
+recipe = Recipe(1, "ntk", "mean", thresholds=(0.1,) if kind == "event" else (), statistics=statistics)
 with single_thread():
     run_trial(recipe, build(law), 8, 64, [2, 3], 0)  # compiled code and buffers of the libraries: a worker's idle part
     K = np.eye(64)
@@ -54,6 +56,7 @@ CASES = [
     ("trial", "rademacher", 2500, 2500, (2,), "auto"),
     ("trial", {"student-t": {"df": 3}}, 1500, 6000, (3,), "auto"),
     ("event", "gaussian", 3000, 300, (3,), "auto"),
+    ("spectrum", "sphere", 1000, 100, (2, 3), "auto"),
     ("data", "gaussian", 3000, 300, (2, 3), "auto"),
     *(("matrix", "gaussian", 3000, 300, (), method) for method in ("auto", "dense", "eigsh", "lobpcg")),
 ]

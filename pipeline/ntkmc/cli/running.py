@@ -72,6 +72,7 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
     from ntkmc.execution.plan import check_plan, make_plan
     from ntkmc.execution.profiles import load_profile
     from ntkmc.experiment.loading import load_study
+    from ntkmc.theory.claims.statistics import LARGEST_SPECTRUM
 
     loaded = load_study(study)
     place = load_profile(profile)
@@ -89,6 +90,9 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
     }
     for large in found.blocked:
         lines["blocked"] = "\n        ".join([*([lines["blocked"]] if "blocked" in lines else []), _together(large)])
+    if loaded.spectrum:
+        everything = f"all eigenvalues of each matrix, beyond n = {LARGEST_SPECTRUM} lambda_max alone"
+        lines["spectra"] = everything if loaded.spectrum == "full" else "lambda_max of each matrix"
     if loaded.networks:
         shown = ", ".join(f"{width:,}" for width in loaded.networks)
         lines["widths"] = f"{shown}: a network of each is drawn in every trial"

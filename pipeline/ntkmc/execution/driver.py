@@ -145,7 +145,7 @@ class _Driver:
         self.block_length = block_length
         self.derived = derived
         self.recipe = Recipe.of(study, self.store.statistics)
-        further = {cell.name: eigenvalue_problems(self.store.statistics, cell.depths) for cell in study.cells}
+        further = {cell.name: eigenvalue_problems(self.store.statistics, cell.depths, cell.n) for cell in study.cells}
         self.works = [
             CellWork(cell, needed_bytes(study, cell, width), further[cell.name], width=width)
             for cell in study.cells

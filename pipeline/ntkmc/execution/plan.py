@@ -23,7 +23,7 @@ from ntkmc.experiment.study import Study
 from ntkmc.linalg.blocked_cost import block_length, blocked_bytes, blocked_seconds, blocked_traffic, tile_bytes
 from ntkmc.linalg.cost import network_bytes, network_seconds, trial_bytes, trial_seconds
 from ntkmc.theory.claims import is_costly, select
-from ntkmc.theory.claims.statistics import eigenvalue_problems
+from ntkmc.theory.claims.statistics import SPECTRUM, eigenvalue_problems
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def make_plan(study: Study, profile: Profile) -> Plan:
     """Predict from the study and the profile alone; nothing is measured and nothing is started."""
     per_cell = len(study.trial_range)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
-    further = {cell: eigenvalue_problems(study.statistics, cell.depths) for cell in study.cells}
+    further = {cell: eigenvalue_problems(study.statistics, cell.depths, cell.n) for cell in study.cells}
     needs = {cell: needed_bytes(study, cell) for cell in study.cells}
     each = {
         cell: trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further[cell])
@@ -148,7 +148,7 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         largest=largest,
         workers=int(workers) * int(threads),
         thresholds=thresholds,
-        eigenvalues=max(further.values()),
+        eigenvalues=max(eigenvalue_problems(_of_claims(study), cell.depths) for cell in study.cells),
         costly=tuple(claim.id for claim in select(study.claims, study.kernel) if is_costly(claim)),
         kernel=study.kernel,
         networks=study.networks,
@@ -156,6 +156,10 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         layout=layout,
         blocked=tuple(blocked),
     )
+
+
+def _of_claims(study: Study) -> list[str]:
+    return [name for name in study.statistics if name not in SPECTRUM]
 
 
 def _room(profile: Profile) -> tuple[int, int]:

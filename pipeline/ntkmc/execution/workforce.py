@@ -93,8 +93,11 @@ def needed_bytes(study: Study, cell: Cell, width: int = 0) -> int:
     if width:
         return IDLE_WORKER_BYTES + network_bytes(cell.n, cell.d, study.kernel, cell.depths, width)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
-    further = eigenvalue_problems(study.statistics, cell.depths)
-    return IDLE_WORKER_BYTES + trial_bytes(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further)
+    further = eigenvalue_problems(study.statistics, cell.depths, cell.n)
+    spectrum = "spectrum_radius" in study.statistics
+    return IDLE_WORKER_BYTES + trial_bytes(
+        cell.n, cell.d, cell.depths, thresholds=thresholds, further=further, spectrum=spectrum
+    )
 
 
 def no_room_sentence(needed: int, most: int) -> str:
