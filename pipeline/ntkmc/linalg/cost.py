@@ -53,7 +53,7 @@ def trial_bytes(
     matrices = 8 * n * n * (1 if len(set(depths)) == 1 and not further else 2)
     proposal = 0 if event_alone else 4 * n * n + 4 * (MOST_STEPS + MOST_INVERSE_STEPS) * n
     if spectrum and n <= LARGEST_SPECTRUM:
-        proposal = max(proposal, 40 * n * n + kept)
+        proposal = max(proposal, 32 * n * n)
     return max(drawing, 8 * n * d + matrices + proposal) + library_bytes(n)
 
 

@@ -47,7 +47,7 @@ def laws_plot(grid: Grid, places: Sequence[Place] | None = None, name: str = "sp
         figure = Figure(figsize=(TEXT, 1.5 * len(depths) + 0.8), layout="constrained")
         axes = figure.subplots(len(depths), len(sizes), squeeze=False, sharey=True)
         for (i, depth), (j, (d, n)) in ((a, b) for a in enumerate(depths) for b in enumerate(sizes)):
-            panel, title = axes[i][j], [f"$L={depth},\\ d={d},\\ n={n}$"]
+            panel = axes[i][j]
             here = [place for place in known if (place.depth, place.d, place.n) == (depth, d, n)]
             points: list[float] = []
             for place in here:
@@ -62,11 +62,11 @@ def laws_plot(grid: Grid, places: Sequence[Place] | None = None, name: str = "sp
             mine = mine[mine["d"].eq(d) & mine["n"].eq(n) & mine["distribution"].isin([p.distribution for p in here])]
             if len(mine):
                 best = mine.loc[mine["law"] == mine["law"].iloc[-1], "distance"]
-                title.append(f"$D={best.min():.3f}$")
+                panel.text(0.97, 0.06, f"$D={best.min():.3f}$", transform=panel.transAxes, ha="right", fontsize=7)
             shown |= drawn
             panel.set_xscale("log")
             log_ticks(panel.xaxis)
-            panel.set_title(", ".join(title), pad=2.5)
+            panel.set_title(f"$L={depth},\\ d={d},\\ n={n}$", pad=2.5)
             panel.set_ylim(-0.02, 1.02)
         figure.supxlabel("eigenvalue / mean squared row norm", fontsize=8)
         figure.supylabel("share of eigenvalues below", fontsize=8)

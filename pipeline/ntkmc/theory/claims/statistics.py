@@ -59,7 +59,7 @@ LEVELS: Final = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 
 """Levels of the quantiles of a draw's eigenvalues."""
 
 LARGEST_SPECTRUM: Final = 1024
-"""n up to which a trial takes all eigenvalues: half a second and 40 MiB on one core there; beyond, the edges."""
+"""n up to which a trial takes all eigenvalues: half a second and 32 MiB on one core there; beyond, the edges."""
 
 SPECTRUM_COST: Final = 12.0
 """All eigenvalues with their error bound, in units of one enclosure of lambda_min."""
