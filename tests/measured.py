@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkmc.experiment.drawing import Recipe
 from ntkmc.experiment.judging import judge
-from ntkmc.experiment.trial import Recipe, measure_draw
+from ntkmc.experiment.trial import measure_draw
 from ntkmc.theory.claims import CellContext, Instance
 from ntkmc.theory.claims.statistics import STATISTICS
 

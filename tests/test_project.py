@@ -19,7 +19,7 @@ from rich.console import Console
 from ntkmc import load_study, open_results
 from ntkmc.execution.driver import drive
 from ntkmc.execution.profiles import connect, load_profile
-from ntkmc.experiment.schema import Verdict
+from ntkmc.experiment.variables import Verdict
 from ntkmc.theory.claims import CLAIMS
 from ntkmc.theory.claims.event import NONDEGENERATE
 from ntkmc.views.frames import estimates_frame, hypotheses_frame
@@ -30,7 +30,7 @@ from ntkmc.views.widths import widths_frame, widths_tables
 ROOT = Path(__file__).resolve().parents[1]
 HUGE = {"large-n"}  # minutes, and the memory of a whole machine: by hand
 STUDIES = sorted(path for path in (ROOT / "data" / "studies").glob("*.yaml") if path.stem not in HUGE)
-LONG = {"assumptions", "coherence", "spectral-bias"}  # half a minute to two: `make test-slow`
+LONG = {"assumptions", "coherence", "finite-width", "spectral-bias"}  # one or two minutes each: `make test-slow`
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 

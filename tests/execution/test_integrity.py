@@ -18,8 +18,8 @@ from ntkmc.experiment.blobs import DirectoryBlobs
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.location import Location
-from ntkmc.experiment.schema import Verdict
 from ntkmc.experiment.store import Store
+from ntkmc.experiment.variables import Verdict
 from ntkmc.linalg.eigenvalue import Status
 from stores import assert_equal_bits, trials_of
 

@@ -17,8 +17,8 @@ from ntkmc.experiment.derived import Derived
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.results import open_results
-from ntkmc.experiment.schema import Verdict
 from ntkmc.experiment.store import Store
+from ntkmc.experiment.variables import Verdict
 from ntkmc.theory.claims import CLAIMS, Bound, Claim, register
 
 STUDY: dict[str, Any] = {

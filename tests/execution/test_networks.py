@@ -25,13 +25,16 @@ from ntkmc.execution.plan import check_plan, make_plan
 from ntkmc.execution.profiles import load_profile
 from ntkmc.experiment.address import Purpose, seed_sequence, spawn_key
 from ntkmc.experiment.compacting import compact
+from ntkmc.experiment.drawing import Recipe, draw
 from ntkmc.experiment.journal import Block, Journal
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.merging import merge
+from ntkmc.experiment.parts import Part
 from ntkmc.experiment.recompute import claim_margins, compare_trial
-from ntkmc.experiment.schema import GROUPS, WIDTH_GROUPS, WIDTH_VARIABLES, Verdict
-from ntkmc.experiment.trial import BlockTask, Recipe, draw, run_block
+from ntkmc.experiment.schema import BESIDE_GROUPS, BESIDE_VARIABLES, GROUPS
+from ntkmc.experiment.trial import BlockTask, run_block
+from ntkmc.experiment.variables import Verdict
 from ntkmc.experiment.verifying import verify
 from ntkmc.linalg import empirical
 from ntkmc.theory.claims import find_instance
@@ -73,7 +76,8 @@ def computed(events: list[Event]) -> dict[int, int]:
     found: dict[int, int] = {}
     for event in events:
         if isinstance(event, BlockDone):
-            found[event.width] = found.get(event.width, 0) + event.trials
+            width = int(event.part.value)
+            found[width] = found.get(width, 0) + event.trials
     return found
 
 
@@ -87,7 +91,7 @@ def assert_same(one: Path, other: Path) -> None:
     here, there = networks(one), networks(other)
     axes = {dim: here[dim].values for dim in ("distribution", "d", "n", "depth", "width")}
     trials = min(here.sizes["trial"], there.sizes["trial"])
-    for name in WIDTH_VARIABLES["finite_width"]:
+    for name in BESIDE_VARIABLES["finite_width"]:
         a = here[name].isel(trial=slice(trials)).values
         b = there.sel(axes)[name].isel(trial=slice(trials)).values
         assert a.tobytes() == b.tobytes(), name
@@ -99,7 +103,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
     events = ran(DATA, path, client)
     assert computed(events) == {0: 160, 2: 160, 50: 160, 400: 160}
     (started,) = [event for event in events if isinstance(event, RunStarted)]
-    assert (started.cells, started.trials_planned, started.widths) == (4, 640, 3)
+    assert (started.cells, started.trials_planned, started.beside) == (4, 640, 3)
     assert sum(isinstance(event, CellDone) for event in events) == 4
     return path
 
@@ -107,9 +111,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
 def test_everything_is_there_and_declared(finished: Path) -> None:
     tree = open_results(finished)
     assert (tree["finite_width/status"] != 0).all()
-    for group in WIDTH_GROUPS:
-        assert set(tree[group].data_vars) == set(WIDTH_VARIABLES[group])
-        for name, variable in WIDTH_VARIABLES[group].items():
+    for group in BESIDE_GROUPS:
+        assert set(tree[group].data_vars) == set(BESIDE_VARIABLES[group])
+        for name, variable in BESIDE_VARIABLES[group].items():
             array = tree[f"{group}/{name}"]
             assert array.dims == variable.dims
             assert array.attrs["long_name"] == variable.sentence
@@ -157,10 +161,10 @@ def test_no_widths_no_traces(tmp_path: Path, client: Any) -> None:
     study = parse_study(plain)
     assert "widths" not in study.document()
     assert "finite_width" not in study.identity()
-    assert not [each.label for each in study.instances if each.width]
+    assert not [each.label for each in study.instances if each.beside]
     assert study.statistics == parse_study(DATA).statistics
     everything = parse_study(plain | {"claims": "everything"})
-    assert not [each.label for each in everything.instances if each.width]
+    assert not [each.label for each in everything.instances if each.beside]
 
 
 def test_widths_that_are_added_recompute_nothing_else(finished: Path, tmp_path: Path, client: Any) -> None:
@@ -197,9 +201,10 @@ def test_blocks_in_the_journal_count(finished: Path, tmp_path: Path, client: Any
     ran(DATA | {"trials": 5}, path, client)
     study = parse_study(DATA)
     cell = study.cells[1]
-    task = BlockTask(Recipe.of(study), cell.distribution, cell.d, cell.n, cell.depths, cell.folder, 5, 10, 50)
+    part = Part("finite_width", 50)
+    task = BlockTask(Recipe.of(study), cell.distribution, cell.d, cell.n, cell.depths, cell.folder, 5, 10, part)
     key = (cell.distribution.label, cell.d, cell.n)
-    block = Block(cell.folder, key, 5, 10, cell.depths, run_block(task), {}, 50)
+    block = Block(cell.folder, key, 5, 10, cell.depths, run_block(task), {}, part)
     assert block.name.endswith("5-10.L2.m50.npz")
     Journal(Location.of(path).blobs("journal")).put(block)
     seen = open_results(path)["finite_width"].to_dataset().sel(distribution=key[0], d=key[1], n=key[2], width=50)
@@ -249,7 +254,7 @@ def test_what_is_damaged_is_found_and_computed_again(finished: Path, tmp_path: P
     array[1, 0, 1, 0, 2, 7] = 9.0  # above its upper end
     report = verify(path, sample=0)
     (finding,) = [each for each in report.findings if each.cell]
-    assert (finding.cell, finding.trials, finding.width) == ("gaussian,d=4,n=9", (7,), 400)
+    assert (finding.cell, finding.trials, finding.part) == ("gaussian,d=4,n=9", (7,), Part("finite_width", 400))
     assert not repair(path, report, client=client, progress=False).findings
     assert_same(path, finished)
     chunk = next(each for each in (path / "finite_width" / "lambda_min_upper" / "c").rglob("*") if each.is_file())

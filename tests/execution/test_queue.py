@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from ntkmc.execution.queue import CellWork, WorkQueue
 from ntkmc.experiment.cells import Cell
-from ntkmc.experiment.trial import Recipe
+from ntkmc.experiment.drawing import Recipe
+from ntkmc.linalg.cost import trial_seconds
 from ntkmc.theory.distributions import build
 
 RECIPE = Recipe(1, "ntk", "mean")
 
 
 def work(n: int, trials: int = 1000) -> CellWork:
-    made = CellWork(Cell(build("sphere"), 8, n, (2,)))
+    made = CellWork(Cell(build("sphere"), 8, n, (2,)), seconds=trial_seconds(n, 8, (2,)))
     made.extend([(range(trials), (2,))])
     return made
 

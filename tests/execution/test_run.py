@@ -17,14 +17,16 @@ from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, CellDone, Event, RunFinished, RunStarted
 from ntkmc.experiment.blobs import DirectoryBlobs
 from ntkmc.experiment.cells import Cell
+from ntkmc.experiment.drawing import Recipe
 from ntkmc.experiment.journal import Block, Journal
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.recompute import compare_trial
-from ntkmc.experiment.schema import VARIABLES, Verdict, group_variables, trial_variables
+from ntkmc.experiment.schema import VARIABLES, group_variables, trial_variables
 from ntkmc.experiment.study import Study
-from ntkmc.experiment.trial import BlockTask, Recipe, run_block
+from ntkmc.experiment.trial import BlockTask, run_block
+from ntkmc.experiment.variables import Verdict
 from ntkmc.statistics import confidence_sequence
 from stores import assert_equal_bits, results_of, trials_of
 

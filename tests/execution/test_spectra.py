@@ -24,11 +24,12 @@ from ntkmc.execution.profiles import load_profile
 from ntkmc.execution.workforce import needed_bytes
 from ntkmc.experiment import spectra as measured
 from ntkmc.experiment.compacting import compact
+from ntkmc.experiment.drawing import Recipe, draw
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.measuring import unknown
 from ntkmc.experiment.merging import joined, merge
 from ntkmc.experiment.recompute import compare_trial
-from ntkmc.experiment.trial import Recipe, draw, run_trial, single_thread
+from ntkmc.experiment.trial import run_trial, single_thread
 from ntkmc.experiment.verifying import verify
 from ntkmc.statistics import kolmogorov_distance
 from ntkmc.theory.claims.statistics import EDGES, LEVELS, SPECTRUM, eigenvalue_problems

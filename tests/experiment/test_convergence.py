@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ntkmc.experiment.convergence import convergence
 from ntkmc.experiment.evaluation import Rules
-from ntkmc.experiment.schema import WIDE, WIDTH_VARIABLES
+from ntkmc.experiment.schema import BESIDE_VARIABLES
+from ntkmc.experiment.width_variables import WIDE
 
 Floats = NDArray[np.float64]
 
@@ -38,8 +39,8 @@ def estimated(widths: list[int], shares: list[float], count: int = 400) -> dict[
 
 def test_all_that_is_declared_is_estimated() -> None:
     found = estimated([10, 20], [0.0, 1.0])
-    assert set(found) == set(WIDTH_VARIABLES["convergence"])
-    for name, variable in WIDTH_VARIABLES["convergence"].items():
+    assert set(found) == set(BESIDE_VARIABLES["convergence"])
+    for name, variable in BESIDE_VARIABLES["convergence"].items():
         assert np.shape(found[name]) == ((2,) if variable.dims == WIDE else ())
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ntkmc.experiment.evaluation import Rules
 from ntkmc.experiment.families import overall_event, overall_probability, overall_scaling
 from ntkmc.experiment.judging import judge
-from ntkmc.experiment.schema import CLAIM, FAMILY, VARIABLES, Verdict
+from ntkmc.experiment.schema import VARIABLES
+from ntkmc.experiment.variables import CLAIM, FAMILY, Verdict
 from ntkmc.linalg.eigenvalue import Status
 from ntkmc.theory.claims import Bound, CellContext, Claim, Instance, instances
 from ntkmc.theory.distributions.base import Distribution

@@ -13,7 +13,8 @@ from ntkmc.linalg.cost import eigenvalue_bytes, network_bytes, trial_bytes
 CHILD = """
 import json, sys
 import numpy as np
-from ntkmc.experiment.trial import Recipe, run_trial, single_thread
+from ntkmc.experiment.trial import run_trial, single_thread
+from ntkmc.experiment.drawing import Recipe
 from ntkmc.linalg.exact import lambda_min
 from ntkmc.linalg.smallest import smallest_eigenvalue
 from ntkmc.theory.claims.statistics import SPECTRUM, required
@@ -83,7 +84,9 @@ NETWORKS = [
 
 NETWORK_CHILD = """
 import json, sys
-from ntkmc.experiment.trial import Recipe, run_network_trial, single_thread
+from ntkmc.experiment.beside import measure_part
+from ntkmc.experiment.drawing import Recipe, Subject
+from ntkmc.experiment.trial import single_thread
 from ntkmc.theory.distributions import build
 
 kernel, n, d, depths, width = json.loads(sys.argv[1])
@@ -93,12 +96,12 @@ def peak():
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 recipe = Recipe(1, kernel, "unit")
-with single_thread():
-    run_network_trial(recipe, build("gaussian"), d, 64, depths, 0, 64)  # compiled code, buffers of the libraries
+with single_thread():  # first a small one: compiled code, buffers of the libraries
+    measure_part(Subject(recipe, build("gaussian"), d, 64, depths, 0), "finite_width", 64)
     with open("/proc/self/clear_refs", "w") as reset:
         reset.write("5")
     before = peak()
-    run_network_trial(recipe, build("gaussian"), d, n, depths, 0, width)
+    measure_part(Subject(recipe, build("gaussian"), d, n, depths, 0), "finite_width", width)
 print(peak() - before)
 """
 
@@ -114,7 +117,7 @@ def test_networks_take_what_is_predicted_whatever_their_width(
     )
     measured = int(child.stdout)
     predicted = network_bytes(n, d, kernel, depths, width)
-    assert measured <= predicted <= 1.6 * measured
+    assert measured <= predicted <= 1.6 * measured + 2**24  # buffers that a library may hold already
     if n == 500:
         assert measured < 200 * 2**20
         assert predicted == network_bytes(n, d, kernel, depths, 10**9)

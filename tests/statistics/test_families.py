@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ntkmc.experiment.families import overall_probability
-from ntkmc.experiment.schema import Verdict
+from ntkmc.experiment.variables import Verdict
 from ntkmc.statistics import (
     confidence_sequence,
     e_bh,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from measured import data, judged, measured
-from ntkmc.experiment.schema import Verdict
+from ntkmc.experiment.variables import Verdict
 from ntkmc.linalg.exact import lambda_min
 from ntkmc.theory.claims import CLAIMS, Bound, CellContext, Instance, instances
 from ntkmc.theory.claims.base import DERIVED

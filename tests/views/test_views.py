@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from ntkmc import InputError, open_results, run
 from ntkmc.experiment.address import generator, spawn_key
 from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.schema import Verdict
+from ntkmc.experiment.variables import Verdict
 from ntkmc.statistics import dkw_band
 from ntkmc.theory.claims import instances
 from ntkmc.views import plots

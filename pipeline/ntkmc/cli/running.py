@@ -72,6 +72,7 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
     from ntkmc.execution.plan import check_plan, make_plan
     from ntkmc.execution.profiles import load_profile
     from ntkmc.experiment.loading import load_study
+    from ntkmc.experiment.parts import AXES, values_by_kind
     from ntkmc.theory.claims.statistics import LARGEST_SPECTRUM
 
     loaded = load_study(study)
@@ -93,9 +94,9 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
     if loaded.spectrum:
         everything = f"all eigenvalues of each matrix, beyond n = {LARGEST_SPECTRUM} lambda_max alone"
         lines["spectra"] = everything if loaded.spectrum == "full" else "lambda_max of each matrix"
-    if loaded.networks:
-        shown = ", ".join(f"{width:,}" for width in loaded.networks)
-        lines["widths"] = f"{shown}: a network of each is drawn in every trial"
+    for kind, values in values_by_kind(loaded.beside).items():
+        shown = ", ".join(f"{value:,}" if isinstance(value, int) else value for value in values)
+        lines[AXES[kind].key] = f"{shown}: {AXES[kind].plan}"
     if found.layout:
         lines["asks"] = asks(found.layout)
     for name, text in lines.items():

@@ -38,18 +38,25 @@ from ntkmc.execution.interruption import Interruption, noticed
 from ntkmc.execution.large import commit_large
 from ntkmc.execution.queue import CellWork, WorkQueue
 from ntkmc.execution.tasks import Report, commit_block
-from ntkmc.execution.workforce import MEMORY, Workforce, killers_sentence, needed_bytes, no_room_sentence
+from ntkmc.execution.workforce import (
+    MEMORY,
+    Workforce,
+    killers_sentence,
+    needed_bytes,
+    needed_seconds,
+    no_room_sentence,
+)
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.creating import create
 from ntkmc.experiment.derived import Derived
+from ntkmc.experiment.drawing import Recipe
 from ntkmc.experiment.guarding import understood
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import Study
-from ntkmc.experiment.trial import BlockTask, Recipe
+from ntkmc.experiment.trial import BlockTask
 from ntkmc.linalg.eigenvalue import Status
-from ntkmc.theory.claims.statistics import eigenvalue_problems
 
 _FOLD_EVERY = 5.0  # seconds; a reader of plain zarr lags by this much, `open_results` by nothing
 _IN_FLIGHT = 3  # blocks a worker thread: one running, two waiting, so that no thread idles between blocks
@@ -145,11 +152,10 @@ class _Driver:
         self.block_length = block_length
         self.derived = derived
         self.recipe = Recipe.of(study, self.store.statistics)
-        further = {cell.name: eigenvalue_problems(self.store.statistics, cell.depths, cell.n) for cell in study.cells}
         self.works = [
-            CellWork(cell, needed_bytes(study, cell, width), further[cell.name], width=width)
+            CellWork(cell, needed_bytes(study, cell, part), seconds=needed_seconds(study, cell, part), part=part)
             for cell in study.cells
-            for width in (0, *study.networks)
+            for part in study.parts
         ]
         self.queue = WorkQueue(self.works)
         self.finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
@@ -211,7 +217,7 @@ class _Driver:
     def _announce(self) -> None:
         span = self.study.trial_range
         done = sum(
-            int(np.sum(self.store.done(work.cell, work.width)[:, span.start : span.stop].all(axis=0)))
+            int(np.sum(self.store.done(work.cell, work.part)[:, span.start : span.stop].all(axis=0)))
             for work in self.works
         )
         self._emit(
@@ -222,7 +228,7 @@ class _Driver:
                 len(span) * len(self.works),
                 self.workforce.threads,
                 self.client.dashboard_link if self.client.dashboard_link else "",
-                len(self.study.networks),
+                len(self.study.beside),
             )
         )
         if self.store.lacking:
@@ -241,11 +247,11 @@ class _Driver:
         A worker's word that a block is done does not count, only the store does. A cell whose blocks do not arrive
         there however often they are computed is set aside.
         """
-        missing = self.store.missing(work.cell, self._wanted(work), work.width)
+        missing = self.store.missing(work.cell, self._wanted(work), work.part)
         work.attempts = work.attempts + 1 if missing and missing == work.asked else 0
         work.asked = missing
         if not missing:
-            if not (self.study.adaptive and work.width and self._going_on(work.cell)):
+            if not (self.study.adaptive and not work.part.plain and self._going_on(work.cell)):
                 work.closed = True
                 self._tell_if_done(work.cell)
         elif work.attempts > _ATTEMPTS:
@@ -256,12 +262,12 @@ class _Driver:
             work.extend(missing)
 
     def _wanted(self, work: CellWork) -> range:
-        """Trials that a cell is to have now; networks of an adaptive study follow the trials that there are."""
+        """Trials that a cell is to have now; beside the draws of an adaptive study there is what its trials reach."""
         span = self.study.trial_range
         if not self.study.adaptive:
             return span
         prefix = self.store.prefix(work.cell)
-        if work.width:
+        if not work.part.plain:
             return range(span.start, span.start + prefix)
         if self.derived.stopped(work.cell):
             return range(span.start, span.start)
@@ -269,7 +275,7 @@ class _Driver:
 
     def _going_on(self, cell: Cell) -> bool:
         """Whether trials of a cell's limiting kernel are still to come."""
-        return not all(work.closed for work in self.works if work.cell is cell and not work.width)
+        return not all(work.closed for work in self.works if work.cell is cell and work.part.plain)
 
     def _tell_if_done(self, cell: Cell) -> None:
         mine = [work for work in self.works if work.cell is cell]
@@ -286,7 +292,7 @@ class _Driver:
             if work is None:
                 return False
             if not self.workforce.fits(work.needed):
-                if work.width:
+                if not work.part.plain:
                     self._set_aside(work, no_room_sentence(work.needed, self.workforce.most))
                     continue
                 work.blocked = True
@@ -379,7 +385,7 @@ class _Driver:
 
     def _book(self, report: Report, work: CellWork) -> None:
         work.learn(report.count, report.seconds)
-        self._emit(BlockDone(work.cell.name, report.count, report.failed, report.seconds, work.width))
+        self._emit(BlockDone(work.cell.name, report.count, report.failed, report.seconds, work.part))
 
     def _set_aside(self, work: CellWork, reason: str) -> None:
         work.runs.clear()
@@ -390,7 +396,7 @@ class _Driver:
                     future.cancel()
             said = " ".join(reason.split())[:400]
             self.outcome.failed[work.name] = said
-            self._emit(CellFailed(work.cell.name, f"networks of width {work.width}: {said}" if work.width else said))
+            self._emit(CellFailed(work.cell.name, said if work.part.plain else f"{work.part.words}: {said}"))
 
     def _fold(self, last: bool = False) -> None:
         """Bring what is finished into the store, and let cells that nobody is working on go on or end.
@@ -426,7 +432,7 @@ class _Driver:
         """Trials of the study without a value, whichever run computed them."""
         span = self.study.trial_range
         for work in self.works:
-            status = self.store.statuses(work.cell, work.width)[self.store.depth_positions(work.cell.depths)]
+            status = self.store.statuses(work.cell, work.part)[self.store.depth_positions(work.cell.depths)]
             failed = (status[:, span.start : span.stop] == Status.FAILED.code).any(axis=0)
             if failed.any():
                 self.outcome.failed_trials[work.name] = int(failed.sum())

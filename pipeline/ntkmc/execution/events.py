@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ntkmc.experiment.parts import PLAIN, Part
+
 if TYPE_CHECKING:
     from ntkmc.experiment.derived import Derived
     from ntkmc.experiment.store import Store
@@ -22,13 +24,13 @@ class RunStarted:
     cells : int
         Cells of the study.
     trials_done, trials_planned : int
-        Trials found finished in the store, and at most to be had, over the limiting kernel and all widths.
+        Trials found finished in the store, and at most to be had, over the limiting kernel and all that is beside it.
     workers : int
         Threads of the cluster at the start.
     dashboard : str
         Address of the Dask dashboard, empty if there is none.
-    widths : int
-        How many widths of networks there are, each with trials of its own.
+    beside : int
+        How many parts there are beside the draws, such as widths of networks, each with trials of its own.
     """
 
     study: str
@@ -37,7 +39,7 @@ class RunStarted:
     trials_planned: int
     workers: int
     dashboard: str
-    widths: int = 0
+    beside: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,15 @@ class BlockDone:
         Trials in the block; those of them without a value.
     seconds : float
         What it took the worker.
-    width : int
-        Of the networks that were drawn; 0 where it is about the limiting kernel.
+    part : Part
+        What of its trials it is.
     """
 
     cell: str
     trials: int
     failed: int
     seconds: float
-    width: int = 0
+    part: Part = PLAIN
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from ntkmc.errors import InputError
 from ntkmc.execution.blocked import bench_of
 from ntkmc.execution.fleet import DaskFleet, room_of
 from ntkmc.execution.tasks import Report
+from ntkmc.experiment.drawing import draw, standard_scale
 from ntkmc.experiment.journal import Block, Journal
 from ntkmc.experiment.measuring import draw_statistics, surveyed_statistics, unknown
 from ntkmc.experiment.provenance import block_provenance
-from ntkmc.experiment.trial import NUMERICAL_ERRORS, BlockTask, Trial, blank, draw, record, standard_scale
+from ntkmc.experiment.trial import NUMERICAL_ERRORS, BlockTask, Trial, blank, record
 from ntkmc.linalg.blocked import enclose_blocked
 from ntkmc.linalg.blocked_cost import block_length
 from ntkmc.linalg.exact import about_exact_kernel, kernel_error

@@ -14,14 +14,17 @@ from ntkmc.execution.profile_schema import Profile, number_of_bytes
 from ntkmc.execution.profiles import available_cpus
 from ntkmc.execution.queue import BLOCK_SECONDS
 from ntkmc.execution.sizing import Layout, Needs, check_layout, choose
-from ntkmc.execution.workforce import IDLE_WORKER_BYTES, needed_bytes
+from ntkmc.execution.workforce import IDLE_WORKER_BYTES, needed_bytes, needed_seconds
 from ntkmc.experiment.arrays import trial_chunk
+from ntkmc.experiment.beside import MEASURES
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.location import Location
-from ntkmc.experiment.schema import WIDTH_VARIABLES, Variable, trial_variables
+from ntkmc.experiment.parts import AXES, values_by_kind
+from ntkmc.experiment.schema import declared, trial_variables
 from ntkmc.experiment.study import Study
+from ntkmc.experiment.variables import Variable
 from ntkmc.linalg.blocked_cost import block_length, blocked_bytes, blocked_seconds, blocked_traffic, tile_bytes
-from ntkmc.linalg.cost import network_bytes, network_seconds, trial_bytes, trial_seconds
+from ntkmc.linalg.cost import trial_bytes
 from ntkmc.theory.claims import is_costly, select
 from ntkmc.theory.claims.statistics import SPECTRUM, eigenvalue_problems
 
@@ -76,9 +79,7 @@ class Plan:
         Eigenvalue problems in the costliest cell's trial that claims need beside lambda_min itself.
     costly : tuple of str
         The claims that need them.
-    kernel : str
-    networks : tuple of int
-        Widths of finite networks, each drawn in every trial.
+    study : Study
     needs : Needs
         The same in the terms of a queue.
     layout : Layout or None
@@ -99,8 +100,7 @@ class Plan:
     thresholds: int
     eigenvalues: float
     costly: tuple[str, ...]
-    kernel: str
-    networks: tuple[int, ...]
+    study: Study
     needs: Needs
     layout: Layout | None
     blocked: tuple[Blocked, ...] = ()
@@ -110,29 +110,21 @@ def make_plan(study: Study, profile: Profile) -> Plan:
     """Predict from the study and the profile alone; nothing is measured and nothing is started."""
     per_cell = len(study.trial_range)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
-    further = {cell: eigenvalue_problems(study.statistics, cell.depths, cell.n) for cell in study.cells}
     needs = {cell: needed_bytes(study, cell) for cell in study.cells}
-    each = {
-        cell: trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further[cell])
-        for cell in study.cells
-    }
+    each = {cell: needed_seconds(study, cell) for cell in study.cells}
     room, together = _room(profile)
     blocked = [_blocked(cell, together, room) for cell in study.cells if 0 < room < needs[cell]]
     for large in blocked:
         needs[large.cell] = large.least_bytes
         each[large.cell] = large.seconds * together
-    networks = {
-        (cell, width): network_seconds(cell.n, cell.d, cell.depths, width)
-        for cell in study.cells
-        for width in study.networks
-    }
-    for cell, width in networks:
-        needs[cell] = max(needs[cell], needed_bytes(study, cell, width))
-    seconds = [per_cell * one for one in (*each.values(), *networks.values())]
+    beside = {(cell, part): needed_seconds(study, cell, part) for cell in study.cells for part in study.beside}
+    for cell, part in beside:
+        needs[cell] = max(needs[cell], needed_bytes(study, cell, part))
+    seconds = [per_cell * one for one in (*each.values(), *beside.values())]
     largest = max(study.cells, key=needs.__getitem__)
     tasks = sum(min(per_cell, max(1, round(each / BLOCK_SECONDS))) for each in seconds)
     walls = each | {large.cell: large.seconds for large in blocked}
-    longest = max([*walls.values(), *networks.values()])
+    longest = max([*walls.values(), *beside.values()])
     wanted = Needs(sum(seconds), longest, needs[largest], tasks)
     layout = choose(profile, wanted) if profile.batch else None
     workers = layout.jobs * layout.workers if layout else profile.arguments.get("n_workers") or available_cpus()
@@ -150,8 +142,7 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         thresholds=thresholds,
         eigenvalues=max(eigenvalue_problems(_of_claims(study), cell.depths) for cell in study.cells),
         costly=tuple(claim.id for claim in select(study.claims, study.kernel) if is_costly(claim)),
-        kernel=study.kernel,
-        networks=study.networks,
+        study=study,
         needs=wanted,
         layout=layout,
         blocked=tuple(blocked),
@@ -249,7 +240,7 @@ def _trial_bytes_on_disk(study: Study, depths: int) -> int:
         each = variables.values()
         return sum(np.dtype(one.dtype).itemsize * (depths if one.per_depth else 1) for one in each)
 
-    return size(trial_variables(study.statistics)) + len(study.networks) * size(WIDTH_VARIABLES["finite_width"])
+    return size(trial_variables(study.statistics)) + sum(size(declared(part.kind)) for part in study.beside)
 
 
 def _holding(size: int) -> int:
@@ -266,7 +257,8 @@ def _fitting(cell: Cell, room: int, plan: Plan) -> int:
     def needed(n: int) -> int:
         whole = trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, further=plan.eigenvalues)
         limit = min(whole, blocked_bytes(n, cell.d, block_length(n, plan.workers, max(1, room - IDLE_WORKER_BYTES))))
-        return max([limit, *(network_bytes(n, cell.d, plan.kernel, cell.depths, width) for width in plan.networks)])
+        smaller = Cell(cell.distribution, cell.d, n, cell.depths)
+        return max([limit, *(MEASURES[kind].memory(plan.study, smaller, value) for kind, value in plan.study.beside)])
 
     while n > 1 and IDLE_WORKER_BYTES + needed(n) > room:
         n = int(n * 0.95)
@@ -283,11 +275,9 @@ def _files(study: Study) -> int:
     }
     # Metadata, coordinates, and one chunk for each variable of the derived groups.
     files = len(trial_variables(study.statistics)) * (_chunks(shape) + 1) + 120
-    if study.networks:
-        wide = shape | {"width": len(study.networks)}
-        files += (
-            len(WIDTH_VARIABLES["finite_width"]) * (_chunks(wide) + 1) + 2 * len(WIDTH_VARIABLES["convergence"]) + 20
-        )
+    for kind, values in values_by_kind(study.beside).items():
+        longer = shape | {AXES[kind].dim: len(values)}
+        files += len(declared(kind)) * (_chunks(longer) + 1) + 2 * len(declared(AXES[kind].derived)) + 20
     return files
 
 

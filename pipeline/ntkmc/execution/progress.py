@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Event, Folded, Note, RunFinished, RunStarted
-from ntkmc.experiment.schema import Verdict
+from ntkmc.experiment.variables import Verdict
 
 _LINE_EVERY = 10.0  # seconds between plain lines, so that a batch job's log stays short
 
@@ -87,7 +87,7 @@ class ProgressView:
 
     def _start(self, event: RunStarted) -> None:
         self._study, self._cells, self._total = event.study, event.cells, event.trials_planned
-        self._kinds = 1 + event.widths
+        self._kinds = 1 + event.beside
         self._done = event.trials_done
         self._started = self._printed = time.monotonic()
         if event.trials_done:

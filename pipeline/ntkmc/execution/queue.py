@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ntkmc.experiment.cells import Cell
-from ntkmc.experiment.trial import BlockTask, Recipe
-from ntkmc.linalg.cost import network_seconds, trial_seconds
+from ntkmc.experiment.drawing import Recipe
+from ntkmc.experiment.parts import PLAIN, Part
+from ntkmc.experiment.trial import BlockTask
 
 BLOCK_SECONDS = 1.0
 """Work in a block: scheduling costs 2 to 3.5 ms a task, so that a second loses well under 1 %, and little is lost
@@ -23,15 +24,13 @@ _SCHEDULER_RATE = 200.0
 
 @dataclass
 class CellWork:
-    """One cell's queue, or that of its networks of one width.
+    """One cell's queue, or that of a part beside its draws.
 
     Attributes
     ----------
     cell : Cell
     needed : int
         Bytes of a worker that runs a trial of it.
-    further : float
-        Eigenvalue problems that a trial's claims need beside lambda_min.
     runs : deque of (start, stop, depths)
         Trials that nobody is working on.
     in_flight : int
@@ -47,13 +46,12 @@ class CellWork:
         How often in a row the very same was missing.
     blocked : bool
         No worker can hold a matrix of it: all of them work at one trial together.
-    width : int
-        Of the networks that are drawn; 0 for trials of the limiting kernel.
+    part : Part
+        What of its trials is to be computed.
     """
 
     cell: Cell
     needed: int = 0
-    further: float = 0.0
     runs: deque[tuple[int, int, tuple[int, ...]]] = field(default_factory=deque)
     in_flight: int = 0
     seconds: float = 0.0
@@ -62,19 +60,12 @@ class CellWork:
     asked: list[tuple[range, tuple[int, ...]]] = field(default_factory=list)
     attempts: int = 0
     blocked: bool = False
-    width: int = 0
-
-    def __post_init__(self) -> None:
-        n, d, depths = self.cell.n, self.cell.d, self.cell.depths
-        if self.width:
-            self.seconds = network_seconds(n, d, depths, self.width)
-        else:
-            self.seconds = trial_seconds(n, d, depths, further=self.further)
+    part: Part = PLAIN
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.cell.name},m={self.width}" if self.width else self.cell.name
+        return f"{self.cell.name}{self.part.label}"
 
     @property
     def idle(self) -> bool:
@@ -106,7 +97,7 @@ class CellWork:
             self.runs.appendleft((start + count, stop, depths))
         self.in_flight += 1
         cell = self.cell
-        return BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, start, count, self.width)
+        return BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, start, count, self.part)
 
 
 class WorkQueue:

@@ -9,9 +9,11 @@ from typing import Any, Final
 from distributed import Client
 from distributed.scheduler import KilledWorker
 
+from ntkmc.experiment.beside import MEASURES
 from ntkmc.experiment.cells import Cell
+from ntkmc.experiment.parts import PLAIN, Part
 from ntkmc.experiment.study import Study
-from ntkmc.linalg.cost import network_bytes, trial_bytes
+from ntkmc.linalg.cost import trial_bytes, trial_seconds
 from ntkmc.theory.claims.statistics import eigenvalue_problems
 
 SCHEDULER: Final[dict[str, Any]] = {
@@ -88,10 +90,10 @@ class Workforce:
         return self._workers
 
 
-def needed_bytes(study: Study, cell: Cell, width: int = 0) -> int:
-    """Memory of a worker that runs a trial of a cell, or of its networks, its idle part included, by the model."""
-    if width:
-        return IDLE_WORKER_BYTES + network_bytes(cell.n, cell.d, study.kernel, cell.depths, width)
+def needed_bytes(study: Study, cell: Cell, part: Part = PLAIN) -> int:
+    """Memory of a worker that runs a part of a cell's trial, its idle part included, by the model."""
+    if not part.plain:
+        return IDLE_WORKER_BYTES + MEASURES[part.kind].memory(study, cell, part.value)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
     further = eigenvalue_problems(study.statistics, cell.depths, cell.n)
     spectrum = "spectrum_radius" in study.statistics
@@ -100,8 +102,17 @@ def needed_bytes(study: Study, cell: Cell, width: int = 0) -> int:
     )
 
 
+def needed_seconds(study: Study, cell: Cell, part: Part = PLAIN) -> float:
+    """Wall time of a part of a cell's trial on one core, by the model."""
+    if not part.plain:
+        return MEASURES[part.kind].seconds(study, cell, part.value)
+    thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
+    further = eigenvalue_problems(study.statistics, cell.depths, cell.n)
+    return trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further)
+
+
 def no_room_sentence(needed: int, most: int) -> str:
-    """Why networks of a cell are set aside that fit on no worker."""
+    """Why a part of a cell is set aside that fits on no worker."""
     return (
         f"a trial needs about {_size(needed)} by the memory model, and the largest worker has {_size(most)}: add a "
         "larger one, or lower n or the width"

@@ -16,17 +16,9 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from ntkmc.errors import StoreError
 from ntkmc.experiment.location import Location
-from ntkmc.experiment.schema import (
-    COORDINATES,
-    GROUPS,
-    PER_TRIAL,
-    WIDTH_GROUPS,
-    Variable,
-    declared,
-    dimensions,
-    group_variables,
-    groups_of,
-)
+from ntkmc.experiment.parts import AXES
+from ntkmc.experiment.schema import BESIDE_GROUPS, GROUPS, PER_TRIAL, declared, dimensions, group_variables, groups_of
+from ntkmc.experiment.variables import COORDINATES, Variable
 from ntkmc.theory.distributions import Distribution
 
 Coordinates = dict[str, list[Any]]
@@ -67,15 +59,15 @@ def quiet_zarr() -> Iterator[None]:
 def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
     """Chunk lengths by dimension for a group with a value for each trial.
 
-    One cell a chunk, with all its depths and widths, while there are at most about 50 cells; beyond, neighbouring
-    cells share one, n first. The trial axis is cut only where it is long, or a chunk would exceed 16 MiB.
+    One cell a chunk, with all its depths, widths and the like, while there are at most about 50 cells; beyond,
+    neighbouring cells share one, n first. The trial axis is cut only where it is long, or a chunk would exceed 16 MiB.
 
     Examples
     --------
     >>> trial_chunk({"distribution": 4, "d": 3, "n": 4, "depth": 3, "trial": 300})
     {'distribution': 1, 'd': 1, 'n': 1, 'depth': 3, 'trial': 1024}
     """
-    whole = ("depth", "width", "trial")
+    whole = ("depth", "trial", *(axis.dim for axis in AXES.values()))
     chunk = {dim: max(length, 1) if dim in whole else 1 for dim, length in shape.items() if dim != "block"}
     for dim in ("n", "d", "distribution"):
         cells = math.prod(math.ceil(shape[k] / chunk[k]) for k in ("distribution", "d", "n"))
@@ -252,7 +244,7 @@ def consolidate(location: Location) -> None:
     """Write consolidated metadata for each group alone and for the whole tree."""
     root = location.open("r+")
     with quiet_zarr():
-        for group in (*GROUPS, *WIDTH_GROUPS):
+        for group in (*GROUPS, *BESIDE_GROUPS):
             if group in root:
                 zarr.consolidate_metadata(root.store, path=f"{root.path}/{group}".strip("/"))
         zarr.consolidate_metadata(root.store, path=root.path)

@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkmc.experiment.pertrial import PerTrial, Place
-from ntkmc.theory.claims.base import NETWORK
 
 HELD: Final = 4 * 2**20
 """Bytes of a cell's variables that are kept: all of a cell of some ten thousand trials, some of a larger one."""
 
 
 class CellTrials(Mapping[str, NDArray[Any]]):
-    """Variables of a group at one cell (and width): (depths, T), or (T,) where they are the draw's.
+    """Variables of a group at one cell (and place beside it): (depths, T), or (T,) where they are the draw's.
 
     Those looked at last are held, up to `HELD` bytes in all; the memory that a cell's verdicts take is that of the
     few variables that one claim needs, not of the dozens that there are.
@@ -77,10 +76,10 @@ class DepthTrials(Mapping[str, NDArray[Any]]):
         """The same variables over another span."""
         return DepthTrials(self._cell, self._row, span, self._others)
 
-    def beside(self, network: CellTrials) -> DepthTrials:
-        """The same, with what claims about networks need: a trial is one of the network, if it has any."""
-        mine = {f"{NETWORK}{name}": (network, name, self._row) for name in network if name != "status"}
-        status = {"status": (network, "status", self._row)}
+    def beside(self, other: CellTrials, prefix: str) -> DepthTrials:
+        """The same, with what claims about another part need, behind its prefix: a trial is one of that part."""
+        mine = {f"{prefix}{name}": (other, name, self._row) for name in other if name != "status"}
+        status = {"status": (other, "status", self._row)}
         return DepthTrials(self._cell, self._row, self._span, {**self._others, **mine, **status})
 
     def __getitem__(self, name: str) -> NDArray[Any]:

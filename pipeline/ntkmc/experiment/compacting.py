@@ -18,7 +18,6 @@ from ntkmc.experiment.creating import read_attributes, sweep
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.location import LEASE, Location
 from ntkmc.experiment.results import study_of
-from ntkmc.experiment.schema import PER_TRIAL
 from ntkmc.experiment.store import Store
 
 
@@ -54,7 +53,7 @@ def compact(store: str | Path) -> Compacted:
         if opened.damaged:
             raise StoreError(f"{location}: is damaged: ntkmc verify {location} --repair")
         root = location.open("r+")
-        for group in PER_TRIAL if opened.widths else ("trials",):
+        for group in dict.fromkeys(part.kind for part in opened.parts):
             folder = f".{group}{PARTIAL}"
             with quiet_zarr():
                 trials = open_array(root, group, "lambda_min").shape[-1]

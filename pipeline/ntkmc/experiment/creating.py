@@ -25,21 +25,22 @@ from ntkmc.experiment.arrays import (
 )
 from ntkmc.experiment.blobs import PARTIAL
 from ntkmc.experiment.location import Location
+from ntkmc.experiment.parts import AXES as PARTS
+from ntkmc.experiment.parts import axes_of, values_by_kind
 from ntkmc.experiment.provenance import provenance
 from ntkmc.experiment.schema import (
-    AXES,
+    BESIDE_GROUPS,
     GROUPS,
     MIGRATED,
-    QUANTILES,
     VARIABLES,
     VERSION,
-    WIDTH_GROUPS,
     declared,
     derived_groups,
     dimensions,
     groups_of,
 )
 from ntkmc.experiment.study import Study, hash_document
+from ntkmc.experiment.variables import AXES, QUANTILES
 from ntkmc.theory.claims import select
 from ntkmc.theory.claims.base import label
 from ntkmc.theory.claims.event import NONDEGENERATE
@@ -100,15 +101,15 @@ def grow(location: Location, study: Study) -> tuple[str, ...]:
         extend_group(root, "trials", coordinates, study.trial_range.stop, statistics)
     except (KeyError, FileNotFoundError):
         raise StoreError(f"{location}: the group trials is missing; restore it from a copy") from None
-    if "width" in coordinates:
+    for axis in axes_of(coordinates):
         trials = open_array(root, "trials", "status").shape[-1]
         try:
-            if "width" in recorded:
-                extend_group(root, "finite_width", coordinates, trials)
+            if axis.dim in recorded:
+                extend_group(root, axis.kind, coordinates, trials)
             else:
-                create_group(root, "finite_width", coordinates, trials)
+                create_group(root, axis.kind, coordinates, trials)
         except (KeyError, FileNotFoundError):
-            raise StoreError(f"{location}: the group finite_width is missing; restore it from a copy") from None
+            raise StoreError(f"{location}: the group {axis.kind} is missing; restore it from a copy") from None
     if coordinates != recorded or statistics != measured:
         # Only now: until here readers were best served by the shapes from before.
         unconsolidate(location)
@@ -138,7 +139,7 @@ def grow(location: Location, study: Study) -> tuple[str, ...]:
 def sweep(location: Location) -> None:
     """Remove what killed writers left behind, in the store and beside it. For the holder of the lease alone."""
     if not location.remote:
-        for group in (*GROUPS, *WIDTH_GROUPS):  # killed between the two renames that replace a group, or after them
+        for group in (*GROUPS, *BESIDE_GROUPS):  # killed between the two renames that replace a group, or after them
             old, new = location.path / f".{group}.old", location.path / group
             if old.exists() and not new.exists():
                 old.rename(new)
@@ -175,10 +176,10 @@ def check_identity(location: Location, study: Study) -> None:
 def identity_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
     """The first part of two identities that differs, in words; empty if none does.
 
-    How networks, and spectra, are computed concerns those alone that have any.
+    How networks, or anything beside the draws, and spectra are computed concerns those alone that have any.
     """
     for key, value in here.items():
-        if key in ("finite_width", "spectra") and key not in there:
+        if key in (*PARTS, "spectra") and key not in there:
             continue
         found = there.get(key)
         if found == value:
@@ -236,11 +237,12 @@ def _wrong(attributes: dict[str, Any]) -> str:
             return "coordinates"
         if len(set(values)) < len(values):
             return "coordinates"
-    widths = attributes["coordinates"].get("width", [])
-    if not (isinstance(widths, list) and all(isinstance(width, int) for width in widths)):
-        return "coordinates"
-    if len(set(widths)) < len(widths):
-        return "coordinates"
+    for axis in PARTS.values():
+        values = attributes["coordinates"].get(axis.dim, [])
+        if not (isinstance(values, list) and all(isinstance(value, axis.kind_of_value) for value in values)):
+            return "coordinates"
+        if len(set(values)) < len(values):
+            return "coordinates"
     if not all(name in STATISTICS for name in attributes["statistics"]):
         return "statistics"
     return "environments" if not isinstance(attributes.get("environments", {}), dict) else ""
@@ -304,8 +306,9 @@ def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _coordinates(study: Study) -> Coordinates:
-    """Coordinates that a study needs, in its own order; widths only where it asks for networks."""
-    return ({"width": list(study.networks)} if study.networks else {}) | {
+    """Coordinates that a study needs, in its own order; further axes only where it asks for them."""
+    beside = values_by_kind(study.beside)
+    return {PARTS[kind].dim: list(values) for kind, values in beside.items()} | {
         "distribution": list(dict.fromkeys(cell.distribution.label for cell in study.cells)),
         "d": list(dict.fromkeys(cell.d for cell in study.cells)),
         "n": list(dict.fromkeys(cell.n for cell in study.cells)),

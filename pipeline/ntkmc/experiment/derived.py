@@ -1,9 +1,10 @@
-"""The derived groups, `estimates`, `claims` and `convergence`: recomputed from trials, cell by cell, written whole."""
+"""The derived groups, `estimates`, `claims` and those of further axes, such as `convergence`: recomputed from trials,
+cell by cell, written whole."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,22 @@ from ntkmc.experiment.convergence import convergence
 from ntkmc.experiment.evaluation import Rules, Values, estimate, first_precise
 from ntkmc.experiment.families import overall, overall_event, overall_probability, overall_scaling
 from ntkmc.experiment.judging import judge, judge_event
-from ntkmc.experiment.schema import CLAIM, VARIABLES, WIDE, Verdict, declared
+from ntkmc.experiment.parts import AXES, Axis, Part, axes_of, part_of, values_by_kind
+from ntkmc.experiment.schema import VARIABLES, declared
 from ntkmc.experiment.store import Store, contiguous
 from ntkmc.experiment.study import AdaptiveTrials
+from ntkmc.experiment.variables import CLAIM, Verdict
 from ntkmc.theory.claims import CellContext, Instance, instances
 from ntkmc.theory.claims.base import label
 from ntkmc.theory.claims.event import NONDEGENERATE
 
 Arrays = dict[str, NDArray[Any]]
+
+Estimator = Callable[[NDArray[Any], Sequence[DepthTrials], int, Rules], Values]
+
+ESTIMATORS: Final[dict[str, Estimator]] = {"finite_width": convergence}
+"""By kind of the parts: (their values, for each the trials that count, n, rules) -> variables of the axis' derived
+group at one cell and depth, along the axis or not."""
 
 _MORE = 4
 """Times as many trials as at the last time, from which verdicts are looked at again while a run goes on."""
@@ -41,8 +50,9 @@ class Derived:
         self.axes = store.coordinates
         self.estimates = self._read("estimates")
         self.claims = self._read("claims")
-        self.convergence = self._read("convergence") if store.widths else {}
-        self._bounds = {instance.label: instance for instance in instances(widths=store.widths)}
+        self.beside = {axis.derived: self._read(axis.derived) for axis in axes_of(store.coordinates)}
+        asked = values_by_kind(store.beside)
+        self._bounds = {instance.label: instance for instance in instances(beside=asked)}
         self._event = [label(NONDEGENERATE.id, {"lambda_0": value}) for value in self.axes["lambda_0"]]
         self._claim = {name: number for number, name in enumerate(self.axes["claim"])}
         # Limits of fitted constants hold for all cells and depths of the study at once (Bonferroni).
@@ -62,12 +72,12 @@ class Derived:
         """
         for cell in cells:
             looks = tuple(self._reached(cell, row) for row in self.store.depth_positions(cell.depths))
-            wide = tuple(self._reached_by_networks(cell, width) for width in self.study.networks)
-            reached = min(looks) + sum(wide)
-            whole = len(self.study.trial_range) * (1 + len(wide))
+            beside = tuple(self._reached_beside(cell, part) for part in self.study.beside)
+            reached = min(looks) + sum(beside)
+            whole = len(self.study.trial_range) * (1 + len(beside))
             judging = reached >= _MORE * self._judged.get(cell.name, 0) or reached == whole
-            if self._looked.get(cell.name) != (*looks, *wide):
-                self._looked[cell.name] = (*looks, *wide)
+            if self._looked.get(cell.name) != (*looks, *beside):
+                self._looked[cell.name] = (*looks, *beside)
                 self._refresh_cell(cell, judging)
                 if judging:
                     self._judged[cell.name] = reached
@@ -87,8 +97,8 @@ class Derived:
         self._judge_overall()
         self.store.write_group("estimates", self.estimates)
         self.store.write_group("claims", self.claims)
-        if self.convergence:
-            self.store.write_group("convergence", self.convergence)
+        for group, arrays in self.beside.items():
+            self.store.write_group(group, arrays)
 
     def stopped(self, cell: Cell) -> bool:
         """Whether an adaptive cell was found precise enough, when it was last refreshed."""
@@ -116,9 +126,9 @@ class Derived:
         reached = contiguous(done, self.study.trial_range.start)
         return max((look for look in self.study.looks if look <= reached), default=0)
 
-    def _reached_by_networks(self, cell: Cell, width: int) -> int:
-        """The look that networks of one width reach, at all depths."""
-        done = self.store.done(cell, width).all(axis=0)
+    def _reached_beside(self, cell: Cell, part: Part) -> int:
+        """The look that a part beside the draws reaches, at all depths."""
+        done = self.store.done(cell, part).all(axis=0)
         reached = contiguous(np.asarray(done), self.study.trial_range.start)
         return max((look for look in self.study.looks if look <= reached), default=0)
 
@@ -143,7 +153,7 @@ class Derived:
         span = slice(first, self.study.trial_range.stop)
         stop = self._stopped[cell.name] = self._stopping_look(cell, everything, rows, span)
         fewer = self._fewer(cell) if judging else None
-        networks = self._networks(cell) if judging else {}
+        others = self._others(cell) if judging else {}
         for depth, row in zip(cell.depths, rows, strict=True):
             here = (*place, row)
             if not everything["status"][row].any():
@@ -156,44 +166,47 @@ class Derived:
             if not judging:
                 continue
             context = self.study.context(cell, depth)
-            others: dict[str, tuple[CellTrials, str, int]] = {}
+            related: dict[str, tuple[CellTrials, str, int]] = {}
             for end in ("lower", "upper"):
                 if context.shallower is not None:
                     other = self.store.depth_positions((context.shallower,))[0]
-                    others[f"shallower_{end}"] = everything, f"lambda_min_{end}", other
+                    related[f"shallower_{end}"] = everything, f"lambda_min_{end}", other
                 if fewer is not None:
-                    others[f"fewer_{end}"] = fewer, f"lambda_min_{end}", row
-            trials = DepthTrials(everything, row, others=others)
+                    related[f"fewer_{end}"] = fewer, f"lambda_min_{end}", row
+            trials = DepthTrials(everything, row, others=related)
             beside = {
-                width: (trials.beside(network), slice(first, first + min(used, reached)))
-                for width, (network, reached) in networks.items()
+                part: (trials.beside(other, AXES[part.kind].prefix), slice(first, first + min(used, reached)))
+                for part, (other, reached) in others.items()
             }
             self._judge_cell(context, trials, prefix, found, here, beside)
-            if beside:
-                self._estimate_convergence(cell, beside, here)
+            for axis in AXES.values():
+                mine = {part: each for part, each in beside.items() if part.kind == axis.kind}
+                if mine:
+                    self._estimate_beside(axis, cell, mine, here)
 
-    def _networks(self, cell: Cell) -> dict[int, tuple[CellTrials, int]]:
-        """By width what networks a cell has, of earlier studies too, and how many of their trials count."""
+    def _others(self, cell: Cell) -> dict[Part, tuple[CellTrials, int]]:
+        """What a cell has beside its draws, of earlier studies too, and how many of the trials count."""
         key = (cell.distribution.label, cell.d, cell.n)
         found = {}
-        for width in self.store.widths:
-            group, reached = self.store.group(width), self._reached_by_networks(cell, width)
-            if reached or width in self.study.networks:
-                found[width] = CellTrials(group, group.place(key, width)), reached
+        for part in self.store.beside:
+            group, reached = self.store.group(part), self._reached_beside(cell, part)
+            if reached or part in self.study.beside:
+                found[part] = CellTrials(group, group.place(key, part)), reached
         return found
 
-    def _estimate_convergence(
-        self, cell: Cell, beside: dict[int, tuple[DepthTrials, slice]], here: tuple[int, ...]
+    def _estimate_beside(
+        self, axis: Axis, cell: Cell, beside: dict[Part, tuple[DepthTrials, slice]], here: tuple[int, ...]
     ) -> None:
-        widths = np.array(list(beside), dtype=np.int64)
-        networks = [trials.over(span) for trials, span in beside.values()]
-        found = convergence(widths, networks, cell.n, self._rules(0))
-        at = [self.axes["width"].index(width) for width in beside]
+        values = np.array([part.value for part in beside])
+        over = [trials.over(span) for trials, span in beside.values()]
+        found = ESTIMATORS[axis.kind](values, over, cell.n, self._rules(0))
+        at = [self.axes[axis.dim].index(part.value) for part in beside]
+        group = self.beside[axis.derived]
         for name, value in found.items():
-            if declared("convergence")[name].dims == WIDE:
-                self.convergence[name][here][at] = value
+            if axis.dim in declared(axis.derived)[name].dims:
+                group[name][here][at] = value
             else:
-                self.convergence[name][here] = value
+                group[name][here] = value
 
     def _fewer(self, cell: Cell) -> CellTrials | None:
         """Trials of the cell with the next smaller n, of which those of a nested study are the first rows."""
@@ -245,14 +258,15 @@ class Derived:
         prefix: slice,
         estimates: Values,
         here: tuple[int, ...],
-        beside: dict[int, tuple[DepthTrials, slice]],
+        beside: dict[Part, tuple[DepthTrials, slice]],
     ) -> None:
         for name, at in self._claim.items():
             if name in self._bounds:
                 instance = self._bounds[name]
-                if instance.width and instance.width not in beside:
+                part = part_of(instance)
+                if not part.plain and part not in beside:
                     continue  # of an earlier study: what was said of its networks stays
-                mine, span = beside[instance.width] if instance.width else (trials, prefix)
+                mine, span = (trials, prefix) if part.plain else beside[part]
                 confidence = self._together if instance.claim.kind == "scaling" else self.study.confidence
                 verdict = judge(
                     instance,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkmc.experiment.schema import QUANTILES, Verdict
+from ntkmc.experiment.variables import QUANTILES, Verdict
 from ntkmc.linalg.eigenvalue import Status
 from ntkmc.statistics import clopper_pearson, confidence_sequence, quantile_lower_limit
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkmc.experiment.evaluation import Rules
-from ntkmc.experiment.schema import AXES, Verdict
+from ntkmc.experiment.variables import AXES, Verdict
 from ntkmc.statistics import Estimate, confidence_sequence, e_bh, exponents, halves, mean_log_e
 from ntkmc.theory.claims import Claim
 from ntkmc.theory.claims.wording import DRIFT, HEAVY, LEVEL

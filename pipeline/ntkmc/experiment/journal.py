@@ -18,9 +18,10 @@ import numpy as np
 
 from ntkmc.errors import StoreError
 from ntkmc.experiment.blobs import Blobs
+from ntkmc.experiment.parts import PLAIN, Part, placed
 from ntkmc.experiment.trial import Arrays
 
-_NAME = re.compile(r"[A-Za-z0-9.\-]+/\d+-\d+\.L([\d.]+|x[0-9a-f]{16})(\.m\d+)?\.npz")
+_NAME = re.compile(r"[A-Za-z0-9.\-]+/\d+-\d+\.L([\d.]+|x[0-9a-f]{16})(\.[a-z]+[\w\-]+)?\.npz")
 
 _LONGEST = 80  # characters of depths that a name spells out; file systems allow 255 in all
 
@@ -43,8 +44,8 @@ class Block:
         As `run_block` returns them.
     provenance : dict
         Who computed it, and how long it took.
-    width : int
-        0 for trials of the limiting kernel, otherwise the width of the networks that were drawn.
+    part : Part
+        What of its trials it holds.
     """
 
     folder: str
@@ -54,7 +55,7 @@ class Block:
     depths: tuple[int, ...]
     arrays: Arrays
     provenance: dict[str, Any]
-    width: int = 0
+    part: Part = PLAIN
 
     @property
     def id(self) -> int:
@@ -70,12 +71,12 @@ class Block:
 
     @property
     def name(self) -> str:
-        """Its file, relative to the journal. Depths and widths that are added later make blocks of their own."""
+        """Its file, relative to the journal. Depths and parts that are added later make blocks of their own."""
         depths = ".".join(map(str, self.depths))
         if len(depths) > _LONGEST:
             depths = "x" + hashlib.blake2b(depths.encode(), digest_size=8).hexdigest()
-        network = f".m{self.width}" if self.width else ""
-        return f"{self.folder}/{self.first}-{self.count}.L{depths}{network}.npz"
+        beside = "" if self.part.plain else f".{self.part.tag}"
+        return f"{self.folder}/{self.first}-{self.count}.L{depths}{beside}.npz"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Journal:
             "count": block.count,
             "depths": list(block.depths),
             "provenance": block.provenance,
-            **({"width": block.width} if block.width else {}),
+            **block.part.place,
         }
         header["checksum"] = _checksum(header, block.arrays)
         buffer = io.BytesIO()
@@ -125,7 +126,7 @@ class Journal:
                 depths,
                 arrays,
                 header["provenance"],
-                header.get("width", 0),
+                placed(header),
             )
         except Exception as error:  # a flipped bit can make the zip format ask for anything
             raise StoreError(f"journal: block {name} is damaged ({type(error).__name__}: {error})") from error

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkmc.experiment.evaluation import Values
-from ntkmc.experiment.schema import Verdict
+from ntkmc.experiment.variables import Verdict
 from ntkmc.linalg.eigenvalue import Status
 from ntkmc.statistics import (
     Estimate,

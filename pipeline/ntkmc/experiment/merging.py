@@ -25,6 +25,7 @@ from ntkmc.experiment.journal import Block
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.location import Location
+from ntkmc.experiment.parts import AXES, Part, tagged
 from ntkmc.experiment.results import stored_cells, study_of
 from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import FixedTrials, Study
@@ -46,7 +47,7 @@ class Merged:
     study : Study
         That of the merged store: all cells, all thresholds, all trials.
     trials : int
-        Trials that were taken from other stores, each depth set once, and each width once.
+        Trials that were taken from other stores, each depth set once, and each part once.
     missing : int
         Trials that the study has and the store lacks; running it fills them in.
     """
@@ -96,9 +97,7 @@ def merge(into: str | Path, stores: Sequence[str | Path]) -> Merged:
         derived.write()
         span = slice(study.trial_range.start, study.trial_range.stop)
         missing = sum(
-            int(np.sum(~store.done(cell, width)[:, span].all(axis=0)))
-            for cell in study.cells
-            for width in (0, *study.networks)
+            int(np.sum(~store.done(cell, part)[:, span].all(axis=0))) for cell in study.cells for part in study.parts
         )
     return Merged(study, taken, missing)
 
@@ -128,8 +127,9 @@ def joined(named: Sequence[tuple[str, Study]]) -> Study:
         found = study.document()
         document["grid"] += [grid for grid in found["grid"] if grid not in document["grid"]]
         document["event"]["lambda-0"] = sorted({*document["event"]["lambda-0"], *found["event"]["lambda-0"]})
-        widths = list(dict.fromkeys([*document.get("widths", []), *found.get("widths", [])]))
-        document |= {"widths": widths} if widths else {}
+        for key in (axis.key for axis in AXES.values()):
+            values = list(dict.fromkeys([*document.get(key, []), *found.get(key, [])]))
+            document |= {key: values} if values else {}
         if "spectrum" in found and document.get("spectrum") != "full":
             document["spectrum"] = found["spectrum"]
         document["claims"] = list(dict.fromkeys([*document["claims"], *found["claims"]]))
@@ -163,7 +163,7 @@ def _compare_identities(locations: Sequence[Location]) -> None:
         difference = identity_difference(found, known)
         if difference:
             raise StoreError(f"{other}: cannot be merged into {locations[0]}: {difference}")
-        known = found | known  # how networks are computed, where only some have any
+        known = found | known  # how what is beside the draws is computed, where only some have any
 
 
 def _take(store: Store, source: Location) -> int:
@@ -183,8 +183,8 @@ def _take(store: Store, source: Location) -> int:
     makers = _Makers(opened)
     taken = pending = 0
     for cell in stored_cells(attributes, str(source)):
-        for width in (0, *opened.widths):
-            for block in _blocks(store, opened, cell, makers, width):
+        for part in opened.parts:
+            for block in _blocks(store, opened, cell, makers, part):
                 store.journal.put(block)
                 taken += block.count
                 pending += 1
@@ -195,26 +195,26 @@ def _take(store: Store, source: Location) -> int:
     return taken
 
 
-def _blocks(store: Store, source: Store, cell: Cell, makers: _Makers, width: int) -> Iterator[Block]:
-    done = source.statuses(cell, width) != 0
+def _blocks(store: Store, source: Store, cell: Cell, makers: _Makers, part: Part) -> Iterator[Block]:
+    done = source.statuses(cell, part) != 0
     lacking = np.zeros_like(done)
     depths = source.coordinates["depth"]
-    mine = store.statuses(cell, width)[store.depth_positions(depths)] == 0
+    mine = store.statuses(cell, part)[store.depth_positions(depths)] == 0
     both = min(done.shape[1], mine.shape[1])
     lacking[:, :both] = done[:, :both] & mine[:, :both]
     lacking[:, both:] = done[:, both:]
     key = (cell.distribution.label, cell.d, cell.n)
-    group = source.group(width)
-    owners = makers.owners(key, done.shape[1], width)
+    group = source.group(part)
+    owners = makers.owners(key, done.shape[1], part)
     for first, stop, rows in _runs(lacking, owners):
         for start in range(first, stop, _LONGEST):
             span = range(start, min(start + _LONGEST, stop))
             chosen = sorted(rows, key=lambda row: depths[row])
-            values = group.read(group.place(key, width), span)
+            values = group.read(group.place(key, part), span)
             arrays = {name: each[chosen] if group.variables[name].per_depth else each for name, each in values.items()}
             named = tuple(depths[row] for row in chosen)
             made = makers.provenance(int(owners[start]), len(span))
-            yield Block(cell.folder, key, start, len(span), named, arrays, made, width)
+            yield Block(cell.folder, key, start, len(span), named, arrays, made, part)
 
 
 def _runs(lacking: NDArray[np.bool_], owners: NDArray[np.intp]) -> Iterator[tuple[int, int, tuple[int, ...]]]:
@@ -234,15 +234,15 @@ class _Makers:
         self._rows: list[dict[Any, Any]] = read_blocks(source.root).to_dict("records")
         environments: Any = source.root.attrs.get("environments", {})
         self._environments = dict(environments)
-        self._of: dict[tuple[str, int, int, int], list[int]] = defaultdict(list)
+        self._of: dict[tuple[str, int, int, Part], list[int]] = defaultdict(list)
         for at, row in enumerate(self._rows):
-            width = int(str(row["depths"]).partition(";m=")[2] or 0)
-            self._of[(row["distribution"], row["d"], row["n"], width)].append(at)
+            part = tagged(str(row["depths"]).partition(";")[2].replace("=", "", 1))
+            self._of[(row["distribution"], row["d"], row["n"], part)].append(at)
 
-    def owners(self, key: tuple[str, int, int], trials: int, width: int) -> NDArray[np.intp]:
+    def owners(self, key: tuple[str, int, int], trials: int, part: Part) -> NDArray[np.intp]:
         """For each trial the row of the last block that holds it; -1 where nobody knows."""
         owners = np.full(trials, -1, dtype=np.intp)
-        for at in self._of.get((*key, width), ()):
+        for at in self._of.get((*key, part), ()):
             row = self._rows[at]
             owners[row["first"] : row["first"] + row["count"]] = at
         return owners

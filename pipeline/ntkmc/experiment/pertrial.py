@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from ntkmc.experiment.arrays import Coordinates, check_declared, chunk_lengths, open_array
 from ntkmc.experiment.journal import Block
 from ntkmc.experiment.location import Location
-from ntkmc.experiment.schema import Variable
+from ntkmc.experiment.parts import PLAIN, Part
+from ntkmc.experiment.variables import Variable
 from ntkmc.linalg.eigenvalue import Status
 
 Place = tuple[int, ...]
-"""Position of a cell along (distribution, d, n), and along width where a group has that axis."""
+"""Position of a cell along (distribution, d, n), and along a further axis where a group has one."""
 
 Region = dict[str, slice]
 
@@ -67,9 +68,9 @@ class PerTrial:
         self.lacking = 0
         self.status = self._verified_status()
 
-    def place(self, cell: tuple[str, int, int], width: int = 0) -> Place:
-        """Where a cell stands, at a width where the group has that axis."""
-        values = dict(zip(("distribution", "d", "n", "width"), (*cell, width), strict=True))
+    def place(self, cell: tuple[str, int, int], part: Part = PLAIN) -> Place:
+        """Where a part of a cell stands."""
+        values = dict(zip(("distribution", "d", "n"), cell, strict=True)) | part.place
         return tuple(self._coordinates[dim].index(values[dim]) for dim in self.axes)
 
     def statuses(self, place: Place) -> NDArray[np.int8]:
@@ -98,7 +99,7 @@ class PerTrial:
         by_chunk: dict[tuple[int, ...], list[Block]] = defaultdict(list)
         lengths = self._chunk_lengths()
         for block in blocks:
-            place = self.place(block.cell, block.width)
+            place = self.place(block.cell, block.part)
             corner = tuple(i // lengths[dim] for i, dim in zip(place, self.axes, strict=True))
             first, last = block.first, block.first + block.count - 1
             for part in range(first // lengths["trial"], last // lengths["trial"] + 1):
@@ -216,7 +217,7 @@ class PerTrial:
 
     def _copy(self, content: NDArray[Any], block: Block, region: Region, values: NDArray[Any]) -> None:
         """Copy the part of a block's variable that lies in a region into the region's content."""
-        place = self.place(block.cell, block.width)
+        place = self.place(block.cell, block.part)
         at = {dim: i - region[dim].start for i, dim in zip(place, self.axes, strict=True)}
         start = max(block.first, region["trial"].start)
         stop = min(block.first + block.count, region["trial"].stop)

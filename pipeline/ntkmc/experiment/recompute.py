@@ -10,14 +10,15 @@ import xarray as xr
 from ntkmc.errors import InputError
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.creating import check_identity
+from ntkmc.experiment.drawing import Recipe
 from ntkmc.experiment.judging import judge
 from ntkmc.experiment.location import Location
+from ntkmc.experiment.parts import AXES, PLAIN, Axis, Part, axes_of, part_of, parts_in, values_by_kind
 from ntkmc.experiment.results import open_results, stored_cells, study_of
 from ntkmc.experiment.schema import trial_variables
 from ntkmc.experiment.study import Study, find_cell
-from ntkmc.experiment.trial import Arrays, BlockTask, Recipe, run_block
+from ntkmc.experiment.trial import Arrays, BlockTask, run_block
 from ntkmc.theory.claims import CLAIMS, CellContext, instances
-from ntkmc.theory.claims.base import NETWORK
 from ntkmc.theory.claims.statistics import STATISTICS, required
 
 Comparison = tuple[str, int | None, float, float]
@@ -69,25 +70,25 @@ def compare_trial(store: str | Path, cell_name: str, trial: int, study: Study | 
                 found.append((name, depth, arrays[name][row, 0].item(), there))
         else:
             found.append((name, None, arrays[name][0].item(), np.asarray(stored[name]).item()))
-    if "finite_width" in tree:
-        networks = tree["finite_width"].to_dataset().sel(distribution=cell.distribution.label, d=cell.d, n=cell.n)
-        found += _compare_networks(study or study_of(tree.attrs, origin), networks, cell, trial)
+    for axis in axes_of(tree.attrs["coordinates"]):
+        beside = tree[axis.kind].to_dataset().sel(distribution=cell.distribution.label, d=cell.d, n=cell.n)
+        found += _compare_beside(axis, study or study_of(tree.attrs, origin), beside, cell, trial)
     return found
 
 
-def _compare_networks(study: Study, stored: xr.Dataset, cell: Cell, trial: int) -> list[Comparison]:
-    """The same for the networks that were drawn beside a trial, `network_` before a variable and its width behind."""
+def _compare_beside(axis: Axis, study: Study, stored: xr.Dataset, cell: Cell, trial: int) -> list[Comparison]:
+    """The same for what was measured beside a trial, as in `network_lambda_min[m=64]`."""
     found: list[Comparison] = []
-    for width in stored["width"].to_numpy().tolist():
-        there = stored.sel(width=width).isel(trial=trial).load()
+    for value in stored[axis.dim].to_numpy().tolist():
+        there = stored.sel({axis.dim: value}).isel(trial=trial).load()
         depths = tuple(each for each in there["depth"].to_numpy().tolist() if there["status"].sel(depth=each) != 0)
         if not depths:
             continue
-        arrays = recomputed(study, (), cell, depths, trial, width)
+        arrays = recomputed(study, (), cell, depths, trial, Part(axis.kind, value))
         for name, values in arrays.items():
             for row, depth in enumerate(depths):
-                value = np.asarray(there[name].sel(depth=depth)).item()
-                found.append((f"{NETWORK}{name}[m={width}]", depth, values[row, 0].item(), value))
+                other = np.asarray(there[name].sel(depth=depth)).item()
+                found.append((f"{axis.prefix}{name}[{axis.symbol}={value}]", depth, values[row, 0].item(), other))
     return found
 
 
@@ -119,7 +120,7 @@ def claim_margins(
     wanted = None if claim is None else CLAIMS[claim.partition("[")[0]].id
     chosen = [
         each
-        for each in instances(widths=tree.attrs["coordinates"].get("width", ()))
+        for each in instances(beside=values_by_kind(parts_in(tree.attrs["coordinates"])))
         if each.claim.kind != "scaling"
         and (claim is None or (claim in (each.label, wanted) and each.claim.id == wanted))
     ]
@@ -128,9 +129,10 @@ def claim_margins(
     lacking = sorted({name for each in chosen for name in each.needs} & set(STATISTICS)) if claim else []
     statistics = required([*tree.attrs["statistics"], *lacking])
     arrays = recomputed(own, statistics, cell, cell.depths, trial)
-    networks = {
-        each.width: recomputed(own, (), cell, cell.depths, trial, each.width)
-        for each in {each.width: each for each in chosen if each.width}.values()
+    others = {
+        part: recomputed(own, (), cell, cell.depths, trial, part)
+        for part in dict.fromkeys(part_of(each) for each in chosen)
+        if not part.plain
     }
     found: list[Margin] = []
     applied = False
@@ -139,9 +141,11 @@ def claim_margins(
         values = {name: each[row] if each.ndim == 2 else each for name, each in arrays.items()}
         values |= _beside(own, cell, context, arrays, trial)
         for instance in chosen:
-            network = networks.get(instance.width, {})
-            mine = values | {f"{NETWORK}{name}": each[row] for name, each in network.items()}
-            mine["status"] = network["status"][row] if network else values["status"]
+            part = part_of(instance)
+            mine = values
+            if not part.plain:
+                mine = values | {f"{AXES[part.kind].prefix}{name}": each[row] for name, each in others[part].items()}
+                mine["status"] = others[part]["status"][row]
             if not instance.applies(context) or any(name not in mine for name in instance.needs):
                 continue
             applied = True
@@ -170,8 +174,8 @@ def _beside(study: Study, cell: Cell, context: CellContext, arrays: Arrays, tria
 
 
 def recomputed(
-    study: Study, statistics: tuple[str, ...], cell: Cell, depths: tuple[int, ...], trial: int, width: int = 0
+    study: Study, statistics: tuple[str, ...], cell: Cell, depths: tuple[int, ...], trial: int, part: Part = PLAIN
 ) -> Arrays:
-    """All variables of one trial, or of its network of a width, as blocks of length one: (depths, 1) or (1,)."""
+    """All variables of one trial, or of a part of it, as blocks of length one: (depths, 1) or (1,)."""
     recipe = Recipe.of(study, statistics)
-    return run_block(BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, trial, 1, width))
+    return run_block(BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, trial, 1, part))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ntkmc.errors import NtkmcError
 from ntkmc.experiment.cells import Cell
+from ntkmc.experiment.parts import Part
 from ntkmc.experiment.provenance import bits_of, environment
 from ntkmc.experiment.recompute import recomputed
 from ntkmc.experiment.store import Store
@@ -22,12 +23,12 @@ from ntkmc.theory.distributions import Unimported
 
 @dataclass(frozen=True)
 class Difference:
-    """A trial that is not what it is when it is computed again: its cell, its number, in what, and its width."""
+    """A trial that is not what it is when it is computed again: its cell, its number, in what, and of which part."""
 
     cell: str
     trial: int
     what: str
-    width: int
+    part: Part
 
 
 class Recomputing:
@@ -67,7 +68,7 @@ class Recomputing:
 
     def sample(self, number: int, seed: int) -> list[Difference]:
         """What differs among `number` finished trials."""
-        kinds = [(cell, width) for cell in self._cells for width in (0, *self._store.widths)]
+        kinds = [(cell, part) for cell in self._cells for part in self._store.parts]
         done = [np.flatnonzero((self._store.statuses(*kind) != 0).any(axis=0)) for kind in kinds]
         weights = np.array([len(trials) for trials in done], dtype=np.float64)
         if not weights.sum():
@@ -75,25 +76,25 @@ class Recomputing:
         rng = np.random.default_rng(seed)
         found = []
         for at in rng.choice(len(kinds), size=number, p=weights / weights.sum()):
-            cell, width = kinds[at]
+            cell, part = kinds[at]
             trial = int(rng.choice(done[at]))
             self.count += 1
-            wrong = self._compare(cell, width, trial)
+            wrong = self._compare(cell, part, trial)
             if wrong:
-                found.append(Difference(cell.name, trial, wrong, width))
+                found.append(Difference(cell.name, trial, wrong, part))
         return found
 
-    def _compare(self, cell: Cell, width: int, trial: int) -> str:
+    def _compare(self, cell: Cell, part: Part, trial: int) -> str:
         """What is wrong with a trial; empty if nothing is."""
-        group = self._store.group(width)
+        group = self._store.group(part)
         depths_here = self._store.coordinates["depth"]
-        status = self._store.statuses(cell, width)
+        status = self._store.statuses(cell, part)
         depths = tuple(sorted(depths_here[row] for row in range(len(depths_here)) if status[row, trial]))
         try:
-            arrays = recomputed(self._study, self._store.statistics, cell, depths, trial, width)
+            arrays = recomputed(self._study, self._store.statistics, cell, depths, trial, part)
         except NtkmcError as error:
             return f"cannot be computed again ({error})"
-        place = group.place((cell.distribution.label, cell.d, cell.n), width)
+        place = group.place((cell.distribution.label, cell.d, cell.n), part)
         stored = group.read(place, range(trial, trial + 1))
         rows = self._store.depth_positions(depths)
         differ = []
@@ -104,22 +105,23 @@ class Recomputing:
                 differ.append(name)
         if not differ:
             return ""
-        apart = (arrays["lambda_min_lower"] > stored["lambda_min_upper"][rows]) | (
-            arrays["lambda_min_upper"] < stored["lambda_min_lower"][rows]
-        )
         # Nothing bounds the roundings of a deep network's kernel: another processor's enclosures may lie apart.
-        apart &= not width
-        if not (self._exact or apart.any() or _far(arrays, stored, rows)):
+        apart = part.plain and bool(
+            np.any(
+                (arrays["lambda_min_lower"] > stored["lambda_min_upper"][rows])
+                | (arrays["lambda_min_upper"] < stored["lambda_min_lower"][rows])
+            )
+        )
+        if not (self._exact or apart or _far(arrays, stored, rows, part)):
             self.last_bits += 1
             return ""
         return f"computed again it differs in {', '.join(differ[:4])}{' ...' if len(differ) > 4 else ''}"
 
 
-def _far(arrays: Mapping[str, NDArray[Any]], stored: Mapping[str, NDArray[Any]], rows: list[int]) -> bool:
+def _far(arrays: Mapping[str, NDArray[Any]], stored: Mapping[str, NDArray[Any]], rows: list[int], part: Part) -> bool:
     """Whether a statistic that has no enclosure differs by more than another processor's roundings would explain."""
-    network = "deviation_lower" in arrays
     for name, here in arrays.items():
-        if name == "status" or (not network and name in ("lambda_min", "lambda_min_lower", "lambda_min_upper")):
+        if name == "status" or (part.plain and name in ("lambda_min", "lambda_min_lower", "lambda_min_upper")):
             continue
         there = stored[name][rows] if here.ndim == 2 else stored[name]
         if np.isinf(there).any():  # an end of which a blocked matrix says nothing

@@ -108,9 +108,9 @@ def _with_journal(groups: dict[str, xr.Dataset], location: Location) -> dict[str
     """Groups with a value for each trial, those that blocks of the journal belong to in memory, with the blocks."""
     found = dict(groups)
     for block in Journal(location.blobs(JOURNAL)).sound_blocks():
-        name = "finite_width" if block.width else "trials"
+        name = block.part.kind
         if name not in groups:
-            continue  # of widths that were asked for after this reader opened the store
+            continue  # of an axis that was asked for after this reader opened the store
         if found[name] is groups[name]:
             found[name] = groups[name].load().copy()
         _enter(found[name], block)
@@ -121,8 +121,7 @@ def _enter(loaded: xr.Dataset, block: Block) -> None:
     """Put a block's values where they belong."""
     label, d, n = block.cell
     wanted: dict[str, list[Any]] = {"distribution": [label], "d": [d], "n": [n], "depth": list(block.depths)}
-    if block.width:
-        wanted["width"] = [block.width]
+    wanted |= {dim: [value] for dim, value in block.part.place.items()}
     known = {dim: loaded[dim].to_numpy().tolist() for dim in wanted}
     within = block.first + block.count <= loaded.sizes["trial"]
     if not within or not all(set(values) <= set(known[dim]) for dim, values in wanted.items()):

@@ -1,14 +1,28 @@
-"""Every variable of the store, declared once: the declaration creates, annotates and validates the arrays."""
+"""The groups of the store and their variables, each declared once: the declaration creates, annotates and validates
+the arrays."""
 
 from __future__ import annotations
 
-import enum
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.experiment import width_variables
+from ntkmc.experiment.parts import AXES, axes_of
+from ntkmc.experiment.variables import (
+    BLOCK,
+    CELL,
+    CLAIM,
+    DEEP,
+    DEEP_DRAW,
+    DRAW,
+    EVENT,
+    FAMILY,
+    NAN,
+    STATUS,
+    VERDICT,
+    Variable,
+)
 from ntkmc.theory.claims.statistics import STATISTICS
 
 VERSION: Final = 3
@@ -17,130 +31,26 @@ VERSION: Final = 3
 MIGRATED: Final = (2,)
 """Older versions that can be read, and that the next run brings up to date: 2 has no group `blocks`."""
 
-
-class Verdict(enum.IntEnum):
-    """What the data say about a claim."""
-
-    NOT_EVALUATED = 0
-    HOLDS = 1
-    VIOLATED = 2
-    SUPPORTED = 3
-    REFUTED = 4
-    UNDECIDED = 5
-    VACUOUS = 6
-    NOT_APPLICABLE = 7
-
-    @property
-    def word(self) -> str:
-        """As it stands in `flag_meanings`.
-
-        >>> Verdict.NOT_APPLICABLE.word
-        'not-applicable'
-        """
-        return self.name.lower().replace("_", "-")
-
-
-QUANTILES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
-
-CELL: Final = ("distribution", "d", "n")
-DRAW: Final = (*CELL, "trial")
-DEEP: Final = (*CELL, "depth")
-DEEP_DRAW: Final = (*CELL, "depth", "trial")
-WIDE: Final = (*DEEP, "width")
-WIDE_DRAW: Final = (*WIDE, "trial")
-EVENT: Final = (*DEEP, "lambda_0")
-CLAIM: Final = ("claim", *DEEP)
-BLOCK: Final = ("block",)
-FAMILY: Final = ("claim", "distribution", "depth", "axis")
-
-AXES: Final = ("n", "d")
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One variable of one group.
-
-    Attributes
-    ----------
-    group, name : str
-    dims : tuple of str
-    dtype : str
-        `f8`, `i1`, `i8` or `str`.
-    fill : float, int or str
-        What stands where nothing was written.
-    unit : str
-        `1` for a pure number.
-    sentence : str
-        What it is; travels with the file as `long_name`.
-    flags : type[enum.Enum], optional
-        The meaning of the integers.
-    """
-
-    group: str
-    name: str
-    dims: tuple[str, ...]
-    dtype: str
-    fill: float | int | str
-    unit: str
-    sentence: str
-    flags: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def per_depth(self) -> bool:
-        """Whether there is one value for each depth."""
-        return "depth" in self.dims
-
-    def attributes(self) -> dict[str, Any]:
-        """Attributes of the array: unit, sentence, flags."""
-        attributes: dict[str, Any] = {"units": self.unit, "long_name": self.sentence}
-        if self.flags:
-            attributes["flag_values"] = list(self.flags.values())
-            attributes["flag_meanings"] = " ".join(self.flags)
-        return attributes
-
-
-_STATUS = {"not-run": 0} | {status.name.lower().replace("_", "-"): status.code for status in Status}
-_VERDICT = {verdict.word: int(verdict) for verdict in Verdict}
-_NAN = math.nan
-
-COORDINATES: Final = {
-    "distribution": Variable("", "distribution", ("distribution",), "str", "", "1", "law of a data row"),
-    "distribution_name": Variable(
-        "", "distribution_name", ("distribution",), "str", "", "1", "name of the law, without parameters"
-    ),
-    "distribution_params": Variable(
-        "", "distribution_params", ("distribution",), "str", "", "1", "parameters of the law, as JSON"
-    ),
-    "d": Variable("", "d", ("d",), "i8", 0, "1", "dimension of a data row"),
-    "n": Variable("", "n", ("n",), "i8", 0, "1", "number of data rows"),
-    "depth": Variable("", "depth", ("depth",), "i8", 0, "1", "number of weight layers L"),
-    "width": Variable("", "width", ("width",), "i8", 0, "1", "neurons in every hidden layer of a finite network"),
-    "lambda_0": Variable("", "lambda_0", ("lambda_0",), "f8", _NAN, "1", "threshold of the event"),
-    "quantile": Variable("", "quantile", ("quantile",), "f8", _NAN, "1", "level of a quantile"),
-    "axis": Variable("", "axis", ("axis",), "str", "", "1", "what an exponent is in"),
-    "claim": Variable("", "claim", ("claim",), "str", "", "1", "claim, with its parameters"),
-}
-
 _VARIABLES: Final = (
-    Variable("trials", "lambda_min", DEEP_DRAW, "f8", _NAN, "1", "smallest eigenvalue of the Gram matrix"),
-    Variable("trials", "lambda_min_lower", DEEP_DRAW, "f8", _NAN, "1", "proved lower bound on lambda_min"),
-    Variable("trials", "lambda_min_upper", DEEP_DRAW, "f8", _NAN, "1", "proved upper bound on lambda_min"),
+    Variable("trials", "lambda_min", DEEP_DRAW, "f8", NAN, "1", "smallest eigenvalue of the Gram matrix"),
+    Variable("trials", "lambda_min_lower", DEEP_DRAW, "f8", NAN, "1", "proved lower bound on lambda_min"),
+    Variable("trials", "lambda_min_upper", DEEP_DRAW, "f8", NAN, "1", "proved upper bound on lambda_min"),
     *(
-        Variable("trials", each.name, DEEP_DRAW if each.per_depth else DRAW, "f8", _NAN, "1", each.sentence)
+        Variable("trials", each.name, DEEP_DRAW if each.per_depth else DRAW, "f8", NAN, "1", each.sentence)
         for each in STATISTICS.values()
     ),
     Variable(
         "trials", "planned", CELL, "i8", 0, "1", "end of the range of trials that the study plans; 0: no such cell"
     ),
     # Last: a fold writes variables in this order, and a trial counts as done by its status.
-    Variable("trials", "status", DEEP_DRAW, "i1", 0, "1", "how the trial ended", _STATUS),
-    Variable("estimates", "probability", EVENT, "f8", _NAN, "1", "share of trials with lambda_min >= lambda_0"),
+    Variable("trials", "status", DEEP_DRAW, "i1", 0, "1", "how the trial ended", STATUS),
+    Variable("estimates", "probability", EVENT, "f8", NAN, "1", "share of trials with lambda_min >= lambda_0"),
     Variable(
         "estimates",
         "probability_lower",
         EVENT,
         "f8",
-        _NAN,
+        NAN,
         "1",
         "lower end of the confidence sequence for P(lambda_min >= lambda_0), valid at any time of looking",
     ),
@@ -149,7 +59,7 @@ _VARIABLES: Final = (
         "probability_upper",
         EVENT,
         "f8",
-        _NAN,
+        NAN,
         "1",
         "upper end of the confidence sequence for P(lambda_min >= lambda_0), valid at any time of looking",
     ),
@@ -158,7 +68,7 @@ _VARIABLES: Final = (
         "probability_lower_fixed",
         EVENT,
         "f8",
-        _NAN,
+        NAN,
         "1",
         "lower Clopper-Pearson limit, where the number of trials was fixed in advance and reached",
     ),
@@ -167,7 +77,7 @@ _VARIABLES: Final = (
         "probability_upper_fixed",
         EVENT,
         "f8",
-        _NAN,
+        NAN,
         "1",
         "upper Clopper-Pearson limit, where the number of trials was fixed in advance and reached",
     ),
@@ -183,21 +93,21 @@ _VARIABLES: Final = (
         0,
         "1",
         "whether P(lambda_min >= lambda_0) >= 1 - delta, by the confidence sequence",
-        _VERDICT,
+        VERDICT,
     ),
     Variable("estimates", "trials_used", DEEP, "i8", 0, "trials", "length of the prefix that estimates rest on"),
-    Variable("estimates", "lambda_min_quantile", (*DEEP, "quantile"), "f8", _NAN, "1", "quantiles of lambda_min"),
+    Variable("estimates", "lambda_min_quantile", (*DEEP, "quantile"), "f8", NAN, "1", "quantiles of lambda_min"),
     Variable(
         "estimates",
         "lambda_0_certified",
         DEEP,
         "f8",
-        _NAN,
+        NAN,
         "1",
         "largest lambda_0 with P(lambda_min >= lambda_0) >= 1 - delta at the study's confidence, from an order "
         "statistic; where the number of trials was fixed in advance and reached",
     ),
-    Variable("claims", "verdict", CLAIM, "i1", 0, "1", "what the data say of a claim", _VERDICT),
+    Variable("claims", "verdict", CLAIM, "i1", 0, "1", "what the data say of a claim", VERDICT),
     Variable("claims", "evaluated", CLAIM, "i8", 0, "trials", "trials in which the claim was evaluated"),
     Variable(
         "claims",
@@ -210,28 +120,28 @@ _VARIABLES: Final = (
     ),
     Variable("claims", "first_violation", CLAIM, "i8", -1, "1", "number of the first such trial; -1: none"),
     Variable("claims", "vacuous", CLAIM, "i8", 0, "trials", "trials in which the claimed bound says nothing"),
-    Variable("claims", "bound", CLAIM, "f8", _NAN, "1", "median over trials of the claimed bound"),
+    Variable("claims", "bound", CLAIM, "f8", NAN, "1", "median over trials of the claimed bound"),
     Variable(
         "claims",
         "margin",
         CLAIM,
         "f8",
-        _NAN,
+        NAN,
         "1",
         "smallest distance over trials from the bounded quantity to the bound, positive on the claimed side",
     ),
-    Variable("claims", "tightness", CLAIM, "f8", _NAN, "1", "median over trials of bound / bounded quantity"),
-    Variable("claims", "claimed_lower", CLAIM, "f8", _NAN, "1", "least probability of a violation that is claimed"),
-    Variable("claims", "claimed_upper", CLAIM, "f8", _NAN, "1", "largest probability of a violation that is claimed"),
-    Variable("claims", "frequency", CLAIM, "f8", _NAN, "1", "share of trials that violate the bound"),
+    Variable("claims", "tightness", CLAIM, "f8", NAN, "1", "median over trials of bound / bounded quantity"),
+    Variable("claims", "claimed_lower", CLAIM, "f8", NAN, "1", "least probability of a violation that is claimed"),
+    Variable("claims", "claimed_upper", CLAIM, "f8", NAN, "1", "largest probability of a violation that is claimed"),
+    Variable("claims", "frequency", CLAIM, "f8", NAN, "1", "share of trials that violate the bound"),
     Variable(
-        "claims", "frequency_lower", CLAIM, "f8", _NAN, "1", "lower end of the confidence sequence for its probability"
+        "claims", "frequency_lower", CLAIM, "f8", NAN, "1", "lower end of the confidence sequence for its probability"
     ),
     Variable(
-        "claims", "frequency_upper", CLAIM, "f8", _NAN, "1", "upper end of the confidence sequence for its probability"
+        "claims", "frequency_upper", CLAIM, "f8", NAN, "1", "upper end of the confidence sequence for its probability"
     ),
     Variable(
-        "claims", "log_e", CLAIM, "f8", _NAN, "1", "log of the e-value against the claim, valid at any time of looking"
+        "claims", "log_e", CLAIM, "f8", NAN, "1", "log of the e-value against the claim, valid at any time of looking"
     ),
     Variable(
         "claims",
@@ -242,23 +152,21 @@ _VARIABLES: Final = (
         "1",
         "1 where the claim is rejected with the false discovery rate over its cells at 1 - confidence (e-BH)",
     ),
-    Variable("claims", "cell_constant", CLAIM, "f8", _NAN, "1", "the fitted constant in one cell"),
-    Variable("claims", "cell_constant_lower", CLAIM, "f8", _NAN, "1", "its lower confidence limit"),
-    Variable("claims", "cell_constant_upper", CLAIM, "f8", _NAN, "1", "its upper confidence limit"),
+    Variable("claims", "cell_constant", CLAIM, "f8", NAN, "1", "the fitted constant in one cell"),
+    Variable("claims", "cell_constant_lower", CLAIM, "f8", NAN, "1", "its lower confidence limit"),
+    Variable("claims", "cell_constant_upper", CLAIM, "f8", NAN, "1", "its upper confidence limit"),
     Variable(
         "claims",
         "tail",
         CLAIM,
         "f8",
-        _NAN,
+        NAN,
         "1",
         "exponent of a function's quantiles against those of a normal law, towards the end of the tail",
     ),
-    Variable("claims", "tail_lower", CLAIM, "f8", _NAN, "1", "its lower confidence limit"),
-    Variable("claims", "tail_upper", CLAIM, "f8", _NAN, "1", "its upper confidence limit"),
-    Variable(
-        "claims", "ceiling", CLAIM, "f8", _NAN, "1", "value that the constant is proved not to exceed; inf: none"
-    ),
+    Variable("claims", "tail_lower", CLAIM, "f8", NAN, "1", "its lower confidence limit"),
+    Variable("claims", "tail_upper", CLAIM, "f8", NAN, "1", "its upper confidence limit"),
+    Variable("claims", "ceiling", CLAIM, "f8", NAN, "1", "value that the constant is proved not to exceed; inf: none"),
     Variable(
         "claims",
         "proved",
@@ -268,29 +176,29 @@ _VARIABLES: Final = (
         "1",
         "what is proved of a scaling claim for the law: 1 that it is true, -1 that it is false, 0 nothing",
     ),
-    Variable("claims", "overall", ("claim",), "i1", 0, "1", "what all cells together say of a claim", _VERDICT),
+    Variable("claims", "overall", ("claim",), "i1", 0, "1", "what all cells together say of a claim", VERDICT),
     Variable(
         "claims",
         "constant",
         ("claim",),
         "f8",
-        _NAN,
+        NAN,
         "1",
         "smallest constant consistent with all cells (largest, for lower bounds)",
     ),
-    Variable("claims", "constant_lower", ("claim",), "f8", _NAN, "1", "its lower simultaneous confidence limit"),
-    Variable("claims", "constant_upper", ("claim",), "f8", _NAN, "1", "its upper simultaneous confidence limit"),
+    Variable("claims", "constant_lower", ("claim",), "f8", NAN, "1", "its lower simultaneous confidence limit"),
+    Variable("claims", "constant_upper", ("claim",), "f8", NAN, "1", "its upper simultaneous confidence limit"),
     Variable(
         "claims",
         "exponent",
         FAMILY,
         "f8",
-        _NAN,
+        NAN,
         "1",
         "fitted exponent of the constant in n or d, over the cells of one distribution and depth",
     ),
-    Variable("claims", "exponent_lower", FAMILY, "f8", _NAN, "1", "its lower simultaneous confidence limit"),
-    Variable("claims", "exponent_upper", FAMILY, "f8", _NAN, "1", "its upper simultaneous confidence limit"),
+    Variable("claims", "exponent_lower", FAMILY, "f8", NAN, "1", "its lower simultaneous confidence limit"),
+    Variable("claims", "exponent_upper", FAMILY, "f8", NAN, "1", "its upper simultaneous confidence limit"),
     Variable("blocks", "id", BLOCK, "i8", 0, "1", "random number of the block, so that it is entered once"),
     Variable("blocks", "distribution", BLOCK, "str", "", "1", "law of a data row"),
     Variable("blocks", "d", BLOCK, "i8", 0, "1", "dimension of a data row"),
@@ -299,7 +207,7 @@ _VARIABLES: Final = (
         "blocks", "depths", BLOCK, "str", "", "1", "depths that it measured; networks: and their width, as in 2,3;m=64"
     ),
     Variable("blocks", "first", BLOCK, "i8", 0, "1", "number of its first trial"),
-    Variable("blocks", "seconds", BLOCK, "f8", _NAN, "s", "what it took the worker"),
+    Variable("blocks", "seconds", BLOCK, "f8", NAN, "s", "what it took the worker"),
     Variable("blocks", "method", BLOCK, "str", "", "1", "how eigenvectors were found, and how many of them each way"),
     Variable("blocks", "worker", BLOCK, "str", "", "1", "host and process that computed it"),
     Variable("blocks", "job", BLOCK, "str", "", "1", "the queue's job, if there was one"),
@@ -314,106 +222,17 @@ VARIABLES: Final[dict[str, dict[str, Variable]]] = {
     for group in ("trials", "estimates", "claims", "blocks")
 }
 
-_OF_NETWORK: Final = {
-    "lambda_min": "smallest eigenvalue of the network's tangent kernel",
-    "deviation": "operator norm of the network's tangent kernel less its limit",
-    "entry_deviation": "largest absolute entry of the network's tangent kernel less its limit",
-    "data_norm": "largest eigenvalue of X X'",
-    "kernel_norm": "largest eigenvalue of the limiting kernel's Gram matrix",
-}
-
-_SUCCESS: Final = {
-    "norm": "P(|network's kernel - limit| <= lambda_min / 4)",
-    "eigenvalue": "P(lambda_min of the network's kernel >= 3/4 lambda_min)",
-}
-
-_OF_WIDTHS: Final = (
-    Variable("", "lambda_min", WIDE_DRAW, "f8", _NAN, "1", _OF_NETWORK["lambda_min"]),
-    *(
-        Variable("", f"{name}_{end}", WIDE_DRAW, "f8", _NAN, "1", f"proved {end} bound on the {sentence}")
-        for name, sentence in _OF_NETWORK.items()
-        for end in ("lower", "upper")
-    ),
-    Variable("", "status", WIDE_DRAW, "i1", 0, "1", "how the trial ended", _STATUS),  # last, as above
-)
-
-_OF_CONVERGENCE: Final = (
-    Variable("", "trials_used", WIDE, "i8", 0, "trials", "length of the prefix that these estimates rest on"),
-    Variable("", "lambda_min_median", WIDE, "f8", _NAN, "1", f"median of the {_OF_NETWORK['lambda_min']}"),
-    Variable("", "deviation_median", WIDE, "f8", _NAN, "1", f"median of the {_OF_NETWORK['deviation']}"),
-    *(
-        Variable(
-            "", f"deviation_median_{end}", WIDE, "f8", _NAN, "1", f"its {end} confidence limit, for all widths at once"
-        )
-        for end in ("lower", "upper")
-    ),
-    *(
-        variable
-        for name, sentence in _SUCCESS.items()
-        for variable in (
-            Variable("", f"{name}_share", WIDE, "f8", _NAN, "1", f"share of trials for {sentence}"),
-            Variable(
-                "",
-                f"{name}_share_lower",
-                WIDE,
-                "f8",
-                _NAN,
-                "1",
-                f"lower end of the confidence sequence for {sentence}",
-            ),
-            Variable(
-                "",
-                f"{name}_share_upper",
-                WIDE,
-                "f8",
-                _NAN,
-                "1",
-                f"upper end of the confidence sequence for {sentence}",
-            ),
-            Variable(
-                "",
-                f"{name}_width",
-                DEEP,
-                "f8",
-                _NAN,
-                "1",
-                f"least tried width from which on the share for {sentence} is at least 1 - delta; NaN: none",
-            ),
-            Variable(
-                "",
-                f"{name}_width_lower",
-                DEEP,
-                "f8",
-                _NAN,
-                "1",
-                f"largest tried width at which {sentence} is proved to be below 1 - delta, for all tried widths at "
-                "once; 0: none",
-            ),
-            Variable(
-                "",
-                f"{name}_width_upper",
-                DEEP,
-                "f8",
-                _NAN,
-                "1",
-                f"least tried width from which on {sentence} is proved to be at least 1 - delta, for all tried widths "
-                "at once; inf: none",
-            ),
-        )
-    ),
-    Variable("", "printed_width", DEEP, "f8", _NAN, "1", "n^6 / lambda_0^4, lambda_0 the median of lambda_min"),
-    Variable("", "exponent", DEEP, "f8", _NAN, "1", "exponent of the median deviation in the width"),
-    Variable("", "exponent_lower", DEEP, "f8", _NAN, "1", "its lower confidence limit"),
-    Variable("", "exponent_upper", DEEP, "f8", _NAN, "1", "its upper confidence limit"),
-)
-
-WIDTH_VARIABLES: Final[dict[str, dict[str, Variable]]] = {
+BESIDE_VARIABLES: Final[dict[str, dict[str, Variable]]] = {
     group: {each.name: replace(each, group=group) for each in variables}
-    for group, variables in (("finite_width", _OF_WIDTHS), ("convergence", _OF_CONVERGENCE))
+    for group, variables in (
+        ("finite_width", width_variables.DRAWN),
+        ("convergence", width_variables.ESTIMATED),
+    )
 }
-"""Groups that a store has once a study asks for finite widths."""
+"""Groups that a store has once a study asks for the axis that they belong to (`parts.AXES`). The last variable of one
+with a value for each trial is its status."""
 
-WIDTH_GROUPS: Final = {
+BESIDE_GROUPS: Final = {
     "finite_width": "one value per draw, depth and width: the tangent kernel of a random network beside its limit",
     "convergence": "how networks' kernels tend to their limit, per cell: shares, smallest widths, exponents",
 }
@@ -425,7 +244,7 @@ GROUPS: Final = {
     "blocks": "who computed which trials, when, and how long it took",
 }
 
-PER_TRIAL: Final = ("trials", "finite_width")
+PER_TRIAL: Final = ("trials", *AXES)
 """Groups with a value for each trial."""
 
 DERIVED_GROUPS: Final = ("estimates", "claims")
@@ -438,7 +257,7 @@ def declared(group: str) -> dict[str, Variable]:
     >>> list(declared("finite_width"))[0]
     'lambda_min'
     """
-    return VARIABLES[group] if group in VARIABLES else WIDTH_VARIABLES[group]
+    return VARIABLES[group] if group in VARIABLES else BESIDE_VARIABLES[group]
 
 
 def groups_of(dims: Iterable[str]) -> dict[str, str]:
@@ -447,12 +266,13 @@ def groups_of(dims: Iterable[str]) -> dict[str, str]:
     >>> [len(groups_of(dims)) for dims in ((), ("width",))]
     [4, 6]
     """
-    return GROUPS | (WIDTH_GROUPS if "width" in set(dims) else {})
+    beside = [group for axis in axes_of(dims) for group in (axis.kind, axis.derived)]
+    return GROUPS | {group: BESIDE_GROUPS[group] for group in beside}
 
 
 def derived_groups(dims: Iterable[str]) -> tuple[str, ...]:
     """Groups that follow from trials, in a store whose record has these dimensions."""
-    return (*DERIVED_GROUPS, *(("convergence",) if "width" in set(dims) else ()))
+    return (*DERIVED_GROUPS, *(axis.derived for axis in axes_of(dims)))
 
 
 def trial_variables(statistics: Iterable[str]) -> dict[str, Variable]:

@@ -19,9 +19,11 @@ from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.creating import grow, recorded_coordinates, recorded_statistics, sweep
 from ntkmc.experiment.journal import Block, Journal
 from ntkmc.experiment.location import Location
+from ntkmc.experiment.parts import AXES, PLAIN, Part, axes_of, parts_in
 from ntkmc.experiment.pertrial import PerTrial, Place
-from ntkmc.experiment.schema import WIDTH_VARIABLES, Variable, trial_variables
+from ntkmc.experiment.schema import BESIDE_VARIABLES, trial_variables
 from ntkmc.experiment.study import Study
+from ntkmc.experiment.variables import Variable
 
 JOURNAL: Final = "journal"
 """Folder of the journal in a store."""
@@ -47,9 +49,8 @@ class Store:
         self.statistics = recorded_statistics(self.root)
         self.added = added
         self.trials = self._per_trial(trial_variables(self.statistics), incomplete=bool(added))
-        self.networks = self._per_trial(WIDTH_VARIABLES["finite_width"]) if "width" in self.coordinates else None
-        """Trials of finite networks, in a store that was ever asked for them."""
-        self.damaged = self.trials.damaged + (self.networks.damaged if self.networks else 0)
+        self._beside = {axis.kind: self._per_trial(BESIDE_VARIABLES[axis.kind]) for axis in axes_of(self.coordinates)}
+        self.damaged = sum(group.damaged for group in (self.trials, *self._beside.values()))
         self._arrays: dict[tuple[str, str], zarr.Array[Any]] = {}
         self._log: BlockLog | None = None
 
@@ -80,9 +81,14 @@ class Store:
         return self.trials.lacking
 
     @property
-    def widths(self) -> tuple[int, ...]:
-        """Widths of finite networks that the store has room for."""
-        return tuple(self.coordinates.get("width", ()))
+    def beside(self) -> tuple[Part, ...]:
+        """Parts beside the draws that the store has room for."""
+        return parts_in(self.coordinates)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All parts that the store has room for."""
+        return (PLAIN, *self.beside)
 
     def index(self, cell: Cell) -> Place:
         """Where a cell stands."""
@@ -92,30 +98,30 @@ class Store:
         """Where depths stand along the depth axis."""
         return [self.coordinates["depth"].index(depth) for depth in depths]
 
-    def statuses(self, cell: Cell, width: int = 0) -> NDArray[np.int8]:
-        """(depths of the store, trials) of a cell; with a width, those of its networks."""
-        group = self.group(width)
-        return group.statuses(group.place((cell.distribution.label, cell.d, cell.n), width))
+    def statuses(self, cell: Cell, part: Part = PLAIN) -> NDArray[np.int8]:
+        """(depths of the store, trials) of a part of a cell."""
+        group = self.group(part)
+        return group.statuses(group.place((cell.distribution.label, cell.d, cell.n), part))
 
-    def group(self, width: int = 0) -> PerTrial:
-        """The group that holds trials of the limiting kernel, or of networks."""
-        if not width:
+    def group(self, part: Part = PLAIN) -> PerTrial:
+        """The group that holds trials of a part."""
+        if part.plain:
             return self.trials
-        if self.networks is None:
-            raise StoreError(f"{self.location}: holds no finite networks; run a study with widths into it")
-        return self.networks
+        if part.kind not in self._beside:
+            raise StoreError(f"{self.location}: {AXES[part.kind].none}")
+        return self._beside[part.kind]
 
-    def done(self, cell: Cell, width: int = 0) -> NDArray[np.bool_]:
+    def done(self, cell: Cell, part: Part = PLAIN) -> NDArray[np.bool_]:
         """(depths of the cell, trials) -> whether that is folded."""
-        return np.asarray(self.statuses(cell, width)[self.depth_positions(cell.depths)] != 0)
+        return np.asarray(self.statuses(cell, part)[self.depth_positions(cell.depths)] != 0)
 
     def prefix(self, cell: Cell) -> int:
         """Length of the contiguous run of done trials (all depths) from the study's first trial on."""
         return contiguous(np.asarray(self.done(cell).all(axis=0)), self.study.trial_range.start)
 
-    def missing(self, cell: Cell, wanted: range, width: int = 0) -> list[tuple[range, tuple[int, ...]]]:
+    def missing(self, cell: Cell, wanted: range, part: Part = PLAIN) -> list[tuple[range, tuple[int, ...]]]:
         """Runs of wanted trials that lack some depths, each with the depths that it lacks."""
-        lacking = ~self.done(cell, width)[:, wanted.start : wanted.stop]
+        lacking = ~self.done(cell, part)[:, wanted.start : wanted.stop]
         runs: list[tuple[range, tuple[int, ...]]] = []
         start = wanted.start
         for key, members in itertools.groupby(map(tuple, lacking.T.tolist())):
@@ -146,9 +152,8 @@ class Store:
         return folded + [replace(each, arrays={}) for each in waiting]
 
     def _fold(self, blocks: list[Block]) -> None:
-        self.trials.fold(block for block in blocks if not block.width)
-        if self.networks is not None:
-            self.networks.fold(block for block in blocks if block.width)
+        for kind, group in {PLAIN.kind: self.trials, **self._beside}.items():
+            group.fold(block for block in blocks if block.part.kind == kind)
         if self._log is None:
             self._log = BlockLog(self.location, self.root)
         self._log.enter(blocks)
@@ -159,10 +164,10 @@ class Store:
         """Trial variables of one cell, all or some, over a range of trials, depth axis first where there is one."""
         return self.trials.read(place, trials, names)
 
-    def forget(self, cell: Cell, trials: Sequence[int] | None = None, width: int = 0) -> None:
-        """Let trials of a cell, or of its networks of one width, count as never run: some, or all of them."""
-        group = self.group(width)
-        group.forget(group.place((cell.distribution.label, cell.d, cell.n), width), trials)
+    def forget(self, cell: Cell, trials: Sequence[int] | None = None, part: Part = PLAIN) -> None:
+        """Let trials of a part of a cell count as never run: some, or all of them."""
+        group = self.group(part)
+        group.forget(group.place((cell.distribution.label, cell.d, cell.n), part), trials)
 
     def write_group(self, group: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Replace whole variables of a derived group."""

@@ -24,6 +24,7 @@ from ntkmc.errors import InputError
 from ntkmc.experiment import spectra
 from ntkmc.experiment.cells import Cell, evaluate_size
 from ntkmc.experiment.numerics import NUMERICS
+from ntkmc.experiment.parts import AXES, PLAIN, Part, parts_beside, values_by_kind
 from ntkmc.linalg import empirical
 from ntkmc.linalg.network import LARGEST_WIDTH
 from ntkmc.theory.claims import CellContext, Instance, instances, select
@@ -209,6 +210,16 @@ class Study(_Model):
         """Widths of finite networks, each once; none unless the study asks for them."""
         return tuple(dict.fromkeys(self.widths or ()))
 
+    @cached_property
+    def beside(self) -> tuple[Part, ...]:
+        """What is asked for beside the draws."""
+        return parts_beside(self)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that a trial consists of: the draw, and what is asked for beside it."""
+        return (PLAIN, *self.beside)
+
     @property
     def normalize(self) -> Normalization:
         """How rows are scaled; one for the whole study."""
@@ -260,7 +271,7 @@ class Study(_Model):
     @cached_property
     def instances(self) -> tuple[Instance, ...]:
         """The claims that are tried, one for each set of parameters, without the event."""
-        return tuple(instances(self.claims, self.kernel, self.networks))
+        return tuple(instances(self.claims, self.kernel, values_by_kind(self.beside)))
 
     @cached_property
     def statistics(self) -> tuple[str, ...]:
@@ -314,7 +325,7 @@ class Study(_Model):
             # Events are decided for their thresholds: trials of others would be undecided.
             "measure": "lambda-min" if self.measure == "lambda-min" else {"event": list(self.event.lambda_0)},
             "numerics": NUMERICS,
-            **({"finite_width": dict(empirical.NUMERICS)} if self.networks else {}),
+            **{axis.kind: dict(axis.numerics) for axis in AXES.values() if axis.asked(self)},
             **({"spectra": dict(spectra.NUMERICS)} if self.spectrum else {}),
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from ntkmc.errors import InputError
-from ntkmc.experiment.address import Purpose, generator, seed_sequence, spawn_key
+from ntkmc.experiment.beside import Found, measure_part
+from ntkmc.experiment.drawing import Matrix, Recipe, Subject, draw, moderate, standard_scale
 from ntkmc.experiment.measuring import (
     draw_statistics,
     eigenvalue_statistics,
@@ -24,49 +24,21 @@ from ntkmc.experiment.measuring import (
     pair_sums_of,
 )
 from ntkmc.experiment.numerics import NUMERICS
-from ntkmc.experiment.schema import WIDTH_VARIABLES, Variable, trial_variables
+from ntkmc.experiment.parts import PLAIN, Part
+from ntkmc.experiment.schema import BESIDE_VARIABLES, trial_variables
 from ntkmc.experiment.spectra import spectrum_statistics
-from ntkmc.experiment.study import Study
+from ntkmc.experiment.variables import Variable
 from ntkmc.linalg.eigenvalue import Bracket, Eigenvalue, Status
 from ntkmc.linalg.event import bracket
 from ntkmc.linalg.exact import about_exact_kernel, kernel_error
-from ntkmc.linalg.finite_width import Network, measure_network
 from ntkmc.linalg.gram import coherence_of, cosines, grams_of_cosines
-from ntkmc.linalg.network import Weights
-from ntkmc.linalg.rows import Rows, as_data, split_rows
+from ntkmc.linalg.rows import as_data, split_rows
 from ntkmc.linalg.smallest import enclose
 from ntkmc.linalg.symmetric import own
-from ntkmc.theory.claims.statistics import ALWAYS
 from ntkmc.theory.distributions import Distribution
-from ntkmc.theory.normalization import Normalization, normalize
-
-Matrix = NDArray[np.float64]
 
 NUMERICAL_ERRORS: Final = (np.linalg.LinAlgError, FloatingPointError, InputError)
 """What makes a trial fail as data; anything else is a bug or the machine's, and ends the block."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What every trial of a study shares. With an address it determines a trial to the last bit.
-
-    With `thresholds`, increasing, only the events lambda_min >= threshold are decided. `statistics` are measured
-    beside lambda_min; none of them changes a bit of another.
-    """
-
-    seed: int
-    kernel: str
-    normalize: Normalization
-    nested: bool = False
-    thresholds: tuple[float, ...] = ()
-    statistics: tuple[str, ...] = ALWAYS
-
-    @classmethod
-    def of(cls, study: Study, statistics: tuple[str, ...] | None = None) -> Recipe:
-        """The recipe of a study, with the statistics that its claims need, or others."""
-        thresholds = study.event.lambda_0 if study.measure == "event" else ()
-        chosen = study.statistics if statistics is None else statistics
-        return cls(study.seed, study.kernel, study.normalize, study.nested, thresholds, chosen)
 
 
 @dataclass(frozen=True)
@@ -88,13 +60,6 @@ class Trial:
     deep: dict[int, dict[str, float]]
 
 
-def draw(recipe: Recipe, distribution: Distribution, d: int, n: int, trial: int) -> Matrix:
-    """The data matrix at an address, (n, d), normalized."""
-    key = spawn_key(distribution.label, d, 0 if recipe.nested else n, trial)
-    X = distribution.sample(n, d, generator(recipe.seed, key))
-    return normalize(X, distribution, recipe.normalize)
-
-
 def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths: Sequence[int], trial: int) -> Trial:
     """Draw and measure. Call it under `single_thread()` to get the bits that a run gets."""
     scale = standard_scale(recipe.normalize, distribution, d)
@@ -104,7 +69,7 @@ def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths
 def measure_draw(recipe: Recipe, X: Matrix, depths: Sequence[int], scale: float) -> Trial:
     """Measure a draw, (n, d), that is normalized; `scale` as of `standard_scale`."""
     X = as_data(X)
-    rows, first = _moderate(split_rows(X)), X[0].copy()
+    rows, first = moderate(split_rows(X)), X[0].copy()
     del X  # as large as the unit rows: nobody needs both beside the Gram matrix
     largest = float(rows.norms.max())
     R = cosines(rows)
@@ -127,37 +92,6 @@ def measure_draw(recipe: Recipe, X: Matrix, depths: Sequence[int], scale: float)
         found.deep[depth] |= spectrum_statistics(names, matrix, error, rows, recipe.kernel, depth)
         del K, matrix
     return found
-
-
-def _moderate(rows: Rows) -> Rows:
-    """The rows, or a numerical error."""
-    largest = float(rows.norms.max())
-    if largest > 0.0 and not 2.0**-200 < largest < 2.0**200:
-        raise FloatingPointError("norms so extreme that Gram entries lose bits or overflow: rescale, or normalize")
-    return rows
-
-
-def run_network_trial(
-    recipe: Recipe, distribution: Distribution, d: int, n: int, depths: Sequence[int], trial: int, width: int
-) -> dict[int, Network]:
-    """Draw the same data as `run_trial`, and a network of one width; by depth, its kernel beside the limit.
-
-    Neither other widths nor other depths enter: adding them later changes no bit.
-    """
-    rows = _moderate(split_rows(as_data(draw(recipe, distribution, d, n, trial))))
-    key = spawn_key(distribution.label, d, 0 if recipe.nested else n, trial, Purpose.NETWORK, width)
-    weights = Weights.of(seed_sequence(recipe.seed, key))
-    return dict(measure_network(rows, width, recipe.kernel, sorted(depths), weights))
-
-
-def standard_scale(mode: Normalization, distribution: Distribution, d: int) -> float:
-    """What normalized rows are multiplied by so that E|x|**2 = d; 1 where that moment does not exist."""
-    if mode != "none":
-        return math.sqrt(d)
-    try:
-        return math.sqrt(d / distribution.second_moment(d))
-    except InputError:
-        return 1.0
 
 
 _limited = threading.Lock()
@@ -202,7 +136,7 @@ def _set_threads(pools: list[tuple[Any, int]]) -> None:
 class BlockTask:
     """A run of consecutive trials of one cell: the unit of work, of commit and of retry.
 
-    With a width it is networks of that width that are drawn and measured, beside the same data.
+    Of a part that is not plain it is what stands beside the same draws, such as networks of a width.
     """
 
     recipe: Recipe
@@ -213,7 +147,7 @@ class BlockTask:
     folder: str
     first: int
     count: int
-    width: int = 0
+    part: Part = PLAIN
 
 
 Arrays = dict[str, NDArray[Any]]
@@ -233,20 +167,21 @@ def run_block(task: BlockTask, methods: Counter[str] | None = None) -> Arrays:
     task.distribution.check(task.n, task.d)
     with single_thread():
         for i in range(count):
-            here = (task.recipe, task.distribution, task.d, task.n, task.depths, task.first + i)
-            found: Trial | dict[int, Network]
+            trial = task.first + i
             try:
-                found = run_network_trial(*here, task.width) if task.width else run_trial(*here)
+                if task.part.plain:
+                    found = run_trial(task.recipe, task.distribution, task.d, task.n, task.depths, trial)
+                    record(arrays, found, task.depths, i)
+                    used = [getattr(answer, "method", "event") for answer in found.eigenvalues.values()]
+                else:
+                    subject = Subject(task.recipe, task.distribution, task.d, task.n, task.depths, trial)
+                    beside = measure_part(subject, *task.part)
+                    _record_part(arrays, beside, task.depths, i)
+                    used = list(beside.methods)
             except NUMERICAL_ERRORS:
                 continue
-            if isinstance(found, Trial):
-                record(arrays, found, task.depths, i)
-                answers = list(found.eigenvalues.values())
-            else:
-                _record_networks(arrays, found, task.depths, i)
-                answers = [network.smallest for network in found.values()]
             if methods is not None:
-                methods.update(getattr(answer, "method", "event") for answer in answers)
+                methods.update(used)
     return arrays
 
 
@@ -262,7 +197,9 @@ def blank(task: BlockTask) -> Arrays:
 
 
 def _variables(task: BlockTask) -> dict[str, Variable]:
-    return WIDTH_VARIABLES["finite_width"] if task.width else trial_variables(task.recipe.statistics)
+    if task.part.plain:
+        return trial_variables(task.recipe.statistics)
+    return BESIDE_VARIABLES[task.part.kind]
 
 
 def record(arrays: Arrays, found: Trial, depths: Sequence[int], i: int) -> None:
@@ -279,18 +216,7 @@ def record(arrays: Arrays, found: Trial, depths: Sequence[int], i: int) -> None:
             arrays[name][j, i] = value
 
 
-def _record_networks(arrays: Arrays, found: dict[int, Network], depths: Sequence[int], i: int) -> None:
+def _record_part(arrays: Arrays, found: Found, depths: Sequence[int], i: int) -> None:
     for j, depth in enumerate(depths):
-        network = found[depth]
-        arrays["lambda_min"][j, i] = network.smallest.value
-        arrays["status"][j, i] = network.smallest.status.code
-        ends = {
-            "lambda_min": (network.smallest.lower, network.smallest.upper),
-            "deviation": network.deviation,
-            "entry_deviation": network.entry_deviation,
-            "data_norm": network.data_norm,
-            "kernel_norm": network.kernel_norm,
-        }
-        for name, (lower, upper) in ends.items():
-            arrays[f"{name}_lower"][j, i] = lower
-            arrays[f"{name}_upper"][j, i] = upper
+        for name, value in found.values[depth].items():
+            arrays[name][j, i] = value

@@ -20,16 +20,13 @@ from ntkmc.experiment.derived import Derived
 from ntkmc.experiment.guarding import understood
 from ntkmc.experiment.journal import Journal
 from ntkmc.experiment.location import Location
+from ntkmc.experiment.parts import AXES, PLAIN, Part
 from ntkmc.experiment.resampling import Recomputing
 from ntkmc.experiment.results import stored_cells, study_of
-from ntkmc.experiment.schema import (
-    COORDINATES,
-    dimensions,
-    group_variables,
-    groups_of,
-)
+from ntkmc.experiment.schema import dimensions, group_variables, groups_of
 from ntkmc.experiment.store import JOURNAL, Store
 from ntkmc.experiment.study import Study
+from ntkmc.experiment.variables import COORDINATES
 from ntkmc.linalg.eigenvalue import Status
 from ntkmc.theory.distributions import Unimported
 
@@ -51,15 +48,15 @@ class Finding:
         Name of the cell whose trials are wrong, if it is about trials that can be read; else empty.
     trials : tuple of int, or None
         Which of them; None: all, because one that was picked at random is.
-    width : int
-        Of the networks whose trials they are; 0 for the limiting kernel's.
+    part : Part
+        Of which part of them.
     """
 
     where: str
     what: str
     cell: str = ""
     trials: tuple[int, ...] | None = ()
-    width: int = 0
+    part: Part = PLAIN
 
 
 @dataclass(frozen=True)
@@ -122,14 +119,14 @@ def _verify(location: Location, sample: int, seed: int, study: Study | None) -> 
     root = location.open("r")
     findings: list[Finding] = []
     chunks = 0
-    for name, part in _chunks(root, findings):
+    for name, region in _chunks(root, findings):
         chunks += 1
         try:
-            _ = open_array(root, *name)[part]
+            _ = open_array(root, *name)[region]
         except (ValueError, OSError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:120]
             what = "its checksum does not match" if "checksum" in reason else f"cannot be read ({reason})"
-            findings.append(Finding(f"{name[0]}/{name[1]}{_shown(part)}", what))
+            findings.append(Finding(f"{name[0]}/{name[1]}{_shown(region)}", what))
     findings += _coordinates(root)
     journal = Journal(location.blobs(JOURNAL))
     blocks = journal.names()
@@ -142,16 +139,16 @@ def _verify(location: Location, sample: int, seed: int, study: Study | None) -> 
     cells = {cell.name: cell for cell in (*stored_cells(attributes, str(location)), *(study.cells if study else ()))}
     trials = 0
     for cell in cells.values():
-        for width in (0, *opened.widths):
-            number, wrong = _enclosures(opened, cell, width)
+        for part in opened.parts:
+            number, wrong = _enclosures(opened, cell, part)
             trials += number
             findings += wrong
     if not findings and not blocks:  # otherwise they cannot follow
         findings += _estimates(opened, mine)
     again = Recomputing(opened, mine, cells)
     for each in again.sample(sample, seed):
-        where = f"{_named(each.cell, each.width)}, trial {each.trial}"
-        findings.append(Finding(where, each.what, each.cell, None, each.width))
+        where = f"{each.cell}{each.part.label}, trial {each.trial}"
+        findings.append(Finding(where, each.what, each.cell, None, each.part))
     return Report(chunks, len(blocks), trials, again.count, again.last_bits, tuple(again.skipped), tuple(findings))
 
 
@@ -163,7 +160,7 @@ def forget(store: Store, report: Report) -> None:
     cells = {cell.name: cell for cell in stored_cells(dict(store.root.attrs), str(store.location))}
     for finding in report.findings:
         if finding.cell:
-            store.forget(cells[finding.cell], finding.trials, finding.width)
+            store.forget(cells[finding.cell], finding.trials, finding.part)
 
 
 class _Comparing(Store):
@@ -237,12 +234,12 @@ def _journal(journal: Journal, names: list[str]) -> list[Finding]:
     return found
 
 
-def _enclosures(store: Store, cell: Cell, width: int) -> tuple[int, list[Finding]]:
+def _enclosures(store: Store, cell: Cell, part: Part) -> tuple[int, list[Finding]]:
     """Do enclosures nest, and does every status exist? Finished trials over all depths, and findings."""
-    group = store.group(width)
-    place = group.place((cell.distribution.label, cell.d, cell.n), width)
+    group = store.group(part)
+    place = group.place((cell.distribution.label, cell.d, cell.n), part)
     status = group.statuses(place)
-    enclosed = [name.removesuffix("_lower") for name in group.variables if name in _NESTED]
+    enclosed = ("lambda_min",) if part.plain else AXES[part.kind].enclosed
     names = ("lambda_min", *(f"{name}_{end}" for name in enclosed for end in ("lower", "upper")))
     try:
         values = group.read(place, range(status.shape[1]), names)
@@ -257,27 +254,13 @@ def _enclosures(store: Store, cell: Cell, width: int) -> tuple[int, list[Finding
     value, lower, upper = (values[name] for name in ("lambda_min", "lambda_min_lower", "lambda_min_upper"))
     wrong |= valued & ~decided & ~((lower <= value) & (value <= upper))
     found = []
-    named = _named(cell.name, width)
+    named = f"{cell.name}{part.label}"
     for trial in np.flatnonzero(wrong.any(axis=0))[:3]:
         found.append(Finding(f"{named}, trial {trial}", "lower <= lambda_min <= upper does not hold"))
     if wrong.any():
         trials = tuple(np.flatnonzero(wrong.any(axis=0)).tolist())
-        found[0] = Finding(found[0].where, f"{found[0].what} ({len(trials)} such trials)", cell.name, trials, width)
+        found[0] = Finding(found[0].where, f"{found[0].what} ({len(trials)} such trials)", cell.name, trials, part)
     return int(np.count_nonzero(status)), found
-
-
-_NESTED: Final = (
-    "lambda_min_lower",
-    "deviation_lower",
-    "entry_deviation_lower",
-    "data_norm_lower",
-    "kernel_norm_lower",
-)
-"""Lower ends of which every store that has them has both ends, and both finite."""
-
-
-def _named(cell: str, width: int) -> str:
-    return f"{cell},m={width}" if width else cell
 
 
 def _estimates(store: _Comparing, study: Study) -> list[Finding]:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.evaluation import estimate
-from ntkmc.experiment.schema import Verdict
+from ntkmc.experiment.variables import Verdict
 from ntkmc.linalg.eigenvalue import Status
 from ntkmc.statistics import quantile_interval
 from ntkmc.statistics.intervals import dkw_halfwidth

@@ -11,9 +11,10 @@ import numpy as np
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.address import spawn_key
-from ntkmc.experiment.schema import CLAIM, VARIABLES, Verdict
+from ntkmc.experiment.parts import AXES, part_of
+from ntkmc.experiment.schema import VARIABLES
+from ntkmc.experiment.variables import CLAIM, Verdict
 from ntkmc.theory.claims import CLAIMS, Claim, Instance, find_instance
-from ntkmc.theory.claims.base import NETWORK
 from ntkmc.theory.claims.event import NONDEGENERATE
 from ntkmc.views.grid import Grid, Place
 
@@ -153,8 +154,9 @@ def _statistics(
             there = grid.trials.sel(place.labels | other).isel(trial=trial)
             for end in ("lower", "upper"):
                 values[f"{prefix}_{end}"] = np.atleast_1d(there[f"lambda_min_{end}"].to_numpy())
-    if instance.width:
-        networks = grid.tree["finite_width"].to_dataset().sel(place.labels | {"width": instance.width})
-        network = networks.isel(trial=trial).load()
-        values |= {f"{NETWORK}{name}": np.atleast_1d(network[name].to_numpy()) for name in network.data_vars}
+    part = part_of(instance)
+    if not part.plain:
+        beside = grid.tree[part.kind].to_dataset().sel(place.labels | part.place).isel(trial=trial).load()
+        prefix = AXES[part.kind].prefix
+        values |= {f"{prefix}{name}": np.atleast_1d(beside[name].to_numpy()) for name in beside.data_vars}
     return values

@@ -10,7 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.experiment.schema import AXES, CLAIM, VARIABLES, Verdict
+from ntkmc.experiment.schema import VARIABLES
+from ntkmc.experiment.variables import AXES, CLAIM, Verdict
 from ntkmc.theory.claims import CLAIMS
 from ntkmc.theory.claims.event import NONDEGENERATE
 

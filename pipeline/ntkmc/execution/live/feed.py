@@ -16,7 +16,7 @@ import numpy as np
 
 from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Event, Folded, Note, RunFinished, RunStarted
 from ntkmc.execution.live.plugin import NAME, StudyPlugin, tell
-from ntkmc.experiment.schema import Verdict
+from ntkmc.experiment.variables import Verdict
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -93,7 +93,7 @@ class Feed:
             case BlockDone():
                 with self._lock:
                     at = self._cells[event.cell]
-                    if not event.width:  # the page counts trials of the limiting kernel
+                    if event.part.plain:  # the page counts trials of the limiting kernel
                         self._done[at] = min(self._done[at] + event.trials, self._planned[at])
                         self._failed[at] += event.failed
                     self._touched.add(at)

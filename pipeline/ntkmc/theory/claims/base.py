@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,9 +162,10 @@ class Claim:
         Whether it is a property of the law of the rows: it holds or fails for each law by itself.
     trivial : float or None
         A lower bound at or below this, or an upper bound at or above it, says nothing: 0 and infinity unless given.
-    of_width : bool
-        Whether it is about finite networks: tried for each width m of a study, with m as a further parameter. It needs
-        statistics of the network, named as in the group `finite_width` behind `network_`; `status` is the network's.
+    beside : str
+        A key of `BESIDE`, where it is about what is measured beside the draws, such as finite networks: tried for each
+        value that a study asks for (each width m), with that value as a further parameter. It needs statistics of the
+        group of that name, behind a prefix (`network_`); `status` is that group's.
     """
 
     id: str
@@ -193,7 +194,7 @@ class Claim:
     along: tuple[str, ...] = ("d",)
     hypothesis: bool = False
     trivial: float | None = None
-    of_width: bool = False
+    beside: str = ""
 
     def vacuous(self, bound: Bound) -> NDArray[np.bool_]:
         """Trials in which the bound says nothing."""
@@ -213,8 +214,38 @@ class Claim:
         return rest if prefix == "printed" else None
 
 
-NETWORK: Final = "network_"
-"""What precedes the names of statistics of a finite network."""
+class Beside(NamedTuple):
+    """How claims speak of what is measured beside the draws, along an axis of its own.
+
+    Attributes
+    ----------
+    symbol : str
+        The parameter that its value is.
+    prefix : str
+        What precedes the names of its statistics.
+    enclosed : tuple of str
+        Those of its statistics that have two ends.
+    words : str
+        What they are of.
+    """
+
+    symbol: str
+    prefix: str
+    enclosed: tuple[str, ...]
+    words: str
+
+
+BESIDE: Final = {
+    "finite_width": Beside(
+        "m",
+        "network_",
+        ("lambda_min", "deviation", "entry_deviation", "data_norm", "kernel_norm"),
+        "a network's tangent kernel",
+    ),
+}
+"""By the group of the store that holds them."""
+
+NETWORK: Final = BESIDE["finite_width"].prefix
 
 DERIVED: Final = {
     "shallower_lower": "lambda_min_lower of the same draw at the next smaller depth",
@@ -222,8 +253,9 @@ DERIVED: Final = {
     "fewer_lower": "lambda_min_lower of the draw's first rows, at the next smaller n",
     "fewer_upper": "lambda_min_upper of the draw's first rows, at the next smaller n",
     **{
-        f"{NETWORK}{name}_{end}": f"{name}_{end} of a network's tangent kernel, in the group finite_width"
-        for name in ("lambda_min", "deviation", "entry_deviation", "data_norm", "kernel_norm")
+        f"{beside.prefix}{name}_{end}": f"{name}_{end} of {beside.words}, in the group {group}"
+        for group, beside in BESIDE.items()
+        for name in beside.enclosed
         for end in ("lower", "upper")
     },
 }
@@ -249,9 +281,10 @@ class Instance:
         return tuple(name.format(**self.parameters) for name in self.claim.needs)
 
     @property
-    def width(self) -> int:
-        """Width of the networks that it is about; 0 where it is about none."""
-        return int(self.parameters["m"]) if self.claim.of_width else 0
+    def beside(self) -> tuple[str, int | str] | None:
+        """What it is about beside the draws: a key of `BESIDE`, and the value there; None where it is about none."""
+        kind = self.claim.beside
+        return (kind, _plain(self.parameters[BESIDE[kind].symbol])) if kind else None
 
     def applies(self, context: CellContext) -> bool:
         """Whether the claim says anything about a cell."""
@@ -348,7 +381,9 @@ def select(chosen: tuple[str, ...] = ("all",), kernel: str | None = None) -> lis
 
 
 def instances(
-    chosen: tuple[str, ...] = ("everything",), kernel: str | None = None, widths: Iterable[int] = ()
+    chosen: tuple[str, ...] = ("everything",),
+    kernel: str | None = None,
+    beside: Mapping[str, Iterable[int | str]] | None = None,
 ) -> list[Instance]:
     """Claims to be tried, one per parameter set, and per width where they are about networks; without the event.
 
@@ -356,33 +391,42 @@ def instances(
     ----------
     chosen, kernel
         As for `select`.
-    widths : iterable of int
-        Widths of the networks that are drawn; without any, no claim about networks is tried.
+    beside : mapping of str to iterable of int or str, optional
+        What is measured beside the draws, by the keys of `BESIDE`: the widths of networks that are drawn. No claim
+        about anything else beside the draws is tried.
     """
     return [
         Instance(claim, parameters)
         for claim in select(chosen, kernel)
         if claim.evaluate is not None
-        for parameters in _parameters(claim, widths)
+        for parameters in _parameters(claim, beside or {})
     ]
 
 
 def find_instance(labelled: str) -> Instance | None:
     """The instance with a label, whatever the width in it; None if there is none.
 
-    >>> find_instance("width-rank[m=77]").width
-    77
+    >>> find_instance("width-rank[m=77]").beside
+    ('finite_width', 77)
     """
-    width = re.search(r"[\[,]m=(\d+)[,\]]", labelled)
     claim = next((each for each in CLAIMS.values() if each.id == labelled.partition("[")[0]), None)
     if claim is None or claim.evaluate is None:
         return None
-    widths = (int(width.group(1)),) if width else ()
-    found = (Instance(claim, parameters) for parameters in _parameters(claim, widths))
+    values: dict[str, tuple[int | str, ...]] = {}
+    if claim.beside:
+        named = re.search(rf"[\[,]{BESIDE[claim.beside].symbol}=([^,\]]+)[,\]]", labelled)
+        if named:
+            values[claim.beside] = (int(named.group(1)) if named.group(1).isdigit() else named.group(1),)
+    found = (Instance(claim, parameters) for parameters in _parameters(claim, values))
     return next((each for each in found if each.label == labelled), None)
 
 
-def _parameters(claim: Claim, widths: Iterable[int]) -> list[Parameters]:
-    if not claim.of_width:
+def _parameters(claim: Claim, beside: Mapping[str, Iterable[int | str]]) -> list[Parameters]:
+    if not claim.beside:
         return list(claim.parameters)
-    return [{**parameters, "m": width} for width in widths for parameters in claim.parameters]
+    symbol = BESIDE[claim.beside].symbol
+    return [{**parameters, symbol: value} for value in beside.get(claim.beside, ()) for parameters in claim.parameters]
+
+
+def _plain(value: float | str) -> int | str:
+    return value if isinstance(value, str) else int(value)

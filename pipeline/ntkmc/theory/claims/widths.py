@@ -130,7 +130,7 @@ register(
         quantity=_entry_deviation,
         claimed=at_most_delta,
         trivial=1.0,
-        of_width=True,
+        beside="finite_width",
     ),
 )
 
@@ -152,7 +152,7 @@ register(
         parameters=_DELTAS,
         quantity=_deviation,
         claimed=at_most_delta,
-        of_width=True,
+        beside="finite_width",
     ),
 )
 
@@ -174,7 +174,7 @@ register(
         parameters=_DELTAS,
         quantity=_smallest,
         claimed=at_most_delta,
-        of_width=True,
+        beside="finite_width",
     ),
 )
 
@@ -198,7 +198,7 @@ register(
         # 0 <= H_m, whose diagonal is at most 1, and 0 <= lambda_min(H) <= 1/2; and a little for what is rounded.
         least=lambda context: -0.5 - 1e-9,
         most=lambda context: 1.0 + 1e-9,
-        of_width=True,
+        beside="finite_width",
     ),
 )
 
@@ -217,7 +217,7 @@ register(
         needs=_of_network("lambda_min"),
         evaluate=_zero,
         quantity=_smallest,
-        of_width=True,
+        beside="finite_width",
     ),
 )
 
@@ -241,7 +241,7 @@ register(
         constants="C = 1",
         quantity=_deviation,
         claimed=at_most_delta,
-        of_width=True,
+        beside="finite_width",
     ),
 )
 
@@ -263,6 +263,6 @@ register(
         constants="C = 1",
         quantity=_smallest,
         claimed=at_most_delta,
-        of_width=True,
+        beside="finite_width",
     ),
 )

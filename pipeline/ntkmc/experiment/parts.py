@@ -1,0 +1,207 @@
+"""Parts of a trial: the draw itself, and what a study asks for beside it, along axes of their own.
+
+A block of trials, and all that knows of one (its task, its file, its place in the store, its cost), is about one part.
+A further axis is a table entry here, one in `schema.BESIDE_VARIABLES` (what is stored), one in `beside.MEASURES` (what
+computes it, and what that takes), and, if anything is estimated or claimed of it, one in `derived.ESTIMATORS` and in
+`ntkmc.theory.claims.base.BESIDE`. Nothing else asks which axis it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from ntkmc.experiment.address import Purpose
+from ntkmc.linalg import empirical
+from ntkmc.theory.claims.base import BESIDE, Instance
+
+Value = int | str
+
+
+class Part(NamedTuple):
+    """What a block of trials is about.
+
+    Attributes
+    ----------
+    kind : str
+        The group of the store that has a value for each trial of it.
+    value : int or str
+        Where it stands on the axis of that group.
+    """
+
+    kind: str
+    value: Value = 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the draws themselves, with the limiting kernel."""
+        return self.kind == PLAIN.kind
+
+    @property
+    def tag(self) -> str:
+        """For names of files and the table of blocks; empty where it is plain.
+
+        >>> PLAIN.tag, Part("finite_width", 64).tag
+        ('', 'm64')
+        """
+        return "" if self.plain else f"{AXES[self.kind].symbol}{self.value}"
+
+    @property
+    def label(self) -> str:
+        """For people, behind the name of a cell; empty where it is plain.
+
+        >>> "sphere,d=3,n=4" + Part("finite_width", 64).label
+        'sphere,d=3,n=4,m=64'
+        """
+        return "" if self.plain else f",{AXES[self.kind].symbol}={self.value}"
+
+    @property
+    def words(self) -> str:
+        """What it is, in words; empty where it is plain.
+
+        >>> Part("finite_width", 64).words
+        'networks of width 64'
+        """
+        return "" if self.plain else AXES[self.kind].words.format(self.value)
+
+    @property
+    def place(self) -> dict[str, Value]:
+        """Its value by the dimension of its group; nothing where it is plain."""
+        return {} if self.plain else {AXES[self.kind].dim: self.value}
+
+
+PLAIN: Final = Part("trials")
+"""The draws themselves: lambda_min of the limiting kernel, and all that is measured beside it."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis beside the draws: for each of its values something is measured on every draw.
+
+    Attributes
+    ----------
+    kind : str
+        Group of the store with a value for each trial; kind of the parts along it.
+    dim : str
+        Dimension of that group, declared in `variables.COORDINATES`.
+    derived : str
+        Group of the estimates that follow from it.
+    key : str
+        Key of the study that asks for it.
+    asked : callable
+        Study -> values asked for, each once.
+    numerics : mapping
+        Constants that can change a bit of it: part of the identity of studies that ask, and of no others.
+    purpose : Purpose
+        What its random numbers are for.
+    words, plan, none : str
+        What a part is, its value in braces; what a plan says of all of them; what a store without any says.
+    kind_of_value : type
+        Of its values, `int` or `str`.
+    """
+
+    kind: str
+    dim: str
+    derived: str
+    key: str
+    asked: Callable[[Any], tuple[Value, ...]]
+    numerics: Mapping[str, Any]
+    purpose: Purpose
+    words: str
+    plan: str
+    none: str
+    kind_of_value: type = int
+
+    @property
+    def symbol(self) -> str:
+        """What its value is called in names and in parameters of claims."""
+        return BESIDE[self.kind].symbol
+
+    @property
+    def enclosed(self) -> tuple[str, ...]:
+        """Variables with a `_lower` and an `_upper`, both finite in every trial that did not fail."""
+        return BESIDE[self.kind].enclosed
+
+    @property
+    def prefix(self) -> str:
+        """What precedes names of its variables where those of the draws stand beside them."""
+        return BESIDE[self.kind].prefix
+
+
+AXES: Final = {
+    axis.kind: axis
+    for axis in (
+        Axis(
+            kind="finite_width",
+            dim="width",
+            derived="convergence",
+            key="widths",
+            asked=lambda study: tuple(dict.fromkeys(study.widths or ())),
+            numerics=empirical.NUMERICS,
+            purpose=Purpose.NETWORK,
+            words="networks of width {}",
+            plan="a network of each is drawn in every trial",
+            none="holds no finite networks; run a study with widths into it",
+        ),
+    )
+}
+"""Axes beside the draws, by kind."""
+
+
+def axes_of(dims: Iterable[str]) -> list[Axis]:
+    """Axes that a store has room for whose record has these dimensions.
+
+    >>> [axis.kind for axis in axes_of(["d", "width"])]
+    ['finite_width']
+    """
+    known = set(dims)
+    return [axis for axis in AXES.values() if axis.dim in known]
+
+
+def parts_beside(study: Any) -> tuple[Part, ...]:
+    """Parts that a study asks for beside the draws."""
+    return tuple(Part(axis.kind, value) for axis in AXES.values() for value in axis.asked(study))
+
+
+def parts_in(coordinates: Mapping[str, Iterable[Value]]) -> tuple[Part, ...]:
+    """Parts beside the draws that a store has room for.
+
+    >>> parts_in({"d": [3], "width": [2, 64]})
+    (Part(kind='finite_width', value=2), Part(kind='finite_width', value=64))
+    """
+    return tuple(Part(axis.kind, value) for axis in axes_of(coordinates) for value in coordinates[axis.dim])
+
+
+def values_by_kind(parts: Iterable[Part]) -> dict[str, tuple[Value, ...]]:
+    """Values of parts, by their kind: what `ntkmc.theory.claims.instances` asks for."""
+    found: dict[str, tuple[Value, ...]] = {}
+    for part in parts:
+        found[part.kind] = (*found.get(part.kind, ()), part.value)
+    return found
+
+
+def part_of(instance: Instance) -> Part:
+    """What a claim with its parameters is about."""
+    return Part(*instance.beside) if instance.beside else PLAIN
+
+
+def tagged(tag: str) -> Part:
+    """The part with a tag.
+
+    >>> tagged("m64"), tagged("")
+    (Part(kind='finite_width', value=64), Part(kind='trials', value=0))
+    """
+    for axis in AXES.values():
+        if tag.startswith(axis.symbol):
+            return Part(axis.kind, axis.kind_of_value(tag.removeprefix(axis.symbol)))
+    return PLAIN
+
+
+def placed(place: Mapping[str, Any]) -> Part:
+    """The part with a `place`, among other things.
+
+    >>> placed({"first": 3, "width": 64})
+    Part(kind='finite_width', value=64)
+    """
+    return next((Part(axis.kind, place[axis.dim]) for axis in AXES.values() if axis.dim in place), PLAIN)

@@ -1,0 +1,112 @@
+"""What a variable of the store is: its dimensions, its coordinates, the words that travel with it."""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ntkmc.linalg.eigenvalue import Status
+
+
+class Verdict(enum.IntEnum):
+    """What the data say about a claim."""
+
+    NOT_EVALUATED = 0
+    HOLDS = 1
+    VIOLATED = 2
+    SUPPORTED = 3
+    REFUTED = 4
+    UNDECIDED = 5
+    VACUOUS = 6
+    NOT_APPLICABLE = 7
+
+    @property
+    def word(self) -> str:
+        """As it stands in `flag_meanings`.
+
+        >>> Verdict.NOT_APPLICABLE.word
+        'not-applicable'
+        """
+        return self.name.lower().replace("_", "-")
+
+
+QUANTILES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+
+CELL: Final = ("distribution", "d", "n")
+DRAW: Final = (*CELL, "trial")
+DEEP: Final = (*CELL, "depth")
+DEEP_DRAW: Final = (*CELL, "depth", "trial")
+EVENT: Final = (*DEEP, "lambda_0")
+CLAIM: Final = ("claim", *DEEP)
+BLOCK: Final = ("block",)
+FAMILY: Final = ("claim", "distribution", "depth", "axis")
+
+AXES: Final = ("n", "d")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of one group.
+
+    Attributes
+    ----------
+    group, name : str
+    dims : tuple of str
+    dtype : str
+        `f8`, `i1`, `i8` or `str`.
+    fill : float, int or str
+        What stands where nothing was written.
+    unit : str
+        `1` for a pure number.
+    sentence : str
+        What it is; travels with the file as `long_name`.
+    flags : type[enum.Enum], optional
+        The meaning of the integers.
+    """
+
+    group: str
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    fill: float | int | str
+    unit: str
+    sentence: str
+    flags: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def per_depth(self) -> bool:
+        """Whether there is one value for each depth."""
+        return "depth" in self.dims
+
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the array: unit, sentence, flags."""
+        attributes: dict[str, Any] = {"units": self.unit, "long_name": self.sentence}
+        if self.flags:
+            attributes["flag_values"] = list(self.flags.values())
+            attributes["flag_meanings"] = " ".join(self.flags)
+        return attributes
+
+
+STATUS: Final = {"not-run": 0} | {status.name.lower().replace("_", "-"): status.code for status in Status}
+VERDICT: Final = {verdict.word: int(verdict) for verdict in Verdict}
+NAN: Final = math.nan
+
+COORDINATES: Final = {
+    "distribution": Variable("", "distribution", ("distribution",), "str", "", "1", "law of a data row"),
+    "distribution_name": Variable(
+        "", "distribution_name", ("distribution",), "str", "", "1", "name of the law, without parameters"
+    ),
+    "distribution_params": Variable(
+        "", "distribution_params", ("distribution",), "str", "", "1", "parameters of the law, as JSON"
+    ),
+    "d": Variable("", "d", ("d",), "i8", 0, "1", "dimension of a data row"),
+    "n": Variable("", "n", ("n",), "i8", 0, "1", "number of data rows"),
+    "depth": Variable("", "depth", ("depth",), "i8", 0, "1", "number of weight layers L"),
+    "width": Variable("", "width", ("width",), "i8", 0, "1", "neurons in every hidden layer of a finite network"),
+    "lambda_0": Variable("", "lambda_0", ("lambda_0",), "f8", NAN, "1", "threshold of the event"),
+    "quantile": Variable("", "quantile", ("quantile",), "f8", NAN, "1", "level of a quantile"),
+    "axis": Variable("", "axis", ("axis",), "str", "", "1", "what an exponent is in"),
+    "claim": Variable("", "claim", ("claim",), "str", "", "1", "claim, with its parameters"),
+}
