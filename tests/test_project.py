@@ -10,6 +10,7 @@ import tomllib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from ntkmc.experiment.variables import Verdict
 from ntkmc.theory.claims import CLAIMS
 from ntkmc.theory.claims.event import NONDEGENERATE
 from ntkmc.views.frames import estimates_frame, hypotheses_frame
+from ntkmc.views.grid import Grid
+from ntkmc.views.spectra import has_spectra, laws_frame, spectra_frame, spectra_tables
 from ntkmc.views.tables import probabilities
 from ntkmc.views.verdicts import verdicts
 from ntkmc.views.widths import widths_frame, widths_tables
@@ -30,7 +33,7 @@ from ntkmc.views.widths import widths_frame, widths_tables
 ROOT = Path(__file__).resolve().parents[1]
 HUGE = {"large-n"}  # minutes, and the memory of a whole machine: by hand
 STUDIES = sorted(path for path in (ROOT / "data" / "studies").glob("*.yaml") if path.stem not in HUGE)
-LONG = {"assumptions", "coherence", "finite-width"}  # one or two minutes each: `make test-slow`
+LONG = {"assumptions", "coherence", "finite-width", "spectral-bias"}  # one or two minutes each: `make test-slow`
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -101,6 +104,10 @@ EXPECTED = {
         "claim-width-n6[delta=0.1,m=4096]": Verdict.SUPPORTED,
         "claim-width-n6[delta=0.1,m=64]": Verdict.VACUOUS,
     },
+    "spectral-bias": {
+        "printed/det-depth-monotone": Verdict.VIOLATED,
+        "det-depth-monotone": Verdict.HOLDS,
+    },
     "corrections": {
         "printed/det-depth-monotone": Verdict.VIOLATED,
         "printed/det-khatri-rao-deep[r=2]": Verdict.VIOLATED,
@@ -155,12 +162,31 @@ def test_the_printed_coherence_constant_grows_as_the_root_of_d(shipped: Shipped)
         assert high <= 0.65, law
 
 
+def test_what_depth_does_to_spectra(shipped: Shipped) -> None:
+    """Condition numbers, exponents of decay and distances of spectral-bias.yaml, as data/README.md tells them."""
+    if shipped.name != "spectral-bias":
+        return
+    grid = Grid(shipped.tree)
+    frame: Any = spectra_frame(grid).set_index(["distribution", "d", "n", "depth"])
+    large, small = frame.loc[("sphere", 20, 80)], frame.loc[("sphere", 60, 20)]
+    assert large["condition"].round().tolist() == [103, 76, 62, 50, 38]
+    assert large["decay"].round(2).abs().tolist() == pytest.approx([1.28, 0.93, 0.61, 0.31, 0.1], abs=0.011)
+    assert (large["falls"].dropna() == 1.0).all()
+    assert small["falls"].tolist()[1:3] == [0.0, 0.0]
+    assert small["condition"].round(1).tolist() == [9.2, 10.5, 11.4, 11.3, 9.8]
+    laws: Any = laws_frame(grid).set_index(["law", "distribution", "d", "n", "depth"])
+    assert 0.014 < laws.loc[("pred-effective-ridge", "sphere", 60, 180, 2), "distance"] < 0.016
+    assert laws.loc[("pred-coherence-limit", "sphere", 60, 20, 2), "lower"] > 0.0
+
+
 def test_tables_fit_80_columns(shipped: Shipped) -> None:
     """Nothing is cut: rich marks a cut by an ellipsis that touches a word; ranges have spaces around theirs."""
     text = io.StringIO()
     console = Console(width=80, file=text)
     console.print(probabilities(estimates_frame(shipped.tree), 0.1))
     console.print(verdicts(shipped.tree))
+    if has_spectra(Grid(shipped.tree)):
+        console.print(spectra_tables(spectra_frame(Grid(shipped.tree)), laws_frame(Grid(shipped.tree))))
     if "convergence" in shipped.tree:
         console.print(widths_tables(widths_frame(shipped.tree), 0.1))
     assert not re.findall(r".*\S…", text.getvalue())

@@ -16,6 +16,7 @@ from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.empirical import empirical_ntk
 from ntkmc.linalg.event import event_holds
 from ntkmc.linalg.exact import kernel_spectrum
+from ntkmc.linalg.full_spectrum import Eigenvalues, eigenvalues, kernel_eigenvalues
 from ntkmc.linalg.gram import gram, grams
 from ntkmc.linalg.smallest import smallest_eigenvalue
 from ntkmc.linalg.spectrum import Enclosed, Spectrum, spectrum
@@ -31,6 +32,7 @@ except PackageNotFoundError:  # imported from a source tree that was never insta
 __all__ = [
     "Distribution",
     "Eigenvalue",
+    "Eigenvalues",
     "Enclosed",
     "ExecutionError",
     "Hypotheses",
@@ -43,10 +45,12 @@ __all__ = [
     "__version__",
     "check_distribution",
     "claims",
+    "eigenvalues",
     "empirical_ntk",
     "event_holds",
     "gram",
     "grams",
+    "kernel_eigenvalues",
     "kernel_spectrum",
     "lambda_min",
     "load_study",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ntkmc.cli.app import Format, StoreFolder, app, reading, say, table
 from ntkmc.errors import InputError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @app.command()
@@ -20,6 +23,9 @@ def show(
         bool, typer.Option("--predictions", help="Predicted beside measured medians instead of estimates.")
     ] = False,
     widths: Annotated[bool, typer.Option("--widths", help="Finite networks instead of estimates.")] = False,
+    spectrum: Annotated[
+        bool, typer.Option("--spectrum", help="Eigenvalues, and how far predicted laws are off, instead of estimates.")
+    ] = False,
     long: Annotated[bool, typer.Option("--long", help="One row per threshold, with intervals.")] = False,
     form: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
     figure: Annotated[Path | None, typer.Option(help="Also draw P(lambda_min >= lambda_0) into this file.")] = None,
@@ -33,10 +39,13 @@ def show(
     from ntkmc.views.predicted import predictions_frame, predictions_table
     from ntkmc.views.widths import widths_frame, widths_tables
 
-    if claims + predictions + widths > 1:
-        raise InputError("--claims, --predictions and --widths are tables of their own: ask for one of them")
+    if claims + predictions + widths + spectrum > 1:
+        raise InputError("--claims, --predictions, --widths and --spectrum are tables of their own: choose one")
     tree = open_results(store)
     chosen = parse_selection(selection)
+    if spectrum:
+        _spectrum(tree, store, chosen, form, figure)
+        return
     readers = {claims: claims_frame, predictions: predictions_frame, widths: widths_frame}
     reader = readers.get(True, estimates_frame)
     with reading(store):
@@ -69,4 +78,40 @@ def show(
         with reading(store):
             drawn = survival_figure(tree, confidence, chosen)
         save(drawn, figure)
+        say(f"figure in {figure}")
+
+
+def _spectrum(
+    tree: xr.DataTree, store: StoreFolder, chosen: dict[str, str], form: Format, figure: Path | None
+) -> None:
+    """Spectra as tables; as CSV the frame of eigenvalues, as JSON that of predicted laws beside it."""
+    import json
+
+    from ntkmc.views.frames import select
+    from ntkmc.views.grid import Grid
+    from ntkmc.views.spectra import laws_frame, of_the_same_cells, spectra_frame, spectra_tables
+
+    with reading(store):
+        grid = Grid(tree)
+        eigenvalues = select(spectra_frame(grid), chosen)
+        laws = of_the_same_cells(laws_frame(grid), eigenvalues)
+    if form is Format.CSV:
+        typer.echo(eigenvalues.to_csv(index=False), nl=False)
+    elif form is Format.JSON:
+        frames = {"eigenvalues": eigenvalues, "laws": laws}
+        typer.echo(json.dumps({name: json.loads(each.to_json(orient="records")) for name, each in frames.items()}))
+    elif not len(eigenvalues):
+        typer.echo("no trial with a spectrum is folded yet: run, or look again in a few seconds")
+    else:
+        table(spectra_tables(eigenvalues, laws))
+    if figure is not None:
+        from ntkmc.views.figures import save
+        from ntkmc.views.spectra import places_of
+        from ntkmc.views.spectral_plots import laws_plot
+
+        with reading(store):
+            drawn = laws_plot(grid, places_of(grid, eigenvalues))
+        if drawn is None:
+            raise InputError("no trial in this selection has all its eigenvalues (spectrum: full, n up to 1024)")
+        save(drawn.figure, figure)
         say(f"figure in {figure}")

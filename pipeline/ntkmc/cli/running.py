@@ -73,6 +73,7 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
     from ntkmc.execution.profiles import load_profile
     from ntkmc.experiment.loading import load_study
     from ntkmc.experiment.parts import AXES, values_by_kind
+    from ntkmc.theory.claims.statistics import LARGEST_SPECTRUM
 
     loaded = load_study(study)
     place = load_profile(profile)
@@ -90,6 +91,9 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
     }
     for large in found.blocked:
         lines["blocked"] = "\n        ".join([*([lines["blocked"]] if "blocked" in lines else []), _together(large)])
+    if loaded.spectrum:
+        everything = f"all eigenvalues of each matrix, beyond n = {LARGEST_SPECTRUM} lambda_max alone"
+        lines["spectra"] = everything if loaded.spectrum == "full" else "lambda_max of each matrix"
     for kind, values in values_by_kind(loaded.beside).items():
         shown = ", ".join(f"{value:,}" if isinstance(value, int) else value for value in values)
         lines[AXES[kind].key] = f"{shown}: {AXES[kind].plan}"

@@ -26,7 +26,7 @@ from ntkmc.experiment.variables import Variable
 from ntkmc.linalg.blocked_cost import block_length, blocked_bytes, blocked_seconds, blocked_traffic, tile_bytes
 from ntkmc.linalg.cost import trial_bytes
 from ntkmc.theory.claims import is_costly, select
-from ntkmc.theory.claims.statistics import eigenvalue_problems
+from ntkmc.theory.claims.statistics import SPECTRUM, eigenvalue_problems
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,6 @@ def make_plan(study: Study, profile: Profile) -> Plan:
     """Predict from the study and the profile alone; nothing is measured and nothing is started."""
     per_cell = len(study.trial_range)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
-    further = {cell: eigenvalue_problems(study.statistics, cell.depths) for cell in study.cells}
     needs = {cell: needed_bytes(study, cell) for cell in study.cells}
     each = {cell: needed_seconds(study, cell) for cell in study.cells}
     room, together = _room(profile)
@@ -141,13 +140,17 @@ def make_plan(study: Study, profile: Profile) -> Plan:
         largest=largest,
         workers=int(workers) * int(threads),
         thresholds=thresholds,
-        eigenvalues=max(further.values()),
+        eigenvalues=max(eigenvalue_problems(_of_claims(study), cell.depths) for cell in study.cells),
         costly=tuple(claim.id for claim in select(study.claims, study.kernel) if is_costly(claim)),
         study=study,
         needs=wanted,
         layout=layout,
         blocked=tuple(blocked),
     )
+
+
+def _of_claims(study: Study) -> list[str]:
+    return [name for name in study.statistics if name not in SPECTRUM]
 
 
 def _room(profile: Profile) -> tuple[int, int]:

@@ -176,10 +176,10 @@ def check_identity(location: Location, study: Study) -> None:
 def identity_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
     """The first part of two identities that differs, in words; empty if none does.
 
-    How networks, or anything beside the draws, are computed concerns those alone that have any.
+    How networks, or anything beside the draws, and spectra are computed concerns those alone that have any.
     """
     for key, value in here.items():
-        if key in PARTS and key not in there:
+        if key in (*PARTS, "spectra") and key not in there:
             continue
         found = there.get(key)
         if found == value:

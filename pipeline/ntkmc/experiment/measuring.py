@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from ntkmc.compiled import compiled
+from ntkmc.experiment.spectra import unknown_spectrum
 from ntkmc.linalg.eigenvalue import Eigenvalue
 from ntkmc.linalg.enclosure import gershgorin, pair_bound
 from ntkmc.linalg.exact import about_exact_kernel, kernel_error
@@ -122,8 +123,8 @@ def unknown(names: Iterable[str]) -> Values:
     >>> unknown(["kappa0_lower", "kappa0_upper", "inner_max"])
     {'kappa0_lower': -inf, 'kappa0_upper': inf}
     """
-    ends = dict(zip(("_lower", "_upper"), _UNKNOWN, strict=True))
-    return {name: ends[name[-6:]] for name in names if name[-6:] in ends}
+    ends, names = dict(zip(("_lower", "_upper"), _UNKNOWN, strict=True)), list(names)
+    return {name: ends[name[-6:]] for name in names if name[-6:] in ends} | unknown_spectrum(names)
 
 
 def inverse_statistics(

@@ -130,6 +130,8 @@ def joined(named: Sequence[tuple[str, Study]]) -> Study:
         for key in (axis.key for axis in AXES.values()):
             values = list(dict.fromkeys([*document.get(key, []), *found.get(key, [])]))
             document |= {key: values} if values else {}
+        if "spectrum" in found and document.get("spectrum") != "full":
+            document["spectrum"] = found["spectrum"]
         document["claims"] = list(dict.fromkeys([*document["claims"], *found["claims"]]))
     document["trials"] = _trials(named)
     return parse_study(document, origin="merged study", trusted=False)
@@ -175,8 +177,8 @@ def _take(store: Store, source: Location) -> int:
     lacking = [name for name in store.statistics if name not in opened.statistics]
     if lacking:
         raise InputError(
-            f"{source}: did not measure {', '.join(lacking[:4])}, which claims of the others need: run its study with "
-            "their claims there first"
+            f"{source}: did not measure {', '.join(lacking[:4])}, which the others did: run its study with "
+            "their claims and spectrum there first"
         )
     makers = _Makers(opened)
     taken = pending = 0

@@ -21,13 +21,14 @@ from pydantic import (
 )
 
 from ntkmc.errors import InputError
+from ntkmc.experiment import spectra
 from ntkmc.experiment.cells import Cell, evaluate_size
 from ntkmc.experiment.numerics import NUMERICS
 from ntkmc.experiment.parts import AXES, PLAIN, Part, parts_beside, values_by_kind
 from ntkmc.linalg import empirical
 from ntkmc.linalg.network import LARGEST_WIDTH
 from ntkmc.theory.claims import CellContext, Instance, instances, select
-from ntkmc.theory.claims.statistics import required
+from ntkmc.theory.claims.statistics import EDGES, SPECTRUM, required
 from ntkmc.theory.distributions import Dataset, Unimported, build
 from ntkmc.theory.kernels import check_kernel
 from ntkmc.theory.normalization import DEFAULT, Normalization
@@ -163,6 +164,7 @@ class Study(_Model):
     widths: Annotated[tuple[Width, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
     nested: bool = False
     measure: Literal["lambda-min", "event"] = "lambda-min"
+    spectrum: Literal["edges", "full"] | None = None
     claims: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("all",)
     confidence: float = Field(default=0.95, gt=0.0, le=1.0 - 1e-9)
 
@@ -174,6 +176,8 @@ class Study(_Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
+        if self.spectrum and self.measure == "event":
+            raise ValueError("spectrum: needs measure: lambda-min, got measure: event; leave one of them out")
         modes = {grid.normalize or DEFAULT[self.kernel] for grid in self.grid}
         if len(modes) > 1:
             raise ValueError(f"grid: all grids of a study must share one normalize, got {', '.join(sorted(modes))}")
@@ -271,9 +275,10 @@ class Study(_Model):
 
     @cached_property
     def statistics(self) -> tuple[str, ...]:
-        """What is measured beside lambda_min: all that the claims need. A function of the claims and the kernel alone,
-        so that a grid may grow without any trial lacking something."""
-        return required(name for instance in self.instances for name in instance.needs)
+        """What is measured beside lambda_min: all that the claims need, and spectra. A function of the claims, the
+        kernel and `spectrum` alone, so that a grid may grow without any trial lacking something."""
+        asked = {None: (), "edges": EDGES, "full": SPECTRUM}[self.spectrum]
+        return required([*asked, *(name for instance in self.instances for name in instance.needs)])
 
     def context(self, cell: Cell, depth: int) -> CellContext:
         """What claims may know of a cell at one depth."""
@@ -321,6 +326,7 @@ class Study(_Model):
             "measure": "lambda-min" if self.measure == "lambda-min" else {"event": list(self.event.lambda_0)},
             "numerics": NUMERICS,
             **{axis.kind: dict(axis.numerics) for axis in AXES.values() if axis.asked(self)},
+            **({"spectra": dict(spectra.NUMERICS)} if self.spectrum else {}),
         }
 
     def digest(self) -> str:

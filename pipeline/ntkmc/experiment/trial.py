@@ -26,6 +26,7 @@ from ntkmc.experiment.measuring import (
 from ntkmc.experiment.numerics import NUMERICS
 from ntkmc.experiment.parts import PLAIN, Part
 from ntkmc.experiment.schema import BESIDE_VARIABLES, trial_variables
+from ntkmc.experiment.spectra import spectrum_statistics
 from ntkmc.experiment.variables import Variable
 from ntkmc.linalg.eigenvalue import Bracket, Eigenvalue, Status
 from ntkmc.linalg.event import bracket
@@ -88,6 +89,7 @@ def measure_draw(recipe: Recipe, X: Matrix, depths: Sequence[int], scale: float)
         else:
             found.eigenvalues[depth] = smallest = about_exact_kernel(enclose(matrix), error)
         found.deep[depth] |= inverse_statistics(names, matrix, error, smallest)
+        found.deep[depth] |= spectrum_statistics(names, matrix, error, rows, recipe.kernel, depth)
         del K, matrix
     return found
 

@@ -9,6 +9,7 @@ from ntkmc.linalg.empirical import BLOCK
 from ntkmc.linalg.krylov import MOST_INVERSE_STEPS, MOST_STEPS
 from ntkmc.linalg.network import STREAM
 from ntkmc.linalg.symmetric import KEPT
+from ntkmc.theory.claims.statistics import LARGEST_SPECTRUM
 
 _BUFFERS: Final = (13 * 2**20, 8 * 640)
 """Bytes a + b n of a BLAS's packed panels and of what the allocator keeps: measured with OpenBLAS on one thread,
@@ -29,14 +30,17 @@ _SECONDS_NEURON: Final = (3e-11, 3e-9, 1e-8)
 a two hundredth of that."""
 
 
-def trial_bytes(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, further: float = 0.0) -> int:
+def trial_bytes(
+    n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, further: float = 0.0, spectrum: bool = False
+) -> int:
     """Peak memory of one trial above an idle worker, in bytes; `lambda_min` on data (n, d) by `auto` takes the same.
 
     While drawing: the rows twice. Later the unit rows, and the Gram matrix, which the cosines turn into at the last
     depth (a second array before it), and whose one triangle gives way to the factor; the matrix in float32 and the
     basis of Lanczos, unless events alone are decided for one or two `thresholds` (0: lambda_min itself is enclosed);
     one in a great many of them is within rounding, and takes what lambda_min takes. `further` eigenvalue problems,
-    which claims may need, are solved one after the other, beside the cosines or from them anew.
+    which claims may need, are solved one after the other, beside the cosines or from them anew. With `spectrum` all
+    eigenvectors, LAPACK's workspace, and what bounds their error; of matrices that are not too large for it.
 
     Examples
     --------
@@ -48,6 +52,8 @@ def trial_bytes(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, f
     drawing = 16 * n * d + kept
     matrices = 8 * n * n * (1 if len(set(depths)) == 1 and not further else 2)
     proposal = 0 if event_alone else 4 * n * n + 4 * (MOST_STEPS + MOST_INVERSE_STEPS) * n
+    if spectrum and n <= LARGEST_SPECTRUM:
+        proposal = max(proposal, 32 * n * n)
     return max(drawing, 8 * n * d + matrices + proposal) + library_bytes(n)
 
 

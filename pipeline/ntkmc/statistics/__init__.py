@@ -1,5 +1,6 @@
 """Intervals, bands and sequential tests for Monte Carlo counts: pure, vectorized, without any knowledge of kernels."""
 
+from ntkmc.statistics.distances import distance_interval, kolmogorov_distance
 from ntkmc.statistics.intervals import (
     certifying_trials,
     clopper_pearson,
@@ -24,12 +25,14 @@ __all__ = [
     "certifying_trials",
     "clopper_pearson",
     "confidence_sequence",
+    "distance_interval",
     "dkw_band",
     "dkw_halfwidth",
     "e_bh",
     "exponents",
     "halves",
     "holm",
+    "kolmogorov_distance",
     "log_e_process",
     "log_e_range",
     "mean_log_e",

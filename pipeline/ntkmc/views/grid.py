@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.evaluation import Rules
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.study import Study
+from ntkmc.theory.claims import CellContext
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -128,6 +130,23 @@ class Grid:
         study = self._studies[place]
         fixed = not study.adaptive and self.used(place) == len(study.trial_range)
         return Rules(np.array(thresholds, dtype=np.float64), study.event.delta, study.confidence, fixed)
+
+    def context(self, place: Place) -> CellContext:
+        """What claims and predictions may know of a place."""
+        return self._studies[place].context(self.cells[place.cell], place.depth)
+
+    def looks(self, place: Place) -> int:
+        """At how many numbers of trials the estimates of a place may have been looked at; 1 if fixed in advance."""
+        return 1 if self.rules(place, []).fixed else len(self._studies[place].looks)
+
+    def statistics(self, place: Place, names: Sequence[str]) -> Arrays:
+        """Statistics, (T,) each, of the trials that the estimates of a place rest on; those that the store has."""
+        first = self._studies[place].trial_range.start
+        present = [name for name in names if name in self.trials]
+        chosen = self.trials[present]
+        labels = {dim: value for dim, value in place.labels.items() if dim in chosen.dims}
+        here = chosen.sel(labels).isel(trial=slice(first, first + self.used(place))).load()
+        return {name: here[name].to_numpy() for name in present}
 
     def confidence(self, place: Place) -> float:
         """Of each interval at a place."""

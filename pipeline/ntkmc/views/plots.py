@@ -197,7 +197,7 @@ def scaling_plot(
             found = median_exponents(frame)
             panel.set_title(f"{named(law, 16)}, $L={depth}$" + _law(found), pad=3)
             _size_ticks(panel.xaxis, frame["n"].tolist())
-            _log_ticks(panel.yaxis)
+            log_ticks(panel.yaxis)
         figure.supxlabel("$n$", fontsize=8)
         figure.supylabel(r"median of $\lambda_{\min}$", fontsize=8)
         figure.draw_without_rendering()
@@ -296,7 +296,7 @@ def constants_plot(grid: Grid, claims: Sequence[str] = (), name: str = "constant
             panel.set_yscale("log")
             panel.set_title(claim.replace("claim-", ""), fontsize=7, pad=2.5)
             _size_ticks(panel.xaxis, frame["d"].tolist())
-            _log_ticks(panel.yaxis)
+            log_ticks(panel.yaxis)
         figure.supxlabel("$d$", fontsize=8)
         figure.supylabel("constant", fontsize=8)
         handles = [
@@ -341,7 +341,7 @@ def _short(value: float) -> str:
     return "1" if value == 1.0 else "0" if value == 0.0 else f"{value:.2f}".lstrip("0")
 
 
-def _log_ticks(axis: Any) -> None:
+def log_ticks(axis: Any) -> None:
     """Three to seven ticks at round numbers, written plainly: an axis may span less than a decade, or twenty."""
     low, high = axis.get_view_interval()
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)

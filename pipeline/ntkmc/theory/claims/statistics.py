@@ -27,6 +27,8 @@ class Statistic:
         Eigenvalue problems of size n that it takes; 0 for what is read off a matrix that is there.
     each_layer : bool
         Whether `eigenvalues` are taken for each layer l <= L.
+    largest_order : int or None
+        n up to which it takes so many of them; beyond, nothing is known of it, and it takes none.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Statistic:
     per_depth: bool = False
     eigenvalues: float = 0.0
     each_layer: bool = False
+    largest_order: int | None = None
 
 
 ALWAYS: Final = ("coherence", "norm_min", "norm_max")
@@ -50,6 +53,16 @@ UNSCALED: Final = (2, 4, 6)
 
 HIGHEST_HARMONIC: Final = 6
 """Degrees up to which the Gegenbauer bound takes eigenvalues; of higher ones it takes the free bound 0."""
+
+
+LEVELS: Final = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+"""Levels of the quantiles of a draw's eigenvalues."""
+
+LARGEST_SPECTRUM: Final = 1024
+"""n up to which a trial takes all eigenvalues: half a second and 32 MiB on one core there; beyond, the edges."""
+
+SPECTRUM_COST: Final = 12.0
+"""All eigenvalues with their error bound, in units of one enclosure of lambda_min."""
 
 
 def _enclosed(
@@ -98,6 +111,34 @@ _DECLARED: Final = [
         per_depth=True,
         eigenvalues=HIGHEST_HARMONIC,
     ),
+    *_enclosed("lambda_max", "lambda_max", per_depth=True),
+    *(
+        Statistic(f"eigenvalue_q{round(100 * level):02d}", f"the eigenvalues' quantile of level {level:g}", True)
+        for level in LEVELS
+    ),
+    Statistic(
+        "spectrum_radius",
+        "proved bound on the error of the eigenvalues' quantiles; inf: n is too large for them",
+        per_depth=True,
+        eigenvalues=SPECTRUM_COST,
+        largest_order=LARGEST_SPECTRUM,
+    ),
+    *_enclosed(
+        "decay_exponent",
+        "the slope of log(k-th largest eigenvalue) in log k for n/16 <= k <= n/2, by least squares",
+        per_depth=True,
+        eigenvalues=0.0,
+    ),
+    Statistic(
+        "elkaroui_distance",
+        "Kolmogorov distance of the eigenvalues over the mean squared row norm to El Karoui's law; inf: not known",
+        per_depth=True,
+    ),
+    Statistic(
+        "free_sum_distance",
+        "Kolmogorov distance of the eigenvalues over the mean squared row norm to the free sum's law; inf: not known",
+        per_depth=True,
+    ),
 ]
 
 STATISTICS: Final = {statistic.name: statistic for statistic in _DECLARED}
@@ -113,8 +154,19 @@ def required(needs: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in STATISTICS if name in wanted)
 
 
-def eigenvalue_problems(names: Iterable[str], depths: Iterable[int]) -> float:
-    """Eigenvalue problems that statistics take in one draw, beside lambda_min itself.
+EDGES: Final = ("lambda_max_lower", "lambda_max_upper")
+"""What a study measures with `spectrum: edges`; lambda_min is there always."""
+
+SPECTRUM: Final = tuple(
+    name
+    for name in STATISTICS
+    if name in EDGES or name.startswith(("eigenvalue_q", "spectrum_", "decay_exponent", "elkaroui_", "free_sum_"))
+)
+"""What it measures with `spectrum: full`."""
+
+
+def eigenvalue_problems(names: Iterable[str], depths: Iterable[int], n: int = 0) -> float:
+    """Eigenvalue problems of size n that statistics take in one draw, beside lambda_min itself.
 
     >>> eigenvalue_problems(["coherence", "power2_lower", "layers_lower"], (2, 3))
     6.0
@@ -122,6 +174,8 @@ def eigenvalue_problems(names: Iterable[str], depths: Iterable[int]) -> float:
     total = 0.0
     for name in names:
         statistic = STATISTICS[name]
+        if statistic.largest_order is not None and n > statistic.largest_order:
+            continue
         times = [depth if statistic.each_layer else 1 for depth in depths] if statistic.per_depth else [1]
         total += statistic.eigenvalues * sum(times)
     return total

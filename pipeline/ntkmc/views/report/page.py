@@ -10,7 +10,7 @@ from typing import Final
 import yaml
 
 from ntkmc.errors import InputError
-from ntkmc.views import plots
+from ntkmc.views import plots, spectral_plots
 from ntkmc.views.findings import totals, what_was_found, what_was_run
 from ntkmc.views.frames import estimates_frame
 from ntkmc.views.grid import Grid
@@ -43,6 +43,9 @@ def report_plots(grid: Grid) -> list[plots.Plot]:
         plots.survival_plot(grid, [place for place in grid.places if place.d == dimension]),
         plots.surface_plot(grid, thresholds[len(thresholds) // 2]),
         plots.scaling_plot(grid),
+        spectral_plots.depth_plot(grid),
+        spectral_plots.laws_plot(grid),
+        spectral_plots.coherence_plot(grid),
         plots.tightness_plot(grid),
         plots.constants_plot(grid),
     ]
@@ -74,7 +77,8 @@ def report_html(grid: Grid, store: str, drawn: list[plots.Plot] | None = None) -
     frame = estimates_frame(grid.tree)
     drawn = report_plots(grid) if drawn is None else drawn
     figures = {plot.name: figure(plot, i) for i, plot in enumerate(drawn, start=1)}
-    by_place = {name: figures.get(name, "") for name in ("survival", "surface", "scaling", "tightness", "constants")}
+    names = ("survival", "surface", "scaling", "depth", "spectrum", "coherence", "tightness", "constants")
+    by_place = {name: figures.get(name, "") for name in names}
     body = [
         _section("run", "What was run", _paragraphs(run) + _event(grid)),
         _section(
@@ -88,6 +92,9 @@ def report_html(grid: Grid, store: str, drawn: list[plots.Plot] | None = None) -
     scaling = by_place["scaling"] + (sections.exponents(grid) if by_place["scaling"] else "")
     if scaling:
         body.append(_section("sizes", "How it depends on n, d and L", scaling))
+    spectra = by_place["depth"] + by_place["spectrum"] + by_place["coherence"]
+    if spectra:
+        body.append(_section("spectra", "Spectra", spectra))
     verdicts = sections.verdicts(grid)
     if verdicts:
         body.append(

@@ -1,0 +1,200 @@
+"""Predicted laws of all n eigenvalues: Marchenko-Pastur parts, freely added, with their distribution in closed form.
+
+A part xi Q(R) of rank B acts as xi times a Wishart matrix of aspect ratio c = n / B; its R-transform is
+xi / (1 - c xi g) (Marchenko & Pastur 1967; Voiculescu 1986). Parts are added as if they were free, so that the Cauchy
+transform g of the law of the sum is the root in the lower half plane of
+
+    z(g) = shift + 1 / g + sum over parts of xi / (1 - c xi g) = x + i 0,
+
+the density is -Im g / pi, and since z(g) has a primitive, so has g:
+
+    1 - F(x) = Im[g x - log g + sum of log(1 - c xi g) / c - shift g] / pi.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ntkmc.compiled import compiled
+from ntkmc.errors import InputError
+from ntkmc.theory.gegenbauer import expansion, harmonics
+from ntkmc.theory.kernels import diagonal_value
+from ntkmc.theory.series import series_coefficients
+
+Floats = NDArray[np.float64]
+
+_HEIGHT: Final = 1e-11
+"""Distance from the real axis at which g is taken, in units of the law's extent: it smooths F by about as much."""
+
+_NARROWING: Final = 0.15
+"""Factor by which the height falls from step to step: Newton's method follows the root down from where it is 1 / z."""
+
+_NEGLIGIBLE: Final = 1e-12
+"""Parts whose variances add up to less than this, in units of the squared mean, act as a multiple of the identity."""
+
+_STEPS: Final = 60
+
+_ROUGH: Final = 1e-3
+"""Relative step of Newton's method that ends it on the way down; at the bottom it is 1e-13."""
+
+
+@dataclass(frozen=True, eq=False)
+class FreeSum:
+    """The law of the eigenvalues of shift I + a free sum of Marchenko-Pastur parts.
+
+    Attributes
+    ----------
+    weights, ratios : ndarray, (parts,)
+        xi > 0 and c = n / B > 0 of each part.
+    shift : float
+        Multiple of the identity that is added.
+
+    Examples
+    --------
+    >>> law = FreeSum(np.array([1.0]), np.array([0.25]), 0.0)  # Marchenko-Pastur on [1/4, 9/4]
+    >>> law.cdf([0.2, 2.3]).round(9).tolist(), round(float(law.density(1.0)), 6)
+    ([0.0, 1.0], 0.616404)
+    """
+
+    weights: Floats
+    ratios: Floats
+    shift: float
+
+    @property
+    def top(self) -> float:
+        """A bound on the largest eigenvalue: the sum of the parts' own."""
+        return self.shift + float(np.sum(self.weights * (1.0 + np.sqrt(self.ratios)) ** 2))
+
+    @property
+    def atom(self) -> float:
+        """Share of eigenvalues that are exactly `shift`: what the parts' ranks leave of n."""
+        return max(0.0, 1.0 - float(np.sum(1.0 / self.ratios)))
+
+    def cdf(self, x: ArrayLike) -> Floats:
+        """F(x): the share of eigenvalues <= x. Where F is steep, near the ends of narrow bands, good to 1e-5."""
+        return self._shares(x) + self.atom * (np.asarray(x, dtype=np.float64) >= self.shift)
+
+    def cdf_below(self, x: ArrayLike) -> Floats:
+        """F(x-): the share of eigenvalues < x."""
+        return self._shares(x) + self.atom * (np.asarray(x, dtype=np.float64) > self.shift)
+
+    def density(self, x: ArrayLike) -> Floats:
+        """Density at x of the part that has one."""
+        points, height = self._points(x)
+        imaginary = _cauchy(points, height, self.weights, self.ratios, self.shift)[:, 1]
+        smoothed = self.atom * height / (np.pi * ((points - self.shift) ** 2 + height**2))
+        return np.asarray(np.maximum(-imaginary / np.pi - smoothed, 0.0).reshape(np.shape(x)))
+
+    def quantile(self, levels: ArrayLike) -> Floats:
+        """The least x with F(x) >= level, for levels in (0, 1)."""
+        wanted = np.asarray(levels, dtype=np.float64)
+        if not np.all((wanted > 0.0) & (wanted < 1.0)):
+            raise InputError("levels of quantiles must lie strictly between 0 and 1")
+        low, high = np.full(wanted.shape, self.shift - 1e-12 * self.top), np.full(wanted.shape, self.top)
+        for _ in range(50):
+            middle = 0.5 * (low + high)
+            reached = self.cdf(middle) >= wanted
+            low, high = np.where(reached, low, middle), np.where(reached, middle, high)
+        return high
+
+    def _points(self, x: ArrayLike) -> tuple[Floats, float]:
+        return np.asarray(x, dtype=np.float64).ravel(), _HEIGHT * self.top
+
+    def _shares(self, x: ArrayLike) -> Floats:
+        """F without its atom."""
+        points, height = self._points(x)
+        found = _cauchy(points, height, self.weights, self.ratios, self.shift)
+        shares = 1.0 - _angles(points, height, found, self.weights, self.ratios, self.shift) / np.pi
+        # The height smooths the atom's step into an arctangent, which is known.
+        shares -= self.atom * (0.5 + np.arctan((points - self.shift) / height) / np.pi)
+        return np.asarray(np.clip(shares, 0.0, 1.0 - self.atom).reshape(np.shape(x)))
+
+
+@lru_cache(maxsize=512)
+def elkaroui_law(kernel: str, depth: int, n: int, d: int) -> FreeSum:
+    """a_1 R + a_* I: the law for n and d large with n / d fixed, without the one eigenvalue of a_0 11'.
+
+    El Karoui (Ann. Statist. 2010), rows of norm 1. For n > d a share 1 - d / n of the eigenvalues is a_*.
+
+    >>> law = elkaroui_law("h-infinity", 2, 400, 100)
+    >>> round(law.shift, 6), law.atom
+    (0.25, 0.75)
+    """
+    constant, linear = series_coefficients(kernel, depth)[:2]
+    rest = diagonal_value(kernel, depth) - float(constant) - float(linear)
+    return FreeSum(np.array([float(linear)]), np.array([n / d]), rest)
+
+
+@lru_cache(maxsize=512)
+def free_sum_law(kernel: str, depth: int, n: int, d: int) -> FreeSum:
+    """All Gegenbauer parts xi_k Q_k(R), of ranks B(d, k), as if free: for all n and d that are not small.
+
+    Its left end is `ntkmc.theory.gegenbauer.effective_ridge`; the mean (k = 0) is a band of its own with 1 / n of the
+    mass. Rows uniform on the unit sphere of R^d, d >= 2.
+
+    >>> law = free_sum_law("h-infinity", 2, 100, 100)
+    >>> round(float(law.quantile(1e-6)), 3)
+    0.232
+    """
+    xi, rest = expansion(kernel, depth, d, n)
+    ratios = np.array([n / harmonics(d, k) for k in range(len(xi))])
+    variances = xi**2 * ratios
+    mean = diagonal_value(kernel, depth)
+    # Small parts, such as the quadrature's noise in degrees that a kernel lacks, would be as many poles of z.
+    order = np.argsort(variances)
+    small = order[np.cumsum(variances[order]) <= _NEGLIGIBLE * mean**2]
+    kept = np.setdiff1d(np.arange(len(xi)), small)
+    return FreeSum(xi[kept], ratios[kept], rest + float(np.sum(xi[small])))
+
+
+@compiled
+def _cauchy(x: Floats, height: float, weights: Floats, ratios: Floats, shift: float) -> Floats:
+    """g at x + i height, (points, 2): real and imaginary part."""
+    found = np.empty((len(x), 2))
+    extent = shift
+    for k in range(len(weights)):
+        extent += weights[k] * (1.0 + np.sqrt(ratios[k])) ** 2
+    for i in range(len(x)):
+        eta = 4.0 * max(extent, abs(x[i]))
+        g = 1.0 / complex(x[i] - shift, eta)
+        while True:
+            z = complex(x[i], eta)
+            small = 1e-13 if eta <= height else _ROUGH
+            for _ in range(_STEPS):
+                value = shift + 1.0 / g - z
+                slope = -1.0 / (g * g)
+                for k in range(len(weights)):
+                    part = weights[k] / (1.0 - ratios[k] * weights[k] * g)
+                    value += part
+                    slope += ratios[k] * part * part
+                step = value / slope
+                size = 1.0
+                while (g - size * step).imag >= 0.0 and size > 1e-12:  # the root lies in the lower half plane
+                    size *= 0.5
+                g -= size * step
+                if size == 1.0 and abs(step) <= small * abs(g):
+                    break
+            if eta <= height:
+                break
+            eta = max(_NARROWING * eta, height)
+        found[i, 0], found[i, 1] = g.real, g.imag
+    return found
+
+
+@compiled
+def _angles(x: Floats, height: float, g: Floats, weights: Floats, ratios: Floats, shift: float) -> Floats:
+    """pi (1 - F) from the closed form above, smoothed by the height."""
+    found = np.empty(len(x))
+    for i in range(len(x)):
+        real, imaginary = g[i, 0], g[i, 1]
+        angle = imaginary * (x[i] - shift) + real * height - np.arctan2(imaginary, real)
+        for k in range(len(weights)):
+            each = ratios[k] * weights[k]
+            angle += np.arctan2(-each * imaginary, 1.0 - each * real) / ratios[k]
+        found[i] = angle
+    return found
