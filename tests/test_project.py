@@ -24,13 +24,14 @@ from ntkmc.theory.claims import CLAIMS
 from ntkmc.theory.claims.event import NONDEGENERATE
 from ntkmc.views.frames import estimates_frame, hypotheses_frame
 from ntkmc.views.tables import probabilities
+from ntkmc.views.targets import targets_frame, targets_tables
 from ntkmc.views.verdicts import verdicts
 from ntkmc.views.widths import widths_frame, widths_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 HUGE = {"large-n"}  # minutes, and the memory of a whole machine: by hand
 STUDIES = sorted(path for path in (ROOT / "data" / "studies").glob("*.yaml") if path.stem not in HUGE)
-LONG = {"assumptions", "coherence"}  # two minutes each: `make test-slow`
+LONG = {"assumptions", "coherence", "generalization", "training"}  # a minute or two each: `make test-slow`
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -163,6 +164,8 @@ def test_tables_fit_80_columns(shipped: Shipped) -> None:
     console.print(verdicts(shipped.tree))
     if "convergence" in shipped.tree:
         console.print(widths_tables(widths_frame(shipped.tree), 0.1))
+    if "prediction" in shipped.tree:
+        console.print(targets_tables(targets_frame(shipped.tree)))
     assert not re.findall(r".*\S…", text.getvalue())
 
 

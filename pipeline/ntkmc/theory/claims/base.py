@@ -227,12 +227,15 @@ class Beside(NamedTuple):
         Those of its statistics that have two ends.
     words : str
         What they are of.
+    plain : tuple of str
+        Those of its statistics that are numbers without ends.
     """
 
     symbol: str
     prefix: str
     enclosed: tuple[str, ...]
     words: str
+    plain: tuple[str, ...] = ()
 
 
 BESIDE: Final = {
@@ -241,6 +244,20 @@ BESIDE: Final = {
         "network_",
         ("lambda_min", "deviation", "entry_deviation", "data_norm", "kernel_norm"),
         "a network's tangent kernel",
+    ),
+    "training": Beside(
+        "target",
+        "training_",
+        ("label_energy", "label_form", "lambda_max", "steps", "residual", "flow"),
+        "training on a target with the limiting kernel",
+        ("step_size", "label_norm", "regression_loss"),
+    ),
+    "trained": Beside(
+        "network",
+        "trained_",
+        (),
+        "a network that is trained",
+        ("step_size", "start", "gap", "gap_started", "contraction", "drift", "test_loss", "residual"),
     ),
 }
 """By the group of the store that holds them."""
@@ -257,6 +274,11 @@ DERIVED: Final = {
         for group, beside in BESIDE.items()
         for name in beside.enclosed
         for end in ("lower", "upper")
+    },
+    **{
+        f"{beside.prefix}{name}": f"{name} of {beside.words}, in the group {group}"
+        for group, beside in BESIDE.items()
+        for name in beside.plain
     },
 }
 """Statistics that claims may need and that stand elsewhere: in another depth's or another cell's place, or another
