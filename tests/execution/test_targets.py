@@ -375,3 +375,31 @@ def test_short_data_sets_have_few_rows_to_test_on(tmp_path: Path) -> None:
     assert np.isinf(found["regression_loss"]).all()
     assert found["residual_lower"].shape == (2, 2, len(CHECKPOINTS))
     assert (found["status"] > 0).all()
+
+
+def test_a_data_set_brings_its_own_labels(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((300, 5))
+    np.save(tmp_path / "rows.npy", rows)
+    data = PLAIN | {
+        "grid": {"distribution": {"dataset": {"path": str(tmp_path / "rows.npy"), "column": 2}}, "d": 4, "n": 20},
+        "targets": ["column"],
+    }
+    study = parse_study(data)
+    assert parse_study(study.document()).digest() == study.digest()
+    (cell,) = study.cells
+    assert cell.distribution.label.startswith("dataset(column=2,content=")
+    subject = Subject(Recipe.of(study), cell.distribution, 4, 20, (2,), 1)
+    X, y = draw(subject.recipe, cell.distribution, 4, 20, 1, more=256), subject.own_labels(256)
+    scale = np.sqrt(np.mean(rows[:, 2] ** 2))
+    known = {tuple(np.round(row / np.linalg.norm(row), 9)): row for row in np.delete(rows, 2, axis=1)}
+    for x, label in zip(X, y, strict=True):
+        row = known[tuple(np.round(x, 9))]
+        (at,) = np.flatnonzero((np.delete(rows, 2, axis=1) == row).all(axis=1))
+        assert label == rows[at, 2] / scale
+    task = BlockTask(subject.recipe, cell.distribution, 4, 20, (2,), "f", 1, 1, Part("training", "column"))
+    assert run_block(task)["label_norm"][0, 0] == pytest.approx(np.linalg.norm(y[:20]))
+    with pytest.raises(InputError, match="targets: sphere has no labels of its own"):
+        parse_study(PLAIN | {"targets": ["column"]})
+    for column in (5, -1, True, 1.5):
+        with pytest.raises(InputError, match="column must be an integer from 0 to 4"):
+            build({"dataset": {"path": str(tmp_path / "rows.npy"), "column": column}})

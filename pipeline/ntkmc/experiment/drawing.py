@@ -76,6 +76,12 @@ class Subject:
         """The same draw that everybody sees, split."""
         return moderate(split_rows(as_data(draw(self.recipe, self.distribution, self.d, self.n, self.trial))))
 
+    def own_labels(self, more: int) -> Matrix:
+        """Labels that the law brings along, of the draw and of `more` rows below it."""
+        recipe, n = self.recipe, 0 if self.recipe.nested else self.n
+        rng = generator(recipe.seed, spawn_key(self.distribution.label, self.d, n, self.trial))
+        return self.distribution.labels(self.n + more, self.d, rng)
+
     def seed(self, purpose: Purpose, replicate: int) -> np.random.SeedSequence:
         """Randomness beside the data; neither other replicates nor depths enter: adding them changes no bit."""
         n = 0 if self.recipe.nested else self.n

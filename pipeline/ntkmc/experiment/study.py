@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -223,6 +224,8 @@ class Study(_Model):
             if isinstance(cell.distribution, Unimported):
                 continue  # of a store: it was checked when it was run
             _said("grid", cell.distribution.check, cell.n, cell.d)
+            if any(check_target(name).own for name in self.targets or ()):
+                _said("targets", cell.distribution.labels, 1, cell.d, np.random.default_rng(0))
             if self.normalize == "mean":
                 _said("grid", cell.distribution.second_moment, cell.d)
             if self.normalize == "unit" and isinstance(cell.distribution, Dataset):

@@ -129,7 +129,10 @@ def rows_to_test(law: Distribution, d: int, n: int) -> int:
 
 
 def _labels(subject: Subject, target: Target, X: Matrix, test: Matrix) -> tuple[Matrix, Matrix]:
-    """Labels of the rows and of the test rows, from randomness of the target's own."""
+    """Labels of the rows and of the test rows, from randomness of the target's own, or the law's."""
+    if target.own:
+        y = subject.own_labels(len(test))
+        return y[: len(X)], y[len(X) :]
     word = int.from_bytes(hashlib.blake2b(target.name.encode(), digest_size=4).digest(), "little")
     rng = np.random.Generator(np.random.Philox(subject.seed(Purpose.LABELS, word)))
     y = labels(target, np.concatenate([X, test]), rng)

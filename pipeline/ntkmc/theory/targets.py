@@ -28,6 +28,8 @@ class Target:
         Of beta'x sqrt(d), whose square has mean 1 on the unit sphere; None where labels are no function of the row.
     power : int
         p of a label alpha (beta'x)**p; 0 where it is none.
+    own : bool
+        Whether it is the law that brings the labels: a data set's own column.
     alpha : callable
         d -> alpha.
     """
@@ -36,6 +38,7 @@ class Target:
     words: str
     function: Callable[[Floats], Floats] | None
     power: int = 0
+    own: bool = False
     alpha: Callable[[int], float] = lambda d: math.nan
 
 
@@ -44,10 +47,11 @@ _ROOT_3: Final = math.sqrt(3.0)
 TARGETS: Final = {
     target.name: target
     for target in (
-        Target("linear", "sqrt(d) beta'x", lambda z: z, 1, math.sqrt),
-        Target("quadratic", "d (beta'x)^2 / sqrt(3)", lambda z: z * z / _ROOT_3, 2, lambda d: d / _ROOT_3),
+        Target("linear", "sqrt(d) beta'x", lambda z: z, 1, alpha=math.sqrt),
+        Target("quadratic", "d (beta'x)^2 / sqrt(3)", lambda z: z * z / _ROOT_3, 2, alpha=lambda d: d / _ROOT_3),
         Target("relu", "sqrt(2 d) max(0, beta'x): a single index", lambda z: math.sqrt(2.0) * np.maximum(z, 0.0)),
         Target("random-sign", "+1 or -1, independent of x", None),
+        Target("column", "a data set's own column of labels, over its root mean square", None, own=True),
     )
 }
 """By name. All have mean square 1, or nearly so, where |x| = 1 and directions are uniform."""
