@@ -102,6 +102,19 @@ EXPECTED = {
         "claim-width-n6[delta=0.1,m=4096]": Verdict.SUPPORTED,
         "claim-width-n6[delta=0.1,m=64]": Verdict.VACUOUS,
     },
+    "training": {
+        "claim-iterations[target=linear]": Verdict.HOLDS,
+        "claim-residual-slowest[target=random-sign]": Verdict.HOLDS,
+        "claim-residual-fastest[target=random-sign]": Verdict.HOLDS,
+        "claim-flow-slowest[target=linear]": Verdict.HOLDS,
+    },
+    "generalization": {
+        "det-label-form[target=linear]": Verdict.HOLDS,
+        "det-label-form[target=quadratic]": Verdict.HOLDS,
+        "claim-iterations[target=random-sign]": Verdict.HOLDS,
+        "claim-generalization[delta=0.5,target=linear]": Verdict.SUPPORTED,
+        "claim-generalization[delta=0.5,target=quadratic]": Verdict.SUPPORTED,
+    },
     "corrections": {
         "printed/det-depth-monotone": Verdict.VIOLATED,
         "printed/det-khatri-rao-deep[r=2]": Verdict.VIOLATED,
@@ -127,6 +140,31 @@ LAWS = {
     "mixture(clusters=3,separation=1)": {"claim-lipschitz-concentration", "law-zero-mean"},
 }
 """What fails of each law; `holds`: nothing does, and nothing is undecided."""
+
+
+def test_what_the_bound_does_with_n(shipped: Shipped) -> None:
+    """To 0 for functions of the row, as n to the power -1/2 where they are linear; not for random signs."""
+    if shipped.name != "generalization":
+        return
+    bound = shipped.tree["prediction"].to_dataset().squeeze(drop=True).load()
+    first, last = bound.isel(n=0), bound.isel(n=-1)
+    for target in ("linear", "quadratic", "relu"):
+        assert float(last["bound_upper"].sel(target=target)) < float(first["bound_lower"].sel(target=target))
+        assert float(last["bound_upper"].sel(target=target)) < 1.0
+    assert float(last["bound"].sel(target="linear")) == pytest.approx((8 * 8 / 320) ** 0.5, rel=0.02)
+    assert float(last["bound_lower"].sel(target="random-sign")) > float(first["bound_upper"].sel(target="random-sign"))
+
+
+def test_how_networks_follow_the_kernel(shipped: Shipped) -> None:
+    """What data/README.md says of the study training: exponents in the width, and where the scale matters."""
+    if shipped.name != "training":
+        return
+    dynamics = shipped.tree["dynamics"].to_dataset().squeeze(drop=True).load()
+    for name in ("gap_started_width", "drift_width", "drift_kappa", "gap_started_kappa"):
+        assert (dynamics[f"{name}_upper"] < 0.0).all(), name
+        assert (dynamics[f"{name}_lower"] > -1.1).all(), name
+    wide = dynamics["gap"].sel(n=32, network=[f"linear:m=1024:kappa={kappa}" for kappa in (0.3, 1.0)]).to_numpy()
+    assert np.log(wide[1] / wide[0]) / np.log(1.0 / 0.3) == pytest.approx(1.0, abs=0.3)
 
 
 def test_which_law_satisfies_what(shipped: Shipped) -> None:
