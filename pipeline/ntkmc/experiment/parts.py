@@ -104,8 +104,6 @@ class Axis:
         What its random numbers are for.
     words, plan, none : str
         What a part is, its value in braces; what a plan says of all of them; what a store without any says.
-    kind_of_value : type
-        Of its values, `int` or `str`.
     options : callable
         Study -> what of the study is part of its identity beside `numerics`.
     further : mapping of str to tuple
@@ -126,7 +124,6 @@ class Axis:
     words: str
     plan: str
     none: str
-    kind_of_value: type = int
     options: Callable[[Any], Mapping[str, Any]] = lambda study: {}
     further: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     open_ended: tuple[str, ...] = ()
@@ -138,6 +135,11 @@ class Axis:
             return self.join(one, other)
         values = _union(one, other, self.key)
         return {self.key: values} if values else {}
+
+    @property
+    def kind_of_value(self) -> type:
+        """Of its values."""
+        return str if BESIDE[self.kind].named else int
 
     @property
     def symbol(self) -> str:
@@ -181,7 +183,6 @@ AXES: Final = {
             words="training on {}",
             plan="what the kernel predicts of training on each of these labels",
             none="holds nothing about training; run a study with targets into it",
-            kind_of_value=str,
             further={"step": CHECKPOINTS},
             open_ended=("label_form", "steps", "residual", "flow"),
             join=lambda one, other: {
@@ -199,7 +200,6 @@ AXES: Final = {
             words="the trained network {}",
             plan="a network of each, trained by gradient descent",
             none="holds no trained networks; run a study with train into it",
-            kind_of_value=str,
             options=lambda study: {"steps": study.train.steps},
             further={"step": CHECKPOINTS},
             join=lambda one, other: _joined_train(one, other),

@@ -109,7 +109,7 @@ def train(
     Examples
     --------
     >>> X, y = np.eye(3), [1.0, -1.0, 2.0]
-    >>> found = train(X, y, 4000, kappa=0.01, steps=20)  # lambda = 1/2, three times: one step does nearly all
+    >>> found = train(X, y, 4000, steps=20)  # lambda = 1/2, three times: one step does nearly all
     >>> bool(found.residual[1] < 0.1 * found.residual[0]), bool(found.drift < 0.1)
     (True, True)
     """

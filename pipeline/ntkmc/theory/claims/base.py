@@ -229,6 +229,8 @@ class Beside(NamedTuple):
         What they are of.
     plain : tuple of str
         Those of its statistics that are numbers without ends.
+    named : bool
+        Whether its values are names, not whole numbers.
     """
 
     symbol: str
@@ -236,6 +238,7 @@ class Beside(NamedTuple):
     enclosed: tuple[str, ...]
     words: str
     plain: tuple[str, ...] = ()
+    named: bool = False
 
 
 BESIDE: Final = {
@@ -251,6 +254,7 @@ BESIDE: Final = {
         ("label_energy", "label_form", "lambda_max", "steps", "residual", "flow"),
         "training on a target with the limiting kernel",
         ("step_size", "label_norm", "regression_loss"),
+        named=True,
     ),
     "trained": Beside(
         "network",
@@ -258,6 +262,7 @@ BESIDE: Final = {
         (),
         "a network that is trained",
         ("step_size", "start", "gap", "gap_started", "contraction", "drift", "test_loss", "residual"),
+        named=True,
     ),
 }
 """By the group of the store that holds them."""
@@ -436,9 +441,10 @@ def find_instance(labelled: str) -> Instance | None:
         return None
     values: dict[str, tuple[int | str, ...]] = {}
     if claim.beside:
-        named = re.search(rf"[\[,]{BESIDE[claim.beside].symbol}=([^,\]]+)[,\]]", labelled)
-        if named:
-            values[claim.beside] = (int(named.group(1)) if named.group(1).isdigit() else named.group(1),)
+        beside = BESIDE[claim.beside]
+        given = re.search(rf"[\[,]{beside.symbol}=({'[^,]+?' if beside.named else '[0-9]+'})[,\]]", labelled)
+        if given:
+            values[claim.beside] = (given.group(1) if beside.named else int(given.group(1)),)
     found = (Instance(claim, parameters) for parameters in _parameters(claim, values))
     return next((each for each in found if each.label == labelled), None)
 
