@@ -27,13 +27,15 @@ from ntkmc.views.frames import estimates_frame, hypotheses_frame
 from ntkmc.views.grid import Grid
 from ntkmc.views.spectra import has_spectra, laws_frame, spectra_frame, spectra_tables
 from ntkmc.views.tables import probabilities
+from ntkmc.views.targets import targets_frame, targets_tables
 from ntkmc.views.verdicts import verdicts
 from ntkmc.views.widths import widths_frame, widths_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 HUGE = {"large-n"}  # minutes, and the memory of a whole machine: by hand
 STUDIES = sorted(path for path in (ROOT / "data" / "studies").glob("*.yaml") if path.stem not in HUGE)
-LONG = {"assumptions", "coherence", "finite-width", "spectral-bias"}  # one or two minutes each: `make test-slow`
+LONG = {"assumptions", "coherence", "finite-width", "generalization", "spectral-bias", "training"}
+"""A minute or two each: `make test-slow`."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -108,6 +110,19 @@ EXPECTED = {
         "printed/det-depth-monotone": Verdict.VIOLATED,
         "det-depth-monotone": Verdict.HOLDS,
     },
+    "training": {
+        "claim-iterations[target=linear]": Verdict.HOLDS,
+        "claim-residual-slowest[target=random-sign]": Verdict.HOLDS,
+        "claim-residual-fastest[target=random-sign]": Verdict.HOLDS,
+        "claim-flow-slowest[target=linear]": Verdict.HOLDS,
+    },
+    "generalization": {
+        "det-label-form[target=linear]": Verdict.HOLDS,
+        "det-label-form[target=quadratic]": Verdict.HOLDS,
+        "claim-iterations[target=random-sign]": Verdict.HOLDS,
+        "claim-generalization[delta=0.5,target=linear]": Verdict.SUPPORTED,
+        "claim-generalization[delta=0.5,target=quadratic]": Verdict.SUPPORTED,
+    },
     "corrections": {
         "printed/det-depth-monotone": Verdict.VIOLATED,
         "printed/det-khatri-rao-deep[r=2]": Verdict.VIOLATED,
@@ -133,6 +148,31 @@ LAWS = {
     "mixture(clusters=3,separation=1)": {"claim-lipschitz-concentration", "law-zero-mean"},
 }
 """What fails of each law; `holds`: nothing does, and nothing is undecided."""
+
+
+def test_what_the_bound_does_with_n(shipped: Shipped) -> None:
+    """To 0 for functions of the row, as n to the power -1/2 where they are linear; not for random signs."""
+    if shipped.name != "generalization":
+        return
+    bound = shipped.tree["prediction"].to_dataset().squeeze(drop=True).load()
+    first, last = bound.isel(n=0), bound.isel(n=-1)
+    for target in ("linear", "quadratic", "relu"):
+        assert float(last["bound_upper"].sel(target=target)) < float(first["bound_lower"].sel(target=target))
+        assert float(last["bound_upper"].sel(target=target)) < 1.0
+    assert float(last["bound"].sel(target="linear")) == pytest.approx((8 * 8 / 320) ** 0.5, rel=0.02)
+    assert float(last["bound_lower"].sel(target="random-sign")) > float(first["bound_upper"].sel(target="random-sign"))
+
+
+def test_how_networks_follow_the_kernel(shipped: Shipped) -> None:
+    """What data/README.md says of the study training: exponents in the width, and where the scale matters."""
+    if shipped.name != "training":
+        return
+    dynamics = shipped.tree["dynamics"].to_dataset().squeeze(drop=True).load()
+    for name in ("gap_started_width", "drift_width", "drift_kappa", "gap_started_kappa"):
+        assert (dynamics[f"{name}_upper"] < 0.0).all(), name
+        assert (dynamics[f"{name}_lower"] > -1.1).all(), name
+    wide = dynamics["gap"].sel(n=32, network=[f"linear:m=1024:kappa={kappa}" for kappa in (0.3, 1.0)]).to_numpy()
+    assert np.log(wide[1] / wide[0]) / np.log(1.0 / 0.3) == pytest.approx(1.0, abs=0.3)
 
 
 def test_which_law_satisfies_what(shipped: Shipped) -> None:
@@ -189,6 +229,8 @@ def test_tables_fit_80_columns(shipped: Shipped) -> None:
         console.print(spectra_tables(spectra_frame(Grid(shipped.tree)), laws_frame(Grid(shipped.tree))))
     if "convergence" in shipped.tree:
         console.print(widths_tables(widths_frame(shipped.tree), 0.1))
+    if "prediction" in shipped.tree:
+        console.print(targets_tables(targets_frame(shipped.tree)))
     assert not re.findall(r".*\S…", text.getvalue())
 
 

@@ -12,6 +12,7 @@ from ntkmc.errors import ExecutionError, InputError, NtkmcError, StoreError
 from ntkmc.experiment.loading import load_study
 from ntkmc.experiment.results import open_results
 from ntkmc.experiment.study import Study
+from ntkmc.linalg.descent import TrainedNetwork, train
 from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.empirical import empirical_ntk
 from ntkmc.linalg.event import event_holds
@@ -20,6 +21,7 @@ from ntkmc.linalg.full_spectrum import Eigenvalues, eigenvalues, kernel_eigenval
 from ntkmc.linalg.gram import gram, grams
 from ntkmc.linalg.smallest import smallest_eigenvalue
 from ntkmc.linalg.spectrum import Enclosed, Spectrum, spectrum
+from ntkmc.linalg.training import TrainingPrediction, predict_training
 from ntkmc.theory.claims import claims
 from ntkmc.theory.distributions import Distribution, check_distribution, sample
 from ntkmc.theory.hypotheses import Hypotheses
@@ -42,6 +44,8 @@ __all__ = [
     "Status",
     "StoreError",
     "Study",
+    "TrainedNetwork",
+    "TrainingPrediction",
     "__version__",
     "check_distribution",
     "claims",
@@ -55,9 +59,11 @@ __all__ = [
     "lambda_min",
     "load_study",
     "open_results",
+    "predict_training",
     "run",
     "sample",
     "smallest_eigenvalue",
     "spectrum",
     "statistics",
+    "train",
 ]

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ntkmc.linalg.cost import eigenvalue_bytes, network_bytes, trial_bytes
+from ntkmc.linalg.cost import descent_bytes, eigenvalue_bytes, network_bytes, training_bytes, trial_bytes
 
 CHILD = """
 import json, sys
@@ -121,6 +121,47 @@ def test_networks_take_what_is_predicted_whatever_their_width(
     if n == 500:
         assert measured < 200 * 2**20
         assert predicted == network_bytes(n, d, kernel, depths, 10**9)
+
+
+TRAINED = [
+    ("training", 1500, 50, "random-sign@0.9"),  # too large a step: Lanczos goes on to the end
+    ("trained", 200, 50, "linear:m=20000:kappa=1.0"),
+]
+
+TRAINED_CHILD = """
+import json, sys
+from ntkmc.experiment.beside import measure_part
+from ntkmc.experiment.drawing import Recipe, Subject
+from ntkmc.experiment.trial import single_thread
+from ntkmc.theory.distributions import build
+
+kind, n, d, value = json.loads(sys.argv[1])
+
+def peak():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+recipe = Recipe(1, "h-infinity", "unit", steps=3)
+with single_thread():  # first a small one: compiled code, buffers of the libraries
+    small = value.replace("20000", "8")
+    measure_part(Subject(recipe, build("gaussian"), d, 64, (2,), 0), kind, small)
+    with open("/proc/self/clear_refs", "w") as reset:
+        reset.write("5")
+    before = peak()
+    measure_part(Subject(recipe, build("gaussian"), d, n, (2,), 0), kind, value)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
+@pytest.mark.parametrize("case", TRAINED, ids=lambda case: f"{case[0]}-{case[1]}")
+def test_training_takes_what_is_predicted(case: tuple[str, int, int, str]) -> None:
+    kind, n, d, _ = case
+    child = subprocess.run(
+        [sys.executable, "-c", TRAINED_CHILD, json.dumps(case)], capture_output=True, text=True, check=True
+    )
+    predicted = training_bytes(n, d, (2,), 256) if kind == "training" else descent_bytes(n, d, 20_000)
+    assert int(child.stdout) <= predicted <= 1.6 * int(child.stdout)
 
 
 def test_more_of_anything_takes_more() -> None:

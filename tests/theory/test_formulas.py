@@ -207,7 +207,7 @@ def test_every_deterministic_claim_has_its_statement_tried() -> None:
     ]
     contexts += [replace(each, unit_rows=False) for each in contexts]
     tried = {each.claim.id for each in instances() for context in contexts if each.applies(context)}
-    # Those about networks: tests/theory/test_width_claims.py.
+    # Those about networks and training: test_width_claims.py and test_training_claims.py.
     assert {each.id for each in CLAIMS.values() if each.kind == "deterministic" and not each.beside} <= tried
 
 
@@ -336,7 +336,7 @@ def test_every_probability_claim_is_tried_here() -> None:
     here = Path(__file__)
     for claim in CLAIMS.values():
         if claim.kind == "probability":
-            text = (here.with_name("test_width_claims.py") if claim.beside else here).read_text()
+            text = (here.with_name("test_width_claims.py") if claim.beside == "finite_width" else here).read_text()
             assert f'"{claim.id}' in text or f'f"{claim.id}' in text, claim.id
 
 

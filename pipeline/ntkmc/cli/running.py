@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ntkmc.execution.plan import Blocked
     from ntkmc.execution.sizing import Layout
 
+_SHOWN = 6
+"""Values of an axis that a plan names."""
+
 
 @app.command()
 def run(
@@ -95,8 +98,10 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
         everything = f"all eigenvalues of each matrix, beyond n = {LARGEST_SPECTRUM} lambda_max alone"
         lines["spectra"] = everything if loaded.spectrum == "full" else "lambda_max of each matrix"
     for kind, values in values_by_kind(loaded.beside).items():
-        shown = ", ".join(f"{value:,}" if isinstance(value, int) else value for value in values)
-        lines[AXES[kind].key] = f"{shown}: {AXES[kind].plan}"
+        shown = [f"{value:,}" if isinstance(value, int) else value for value in values]
+        if len(shown) > _SHOWN:
+            shown[_SHOWN - 2 : -1] = [f"... ({len(shown)} in all)"]
+        lines[AXES[kind].key] = f"{', '.join(shown)}: {AXES[kind].plan}"
     if found.layout:
         lines["asks"] = asks(found.layout)
     for name, text in lines.items():

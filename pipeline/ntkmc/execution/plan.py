@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import psutil
@@ -236,11 +239,15 @@ def _probe_remote(location: Location) -> None:
 
 
 def _trial_bytes_on_disk(study: Study, depths: int) -> int:
-    def size(variables: dict[str, Variable]) -> int:
-        each = variables.values()
-        return sum(np.dtype(one.dtype).itemsize * (depths if one.per_depth else 1) for one in each)
+    def size(variables: dict[str, Variable], further: Mapping[str, tuple[Any, ...]]) -> int:
+        total = 0
+        for one in variables.values():
+            behind = math.prod(len(further[dim]) for dim in one.behind)
+            total += np.dtype(one.dtype).itemsize * (depths if one.per_depth else 1) * behind
+        return total
 
-    return size(trial_variables(study.statistics)) + sum(size(declared(part.kind)) for part in study.beside)
+    beside = sum(size(declared(part.kind), AXES[part.kind].further) for part in study.beside)
+    return size(trial_variables(study.statistics), {}) + beside
 
 
 def _holding(size: int) -> int:
@@ -276,7 +283,8 @@ def _files(study: Study) -> int:
     # Metadata, coordinates, and one chunk for each variable of the derived groups.
     files = len(trial_variables(study.statistics)) * (_chunks(shape) + 1) + 120
     for kind, values in values_by_kind(study.beside).items():
-        longer = shape | {AXES[kind].dim: len(values)}
+        further = {dim: len(each) for dim, each in AXES[kind].further.items()}
+        longer = shape | {AXES[kind].dim: len(values)} | further
         files += len(declared(kind)) * (_chunks(longer) + 1) + 2 * len(declared(AXES[kind].derived)) + 20
     return files
 

@@ -115,7 +115,7 @@ def no_room_sentence(needed: int, most: int) -> str:
     """Why a part of a cell is set aside that fits on no worker."""
     return (
         f"a trial needs about {_size(needed)} by the memory model, and the largest worker has {_size(most)}: add a "
-        "larger one, or lower n or the width"
+        "larger one, or lower n, or the width of networks"
     )
 
 

@@ -16,9 +16,8 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from ntkmc.errors import StoreError
 from ntkmc.experiment.location import Location
-from ntkmc.experiment.parts import AXES
 from ntkmc.experiment.schema import BESIDE_GROUPS, GROUPS, PER_TRIAL, declared, dimensions, group_variables, groups_of
-from ntkmc.experiment.variables import COORDINATES, Variable
+from ntkmc.experiment.variables import CELL, COORDINATES, Variable
 from ntkmc.theory.distributions import Distribution
 
 Coordinates = dict[str, list[Any]]
@@ -67,8 +66,7 @@ def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
     >>> trial_chunk({"distribution": 4, "d": 3, "n": 4, "depth": 3, "trial": 300})
     {'distribution': 1, 'd': 1, 'n': 1, 'depth': 3, 'trial': 1024}
     """
-    whole = ("depth", "trial", *(axis.dim for axis in AXES.values()))
-    chunk = {dim: max(length, 1) if dim in whole else 1 for dim, length in shape.items() if dim != "block"}
+    chunk = {dim: 1 if dim in CELL else max(length, 1) for dim, length in shape.items() if dim != "block"}
     for dim in ("n", "d", "distribution"):
         cells = math.prod(math.ceil(shape[k] / chunk[k]) for k in ("distribution", "d", "n"))
         if cells > _MOST_CHUNKS:

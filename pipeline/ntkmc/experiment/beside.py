@@ -9,11 +9,19 @@ from typing import Any, Final, NamedTuple
 from ntkmc.experiment.address import Purpose
 from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.drawing import Subject
-from ntkmc.experiment.parts import Value
-from ntkmc.experiment.study import Study
-from ntkmc.linalg.cost import network_bytes, network_seconds
+from ntkmc.experiment.parts import TEST_ROWS, Value
+from ntkmc.experiment.training import measure_trained, measure_training
+from ntkmc.linalg.cost import (
+    descent_bytes,
+    descent_seconds,
+    network_bytes,
+    network_seconds,
+    training_bytes,
+    training_seconds,
+)
 from ntkmc.linalg.finite_width import measure_network
 from ntkmc.linalg.network import Weights
+from ntkmc.theory.targets import NetworkLabel
 
 
 class Found(NamedTuple):
@@ -47,8 +55,8 @@ class Measure:
     """
 
     measure: Callable[[Subject, Any], Found]
-    seconds: Callable[[Study, Cell, Any], float]
-    memory: Callable[[Study, Cell, Any], int]
+    seconds: Callable[[Any, Cell, Any], float]
+    memory: Callable[[Any, Cell, Any], int]
 
 
 def measure_width(subject: Subject, width: int) -> Found:
@@ -75,11 +83,35 @@ def measure_width(subject: Subject, width: int) -> Found:
     return Found(found, tuple(methods))
 
 
+def measure_target(subject: Subject, target: str) -> Found:
+    """What the kernel predicts of training on a target."""
+    return Found(measure_training(subject, target))
+
+
+def measure_descent(subject: Subject, network: str) -> Found:
+    """A network that is trained."""
+    return Found(measure_trained(subject, network))
+
+
+def _trained_width(network: str) -> int:
+    return NetworkLabel.parse(network).width
+
+
 MEASURES: Final = {
     "finite_width": Measure(
         measure_width,
         lambda study, cell, width: network_seconds(cell.n, cell.d, cell.depths, width),
         lambda study, cell, width: network_bytes(cell.n, cell.d, study.kernel, cell.depths, width),
+    ),
+    "training": Measure(
+        measure_target,
+        lambda study, cell, target: training_seconds(cell.n, cell.d, cell.depths, TEST_ROWS),
+        lambda study, cell, target: training_bytes(cell.n, cell.d, cell.depths, TEST_ROWS),
+    ),
+    "trained": Measure(
+        measure_descent,
+        lambda study, cell, network: descent_seconds(cell.n, cell.d, _trained_width(network), study.train.steps),
+        lambda study, cell, network: descent_bytes(cell.n, cell.d, _trained_width(network)),
     ),
 }
 """By kind of the part."""

@@ -41,6 +41,10 @@ class CellTrials(Mapping[str, NDArray[Any]]):
         self._held.move_to_end(name)
         return self._held[name]
 
+    def per_depth(self, name: str) -> bool:
+        """Whether a variable has an axis of depths, which comes first."""
+        return name == "status" or self._names[name].per_depth
+
     def __contains__(self, name: object) -> bool:
         return name in self._names  # a Mapping's own would read the variable
 
@@ -85,7 +89,7 @@ class DepthTrials(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         cell, source, row = self._others.get(name, (self._cell, name, self._row))
         values = cell[source]
-        return np.asarray((values[row] if values.ndim == 2 else values)[self._span])
+        return np.asarray((values[row] if cell.per_depth(source) else values)[self._span])
 
     def __contains__(self, name: object) -> bool:
         return name in self._others or name in self._cell

@@ -56,7 +56,7 @@ def compact(store: str | Path) -> Compacted:
         for group in dict.fromkeys(part.kind for part in opened.parts):
             folder = f".{group}{PARTIAL}"
             with quiet_zarr():
-                trials = open_array(root, group, "lambda_min").shape[-1]
+                trials = open_array(root, group, "status").shape[-1]
                 create_group(root, group, opened.coordinates, trials, folder, opened.statistics, compact=True)
             home = root[folder]
             assert isinstance(home, zarr.Group)

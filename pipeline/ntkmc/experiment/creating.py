@@ -308,16 +308,21 @@ def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
 def _coordinates(study: Study) -> Coordinates:
     """Coordinates that a study needs, in its own order; further axes only where it asks for them."""
     beside = values_by_kind(study.beside)
-    return {PARTS[kind].dim: list(values) for kind, values in beside.items()} | {
-        "distribution": list(dict.fromkeys(cell.distribution.label for cell in study.cells)),
-        "d": list(dict.fromkeys(cell.d for cell in study.cells)),
-        "n": list(dict.fromkeys(cell.n for cell in study.cells)),
-        "depth": sorted({depth for cell in study.cells for depth in cell.depths}),
-        "lambda_0": list(study.event.lambda_0),
-        "quantile": list(QUANTILES),
-        "axis": list(AXES),
-        "claim": _claim_labels(study),
-    }
+    further = {dim: list(values) for kind in beside for dim, values in PARTS[kind].further.items()}
+    return (
+        {PARTS[kind].dim: list(values) for kind, values in beside.items()}
+        | further
+        | {
+            "distribution": list(dict.fromkeys(cell.distribution.label for cell in study.cells)),
+            "d": list(dict.fromkeys(cell.d for cell in study.cells)),
+            "n": list(dict.fromkeys(cell.n for cell in study.cells)),
+            "depth": sorted({depth for cell in study.cells for depth in cell.depths}),
+            "lambda_0": list(study.event.lambda_0),
+            "quantile": list(QUANTILES),
+            "axis": list(AXES),
+            "claim": _claim_labels(study),
+        }
+    )
 
 
 def _claim_labels(study: Study) -> list[str]:

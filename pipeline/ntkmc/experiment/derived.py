@@ -21,6 +21,7 @@ from ntkmc.experiment.parts import AXES, Axis, Part, axes_of, part_of, values_by
 from ntkmc.experiment.schema import VARIABLES, declared
 from ntkmc.experiment.store import Store, contiguous
 from ntkmc.experiment.study import AdaptiveTrials
+from ntkmc.experiment.training_estimates import dynamics, predicted
 from ntkmc.experiment.variables import CLAIM, Verdict
 from ntkmc.theory.claims import CellContext, Instance, instances
 from ntkmc.theory.claims.base import label
@@ -30,7 +31,11 @@ Arrays = dict[str, NDArray[Any]]
 
 Estimator = Callable[[NDArray[Any], Sequence[DepthTrials], int, Rules], Values]
 
-ESTIMATORS: Final[dict[str, Estimator]] = {"finite_width": convergence}
+ESTIMATORS: Final[dict[str, Estimator]] = {
+    "finite_width": convergence,
+    "training": predicted,
+    "trained": dynamics,
+}
 """By kind of the parts: (their values, for each the trials that count, n, rules) -> variables of the axis' derived
 group at one cell and depth, along the axis or not."""
 

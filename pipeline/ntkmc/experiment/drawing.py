@@ -24,7 +24,7 @@ class Recipe:
     """What every trial of a study shares. With an address it determines a trial to the last bit.
 
     With `thresholds`, increasing, only the events lambda_min >= threshold are decided. `statistics` are measured
-    beside lambda_min; none of them changes a bit of another.
+    beside lambda_min; none of them changes a bit of another. Networks are trained for so many `steps`.
     """
 
     seed: int
@@ -33,19 +33,31 @@ class Recipe:
     nested: bool = False
     thresholds: tuple[float, ...] = ()
     statistics: tuple[str, ...] = ALWAYS
+    steps: int = 0
 
     @classmethod
     def of(cls, study: Study, statistics: tuple[str, ...] | None = None) -> Recipe:
         """The recipe of a study, with the statistics that its claims need, or others."""
         thresholds = study.event.lambda_0 if study.measure == "event" else ()
         chosen = study.statistics if statistics is None else statistics
-        return cls(study.seed, study.kernel, study.normalize, study.nested, thresholds, chosen)
+        return cls(
+            study.seed,
+            study.kernel,
+            study.normalize,
+            study.nested,
+            thresholds,
+            chosen,
+            study.train.steps if study.train else 0,
+        )
 
 
-def draw(recipe: Recipe, distribution: Distribution, d: int, n: int, trial: int) -> Matrix:
-    """The data matrix at an address, (n, d), normalized."""
+def draw(recipe: Recipe, distribution: Distribution, d: int, n: int, trial: int, more: int = 0) -> Matrix:
+    """The data matrix at an address, (n, d), normalized; and below it, where asked for, `more` rows of the same law.
+
+    Laws draw by rows: the first n are the same, bit for bit.
+    """
     key = spawn_key(distribution.label, d, 0 if recipe.nested else n, trial)
-    X = distribution.sample(n, d, generator(recipe.seed, key))
+    X = distribution.sample(n + more, d, generator(recipe.seed, key))
     return normalize(X, distribution, recipe.normalize)
 
 
@@ -63,6 +75,12 @@ class Subject:
     def rows(self) -> Rows:
         """The same draw that everybody sees, split."""
         return moderate(split_rows(as_data(draw(self.recipe, self.distribution, self.d, self.n, self.trial))))
+
+    def own_labels(self, more: int) -> Matrix:
+        """Labels that the law brings along, of the draw and of `more` rows below it."""
+        recipe, n = self.recipe, 0 if self.recipe.nested else self.n
+        rng = generator(recipe.seed, spawn_key(self.distribution.label, self.d, n, self.trial))
+        return self.distribution.labels(self.n + more, self.d, rng)
 
     def seed(self, purpose: Purpose, replicate: int) -> np.random.SeedSequence:
         """Randomness beside the data; neither other replicates nor depths enter: adding them changes no bit."""

@@ -21,7 +21,7 @@ from ntkmc.experiment.blobs import Blobs
 from ntkmc.experiment.parts import PLAIN, Part, placed
 from ntkmc.experiment.trial import Arrays
 
-_NAME = re.compile(r"[A-Za-z0-9.\-]+/\d+-\d+\.L([\d.]+|x[0-9a-f]{16})(\.[a-z]+[\w\-]+)?\.npz")
+_NAME = re.compile(r"[A-Za-z0-9.\-]+/\d+-\d+\.L([\d.]+|x[0-9a-f]{16})(\.[a-z]+[\w.\-]+)?\.npz")
 
 _LONGEST = 80  # characters of depths that a name spells out; file systems allow 255 in all
 

@@ -76,7 +76,8 @@ def judge(
         return _scaling(instance, context, kept, confidence, fixed) if ran.any() else _NOTHING
     usable = (trials["status"] != 0) & (trials["status"] != Status.FAILED.code)
     for name in instance.needs:
-        usable &= ~np.isnan(trials[name])
+        absent = np.isnan(trials[name])
+        usable &= ~(absent.any(axis=1) if absent.ndim == 2 else absent)  # a curve has an axis of steps
     if not usable.any():
         return _NOTHING
     found, possible = _compare(instance, context, trials, np.flatnonzero(usable))

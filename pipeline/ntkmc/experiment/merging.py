@@ -25,7 +25,7 @@ from ntkmc.experiment.journal import Block
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.location import Location
-from ntkmc.experiment.parts import AXES, Part, tagged
+from ntkmc.experiment.parts import AXES, Part, labelled
 from ntkmc.experiment.results import stored_cells, study_of
 from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import FixedTrials, Study
@@ -127,9 +127,8 @@ def joined(named: Sequence[tuple[str, Study]]) -> Study:
         found = study.document()
         document["grid"] += [grid for grid in found["grid"] if grid not in document["grid"]]
         document["event"]["lambda-0"] = sorted({*document["event"]["lambda-0"], *found["event"]["lambda-0"]})
-        for key in (axis.key for axis in AXES.values()):
-            values = list(dict.fromkeys([*document.get(key, []), *found.get(key, [])]))
-            document |= {key: values} if values else {}
+        for axis in AXES.values():
+            document |= axis.joined(document, found)
         if "spectrum" in found and document.get("spectrum") != "full":
             document["spectrum"] = found["spectrum"]
         document["claims"] = list(dict.fromkeys([*document["claims"], *found["claims"]]))
@@ -236,7 +235,7 @@ class _Makers:
         self._environments = dict(environments)
         self._of: dict[tuple[str, int, int, Part], list[int]] = defaultdict(list)
         for at, row in enumerate(self._rows):
-            part = tagged(str(row["depths"]).partition(";")[2].replace("=", "", 1))
+            part = labelled(str(row["depths"]).partition(";")[2])
             self._of[(row["distribution"], row["d"], row["n"], part)].append(at)
 
     def owners(self, key: tuple[str, int, int], trials: int, part: Part) -> NDArray[np.intp]:

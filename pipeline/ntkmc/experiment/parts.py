@@ -8,15 +8,22 @@ computes it, and what that takes), and, if anything is estimated or claimed of i
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from ntkmc.experiment.address import Purpose
-from ntkmc.linalg import empirical
+from ntkmc.linalg import descent, empirical
+from ntkmc.linalg.training import CHECKPOINTS, RESOLVED
 from ntkmc.theory.claims.base import BESIDE, Instance
+from ntkmc.theory.targets import NetworkLabel
 
 Value = int | str
+
+TEST_ROWS: Final = 256
+"""Further rows of the law, on which losses are measured; fewer where a data set has no more."""
 
 
 class Part(NamedTuple):
@@ -40,12 +47,12 @@ class Part(NamedTuple):
 
     @property
     def tag(self) -> str:
-        """For names of files and the table of blocks; empty where it is plain.
+        """For names of files; empty where it is plain.
 
         >>> PLAIN.tag, Part("finite_width", 64).tag
         ('', 'm64')
         """
-        return "" if self.plain else f"{AXES[self.kind].symbol}{self.value}"
+        return "" if self.plain else re.sub(r"[^\w.\-]", "_", f"{AXES[self.kind].symbol}{self.value}")
 
     @property
     def label(self) -> str:
@@ -97,8 +104,14 @@ class Axis:
         What its random numbers are for.
     words, plan, none : str
         What a part is, its value in braces; what a plan says of all of them; what a store without any says.
-    kind_of_value : type
-        Of its values, `int` or `str`.
+    options : callable
+        Study -> what of the study is part of its identity beside `numerics`.
+    further : mapping of str to tuple
+        Dimensions, with their coordinates, that some of its variables have behind the trial.
+    open_ended : tuple of str
+        Those of its enclosed variables of which an end may be infinite.
+    join : callable or None
+        (document of a study, of another) -> what stands in both together, where its key is no list.
     """
 
     kind: str
@@ -111,7 +124,22 @@ class Axis:
     words: str
     plan: str
     none: str
-    kind_of_value: type = int
+    options: Callable[[Any], Mapping[str, Any]] = lambda study: {}
+    further: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    open_ended: tuple[str, ...] = ()
+    join: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]] | None = None
+
+    def joined(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+        """What two studies, as documents, ask for together."""
+        if self.join is not None:
+            return self.join(one, other)
+        values = _union(one, other, self.key)
+        return {self.key: values} if values else {}
+
+    @property
+    def kind_of_value(self) -> type:
+        """Of its values."""
+        return str if BESIDE[self.kind].named else int
 
     @property
     def symbol(self) -> str:
@@ -121,7 +149,7 @@ class Axis:
     @property
     def enclosed(self) -> tuple[str, ...]:
         """Variables with a `_lower` and an `_upper`, both finite in every trial that did not fail."""
-        return BESIDE[self.kind].enclosed
+        return tuple(name for name in BESIDE[self.kind].enclosed if name not in self.open_ended)
 
     @property
     def prefix(self) -> str:
@@ -144,9 +172,66 @@ AXES: Final = {
             plan="a network of each is drawn in every trial",
             none="holds no finite networks; run a study with widths into it",
         ),
+        Axis(
+            kind="training",
+            dim="target",
+            derived="prediction",
+            key="targets",
+            asked=lambda study: _targets(study),
+            numerics={"test_rows": TEST_ROWS, "resolved": RESOLVED},
+            purpose=Purpose.LABELS,
+            words="training on {}",
+            plan="what the kernel predicts of training on each of these labels",
+            none="holds nothing about training; run a study with targets into it",
+            further={"step": CHECKPOINTS},
+            open_ended=("label_form", "steps", "residual", "flow"),
+            join=lambda one, other: {
+                key: _union(one, other, key) for key in ("targets", "step-size") if key in one or key in other
+            },
+        ),
+        Axis(
+            kind="trained",
+            dim="network",
+            derived="dynamics",
+            key="train",
+            asked=lambda study: _networks(study),
+            numerics=descent.NUMERICS | {"test_rows": TEST_ROWS},
+            purpose=Purpose.NETWORK,
+            words="the trained network {}",
+            plan="a network of each, trained by gradient descent",
+            none="holds no trained networks; run a study with train into it",
+            options=lambda study: {"steps": study.train.steps},
+            further={"step": CHECKPOINTS},
+            join=lambda one, other: _joined_train(one, other),
+        ),
     )
 }
 """Axes beside the draws, by kind."""
+
+
+def _targets(study: Any) -> tuple[str, ...]:
+    """Targets, each with every step size; that of 1 / lambda_max is not written."""
+    sizes = ("" if size == "max" else f"@{size!r}" for size in study.step_size or ("max",))
+    return tuple(dict.fromkeys(f"{target}{size}" for size in sizes for target in study.targets or ()))
+
+
+def _networks(study: Any) -> tuple[str, ...]:
+    if study.train is None:
+        return ()
+    every = itertools.product(_targets(study), study.train.widths, study.train.kappa)
+    return tuple(dict.fromkeys(str(NetworkLabel(*each)) for each in every))
+
+
+def _union(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> list[Any]:
+    return list(dict.fromkeys([*one.get(key, []), *other.get(key, [])]))
+
+
+def _joined_train(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Widths and scales of both; that they train for equally many steps is part of their identity."""
+    first, second = one.get("train"), other.get("train")
+    if not (first and second):
+        return {"train": first or second} if first or second else {}
+    return {"train": first | {key: _union(first, second, key) for key in ("widths", "kappa")}}
 
 
 def axes_of(dims: Iterable[str]) -> list[Axis]:
@@ -186,16 +271,14 @@ def part_of(instance: Instance) -> Part:
     return Part(*instance.beside) if instance.beside else PLAIN
 
 
-def tagged(tag: str) -> Part:
-    """The part with a tag.
+def labelled(label: str) -> Part:
+    """The part with a label.
 
-    >>> tagged("m64"), tagged("")
+    >>> labelled(",m=64"), labelled("")
     (Part(kind='finite_width', value=64), Part(kind='trials', value=0))
     """
-    for axis in AXES.values():
-        if tag.startswith(axis.symbol):
-            return Part(axis.kind, axis.kind_of_value(tag.removeprefix(axis.symbol)))
-    return PLAIN
+    symbol, _, value = label.removeprefix(",").partition("=")
+    return next((Part(axis.kind, axis.kind_of_value(value)) for axis in AXES.values() if axis.symbol == symbol), PLAIN)
 
 
 def placed(place: Mapping[str, Any]) -> Part:

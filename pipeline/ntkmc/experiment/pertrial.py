@@ -175,6 +175,8 @@ class PerTrial:
         def lacking(name: str) -> NDArray[np.bool_]:
             variable = self.variables[name]
             absent = np.isnan(self.array(name)[_select(variable.dims, region)])
+            if variable.behind:
+                absent = absent.reshape(*status.shape, -1)[..., 0]  # where a curve is, it begins
             if name == "lambda_min":
                 absent &= status != Status.DECIDED.code
             return absent if variable.per_depth else absent[..., None, :]
@@ -190,7 +192,10 @@ class PerTrial:
         def reset(name: str) -> None:
             variable = self.variables[name]
             selection = _select(variable.dims, region)
-            shape = tuple(part.stop - part.start for part in selection)
+            lengths = dict(zip(variable.dims, self.array(name).shape, strict=True))
+            shape = tuple(
+                len(range(*part.indices(lengths[dim]))) for dim, part in zip(variable.dims, selection, strict=True)
+            )
             self.array(name)[selection] = np.full(shape, variable.fill, dtype=variable.dtype)
 
         self.each(reset, self.variables)
@@ -235,4 +240,5 @@ class PerTrial:
 
 
 def _select(dims: Iterable[str], region: Region) -> tuple[slice, ...]:
-    return tuple(region[dim] for dim in dims)
+    """All of a dimension that the region does not speak of: one behind the trial."""
+    return tuple(region.get(dim, slice(None)) for dim in dims)

@@ -87,8 +87,14 @@ def _compare_beside(axis: Axis, study: Study, stored: xr.Dataset, cell: Cell, tr
         arrays = recomputed(study, (), cell, depths, trial, Part(axis.kind, value))
         for name, values in arrays.items():
             for row, depth in enumerate(depths):
-                other = np.asarray(there[name].sel(depth=depth)).item()
-                found.append((f"{axis.prefix}{name}[{axis.symbol}={value}]", depth, values[row, 0].item(), other))
+                other = there[name].sel(depth=depth)
+                for at in np.ndindex(other.shape):  # a number, or a curve
+                    steps = "".join(
+                        f",{dim}={there[dim].to_numpy()[i]}"
+                        for dim, i in zip(there[name].dims[-len(at) :] if at else (), at, strict=True)
+                    )
+                    said = f"{axis.prefix}{name}[{axis.symbol}={value}{steps}]"
+                    found.append((said, depth, values[(row, 0, *at)].item(), other.to_numpy()[at].item()))
     return found
 
 

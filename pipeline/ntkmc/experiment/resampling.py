@@ -123,7 +123,7 @@ def _far(arrays: Mapping[str, NDArray[Any]], stored: Mapping[str, NDArray[Any]],
     for name, here in arrays.items():
         if name == "status" or (part.plain and name in ("lambda_min", "lambda_min_lower", "lambda_min_upper")):
             continue
-        there = stored[name][rows] if here.ndim == 2 else stored[name]
+        there = stored[name][rows] if here.ndim > 1 else stored[name]
         if np.isinf(there).any():  # an end of which a blocked matrix says nothing
             continue
         close = 1e-6 * (1.0 + np.nanmax(np.abs(here), initial=0.0))

@@ -138,4 +138,4 @@ def _enter(loaded: xr.Dataset, block: Block) -> None:
         else:
             for row, depth in enumerate(block.depths):
                 here = at | {"depth": known["depth"].index(depth)}
-                target[tuple(here[dim] for dim in dims)] = values[row]
+                target[tuple(here.get(dim, slice(None)) for dim in dims)] = values[row]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from ntkmc.experiment import width_variables
+from ntkmc.experiment import training_variables, width_variables
 from ntkmc.experiment.parts import AXES, axes_of
 from ntkmc.experiment.variables import (
     BLOCK,
@@ -227,6 +227,10 @@ BESIDE_VARIABLES: Final[dict[str, dict[str, Variable]]] = {
     for group, variables in (
         ("finite_width", width_variables.DRAWN),
         ("convergence", width_variables.ESTIMATED),
+        ("training", training_variables.PREDICTED),
+        ("prediction", training_variables.OF_TARGETS),
+        ("trained", training_variables.TRAINED),
+        ("dynamics", training_variables.OF_NETWORKS),
     )
 }
 """Groups that a store has once a study asks for the axis that they belong to (`parts.AXES`). The last variable of one
@@ -235,6 +239,10 @@ with a value for each trial is its status."""
 BESIDE_GROUPS: Final = {
     "finite_width": "one value per draw, depth and width: the tangent kernel of a random network beside its limit",
     "convergence": "how networks' kernels tend to their limit, per cell: shares, smallest widths, exponents",
+    "training": "one value per draw, depth and target: what the kernel predicts of training on these labels",
+    "prediction": "what the kernel predicts of training, per cell: steps, residuals, the bound on the test loss",
+    "trained": "one value per draw, depth and network: gradient descent on an actual network beside the prediction",
+    "dynamics": "how trained networks follow the prediction, per cell: gaps, drift of the kernel, exponents",
 }
 
 GROUPS: Final = {

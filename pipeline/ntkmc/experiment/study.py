@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -25,13 +26,14 @@ from ntkmc.experiment import spectra
 from ntkmc.experiment.cells import Cell, evaluate_size
 from ntkmc.experiment.numerics import NUMERICS
 from ntkmc.experiment.parts import AXES, PLAIN, Part, parts_beside, values_by_kind
-from ntkmc.linalg import empirical
+from ntkmc.linalg import descent, empirical
 from ntkmc.linalg.network import LARGEST_WIDTH
 from ntkmc.theory.claims import CellContext, Instance, instances, select
 from ntkmc.theory.claims.statistics import EDGES, SPECTRUM, required
 from ntkmc.theory.distributions import Dataset, Unimported, build
 from ntkmc.theory.kernels import check_kernel
 from ntkmc.theory.normalization import DEFAULT, Normalization
+from ntkmc.theory.targets import TARGETS, check_target
 
 Kernel = Literal["h-infinity", "ntk", "conjugate"]
 
@@ -55,6 +57,10 @@ PositiveInt = Annotated[int, BeforeValidator(_unbool), Field(ge=1, lt=2**32)]
 
 
 Width = Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=LARGEST_WIDTH)]
+
+StepSize = Annotated[float, BeforeValidator(_unbool), Field(gt=0.0, allow_inf_nan=False)] | Literal["max"]
+
+Scale = Annotated[float, BeforeValidator(_unbool), Field(gt=0.0, allow_inf_nan=False)]
 
 Depth = Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=1000)]
 """Beyond a thousand layers the error bounds of the recursion were not tried."""
@@ -137,6 +143,14 @@ class Event(_Model):
         return tuple(sorted(set(value)))
 
 
+class Training(_Model):
+    """Networks that are actually trained, on every target: each width with each scale of the initial weights."""
+
+    widths: Annotated[tuple[Width, ...], BeforeValidator(_listed), Field(min_length=1)]
+    kappa: Annotated[tuple[Scale, ...], BeforeValidator(_listed), Field(min_length=1)] = (1.0,)
+    steps: Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=descent.MOST_STEPS)] = 1000
+
+
 def _trials(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 1:
@@ -162,11 +176,26 @@ class Study(_Model):
     trials: Annotated[FixedTrials | AdaptiveTrials, BeforeValidator(_trials)]
     event: Event
     widths: Annotated[tuple[Width, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    targets: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    step_size: tuple[StepSize, ...] | None = Field(default=None, alias="step-size", min_length=1)
+    train: Training | None = None
     nested: bool = False
     measure: Literal["lambda-min", "event"] = "lambda-min"
     spectrum: Literal["edges", "full"] | None = None
     claims: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("all",)
     confidence: float = Field(default=0.95, gt=0.0, le=1.0 - 1e-9)
+
+    @field_validator("step_size", mode="before")
+    @classmethod
+    def _step_sizes(cls, value: Any) -> Any:
+        return None if value is None else _listed(value)
+
+    @field_validator("targets")
+    @classmethod
+    def _targets(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in value or ():
+            _said("targets", check_target, name)
+        return value
 
     @field_validator("claims")
     @classmethod
@@ -190,10 +219,17 @@ class Study(_Model):
             _said("widths", empirical.check_finite, self.kernel, sorted(depths))
             if 1 in depths:
                 raise ValueError("widths: a network of depth 1 has no hidden layer; leave depth 1 out of the grid")
+        if self.targets is None and (self.train or self.step_size):
+            given = "train" if self.train else "step-size"
+            raise ValueError(f"{given}: nothing to train on; name targets: {', '.join(TARGETS)}")
+        if self.train and self.kernel != "h-infinity":
+            raise ValueError(f"train: networks are trained whose kernel is h-infinity, not {self.kernel}")
         for cell in self.cells:
             if isinstance(cell.distribution, Unimported):
                 continue  # of a store: it was checked when it was run
             _said("grid", cell.distribution.check, cell.n, cell.d)
+            if any(check_target(name).own for name in self.targets or ()):
+                _said("targets", cell.distribution.labels, 1, cell.d, np.random.default_rng(0))
             if self.normalize == "mean":
                 _said("grid", cell.distribution.second_moment, cell.d)
             if self.normalize == "unit" and isinstance(cell.distribution, Dataset):
@@ -325,7 +361,7 @@ class Study(_Model):
             # Events are decided for their thresholds: trials of others would be undecided.
             "measure": "lambda-min" if self.measure == "lambda-min" else {"event": list(self.event.lambda_0)},
             "numerics": NUMERICS,
-            **{axis.kind: dict(axis.numerics) for axis in AXES.values() if axis.asked(self)},
+            **{axis.kind: {**axis.numerics, **axis.options(self)} for axis in AXES.values() if axis.asked(self)},
             **({"spectra": dict(spectra.NUMERICS)} if self.spectrum else {}),
         }
 

@@ -24,7 +24,7 @@ from ntkmc.experiment.measuring import (
     pair_sums_of,
 )
 from ntkmc.experiment.numerics import NUMERICS
-from ntkmc.experiment.parts import PLAIN, Part
+from ntkmc.experiment.parts import AXES, PLAIN, Part
 from ntkmc.experiment.schema import BESIDE_VARIABLES, trial_variables
 from ntkmc.experiment.spectra import spectrum_statistics
 from ntkmc.experiment.variables import Variable
@@ -188,10 +188,11 @@ def run_block(task: BlockTask, methods: Counter[str] | None = None) -> Arrays:
 def blank(task: BlockTask) -> Arrays:
     """The variables of a block whose trials all failed."""
     shape = len(task.depths), task.count
-    arrays: Arrays = {
-        name: np.full(shape if variable.per_depth else task.count, np.nan)
-        for name, variable in _variables(task).items()
-    }
+    further = {} if task.part.plain else AXES[task.part.kind].further
+    arrays: Arrays = {}
+    for name, variable in _variables(task).items():
+        behind = tuple(len(further[dim]) for dim in variable.behind)
+        arrays[name] = np.full((*shape, *behind) if variable.per_depth else task.count, np.nan)
     arrays["status"] = np.full(shape, Status.FAILED.code, dtype=np.int8)
     return arrays
 

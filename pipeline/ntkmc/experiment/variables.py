@@ -80,6 +80,15 @@ class Variable:
         """Whether there is one value for each depth."""
         return "depth" in self.dims
 
+    @property
+    def behind(self) -> tuple[str, ...]:
+        """Dimensions behind the trial: each trial's value is an array.
+
+        >>> Variable("g", "curve", (*DRAW, "step"), "f8", NAN, "1", "a curve").behind
+        ('step',)
+        """
+        return self.dims[self.dims.index("trial") + 1 :] if "trial" in self.dims else ()
+
     def attributes(self) -> dict[str, Any]:
         """Attributes of the array: unit, sentence, flags."""
         attributes: dict[str, Any] = {"units": self.unit, "long_name": self.sentence}
@@ -105,6 +114,9 @@ COORDINATES: Final = {
     "n": Variable("", "n", ("n",), "i8", 0, "1", "number of data rows"),
     "depth": Variable("", "depth", ("depth",), "i8", 0, "1", "number of weight layers L"),
     "width": Variable("", "width", ("width",), "i8", 0, "1", "neurons in every hidden layer of a finite network"),
+    "target": Variable("", "target", ("target",), "str", "", "1", "labels; behind @ the step size"),
+    "network": Variable("", "network", ("network",), "str", "", "1", "target, width and kappa of a network"),
+    "step": Variable("", "step", ("step",), "i8", 0, "1", "step k of gradient descent"),
     "lambda_0": Variable("", "lambda_0", ("lambda_0",), "f8", NAN, "1", "threshold of the event"),
     "quantile": Variable("", "quantile", ("quantile",), "f8", NAN, "1", "level of a quantile"),
     "axis": Variable("", "axis", ("axis",), "str", "", "1", "what an exponent is in"),

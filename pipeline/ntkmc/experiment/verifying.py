@@ -240,7 +240,8 @@ def _enclosures(store: Store, cell: Cell, part: Part) -> tuple[int, list[Finding
     place = group.place((cell.distribution.label, cell.d, cell.n), part)
     status = group.statuses(place)
     enclosed = ("lambda_min",) if part.plain else AXES[part.kind].enclosed
-    names = ("lambda_min", *(f"{name}_{end}" for name in enclosed for end in ("lower", "upper")))
+    alone = [name for name in enclosed if name in group.variables]  # stored beside its two ends
+    names = (*alone, *(f"{name}_{end}" for name in enclosed for end in ("lower", "upper")))
     try:
         values = group.read(place, range(status.shape[1]), names)
     except (ValueError, OSError, RuntimeError):
@@ -251,12 +252,13 @@ def _enclosures(store: Store, cell: Cell, part: Part) -> tuple[int, list[Finding
     for name in enclosed:
         lower, upper = (values[f"{name}_{end}"] for end in ("lower", "upper"))
         wrong |= valued & ~((lower <= upper) & np.isfinite(lower) & np.isfinite(upper))
-    value, lower, upper = (values[name] for name in ("lambda_min", "lambda_min_lower", "lambda_min_upper"))
-    wrong |= valued & ~decided & ~((lower <= value) & (value <= upper))
+    for name in alone:
+        value, lower, upper = (values[each] for each in (name, f"{name}_lower", f"{name}_upper"))
+        wrong |= valued & ~decided & ~((lower <= value) & (value <= upper))
     found = []
     named = f"{cell.name}{part.label}"
     for trial in np.flatnonzero(wrong.any(axis=0))[:3]:
-        found.append(Finding(f"{named}, trial {trial}", "lower <= lambda_min <= upper does not hold"))
+        found.append(Finding(f"{named}, trial {trial}", f"lower <= {(alone or ['value'])[0]} <= upper does not hold"))
     if wrong.any():
         trials = tuple(np.flatnonzero(wrong.any(axis=0)).tolist())
         found[0] = Finding(found[0].where, f"{found[0].what} ({len(trials)} such trials)", cell.name, trials, part)

@@ -103,6 +103,34 @@ def network_seconds(n: int, d: int, depths: Sequence[int], width: int) -> float:
     return float(enclosures + layer * sum(max(depth - 1, 1) for depth in depths) + hidden)
 
 
+def training_bytes(n: int, d: int, depths: Sequence[int], test: int) -> int:
+    """Peak memory of one trial's prediction of training above an idle worker, in bytes.
+
+    That of lambda_min, the basis of Lanczos, and the kernel between test rows and rows at each depth; before it the
+    Gram matrix of both.
+    """
+    cross = 8 * test * n * len(set(depths))
+    before = 16 * (n + test) * (n + test + d)
+    return max(trial_bytes(n, d, depths) + 12 * n * n, before) + cross + library_bytes(n + test)
+
+
+def training_seconds(n: int, d: int, depths: Sequence[int], test: int) -> float:
+    """Rough wall time of one trial's prediction of training on one core, good to a factor of a few."""
+    constant, square, cube = _SECONDS
+    enclosures = 4 * len(depths) * (8.0 * constant + square * n**2 + cube * n**3)
+    return float(enclosures + _SECONDS_ENTRY * max(depths) * (n + test) ** 2 / 2)
+
+
+def descent_bytes(n: int, d: int, width: int) -> int:
+    """Peak memory of one trial of a network that is trained above an idle worker, in bytes."""
+    return 8 * width * (4 * n + 4 * d) + training_bytes(n, d, (2,), 256)
+
+
+def descent_seconds(n: int, d: int, width: int, steps: int) -> float:
+    """Rough wall time of one trial of a network that is trained on one core, good to a factor of a few."""
+    return steps * width * n * (2e-9 + 2e-10 * d) + 2.0 * training_seconds(n, d, (2,), 256)
+
+
 def library_bytes(n: int) -> int:
     """Packed panels of the BLAS, and what the allocator keeps, at order n."""
     constant, each = _BUFFERS

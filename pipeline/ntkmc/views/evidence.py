@@ -158,5 +158,5 @@ def _statistics(
     if not part.plain:
         beside = grid.tree[part.kind].to_dataset().sel(place.labels | part.place).isel(trial=trial).load()
         prefix = AXES[part.kind].prefix
-        values |= {f"{prefix}{name}": np.atleast_1d(beside[name].to_numpy()) for name in beside.data_vars}
+        values |= {f"{prefix}{name}": beside[name].to_numpy()[None] for name in beside.data_vars}
     return values

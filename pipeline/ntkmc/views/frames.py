@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from ntkmc.errors import InputError, did_you_mean
+from ntkmc.experiment.parts import AXES as PARTS
 from ntkmc.experiment.schema import VARIABLES
 from ntkmc.experiment.variables import AXES, CLAIM, Verdict
 from ntkmc.theory.claims import CLAIMS
@@ -186,7 +187,8 @@ def parse_selection(text: str | None) -> dict[str, str]:
 def select(frame: pd.DataFrame, selection: Mapping[str, str]) -> pd.DataFrame:
     """Rows whose columns have the chosen values; an unknown key or a value that no row has is an `InputError`."""
     for key, wanted in selection.items():
-        known = ("claim", "kind", "predictor", "quantity", *_CELL, "width", "lambda_0", "nondegenerate", "verdict")
+        beside = (axis.dim for axis in PARTS.values())
+        known = ("claim", "kind", "predictor", "quantity", *_CELL, *beside, "lambda_0", "nondegenerate", "verdict")
         keys = [name for name in known if name in frame.columns]
         if key not in keys:
             raise InputError(f"cannot select by {key!r}: {did_you_mean(key, keys)}")

@@ -227,12 +227,18 @@ class Beside(NamedTuple):
         Those of its statistics that have two ends.
     words : str
         What they are of.
+    plain : tuple of str
+        Those of its statistics that are numbers without ends.
+    named : bool
+        Whether its values are names, not whole numbers.
     """
 
     symbol: str
     prefix: str
     enclosed: tuple[str, ...]
     words: str
+    plain: tuple[str, ...] = ()
+    named: bool = False
 
 
 BESIDE: Final = {
@@ -241,6 +247,22 @@ BESIDE: Final = {
         "network_",
         ("lambda_min", "deviation", "entry_deviation", "data_norm", "kernel_norm"),
         "a network's tangent kernel",
+    ),
+    "training": Beside(
+        "target",
+        "training_",
+        ("label_energy", "label_form", "lambda_max", "steps", "residual", "flow"),
+        "training on a target with the limiting kernel",
+        ("step_size", "label_norm", "regression_loss"),
+        named=True,
+    ),
+    "trained": Beside(
+        "network",
+        "trained_",
+        (),
+        "a network that is trained",
+        ("step_size", "start", "gap", "gap_started", "contraction", "drift", "test_loss", "residual"),
+        named=True,
     ),
 }
 """By the group of the store that holds them."""
@@ -257,6 +279,11 @@ DERIVED: Final = {
         for group, beside in BESIDE.items()
         for name in beside.enclosed
         for end in ("lower", "upper")
+    },
+    **{
+        f"{beside.prefix}{name}": f"{name} of {beside.words}, in the group {group}"
+        for group, beside in BESIDE.items()
+        for name in beside.plain
     },
 }
 """Statistics that claims may need and that stand elsewhere: in another depth's or another cell's place, or another
@@ -414,9 +441,10 @@ def find_instance(labelled: str) -> Instance | None:
         return None
     values: dict[str, tuple[int | str, ...]] = {}
     if claim.beside:
-        named = re.search(rf"[\[,]{BESIDE[claim.beside].symbol}=([^,\]]+)[,\]]", labelled)
-        if named:
-            values[claim.beside] = (int(named.group(1)) if named.group(1).isdigit() else named.group(1),)
+        beside = BESIDE[claim.beside]
+        given = re.search(rf"[\[,]{beside.symbol}=({'[^,]+?' if beside.named else '[0-9]+'})[,\]]", labelled)
+        if given:
+            values[claim.beside] = (given.group(1) if beside.named else int(given.group(1)),)
     found = (Instance(claim, parameters) for parameters in _parameters(claim, values))
     return next((each for each in found if each.label == labelled), None)
 

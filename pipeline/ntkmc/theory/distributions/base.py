@@ -51,6 +51,12 @@ class Distribution(ABC):
         """Whether every row has norm 1 as drawn."""
         return False
 
+    def labels(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
+        """Labels of the law's own of the rows that `sample` draws from the same state, (n,); `InputError` if none."""
+        raise InputError(
+            f"{self.name} has no labels of its own: that takes a data set, {{dataset: {{..., column: 0}}}}"
+        )
+
     def parameters(self) -> dict[str, int | float | str]:
         """Parameters that make the law what it is, by name, canonical: 3.0 is 3."""
         values = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))  # type: ignore[arg-type]

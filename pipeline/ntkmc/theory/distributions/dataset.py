@@ -26,26 +26,40 @@ class Dataset(Distribution):
     """Rows of a file, uniformly without replacement: is *my* data non-degenerate?
 
     The law is known by the content of the array, never by the path: the same numbers in another place or format
-    have the same address.
+    have the same address. One column, counted from 0, may hold labels: it is no part of a row then.
     """
 
     name: ClassVar[str] = "dataset"
     example: ClassVar[Mapping[str, int | float | str] | None] = None
     path: str
     content: str = field(default="", repr=False)
+    column: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", str(resolved(self.path)))
         if not self.content:
             object.__setattr__(self, "content", _digest(self.path))
+        if self.column is not None:
+            columns = _load(self.path).shape[1]
+            whole = isinstance(self.column, int) and not isinstance(self.column, bool)
+            if not whole or columns < 2 or not 0 <= self.column < columns:
+                raise InputError(
+                    f"dataset {self.path}: column must be an integer from 0 to {columns - 1}, with another beside it, "
+                    f"got {self.column!r}"
+                )
 
     def parameters(self) -> dict[str, int | float | str]:
-        """The content's hash alone."""
-        return {"content": self.content}
+        """The content's hash, and the column of labels if there is one."""
+        own: dict[str, int | float | str] = {} if self.column is None else {"column": self.column}
+        return own | {"content": self.content}
 
     @property
     def rows(self) -> Matrix:
-        """The whole file, (rows, d), read once a process and compared with the content that the study saw."""
+        """The file without its labels, (rows, d), read once a process and compared with what the study saw."""
+        whole = self._whole()
+        return whole if self.column is None else _without(self.path, self.column)
+
+    def _whole(self) -> Matrix:
         if _digest(self.path) != self.content:
             raise InputError(f"dataset {self.path}: its content has changed since the study began")
         return _load(self.path)
@@ -61,6 +75,16 @@ class Dataset(Distribution):
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
         """The first n rows of a random permutation of all rows."""
         return self.rows[rng.permutation(len(self.rows))[:n]].copy()
+
+    def labels(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
+        """The column of labels at the rows that `sample` draws, scaled to mean square 1 over the file."""
+        if self.column is None:
+            return super().labels(n, d, rng)
+        values = self._whole()[:, self.column]
+        size = float(np.sqrt(np.mean(values**2)))
+        if not 0.0 < size < np.inf:
+            raise InputError(f"dataset {self.path}: column {self.column} has root mean square {size:g}: no labels")
+        return np.asarray(values[rng.permutation(len(values))[:n]] / size)
 
     def second_moment(self, d: int) -> float:
         """Mean squared norm over the rows."""
@@ -84,7 +108,8 @@ class Dataset(Distribution):
 
     def stored(self, spec: Any) -> Any:
         """With the absolute path, and the content that it must have."""
-        return {self.name: {"path": self.path, "content": self.content}}
+        column = {} if self.column is None else {"column": self.column}
+        return {self.name: {"path": self.path, "content": self.content, **column}}
 
     def zero_row(self) -> int | None:
         """Index of the first row that is all zeros, or None."""
@@ -98,6 +123,14 @@ def resolved(path: str, base: Path | None = None) -> Path:
         return ((base or Path.cwd()) / Path(path).expanduser()).resolve()
     except (RuntimeError, ValueError, OSError) as error:
         raise InputError(f"dataset {path[:80]!r}: not a usable path ({error})") from error
+
+
+@lru_cache(maxsize=8)
+def _without(path: str, column: int) -> Matrix:
+    """A file's array without one of its columns."""
+    rows = np.ascontiguousarray(np.delete(_load(path), column, axis=1))
+    rows.setflags(write=False)
+    return rows
 
 
 def load_vectors(path: str) -> Matrix:

@@ -1,0 +1,250 @@
+"""Training as the kernel predicts it: residuals of gradient descent from its eigenvalues, and what labels cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ntkmc.errors import InputError
+from ntkmc.linalg.eigenvalue import Eigenvalue
+from ntkmc.linalg.exact import about_exact_kernel, kernel_error
+from ntkmc.linalg.gram import coherence_of, cosines, grams_of_cosines
+from ntkmc.linalg.lapack import Matrix, solve
+from ntkmc.linalg.quadrature import SpectralMeasure, spectral_measure
+from ntkmc.linalg.rows import Rows, as_data, split_rows
+from ntkmc.linalg.smallest import enclose
+from ntkmc.linalg.spectrum import Enclosed, as_labels, measure
+from ntkmc.linalg.symmetric import Symmetric, own
+from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
+
+CHECKPOINTS: Final = (0, *(2**power for power in range(21)))
+"""Steps at which curves are recorded: 0, and powers of two up to a million."""
+
+SHARE: Final = 0.1
+"""delta of the accuracy |y| delta / n whose number of steps is recorded: log(n / delta) is the slides' logarithm."""
+
+RESOLVED: Final = 1e-10
+"""Lanczos goes on until the two ends of every recorded residual are this close, in units of |y|."""
+
+_TOP: Final = 1e-9
+"""Relative room above the largest eigenvalue as computed."""
+
+_MOST_STEPS: Final = 2**46
+"""Of an eigenvalue that needs more of them, rounding is a good part."""
+
+
+@dataclass(frozen=True)
+class TrainingPrediction:
+    """What gradient descent from output 0 does to |y - u(k)|, u the outputs, if the kernel stays what it is.
+
+    Attributes
+    ----------
+    step_size : float
+        eta; the loss is half the *sum* of squares.
+    label_norm : float
+        |y|.
+    lambda_min : Eigenvalue
+    lambda_max : Enclosed
+    label_energy : Enclosed
+        y'Ky.
+    label_form : Enclosed or None
+        y'K**-1 y; None where K is not proved to be definite beyond the rounding of a Cholesky.
+    weights : ndarray (n,) or None
+        K**-1 y, of the kernel regression; None as before.
+    spectral : SpectralMeasure
+        The eigenvalues as y sees them.
+    """
+
+    step_size: float
+    label_norm: float
+    lambda_min: Eigenvalue
+    lambda_max: Enclosed
+    label_energy: Enclosed
+    label_form: Enclosed | None
+    weights: Matrix | None
+    spectral: SpectralMeasure
+
+    def residual(self, steps: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Ends of |y - u(k)| = (sum_i (1 - eta lambda_i)**(2k) (v_i'y)**2)**(1/2), up to rounding."""
+        k = np.asarray(steps, dtype=np.float64)[..., None]
+
+        def powers(nodes: NDArray[np.float64]) -> NDArray[np.float64]:
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+                rates = np.log(np.abs(1.0 - self.step_size * nodes))
+                return np.exp(np.where(k == 0.0, 0.0, 2.0 * k * rates))
+
+        lower, upper = self.spectral.integral(powers)
+        return np.sqrt(lower), np.sqrt(upper)
+
+    def flow(self, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Ends of |y - u(t)| under gradient flow, (sum_i exp(-2 lambda_i t) (v_i'y)**2)**(1/2), up to rounding."""
+        t = np.asarray(times, dtype=np.float64)[..., None]
+        lower, upper = self.spectral.integral(lambda nodes: np.exp(-2.0 * t * nodes))
+        return np.sqrt(lower), np.sqrt(upper)
+
+    def steps_to(self, epsilon: float) -> tuple[float, float]:
+        """Ends of the least k with |y - u(k)| <= epsilon; infinite where there is none below 2**46."""
+        if self.step_size * self.lambda_max.value > 2.0:
+            return (0.0, 0.0) if self.label_norm <= epsilon else (math.inf, math.inf)
+        lower, upper = (self._least(epsilon, end) for end in (0, 1))
+        return lower, upper
+
+    def _least(self, epsilon: float, end: int) -> float:
+        """By bisection: residuals do not increase while eta lambda_max <= 2."""
+
+        def reached(k: int) -> bool:
+            return bool(self.residual(k)[end] <= epsilon)
+
+        if reached(0):
+            return 0.0
+        high = 1
+        while not reached(high):
+            if high >= _MOST_STEPS:
+                return math.inf
+            high *= 2
+        low = high // 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if reached(middle) else (middle, high)
+        return float(high)
+
+
+def predict_training(
+    X: ArrayLike,
+    y: ArrayLike,
+    kernel: str = "ntk",
+    depth: int = 2,
+    *,
+    step_size: float | None = None,
+) -> TrainingPrediction:
+    """What the eigenvalues of a kernel's Gram matrix say of training on labels y.
+
+    Parameters
+    ----------
+    X : array_like, (n, d)
+        Data rows, the largest with a norm between 2**-100 and 2**100.
+    y : array_like, (n,)
+        Labels.
+    kernel, depth
+        As for `ntkmc.gram`.
+    step_size : float, optional
+        eta, positive; by default 1 / lambda_max, the largest for which every component of the residual falls steadily.
+
+    Returns
+    -------
+    TrainingPrediction
+        The residuals of gradient descent and of gradient flow at any time, between two bounds; the number of steps to
+        an accuracy; y'K**-1 y with its enclosure.
+
+    Raises
+    ------
+    InputError
+        For data or labels that are not finite or do not fit, or an unknown kernel, depth or step size.
+
+    Notes
+    -----
+    By Lanczos quadrature from y (`ntkmc.linalg.quadrature`), beside the enclosures of lambda_min and lambda_max: no
+    eigendecomposition, n**2 operations a step and n**2 numbers of memory at most.
+
+    Examples
+    --------
+    >>> found = predict_training([[1.0, 0.0], [0.0, 1.0]], [3.0, 4.0], "h-infinity")  # lambda = 1/2, twice
+    >>> found.step_size, found.steps_to(1e-6), round(found.label_form.value, 9)
+    (2.0, (1.0, 1.0), 50.0)
+    >>> slower = predict_training([[1.0, 0.0], [0.0, 1.0]], [3.0, 4.0], "h-infinity", step_size=1.0)
+    >>> [end.round(6).tolist() for end in slower.residual([0, 1, 2])]
+    [[5.0, 2.5, 1.25], [5.0, 2.5, 1.25]]
+    """
+    wanted = check_depths(kernel, (depth,))
+    rows = split_rows(as_data(X))
+    labels = as_labels(y, len(rows.norms))
+    if len(labels) != 1:
+        raise InputError(f"y must be one vector of {len(rows.norms)} labels, got {len(labels)} of them")
+    check_step_size(step_size)
+    if rows.norms.any() and not 2.0**-100 < rows.norms.max() < 2.0**100:
+        raise InputError(
+            f"the largest row has norm {rows.norms.max():.3g}: rescale the data to between 2**-100 and 2**100"
+        )
+    return next(predictions(rows, labels[0], kernel, wanted, step_size))[1]
+
+
+def check_step_size(step_size: float | None) -> None:
+    """Refuse what is no step size."""
+    if step_size is not None and not (
+        isinstance(step_size, int | float | np.number)
+        and not isinstance(step_size, bool)
+        and np.isfinite(step_size)
+        and step_size > 0.0
+    ):
+        raise InputError(f"step_size must be a positive number, or None for 1 / lambda_max, got {step_size!r}")
+
+
+def predictions(
+    rows: Rows, y: Matrix, kernel: str, depths: Sequence[int], step_size: float | None
+) -> Iterator[tuple[int, TrainingPrediction]]:
+    """`predict_training` at several depths, sorted and valid, for rows that were split."""
+    R = cosines(rows)
+    cosine = coherence_of(R, rows)
+    matrices = grams_of_cosines(R, rows, kernel, depths)
+    del R  # used up
+    for depth, K in matrices:
+        matrix = own(K)
+        error = kernel_error(rows, kernel, depth, cosine)
+        smallest = about_exact_kernel(enclose(matrix), error)
+        matrix.restore()
+        yield depth, _predicted(matrix, smallest, y, error, step_size)
+        del K, matrix
+
+
+def _predicted(
+    matrix: Symmetric, smallest: Eigenvalue, y: Matrix, error: float, step_size: float | None
+) -> TrainingPrediction:
+    found = measure(matrix, smallest, y[None, :], error)
+    weights = None
+    if found.quadratic_forms is not None:
+        weights = y.copy()
+        solve(matrix.W, weights)
+    matrix.restore()
+    energy = _energy(matrix.A, y, error)
+    # The value, good to 1e-12, and not the upper end, which where nothing separates the largest is the Frobenius norm.
+    largest = found.lambda_max.value
+    if not largest > 0.0:
+        raise InputError("the kernel's Gram matrix is zero: nothing can be trained")
+    eta = 1.0 / largest if step_size is None else float(step_size)
+    ends = smallest.lower, largest * (1.0 + _TOP)
+    form = found.quadratic_forms[0] if found.quadratic_forms is not None else None
+    norm = float(np.linalg.norm(y))
+
+    def prediction(spectral: SpectralMeasure) -> TrainingPrediction:
+        return TrainingPrediction(eta, norm, smallest, found.lambda_max, energy, form, weights, spectral)
+
+    def enough(spectral: SpectralMeasure) -> bool:
+        if eta * largest > 1.0 + _TOP:
+            return False  # the sign of derivatives changes: only the whole measure is a bound
+        now = prediction(spectral)
+        curves = now.residual(CHECKPOINTS), now.flow(eta * np.array(CHECKPOINTS, dtype=np.float64))
+        if any(np.max(upper - lower) > RESOLVED * norm for lower, upper in curves):
+            return False
+        fewest, most = now.steps_to(accuracy(norm, len(y)))
+        return fewest == most or most - fewest <= 1e-6 * most
+
+    return prediction(spectral_measure(matrix.A, y, ends, enough))
+
+
+def accuracy(norm: float, n: int) -> float:
+    """|y| delta / n for the delta of `SHARE`: the residual whose number of steps is recorded."""
+    return norm * SHARE / n
+
+
+def _energy(A: Matrix, y: Matrix, error: float) -> Enclosed:
+    """y'Ky for any matrix within `error` of A in norm."""
+    size = np.abs(y)
+    value = float(y @ (A @ y))
+    slack = 2.0 * (len(y) + 4) * UNIT_ROUNDOFF * float(size @ (np.abs(A) @ size)) + error * float(y @ y)
+    slack *= 1.0 + 2.0**-20
+    return Enclosed(value, value - slack, value + slack)

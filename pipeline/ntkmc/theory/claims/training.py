@@ -1,0 +1,314 @@
+"""Training and its labels: how fast the residual falls, and what y'K^-1 y is, for each target of a study."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from ntkmc.theory.claims.base import BESIDE, Bound, CellContext, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.bounds import around, enclosed, scaled
+from ntkmc.theory.series import series_coefficients
+from ntkmc.theory.targets import Target, split_label
+
+_PREFIX: Final = BESIDE["training"].prefix
+
+_STEPS: Final = np.array([0, *(2**power for power in range(21))], dtype=np.float64)
+"""Those at which residuals are recorded: `ntkmc.linalg.training.CHECKPOINTS`, which tests lay beside them."""
+
+_CURVE: Final = 1e-8
+"""What rounding may add to a recorded residual, in units of |y|: a hundred times what was seen."""
+
+_DELTA: Final = 0.1
+"""`ntkmc.linalg.training.SHARE`."""
+
+
+def _target(parameters: Parameters) -> Target:
+    return split_label(str(parameters["target"]))[0]
+
+
+def _of(name: str) -> tuple[str, str]:
+    return f"{_PREFIX}{name}_lower", f"{_PREFIX}{name}_upper"
+
+
+def _label_form(context: CellContext, statistics: Statistics) -> Bound:
+    """y'K^-1 y."""
+    return enclosed(statistics, f"{_PREFIX}label_form")
+
+
+def _coefficient(context: CellContext, target: Target) -> float:
+    """Of the power p in the kernel's series: K - b_p M_p is positive semi-definite, M_p the Gram matrix of powers."""
+    return float(series_coefficients(context.kernel, context.depth, target.power + 1)[target.power])
+
+
+def _aligned(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    target = _target(parameters)
+    value = target.alpha(context.d) ** 2 / _coefficient(context, target)
+    full = np.full_like(statistics[f"{_PREFIX}label_norm"], value)
+    return around(full, 1e-9 * full)  # labels are rounded, and so is |beta|; the coefficient is good to 1e-12
+
+
+def _has_power(context: CellContext, parameters: Parameters) -> bool:
+    target = _target(parameters)
+    powers = target.power == 1 or (target.power > 1 and context.unit_rows)
+    return powers and _coefficient(context, target) > 0.0
+
+
+def _below(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """|y|^4 / y'Ky."""
+    square = statistics[f"{_PREFIX}label_norm"] ** 2
+    energy = enclosed(statistics, f"{_PREFIX}label_energy")
+    with np.errstate(divide="ignore"):
+        low = square**2 / energy.upper
+        high = np.where(energy.lower > 0.0, square**2 / np.maximum(energy.lower, 1e-300), np.inf)
+    return scaled(Bound(low, high), 1.0, 1e-12)
+
+
+def _above(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """|y|^2 / lambda_min."""
+    square = statistics[f"{_PREFIX}label_norm"] ** 2
+    least = enclosed(statistics, "lambda_min")
+    with np.errstate(divide="ignore"):
+        return scaled(Bound(square / least.upper, square / np.maximum(least.lower, 0.0)), 1.0, 1e-12)
+
+
+def _waiting(context: CellContext, statistics: Statistics) -> Bound:
+    """(k - 1) eta lambda_min for the least k with |y - u(k)| <= epsilon: one step before, the residual is larger."""
+    least, eta = enclosed(statistics, "lambda_min"), statistics[f"{_PREFIX}step_size"]
+    steps = enclosed(statistics, f"{_PREFIX}steps")
+    with np.errstate(invalid="ignore"):  # infinitely many times 0: nothing is known
+        low = np.maximum(steps.lower - 1.0, 0.0) * eta * least.lower
+        high = np.maximum(steps.upper - 1.0, 0.0) * eta * least.upper
+    return Bound(np.where(np.isnan(low), 0.0, low), np.where(np.isnan(high), np.inf, high))
+
+
+def _logarithm(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """log(n / delta), where no component overshoots: eta lambda_max <= 1; infinite elsewhere."""
+    value = math.log(context.n / _DELTA)
+    steady = _steady(statistics)
+    return Bound(np.where(steady, value * (1.0 - 1e-6), np.inf), np.where(steady, value * (1.0 + 1e-6), np.inf))
+
+
+def _steady(statistics: Statistics) -> Floats:
+    """Whether eta <= 1 / lambda_max; of 1 / lambda_max itself the lower end is what it was made of, to rounding."""
+    largest = statistics[f"{_PREFIX}lambda_max_lower"]
+    return np.asarray(statistics[f"{_PREFIX}step_size"] * largest <= 1.0 + 1e-6)
+
+
+def _relative(statistics: Statistics, name: str) -> Bound:
+    """A curve in units of |y|, (T, steps)."""
+    unit = np.maximum(statistics[f"{_PREFIX}label_norm"], 1e-300)[:, None]
+    curve = enclosed(statistics, f"{_PREFIX}{name}")
+    return Bound(curve.lower / unit, curve.upper / unit)
+
+
+def _decay(name: str, rate: Floats, eta: Floats) -> Floats:
+    """(1 - eta rate)^k of gradient descent, exp(-rate t) of gradient flow at t = eta k, (T, steps)."""
+    if name == "flow":
+        return np.exp(-(rate * eta)[:, None] * _STEPS)
+    return np.maximum(1.0 - rate * eta, 0.0)[:, None] ** _STEPS
+
+
+def _slowest(name: str, context: CellContext, statistics: Statistics) -> Bound:
+    """Largest amount by which |y - u(k)| / |y| exceeds the decay of the smallest eigenvalue, over all recorded k."""
+    eta, least = statistics[f"{_PREFIX}step_size"], enclosed(statistics, "lambda_min")
+    curve = _relative(statistics, name)
+    low = curve.lower - _decay(name, least.lower, eta)
+    high = curve.upper - _decay(name, least.upper, eta)
+    return Bound(low.max(axis=1) - _CURVE, high.max(axis=1) + _CURVE)
+
+
+def _fastest(context: CellContext, statistics: Statistics) -> Bound:
+    """Least amount by which |y - u(k)| / |y| exceeds the decay of the largest eigenvalue, over all recorded k."""
+    eta, largest = statistics[f"{_PREFIX}step_size"], enclosed(statistics, f"{_PREFIX}lambda_max")
+    curve = _relative(statistics, "residual")
+    low = curve.lower - _decay("residual", largest.lower, eta)
+    high = curve.upper - _decay("residual", largest.upper, eta)
+    return Bound(low.min(axis=1) - _CURVE, high.min(axis=1) + _CURVE)
+
+
+def _nothing(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """0; infinite, as nothing is claimed, where the step size is too large."""
+    zero = np.where(_steady(statistics), 0.0, np.inf)
+    return Bound(zero, zero)
+
+
+def _nothing_below(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    zero = np.where(_steady(statistics), 0.0, -np.inf)
+    return Bound(zero, zero)
+
+
+def _nothing_flow(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    zero = np.zeros_like(statistics[f"{_PREFIX}label_norm"])
+    return Bound(zero, zero)
+
+
+def _main_term(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """(2 y'K^-1 y / n)^(1/2) over (alpha^2 / n)^(1/2), alpha^2 = d^p."""
+    form, target = _label_form(context, statistics), _target(parameters)
+    unit = float(context.d) ** max(target.power, 1)
+    return Bound(np.sqrt(2.0 * form.lower / unit), np.sqrt(2.0 * form.upper / unit))
+
+
+def _main_ceiling(context: CellContext, parameters: Parameters) -> float | None:
+    target = _target(parameters)
+    if not (target.power and _has_power(context, parameters)):
+        return None
+    return math.sqrt(2.0 * target.alpha(context.d) ** 2 / context.d**target.power / _coefficient(context, target))
+
+
+_ENDS = ("lambda_min_lower", "lambda_min_upper")
+_SIZE = (f"{_PREFIX}step_size", f"{_PREFIX}label_norm")
+_ANY = "any rows, any kernel, targets in the study"
+_STEP = "eta <= 1 / lambda_max"
+
+register(
+    Claim(
+        id="det-label-form",
+        words="y'K^-1 y is at most alpha^2 |beta|^(2p) / b_p for labels y = alpha (beta'x)^p, b_p the coefficient of "
+        "the power p in the kernel's series: for H-infinity 4 alpha^2 |beta|^2 if p = 1.",
+        latex=r"y_i = \alpha(\beta^\top x_i)^p \;\Rightarrow\; y^\top K^{-1} y \le \alpha^2\|\beta\|^{2p}/b_p",
+        source="K - b_p X^(*p) X^(*p)' is positive semi-definite; implies Arora et al. 2019, Thm 6.1",
+        hypotheses="targets linear (any rows) and quadratic (unit rows)",
+        kind="deterministic",
+        side="upper",
+        applies=lambda context: True,
+        where=_has_power,
+        needs=(*_of("label_form"), f"{_PREFIX}label_norm"),
+        evaluate=_aligned,
+        quantity=_label_form,
+        beside="training",
+    ),
+)
+
+register(
+    Claim(
+        id="det-target-sandwich-lower",
+        words="y'K^-1 y is at least |y|^4 / y'Ky, for the labels of a target.",
+        latex=r"y^\top K^{-1} y \ge \|y\|^4 / (y^\top K y)",
+        source="Cauchy-Schwarz",
+        hypotheses=_ANY,
+        kind="deterministic",
+        side="lower",
+        applies=lambda context: True,
+        needs=(*_of("label_form"), *_of("label_energy"), f"{_PREFIX}label_norm"),
+        evaluate=_below,
+        quantity=_label_form,
+        beside="training",
+    ),
+)
+
+register(
+    Claim(
+        id="det-target-sandwich-upper",
+        words="y'K^-1 y is at most |y|^2 / lambda_min, for the labels of a target.",
+        latex=r"y^\top K^{-1} y \le \|y\|^2 / \lambda_{\min}(K)",
+        source="spectral theorem; corrects erratum E2 of the slides",
+        hypotheses=_ANY,
+        kind="deterministic",
+        side="upper",
+        applies=lambda context: True,
+        needs=(*_of("label_form"), *_ENDS, f"{_PREFIX}label_norm"),
+        evaluate=_above,
+        quantity=_label_form,
+        beside="training",
+    ),
+)
+
+register(
+    Claim(
+        id="claim-iterations",
+        words="Gradient descent with the kernel has residual at most |y| delta / n after log(n / delta) / (eta "
+        "lambda_min) steps, rounded up; delta = 0.1.",
+        latex=r"k \ge \tfrac{1}{\eta\lambda_{\min}}\log\tfrac n\delta \;\Rightarrow\; \|y - u(k)\| \le "
+        r"\tfrac\delta n\|y\|",
+        source="Zolfaghari, Zohrabi & Velae, slides, 2025; (1 - eta lambda)^k <= exp(-eta lambda k)",
+        hypotheses=f"{_ANY}, {_STEP}",
+        kind="deterministic",
+        side="upper",
+        applies=lambda context: True,
+        needs=(*_of("steps"), *_of("lambda_max"), *_ENDS, *_SIZE),
+        evaluate=_logarithm,
+        quantity=_waiting,
+        beside="training",
+    ),
+)
+
+register(
+    Claim(
+        id="claim-residual-slowest",
+        words="|y - u(k)| is at most (1 - eta lambda_min)^k |y|; tried at k = 0 and powers of two, on their "
+        "difference over |y|.",
+        latex=r"\|y - u(k)\| \le (1-\eta\lambda_{\min})^k\,\|y\|",
+        source="Arora et al. 2019, Thm 4.1, with the kernel itself; spectral theorem",
+        hypotheses=f"{_ANY}, {_STEP}",
+        kind="deterministic",
+        side="upper",
+        applies=lambda context: True,
+        needs=(*_of("residual"), *_of("lambda_max"), *_ENDS, *_SIZE),
+        evaluate=_nothing,
+        quantity=lambda context, statistics: _slowest("residual", context, statistics),
+        beside="training",
+    ),
+)
+
+register(
+    Claim(
+        id="claim-residual-fastest",
+        words="|y - u(k)| is at least (1 - eta lambda_max)^k |y|; tried at k = 0 and powers of two, on their "
+        "difference over |y|.",
+        latex=r"\|y - u(k)\| \ge (1-\eta\lambda_{\max})^k\,\|y\|",
+        source="spectral theorem",
+        hypotheses=f"{_ANY}, {_STEP}",
+        kind="deterministic",
+        side="lower",
+        trivial=-math.inf,
+        applies=lambda context: True,
+        needs=(*_of("residual"), *_of("lambda_max"), *_SIZE),
+        evaluate=_nothing_below,
+        quantity=_fastest,
+        beside="training",
+    ),
+)
+
+register(
+    Claim(
+        id="claim-flow-slowest",
+        words="|y - u(t)| is at most exp(-lambda_min t) |y| under gradient flow; tried at t = eta k, k = 0 and powers "
+        "of two, on their difference over |y|.",
+        latex=r"\|y - u(t)\| \le e^{-\lambda_{\min}t}\,\|y\|",
+        source="Zolfaghari, Zohrabi & Velae, slides, 2025: the linear rate of gradient flow, with the kernel itself",
+        hypotheses=_ANY,
+        kind="deterministic",
+        side="upper",
+        applies=lambda context: True,
+        needs=(*_of("flow"), *_ENDS, *_SIZE),
+        evaluate=_nothing_flow,
+        quantity=lambda context, statistics: _slowest("flow", context, statistics),
+        beside="training",
+    ),
+)
+
+register(
+    Claim(
+        id="claim-generalization",
+        words="The main term (2 y'H^-1 y / n)^(1/2) of the bound on the test loss is at most C (d^p / n)^(1/2), p the "
+        "degree of the target (1 for a single index and for signs), with probability at least 1 - delta; for random "
+        "signs it is not.",
+        latex=r"\sqrt{2\,y^\top (H^\infty)^{-1}y/n} \le C\sqrt{d^p/n}",
+        source="Zolfaghari, Zohrabi & Velae, slides, 2025, eq. (9), after Arora et al. 2019, Thm 5.1 and 6.1",
+        hypotheses="kernel h-infinity, targets in the study",
+        kind="scaling",
+        kernels=("h-infinity",),
+        side="upper",
+        applies=lambda context: True,
+        needs=_of("label_form"),
+        evaluate=_main_term,
+        parameters=({"delta": 0.5},),
+        constants="C",
+        ceiling=_main_ceiling,
+        along=("n",),
+        beside="training",
+    ),
+)

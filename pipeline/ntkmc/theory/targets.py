@@ -1,0 +1,114 @@
+"""Labels: functions of a row that a study trains on, and signs that are no function of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkmc.errors import InputError, did_you_mean
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A way to label rows.
+
+    Attributes
+    ----------
+    name : str
+    words : str
+        The label of a row x, beta a random unit vector.
+    function : callable or None
+        Of beta'x sqrt(d), whose square has mean 1 on the unit sphere; None where labels are no function of the row.
+    power : int
+        p of a label alpha (beta'x)**p; 0 where it is none.
+    own : bool
+        Whether it is the law that brings the labels: a data set's own column.
+    alpha : callable
+        d -> alpha.
+    """
+
+    name: str
+    words: str
+    function: Callable[[Floats], Floats] | None
+    power: int = 0
+    own: bool = False
+    alpha: Callable[[int], float] = lambda d: math.nan
+
+
+_ROOT_3: Final = math.sqrt(3.0)
+
+TARGETS: Final = {
+    target.name: target
+    for target in (
+        Target("linear", "sqrt(d) beta'x", lambda z: z, 1, alpha=math.sqrt),
+        Target("quadratic", "d (beta'x)^2 / sqrt(3)", lambda z: z * z / _ROOT_3, 2, alpha=lambda d: d / _ROOT_3),
+        Target("relu", "sqrt(2 d) max(0, beta'x): a single index", lambda z: math.sqrt(2.0) * np.maximum(z, 0.0)),
+        Target("random-sign", "+1 or -1, independent of x", None),
+        Target("column", "a data set's own column of labels, over its root mean square", None, own=True),
+    )
+}
+"""By name. All have mean square 1, or nearly so, where |x| = 1 and directions are uniform."""
+
+
+def labels(target: Target, X: Floats, rng: np.random.Generator) -> Floats:
+    """Labels of the rows of X, (n, d); those of more rows begin with those of fewer, bit for bit.
+
+    >>> X = np.random.default_rng(0).standard_normal((5, 3))
+    >>> long, short = (labels(TARGETS["relu"], rows, np.random.default_rng(1)) for rows in (X, X[:2]))
+    >>> bool((long[:2] == short).all())
+    True
+    """
+    n, d = X.shape
+    if target.function is None:
+        return np.where(rng.random(n) < 0.5, -1.0, 1.0)
+    beta = rng.standard_normal(d)
+    beta /= np.sqrt(np.sum(beta * beta))
+    # Row by row: a matrix product's bits would depend on how many rows there are.
+    return np.asarray(target.function(math.sqrt(d) * np.sum(X * beta, axis=1)))
+
+
+def check_target(name: str) -> Target:
+    """The target of a name, or an `InputError` with the nearest one."""
+    if name not in TARGETS:
+        raise InputError(f"unknown target {name!r}: {did_you_mean(name, TARGETS)}")
+    return TARGETS[name]
+
+
+def split_label(label: str) -> tuple[Target, float | None]:
+    """The target and the step size of a label; None for 1 / lambda_max.
+
+    >>> target, step_size = split_label("linear@0.01")
+    >>> target.name, step_size, split_label("relu")[1]
+    ('linear', 0.01, None)
+    """
+    name, _, step_size = label.partition("@")
+    return check_target(name), float(step_size) if step_size else None
+
+
+@dataclass(frozen=True)
+class NetworkLabel:
+    """A network that is trained: on which labels, with which step size, how wide, from weights of which scale.
+
+    >>> str(NetworkLabel("linear@0.01", 64, 0.5)), NetworkLabel.parse("linear@0.01:m=64:kappa=0.5")
+    ('linear@0.01:m=64:kappa=0.5', NetworkLabel(target='linear@0.01', width=64, kappa=0.5))
+    """
+
+    target: str
+    width: int
+    kappa: float
+
+    def __str__(self) -> str:
+        return f"{self.target}:m={self.width}:kappa={self.kappa!r}"
+
+    @classmethod
+    def parse(cls, label: str) -> NetworkLabel:
+        """The one with a label."""
+        target, width, kappa = label.split(":")
+        return cls(target, int(width.removeprefix("m=")), float(kappa.removeprefix("kappa=")))

@@ -1,0 +1,405 @@
+"""Targets and trained networks from a study to the store: right numbers, equal bits, added later, merged, repaired."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+from ntkmc import InputError, gram, open_results, predict_training, train
+from ntkmc.api import repair
+from ntkmc.cli import main
+from ntkmc.errors import StoreError
+from ntkmc.execution.driver import drive
+from ntkmc.execution.events import BlockDone, Event
+from ntkmc.execution.plan import check_plan, make_plan
+from ntkmc.execution.profiles import load_profile
+from ntkmc.experiment.address import Purpose
+from ntkmc.experiment.compacting import compact
+from ntkmc.experiment.creating import grow
+from ntkmc.experiment.drawing import Recipe, Subject, draw
+from ntkmc.experiment.journal import Block, Journal
+from ntkmc.experiment.loading import parse_study
+from ntkmc.experiment.location import Location
+from ntkmc.experiment.merging import merge
+from ntkmc.experiment.parts import Part
+from ntkmc.experiment.recompute import claim_margins, compare_trial
+from ntkmc.experiment.schema import BESIDE_VARIABLES
+from ntkmc.experiment.training import rows_to_test
+from ntkmc.experiment.trial import BlockTask, run_block
+from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.verifying import verify
+from ntkmc.linalg.training import CHECKPOINTS
+from ntkmc.theory.claims import find_instance
+from ntkmc.theory.distributions import build
+from ntkmc.views import evidence
+from ntkmc.views.grid import open_grid
+
+DATA: dict[str, Any] = {
+    "name": "training",
+    "seed": 11,
+    "kernel": "h-infinity",
+    "grid": {"distribution": "sphere", "d": 4, "n": [3, 9], "depth": 2},
+    "trials": 10,
+    "event": {"lambda-0": [0.05, 0.2], "delta": 0.1},
+    "targets": ["linear", "random-sign"],
+    "train": {"widths": [8, 32], "kappa": [0.5], "steps": 20},
+    "claims": [
+        "det-diag-upper",
+        "det-label-form",
+        "det-target-sandwich-upper",
+        "claim-iterations",
+        "claim-generalization",
+    ],
+}
+PLAIN = {key: value for key, value in DATA.items() if key not in ("targets", "train")}
+NETWORKS = [f"{target}:m={m}:kappa=0.5" for target in ("linear", "random-sign") for m in (8, 32)]
+PARTS = [0, "linear", "random-sign", *NETWORKS]
+GROUPS = ("training", "trained")
+ONE: dict[str, Any] = {"grid": DATA["grid"] | {"n": [9]}}
+"""Of the two cells the larger."""
+
+
+def ran(data: dict[str, Any], path: Path, client: Any, block_length: int | None = None) -> dict[Any, int]:
+    """Trials that were computed, by what beside the draws."""
+    events: list[Event] = []
+    outcome = drive(parse_study(data), path, client, [events.append], block_length)
+    assert not outcome.failed
+    assert not outcome.failed_trials
+    found: dict[Any, int] = {}
+    for event in events:
+        if isinstance(event, BlockDone):
+            found[event.part.value] = found.get(event.part.value, 0) + event.trials
+    return found
+
+
+def group(path: Path, name: str) -> xr.Dataset:
+    """As plain xarray reads it."""
+    opened: xr.Dataset = xr.open_zarr(path, group=name).load()
+    return opened
+
+
+def assert_same(one: Path, other: Path) -> None:
+    for name in GROUPS:
+        here, there = group(one, name), group(other, name)
+        axes = {dim: here[dim].values for dim in here["status"].dims if dim != "trial"}
+        trials = min(here.sizes["trial"], there.sizes["trial"])
+        for variable in BESIDE_VARIABLES[name]:
+            a = here[variable].isel(trial=slice(trials)).values
+            b = there.sel(axes)[variable].isel(trial=slice(trials)).values
+            assert a.tobytes() == b.tobytes(), variable
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
+    path = tmp_path_factory.mktemp("training") / "s"
+    assert ran(DATA, path, client) == dict.fromkeys(PARTS, 20)
+    return path
+
+
+def test_everything_is_there_and_declared(finished: Path) -> None:
+    tree = open_results(finished)
+    for name in (*GROUPS, "prediction", "dynamics"):
+        assert set(tree[name].data_vars) == set(BESIDE_VARIABLES[name])
+        for variable in BESIDE_VARIABLES[name].values():
+            array = tree[f"{name}/{variable.name}"]
+            assert (array.dims, array.attrs["long_name"]) == (variable.dims, variable.sentence)
+            assert name in GROUPS or not variable.name.startswith("step") or np.isfinite(array).all()
+        assert tree[name]["step"].to_numpy().tolist() == list(CHECKPOINTS)
+    assert (tree["training/status"] != 0).all()
+    assert (tree["trained/status"] != 0).all()
+    assert tree.attrs["identity"]["trained"]["steps"] == 20
+
+
+def test_numbers_are_those_of_the_draws(finished: Path) -> None:
+    """The very rows and labels, through the public functions, and their losses by dense linear algebra."""
+    study = parse_study(DATA)
+    cell = study.cells[1]
+    stored = group(finished, "training").sel(distribution="sphere", d=4, n=9, depth=2).isel(trial=3)
+    networks = group(finished, "trained").sel(distribution="sphere", d=4, n=9, depth=2).isel(trial=3)
+    X = draw(Recipe.of(study), cell.distribution, 4, 9, 3, more=256)
+    assert np.array_equal(X[:9], draw(Recipe.of(study), cell.distribution, 4, 9, 3))
+    K = gram(X, "h-infinity")
+    subject = Subject(Recipe.of(study), cell.distribution, 4, 9, (2,), 3)
+    for target in ("linear", "random-sign"):
+        here = stored.sel(target=target)
+        y = labels_of(subject, target, X)
+        found = predict_training(X[:9], y[:9], "h-infinity")
+        assert here["step_size"] == pytest.approx(found.step_size, rel=1e-12)
+        assert here["label_norm"] == pytest.approx(np.linalg.norm(y[:9]))
+        assert found.label_form is not None
+        assert here["label_form_lower"] <= found.label_form.value <= here["label_form_upper"]
+        np.testing.assert_allclose(here["residual_lower"], found.residual(CHECKPOINTS)[0], atol=1e-9)
+        f = K[9:, :9] @ np.linalg.solve(K[:9, :9], y[:9])
+        assert here["regression_loss"] == pytest.approx(np.mean(np.minimum(1.0, np.abs(f - y[9:]))), rel=1e-6)
+        network = networks.sel(network=f"{target}:m=32:kappa=0.5")
+        seed = subject.seed(Purpose.NETWORK, 32)
+        trained = train(X[:9], y[:9], 32, kappa=0.5, step_size=found.step_size, steps=20, seed=seed, X_test=X[9:])
+        np.testing.assert_allclose(network["residual"][:6], trained.residual[[0, 1, 2, 4, 8, 16]], rtol=1e-9)
+        assert np.isinf(network["residual"][6:]).all()
+        assert trained.test_outputs is not None
+        assert network["test_loss"] == pytest.approx(
+            np.mean(np.minimum(1.0, np.abs(trained.test_outputs - y[9:]))), rel=1e-6
+        )
+        between = 0.5 * sum(found.residual(np.arange(21)))
+        assert network["gap"] == pytest.approx(np.max(np.abs(trained.residual - between)) / found.label_norm, rel=1e-6)
+
+
+def labels_of(subject: Subject, target: str, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Labels from their address: the purpose, and a hash of the target's name."""
+    word = int.from_bytes(hashlib.blake2b(target.encode(), digest_size=4).digest(), "little")
+    rng = np.random.Generator(np.random.Philox(subject.seed(Purpose.LABELS, word)))
+    if target == "random-sign":
+        return np.where(rng.random(len(X)) < 0.5, -1.0, 1.0)
+    beta = rng.standard_normal(4)
+    return np.asarray(2.0 * X @ (beta / np.linalg.norm(beta)))
+
+
+def test_estimates_follow_from_the_trials(finished: Path) -> None:
+    trials = group(finished, "training").sel(target="linear").squeeze(drop=True)
+    found = group(finished, "prediction").sel(target="linear").squeeze(drop=True)
+    form = 0.5 * (trials["label_form_lower"] + trials["label_form_upper"])
+    bounds = (2.0 * form / trials["n"]) ** 0.5
+    middle = np.sort(bounds.transpose("n", "trial").values, axis=1)[:, 4]
+    np.testing.assert_allclose(found["bound"], middle, rtol=1e-9)
+    assert (found["bound_lower"] <= found["bound"]).all()
+    assert (found["trials_used"] == 10).all()
+    np.testing.assert_allclose(found["regression_loss"], trials["regression_loss"].mean("trial"), rtol=1e-12)
+    np.testing.assert_allclose(found["residual"].isel(step=0), 1.0, rtol=1e-12)
+    assert (found["residual"].diff("step") <= 1e-12).all()
+    assert (found["steps_share"] <= 1.0 + found["steps_share"] / found["steps"]).all()
+    followed = group(finished, "dynamics").sel(network=NETWORKS[:2]).squeeze(drop=True)
+    assert np.array_equal(followed["gap_width"].isel(network=0), followed["gap_width"].isel(network=1))
+    assert np.isfinite(followed["gap_width"]).all()
+    assert np.isnan(followed["gap_kappa"]).all()  # one scale alone
+    slope = np.log(followed["gap"].isel(network=1) / followed["gap"].isel(network=0)) / np.log(4.0)
+    np.testing.assert_allclose(followed["gap_width"].isel(network=0), slope, rtol=1e-9)
+
+
+def test_no_targets_no_traces(tmp_path: Path, client: Any) -> None:
+    ran(PLAIN | {"trials": 2}, tmp_path / "s", client)
+    for word in ("target", "train", "predict", "network", "dynamics"):
+        assert not list((tmp_path / "s").rglob(f"*{word}*"))
+    study = parse_study(PLAIN)
+    assert not {"targets", "step-size", "train"} & set(study.document())
+    assert not {"training", "trained"} & set(study.identity())
+    assert not [each.label for each in study.instances if each.beside]
+    assert study.statistics == parse_study(DATA).statistics
+
+
+def test_what_is_added_recomputes_nothing_else(finished: Path, tmp_path: Path, client: Any) -> None:
+    path = tmp_path / "s"
+    assert ran(PLAIN | ONE | {"targets": ["random-sign"]}, path, client, 3) == {0: 10, "random-sign": 10}
+    narrow = DATA | ONE | {"train": DATA["train"] | {"widths": [32]}}
+    assert ran(narrow, path, client, 7) == {"linear": 10, **dict.fromkeys(NETWORKS[1::2], 10)}
+    there: dict[Any, int] = dict.fromkeys((0, "linear", "random-sign", *NETWORKS[1::2]), 10)
+    assert ran(DATA, path, client, 4) == there | dict.fromkeys(NETWORKS[::2], 20)
+    assert_same(path, finished)
+    more = {"targets": ["linear"], "step-size": 0.25, "train": DATA["train"] | {"widths": [8], "kappa": 0.1}}
+    assert ran(DATA | ONE | more, path, client) == dict.fromkeys(("linear@0.25", "linear@0.25:m=8:kappa=0.1"), 10)
+    assert_same(finished, path)
+    assert (group(path, "training")["step_size"].sel(target="linear@0.25", n=9) == 0.25).all()
+    with pytest.raises(StoreError, match=r"trained\.steps is 20 there and 30 here"):
+        ran(DATA | {"train": DATA["train"] | {"steps": 30}}, path, client)
+
+
+def test_blocks_in_the_journal_count(finished: Path, tmp_path: Path, client: Any) -> None:
+    """A reader sees them at once, and a run that is resumed folds them instead of computing them again."""
+    path = tmp_path / "s"
+    ran(DATA | ONE | {"trials": {"from": 0, "count": 2}}, path, client)
+    grow(Location.of(path), parse_study(DATA | ONE | {"trials": 7}))  # room for more, as a run makes it
+    study = parse_study(DATA | ONE)
+    (cell,) = study.cells
+    for value, kind in (("linear", "training"), (NETWORKS[0], "trained")):
+        part = Part(kind, value)
+        task = BlockTask(Recipe.of(study), cell.distribution, 4, 9, (2,), cell.folder, 2, 5, part)
+        block = Block(cell.folder, ("sphere", 4, 9), 2, 5, (2,), run_block(task), {}, part)
+        Journal(Location.of(path).blobs("journal")).put(block)
+    for name, where in (("training", {"target": "linear"}), ("trained", {"network": NETWORKS[0]})):
+        cell_there = {"distribution": "sphere", "d": 4, "n": 9, **where}
+        seen = open_results(path)[name].to_dataset().sel(cell_there)
+        there = group(finished, name).sel(cell_there)
+        curve = "residual_upper" if name == "training" else "residual"
+        assert np.array_equal(seen[curve][:, 2:7], there[curve][:, 2:7])
+        assert (seen["status"][:, 2:] != 0).all()
+    assert ran(DATA | ONE | {"trials": 7}, path, client) == {
+        key: 5 for key in PARTS if key not in ("linear", NETWORKS[0])
+    }
+    assert_same(path, finished)
+
+
+def test_stores_are_merged(finished: Path, tmp_path: Path, client: Any) -> None:
+    parts = [
+        DATA | ONE | {"trials": {"from": 0, "count": 6}},
+        DATA | ONE | {"trials": {"from": 6, "count": 4}, "targets": ["random-sign"]},
+    ]
+    for number, part in enumerate(parts):
+        ran(part, tmp_path / str(number), client)
+    merged = merge(tmp_path / "m", [tmp_path / "0", tmp_path / "1"])
+    assert merged.study.targets == ("linear", "random-sign")
+    assert merged.missing == 4 * 3
+    assert ran(DATA | ONE, tmp_path / "m", client) == {key: 4 for key in PARTS if str(key).startswith("linear")}
+    assert_same(tmp_path / "m", finished)
+    assert not verify(tmp_path / "m", sample=12).findings
+    compact(tmp_path / "m")
+    assert_same(tmp_path / "m", finished)
+    assert ran(DATA | ONE, tmp_path / "m", client) == {}
+
+
+def test_what_is_damaged_is_found_and_computed_again(finished: Path, tmp_path: Path, client: Any) -> None:
+    path = tmp_path / "s"
+    ran(DATA | ONE, path, client)
+    assert not verify(path, sample=10).findings
+    array = zarr.open_array(str(path), path="training/label_energy_lower", mode="r+")
+    array[0, 0, 0, 0, 1, 7] = 1e6  # above its upper end
+    report = verify(path, sample=0)
+    (finding,) = [each for each in report.findings if each.cell]
+    assert (finding.cell, finding.trials, finding.part) == ("sphere,d=4,n=9", (7,), Part("training", "random-sign"))
+    assert not repair(path, report, client=client, progress=False).findings
+    assert_same(path, finished)
+    for name in ("training/residual_upper", "trained/residual"):
+        chunk = next(each for each in (path / name / "c").rglob("*") if each.is_file())
+        chunk.unlink()  # reads as fill values, without an error
+        again = ran(DATA | ONE, path, client)
+        assert 0 not in again
+        assert again
+        assert_same(path, finished)
+
+
+def test_a_trial_is_recomputed_alone(finished: Path) -> None:
+    rows = compare_trial(finished, "sphere,d=4,n=9", 3)
+    names = {name for name, *_ in rows}
+    assert {
+        "training_label_form_lower[target=linear]",
+        "training_residual_upper[target=random-sign,step=64]",
+        f"trained_gap[network={NETWORKS[0]}]",
+    } <= names
+    assert all(here == there or (here != here and there != there) for _, _, here, there in rows)
+    (margin,) = claim_margins(finished, "sphere,d=4,n=9", 3, "det-label-form[target=linear]")
+    assert margin[3] == pytest.approx(16.0, rel=1e-6)
+    assert margin[-1] == "holds"
+
+
+def test_verdicts_and_evidence(finished: Path) -> None:
+    claims = open_results(finished)["claims"].to_dataset()["overall"].load()
+    found = {str(label): Verdict(int(claims.sel(claim=label))) for label in claims["claim"].values}
+    for target in ("linear", "random-sign"):
+        assert found[f"claim-iterations[target={target}]"] is Verdict.HOLDS
+        assert found[f"det-target-sandwich-upper[target={target}]"] is Verdict.HOLDS
+    assert found["det-label-form[target=linear]"] is Verdict.HOLDS
+    assert found["det-label-form[target=random-sign]"] is Verdict.NOT_APPLICABLE
+    grid = open_grid(str(finished))
+    instance = find_instance("claim-residual-slowest[target=linear]")
+    assert instance is not None
+    place = grid.place("sphere", d=4, n=9, depth=2)
+    values = evidence._statistics(grid, instance, place, 5, None, None)
+    stored = group(finished, "training").sel(distribution="sphere", d=4, n=9, depth=2, target="linear").isel(trial=5)
+    assert values["training_residual_upper"].tolist() == [stored["residual_upper"].values.tolist()]
+    quantity = instance.claim.quantity(grid.study.context(grid.study.cells[1], 2), values)
+    assert quantity.lower[0] <= 0.0 <= quantity.upper[0] + 1e-6
+
+
+def called(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["ntkmc", *words])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0)
+
+
+def test_commands_show_training(
+    finished: Path, tmp_path: Path, client: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert called(monkeypatch, "show", str(finished), "--targets") == 0
+    said = capsys.readouterr().out
+    for title in ("Training as the kernel predicts it", "Exponents in n of the bound", "Trained networks beside it"):
+        assert title in said
+    assert called(monkeypatch, "show", str(finished), "n=9,target=linear", "--targets", "--format", "json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["network"], row["width"]) for row in rows] == [("", 0), *((NETWORKS[i], (8, 32)[i]) for i in (0, 1))]
+    assert called(monkeypatch, "show", str(finished), "--targets", "--widths") == 2
+    capsys.readouterr()
+    ran(PLAIN | {"trials": 2}, tmp_path / "plain", client)
+    assert called(monkeypatch, "show", str(tmp_path / "plain"), "--targets") == 2
+    assert "no study in this store asked for training" in capsys.readouterr().err
+
+
+def test_a_plan_counts_training() -> None:
+    studies = [parse_study(data) for data in (PLAIN, PLAIN | {"targets": "relu"}, DATA)]
+    for less, more in itertools.pairwise(make_plan(study, load_profile("local")) for study in studies):
+        assert less.core_hours < more.core_hours
+        assert less.worker_bytes <= more.worker_bytes
+        assert less.disk_bytes < more.disk_bytes
+        assert less.files < more.files
+    wide = DATA | {"train": DATA["train"] | {"widths": 2**31}}
+    with pytest.raises(InputError, match="GiB a worker"):
+        check_plan(make_plan(parse_study(wide), load_profile("local")))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"targets": "linnear"}, "targets: unknown target 'linnear': .*linear"),
+        ({"targets": []}, "targets: .*at least 1 item"),
+        ({"step-size": 0.0}, "step-size.*greater than 0"),
+        ({"step-size": "largest"}, "step-size"),
+        ({"train": {"widths": [8], "kappa": 0.0}}, "train.kappa.*greater than 0"),
+        ({"train": {"widths": [8], "steps": 0}}, "train.steps.*greater than or equal to 1"),
+        ({"train": {"kappa": 1.0}}, "train.widths"),
+        ({"kernel": "ntk"}, "train: networks are trained whose kernel is h-infinity, not ntk"),
+        ({"targets": None}, "train: nothing to train on; name targets: linear"),
+        ({"targets": None, "train": None, "step-size": 1.0}, "step-size: nothing to train on"),
+    ],
+)
+def test_studies_that_cannot_be_trained(change: dict[str, Any], message: str) -> None:
+    data = {key: value for key, value in (DATA | change).items() if value is not None}
+    with pytest.raises(InputError, match=message) as caught:
+        parse_study(data)
+    assert "\n" not in str(caught.value)
+
+
+def test_short_data_sets_have_few_rows_to_test_on(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).standard_normal((50, 4)))
+    law = build({"dataset": {"path": str(tmp_path / "rows.npy")}})
+    assert [rows_to_test(law, 4, n) for n in (10, 34, 49, 50)] == [32, 16, 1, 0]
+    assert rows_to_test(build("sphere"), 4, 10) == 256
+    task = BlockTask(Recipe(1, "ntk", "unit"), law, 4, 50, (2, 3), "f", 0, 2, Part("training", "relu"))
+    found = run_block(task)
+    assert np.isinf(found["regression_loss"]).all()
+    assert found["residual_lower"].shape == (2, 2, len(CHECKPOINTS))
+    assert (found["status"] > 0).all()
+
+
+def test_a_data_set_brings_its_own_labels(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((300, 5))
+    np.save(tmp_path / "rows.npy", rows)
+    data = PLAIN | {
+        "grid": {"distribution": {"dataset": {"path": str(tmp_path / "rows.npy"), "column": 2}}, "d": 4, "n": 20},
+        "targets": ["column"],
+    }
+    study = parse_study(data)
+    assert parse_study(study.document()).digest() == study.digest()
+    (cell,) = study.cells
+    assert cell.distribution.label.startswith("dataset(column=2,content=")
+    subject = Subject(Recipe.of(study), cell.distribution, 4, 20, (2,), 1)
+    X, y = draw(subject.recipe, cell.distribution, 4, 20, 1, more=256), subject.own_labels(256)
+    scale = np.sqrt(np.mean(rows[:, 2] ** 2))
+    known = {tuple(np.round(row / np.linalg.norm(row), 9)): row for row in np.delete(rows, 2, axis=1)}
+    for x, label in zip(X, y, strict=True):
+        row = known[tuple(np.round(x, 9))]
+        (at,) = np.flatnonzero((np.delete(rows, 2, axis=1) == row).all(axis=1))
+        assert label == rows[at, 2] / scale
+    task = BlockTask(subject.recipe, cell.distribution, 4, 20, (2,), "f", 1, 1, Part("training", "column"))
+    assert run_block(task)["label_norm"][0, 0] == pytest.approx(np.linalg.norm(y[:20]))
+    with pytest.raises(InputError, match="targets: sphere has no labels of its own"):
+        parse_study(PLAIN | {"targets": ["column"]})
+    for column in (5, -1, True, 1.5):
+        with pytest.raises(InputError, match="column must be an integer from 0 to 4"):
+            build({"dataset": {"path": str(tmp_path / "rows.npy"), "column": column}})
