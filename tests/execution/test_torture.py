@@ -39,6 +39,7 @@ def assert_unharmed(torture: Torture, client: Any) -> None:
         assert "Traceback" not in said, said
 
 
+@pytest.mark.slow
 def test_a_little_torture(tmp_path: Path, client: Any) -> None:
     """Each kind of fault at least once."""
     torture = Torture(tmp_path, STUDY | {"trials": 400}, block=10, rate=0.005, seed=1)
