@@ -32,7 +32,7 @@ from ntkmc.experiment.location import Location
 from ntkmc.experiment.merging import merge
 from ntkmc.experiment.parts import Part
 from ntkmc.experiment.recompute import claim_margins, compare_trial
-from ntkmc.experiment.schema import BESIDE_GROUPS, BESIDE_VARIABLES, GROUPS
+from ntkmc.experiment.schema import BESIDE_VARIABLES, GROUPS
 from ntkmc.experiment.trial import BlockTask, run_block
 from ntkmc.experiment.variables import Verdict
 from ntkmc.experiment.verifying import verify
@@ -111,7 +111,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
 def test_everything_is_there_and_declared(finished: Path) -> None:
     tree = open_results(finished)
     assert (tree["finite_width/status"] != 0).all()
-    for group in BESIDE_GROUPS:
+    for group in ("finite_width", "convergence"):
         assert set(tree[group].data_vars) == set(BESIDE_VARIABLES[group])
         for name, variable in BESIDE_VARIABLES[group].items():
             array = tree[f"{group}/{name}"]

@@ -26,6 +26,7 @@ def show(
     spectrum: Annotated[
         bool, typer.Option("--spectrum", help="Eigenvalues, and how far predicted laws are off, instead of estimates.")
     ] = False,
+    features: Annotated[bool, typer.Option("--features", help="Feature maps instead of estimates.")] = False,
     long: Annotated[bool, typer.Option("--long", help="One row per threshold, with intervals.")] = False,
     form: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
     figure: Annotated[Path | None, typer.Option(help="Also draw P(lambda_min >= lambda_0) into this file.")] = None,
@@ -37,16 +38,19 @@ def show(
     from ntkmc.views.frames import claims_frame, estimates_frame, parse_selection, select, unused_trials
     from ntkmc.views.origins import mixed_origins
     from ntkmc.views.predicted import predictions_frame, predictions_table
+    from ntkmc.views.sketches import features_frame, features_tables
     from ntkmc.views.widths import widths_frame, widths_tables
 
-    if claims + predictions + widths + spectrum > 1:
-        raise InputError("--claims, --predictions, --widths and --spectrum are tables of their own: choose one")
+    if claims + predictions + widths + spectrum + features > 1:
+        raise InputError(
+            "--claims, --predictions, --widths, --spectrum and --features are tables of their own: choose one"
+        )
     tree = open_results(store)
     chosen = parse_selection(selection)
     if spectrum:
         _spectrum(tree, store, chosen, form, figure)
         return
-    readers = {claims: claims_frame, predictions: predictions_frame, widths: widths_frame}
+    readers = {claims: claims_frame, predictions: predictions_frame, widths: widths_frame, features: features_frame}
     reader = readers.get(True, estimates_frame)
     with reading(store):
         frame = select(reader(tree), chosen)
@@ -62,6 +66,8 @@ def show(
         typer.echo("nothing is estimated yet: the first trials are not folded; run, or look again in a few seconds")
     elif widths:
         table(widths_tables(frame, delta))
+    elif features:
+        table(features_tables(frame, delta))
     elif claims:
         table(judged.verdict_rows(frame, store) if chosen else judged.verdicts(tree))
     elif long:

@@ -24,7 +24,7 @@ class Recipe:
     """What every trial of a study shares. With an address it determines a trial to the last bit.
 
     With `thresholds`, increasing, only the events lambda_min >= threshold are decided. `statistics` are measured
-    beside lambda_min; none of them changes a bit of another.
+    beside lambda_min; none of them changes a bit of another. `method` is that of feature maps.
     """
 
     seed: int
@@ -33,13 +33,14 @@ class Recipe:
     nested: bool = False
     thresholds: tuple[float, ...] = ()
     statistics: tuple[str, ...] = ALWAYS
+    method: str = "random-features"
 
     @classmethod
     def of(cls, study: Study, statistics: tuple[str, ...] | None = None) -> Recipe:
         """The recipe of a study, with the statistics that its claims need, or others."""
         thresholds = study.event.lambda_0 if study.measure == "event" else ()
         chosen = study.statistics if statistics is None else statistics
-        return cls(study.seed, study.kernel, study.normalize, study.nested, thresholds, chosen)
+        return cls(study.seed, study.kernel, study.normalize, study.nested, thresholds, chosen, study.method)
 
 
 def draw(recipe: Recipe, distribution: Distribution, d: int, n: int, trial: int) -> Matrix:

@@ -25,7 +25,7 @@ from ntkmc.experiment.journal import Block
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.location import Location
-from ntkmc.experiment.parts import AXES, Part, tagged
+from ntkmc.experiment.parts import AXES, Part, axes_of, tagged
 from ntkmc.experiment.results import stored_cells, study_of
 from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import FixedTrials, Study
@@ -127,9 +127,10 @@ def joined(named: Sequence[tuple[str, Study]]) -> Study:
         found = study.document()
         document["grid"] += [grid for grid in found["grid"] if grid not in document["grid"]]
         document["event"]["lambda-0"] = sorted({*document["event"]["lambda-0"], *found["event"]["lambda-0"]})
-        for key in (axis.key for axis in AXES.values()):
-            values = list(dict.fromkeys([*document.get(key, []), *found.get(key, [])]))
-            document |= {key: values} if values else {}
+        for axis in AXES.values():
+            values = list(dict.fromkeys([*document.get(axis.key, []), *found.get(axis.key, [])]))
+            document |= {axis.key: values} if values else {}
+            document |= {key: found[key] for key in axis.settings if key in found}
         if "spectrum" in found and document.get("spectrum") != "full":
             document["spectrum"] = found["spectrum"]
         document["claims"] = list(dict.fromkeys([*document["claims"], *found["claims"]]))
@@ -153,7 +154,15 @@ def _trials(named: Sequence[tuple[str, Study]]) -> dict[str, Any]:
 
 
 def _study(location: Location) -> Study:
-    return study_of(read_attributes(location), str(location))
+    """That of a store, asking for all that the store holds beside its draws, of earlier studies too."""
+    attributes = read_attributes(location)
+    study = study_of(attributes, str(location))
+    coordinates = attributes["coordinates"]
+    document = study.document()
+    for axis in axes_of(coordinates):
+        document[axis.key] = list(dict.fromkeys([*document.get(axis.key, []), *coordinates[axis.dim]]))
+        document |= {key: getattr(study, key) for key in axis.settings if getattr(study, key)}
+    return parse_study(document, origin=str(location), trusted=False)
 
 
 def _compare_identities(locations: Sequence[Location]) -> None:

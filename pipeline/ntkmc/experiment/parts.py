@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from ntkmc.experiment.address import Purpose
-from ntkmc.linalg import empirical
+from ntkmc.linalg import empirical, features
 from ntkmc.theory.claims.base import BESIDE, Instance
 
 Value = int | str
@@ -95,6 +95,10 @@ class Axis:
         Constants that can change a bit of it: part of the identity of studies that ask, and of no others.
     purpose : Purpose
         What its random numbers are for.
+    choice : callable
+        Study -> what else of it decides how this is computed, beside `numerics`: part of the same identity.
+    settings : tuple of str
+        Keys of the study that say so.
     words, plan, none : str
         What a part is, its value in braces; what a plan says of all of them; what a store without any says.
     kind_of_value : type
@@ -112,6 +116,8 @@ class Axis:
     plan: str
     none: str
     kind_of_value: type = int
+    choice: Callable[[Any], dict[str, str]] = lambda study: {}
+    settings: tuple[str, ...] = ()
 
     @property
     def symbol(self) -> str:
@@ -143,6 +149,20 @@ AXES: Final = {
             words="networks of width {}",
             plan="a network of each is drawn in every trial",
             none="holds no finite networks; run a study with widths into it",
+        ),
+        Axis(
+            kind="sketching",
+            dim="features",
+            derived="sketch_accuracy",
+            key="features",
+            asked=lambda study: tuple(dict.fromkeys(study.features or ())),
+            numerics=features.NUMERICS,
+            purpose=Purpose.SKETCH,
+            words="{} features",
+            plan="a feature map with so many columns is drawn in every trial",
+            none="holds no sketches; run a study with features into it",
+            choice=lambda study: {"method": study.method},
+            settings=("sketch",),
         ),
     )
 }

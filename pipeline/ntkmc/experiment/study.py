@@ -26,6 +26,7 @@ from ntkmc.experiment.cells import Cell, evaluate_size
 from ntkmc.experiment.numerics import NUMERICS
 from ntkmc.experiment.parts import AXES, PLAIN, Part, parts_beside, values_by_kind
 from ntkmc.linalg import empirical
+from ntkmc.linalg import features as feature_maps
 from ntkmc.linalg.network import LARGEST_WIDTH
 from ntkmc.theory.claims import CellContext, Instance, instances, select
 from ntkmc.theory.claims.statistics import EDGES, SPECTRUM, required
@@ -55,6 +56,8 @@ PositiveInt = Annotated[int, BeforeValidator(_unbool), Field(ge=1, lt=2**32)]
 
 
 Width = Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=LARGEST_WIDTH)]
+
+Features = Annotated[int, BeforeValidator(_unbool), Field(ge=2, le=LARGEST_WIDTH)]
 
 Depth = Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=1000)]
 """Beyond a thousand layers the error bounds of the recursion were not tried."""
@@ -162,6 +165,8 @@ class Study(_Model):
     trials: Annotated[FixedTrials | AdaptiveTrials, BeforeValidator(_trials)]
     event: Event
     widths: Annotated[tuple[Width, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    features: Annotated[tuple[Features, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    sketch: Literal["random-features", "tensor-sketch"] | None = None
     nested: bool = False
     measure: Literal["lambda-min", "event"] = "lambda-min"
     spectrum: Literal["edges", "full"] | None = None
@@ -190,6 +195,11 @@ class Study(_Model):
             _said("widths", empirical.check_finite, self.kernel, sorted(depths))
             if 1 in depths:
                 raise ValueError("widths: a network of depth 1 has no hidden layer; leave depth 1 out of the grid")
+        if self.sketch and not self.features:
+            raise ValueError(f"sketch: {self.sketch} of how many features? Add features: [256, 1024]")
+        if self.features:
+            depths = {depth for cell in self.cells for depth in cell.depths}
+            _said("features", feature_maps.check_features, self.kernel, sorted(depths), self.method)
         for cell in self.cells:
             if isinstance(cell.distribution, Unimported):
                 continue  # of a store: it was checked when it was run
@@ -209,6 +219,11 @@ class Study(_Model):
     def networks(self) -> tuple[int, ...]:
         """Widths of finite networks, each once; none unless the study asks for them."""
         return tuple(dict.fromkeys(self.widths or ()))
+
+    @property
+    def method(self) -> str:
+        """How feature maps are made, where the study asks for any."""
+        return self.sketch or feature_maps.METHODS[0]
 
     @cached_property
     def beside(self) -> tuple[Part, ...]:
@@ -313,6 +328,8 @@ class Study(_Model):
     def document(self) -> dict[str, Any]:
         """The study as plain JSON data, paths resolved; `Study.model_validate` reads it back."""
         data: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if not self.features:
+            data.pop("sketch", None)  # of a store that has feature maps of an earlier study
         return data
 
     def identity(self) -> dict[str, Any]:
@@ -325,7 +342,7 @@ class Study(_Model):
             # Events are decided for their thresholds: trials of others would be undecided.
             "measure": "lambda-min" if self.measure == "lambda-min" else {"event": list(self.event.lambda_0)},
             "numerics": NUMERICS,
-            **{axis.kind: dict(axis.numerics) for axis in AXES.values() if axis.asked(self)},
+            **{axis.kind: {**axis.numerics, **axis.choice(self)} for axis in AXES.values() if axis.asked(self)},
             **({"spectra": dict(spectra.NUMERICS)} if self.spectrum else {}),
         }
 

@@ -105,6 +105,7 @@ COORDINATES: Final = {
     "n": Variable("", "n", ("n",), "i8", 0, "1", "number of data rows"),
     "depth": Variable("", "depth", ("depth",), "i8", 0, "1", "number of weight layers L"),
     "width": Variable("", "width", ("width",), "i8", 0, "1", "neurons in every hidden layer of a finite network"),
+    "features": Variable("", "features", ("features",), "i8", 0, "1", "columns of a feature map"),
     "lambda_0": Variable("", "lambda_0", ("lambda_0",), "f8", NAN, "1", "threshold of the event"),
     "quantile": Variable("", "quantile", ("quantile",), "f8", NAN, "1", "level of a quantile"),
     "axis": Variable("", "axis", ("axis",), "str", "", "1", "what an exponent is in"),

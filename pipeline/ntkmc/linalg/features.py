@@ -113,7 +113,7 @@ def ntk_features(
     Notes
     -----
     Time, with s features: random features take n d s for the first layer and n s**2 for each further one, tensor
-    sketches n s log s for each of 31 powers, whatever the depth. Memory: a few n x s arrays.
+    sketches n s log s for each of 31 powers, whatever the depth. Memory: two or three n x s arrays.
 
     Examples
     --------
@@ -154,8 +154,9 @@ def feature_maps(
     if rows.norms.max() > LARGEST_NORM:
         raise InputError(f"a row has norm {rows.norms.max():.3g}, its Gram matrix overflows: rescale the data")
     if method == "tensor-sketch":
-        for depth in depths:
-            yield depth, _scaled(_of_series(rows.unit, features, kernel, depth, randomness.hashes), rows)
+        for depth, psi in _of_series(rows.unit, features, kernel, depths, randomness.hashes):
+            yield depth, _scaled(psi, rows)
+            del psi
         return
     for depth, psi in _layers(rows.unit, features, kernel, depths[-1], randomness):
         if depth in depths:
@@ -190,23 +191,30 @@ def _layers(
         del psi
 
 
-def _of_series(unit: Matrix, features: int, kernel: str, depth: int, hashes: Hashes) -> Matrix:
+def _of_series(
+    unit: Matrix, features: int, kernel: str, depths: Sequence[int], hashes: Hashes
+) -> Iterator[tuple[int, Matrix]]:
     """Columns for the constant, for the linear part where there is room, and for all higher powers together.
 
-    Neither of the first two needs a sketch, and they make up most of the kernel: what they hold has no error.
+    Neither of the first two needs a sketch, and they make up most of the kernel: what they hold has no error. Sketches
+    of powers serve all depths, which differ in the coefficients alone.
     """
-    coefficients = surrogate(kernel, depth, DEGREE)
     n, d = unit.shape
     exact = 1 + d if 2 * (1 + d) <= features else 1
-    psi = np.zeros((n, features))
-    psi[:, 0] = math.sqrt(coefficients[0])
-    rest = psi[:, exact:]
+    made = {depth: (surrogate(kernel, depth, DEGREE), np.zeros((n, features))) for depth in depths}
     sums = hashes.stream(_SUMS)
-    if exact > 1:
-        np.multiply(unit, math.sqrt(coefficients[1]), out=psi[:, 1:exact])
-    else:
-        CountSketch.draw(sums, d, rest.shape[1]).add(unit, rest, math.sqrt(coefficients[1]))
+    linear = CountSketch.draw(sums, d, features - exact)
+    for coefficients, psi in made.values():
+        psi[:, 0] = math.sqrt(coefficients[0])
+        if exact > 1:
+            np.multiply(unit, math.sqrt(coefficients[1]), out=psi[:, 1:exact])
+        else:
+            linear.add(unit, psi[:, exact:], math.sqrt(coefficients[1]))
     for r, sketch in powers(hashes.stream(_POWERS), unit, DEGREE, features):
-        if coefficients[r]:
-            CountSketch.draw(sums, features, rest.shape[1]).add(sketch, rest, math.sqrt(coefficients[r]))
-    return psi
+        into = CountSketch.draw(sums, features, features - exact)
+        for coefficients, psi in made.values():
+            if coefficients[r]:
+                into.add(sketch, psi[:, exact:], math.sqrt(coefficients[r]))
+    del sketch, psi  # the caller has what is yielded, and nothing else stays behind
+    for depth in depths:
+        yield depth, made.pop(depth)[1]

@@ -176,7 +176,7 @@ def parse_selection(text: str | None) -> dict[str, str]:
         key, separator, value = (piece.strip() for piece in part.partition("="))
         if not separator or not value:
             raise InputError(f"a selection is written like 'd=32,depth=3', got {part!r}")
-        key = {"L": "depth", "m": "width", "lambda-0": "lambda_0"}.get(key, key)
+        key = {"L": "depth", "m": "width", "s": "features", "lambda-0": "lambda_0"}.get(key, key)
         if key in chosen:
             raise InputError(f"a selection names {key} twice; leave it out to see all its values")
         chosen[key] = value
@@ -186,7 +186,18 @@ def parse_selection(text: str | None) -> dict[str, str]:
 def select(frame: pd.DataFrame, selection: Mapping[str, str]) -> pd.DataFrame:
     """Rows whose columns have the chosen values; an unknown key or a value that no row has is an `InputError`."""
     for key, wanted in selection.items():
-        known = ("claim", "kind", "predictor", "quantity", *_CELL, "width", "lambda_0", "nondegenerate", "verdict")
+        known = (
+            "claim",
+            "kind",
+            "predictor",
+            "quantity",
+            *_CELL,
+            "width",
+            "features",
+            "lambda_0",
+            "nondegenerate",
+            "verdict",
+        )
         keys = [name for name in known if name in frame.columns]
         if key not in keys:
             raise InputError(f"cannot select by {key!r}: {did_you_mean(key, keys)}")

@@ -242,10 +242,17 @@ BESIDE: Final = {
         ("lambda_min", "deviation", "entry_deviation", "data_norm", "kernel_norm"),
         "a network's tangent kernel",
     ),
+    "sketching": Beside(
+        "s",
+        "sketch_",
+        ("lambda_min", "deviation", "entry_deviation", "kernel_norm"),
+        "the Gram matrix of a feature map",
+    ),
 }
 """By the group of the store that holds them."""
 
 NETWORK: Final = BESIDE["finite_width"].prefix
+SKETCH: Final = BESIDE["sketching"].prefix
 
 DERIVED: Final = {
     "shallower_lower": "lambda_min_lower of the same draw at the next smaller depth",
