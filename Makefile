@@ -56,6 +56,7 @@ test-slurm: $(STAMP)  ## On a real SLURM, brought up on this machine: root on De
 bench: $(STAMP)  ## Side by side with what one would use instead
 	$(BIN)/python tests/benchmarks/smallest_eigenvalue.py --largest 8000 --figure $(STORES)/bench.png
 	$(BIN)/python tests/benchmarks/gram.py
+	$(BIN)/python tests/benchmarks/sketching.py
 	$(BIN)/python tests/benchmarks/study_page.py
 	$(BIN)/python tests/benchmarks/blocked.py --n 4000 12000 --workers 1 2 4
 

@@ -25,6 +25,7 @@ from ntkmc.theory.claims import CLAIMS
 from ntkmc.theory.claims.event import NONDEGENERATE
 from ntkmc.views.frames import estimates_frame, hypotheses_frame
 from ntkmc.views.grid import Grid
+from ntkmc.views.sketches import features_frame, features_tables
 from ntkmc.views.spectra import has_spectra, laws_frame, spectra_frame, spectra_tables
 from ntkmc.views.tables import probabilities
 from ntkmc.views.targets import targets_frame, targets_tables
@@ -76,7 +77,7 @@ def test_shipped_claims(shipped: Shipped) -> None:
     """No deterministic claim is violated, no probability bound refuted, and nothing printed that is false holds."""
     claims = shipped.tree["claims"].to_dataset().load()
     for label, overall in zip(claims["claim"].values, claims["overall"].values, strict=True):
-        if str(label).startswith("det-"):
+        if str(label).startswith(("det-", "sketch-")):
             assert overall in (Verdict.HOLDS, Verdict.VACUOUS, Verdict.NOT_APPLICABLE), label
         elif str(label).startswith(("prob-", "bernstein-", "chernoff-", "width-", "claim-width-")):
             assert overall != Verdict.REFUTED, label
@@ -122,6 +123,11 @@ EXPECTED = {
         "claim-iterations[target=random-sign]": Verdict.HOLDS,
         "claim-generalization[delta=0.5,target=linear]": Verdict.SUPPORTED,
         "claim-generalization[delta=0.5,target=quadratic]": Verdict.SUPPORTED,
+    },
+    "sketching": {
+        "sketch-rank[s=32]": Verdict.HOLDS,
+        "sketch-rank[s=128]": Verdict.NOT_APPLICABLE,
+        "sketch-weyl[s=2048]": Verdict.HOLDS,
     },
     "corrections": {
         "printed/det-depth-monotone": Verdict.VIOLATED,
@@ -231,6 +237,8 @@ def test_tables_fit_80_columns(shipped: Shipped) -> None:
         console.print(widths_tables(widths_frame(shipped.tree), 0.1))
     if "prediction" in shipped.tree:
         console.print(targets_tables(targets_frame(shipped.tree)))
+    if "sketch_accuracy" in shipped.tree:
+        console.print(features_tables(features_frame(shipped.tree), 0.1))
     assert not re.findall(r".*\S…", text.getvalue())
 
 

@@ -17,6 +17,8 @@ from ntkmc.linalg.eigenvalue import Eigenvalue, Status
 from ntkmc.linalg.empirical import empirical_ntk
 from ntkmc.linalg.event import event_holds
 from ntkmc.linalg.exact import kernel_spectrum
+from ntkmc.linalg.feature_error import compare_features
+from ntkmc.linalg.features import ntk_features
 from ntkmc.linalg.full_spectrum import Eigenvalues, eigenvalues, kernel_eigenvalues
 from ntkmc.linalg.gram import gram, grams
 from ntkmc.linalg.smallest import smallest_eigenvalue
@@ -49,6 +51,7 @@ __all__ = [
     "__version__",
     "check_distribution",
     "claims",
+    "compare_features",
     "eigenvalues",
     "empirical_ntk",
     "event_holds",
@@ -58,6 +61,7 @@ __all__ = [
     "kernel_spectrum",
     "lambda_min",
     "load_study",
+    "ntk_features",
     "open_results",
     "predict_training",
     "run",

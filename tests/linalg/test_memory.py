@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from ntkmc.linalg.cost import descent_bytes, eigenvalue_bytes, network_bytes, training_bytes, trial_bytes
+from ntkmc.linalg.feature_cost import feature_bytes
 
 CHILD = """
 import json, sys
@@ -82,26 +83,32 @@ NETWORKS = [
     ("ntk", 300, 50, (5,), 2048),
 ]
 
-NETWORK_CHILD = """
+FEATURES = [
+    ("ntk", 1500, 50, (3,), 2000, "random-features"),
+    ("ntk", 1500, 50, (2, 3), 2000, "tensor-sketch"),
+]
+
+BESIDE_CHILD = """
 import json, sys
 from ntkmc.experiment.beside import measure_part
 from ntkmc.experiment.drawing import Recipe, Subject
 from ntkmc.experiment.trial import single_thread
 from ntkmc.theory.distributions import build
 
-kernel, n, d, depths, width = json.loads(sys.argv[1])
+kernel, n, d, depths, value, *method = json.loads(sys.argv[1])
+kind = "sketching" if method else "finite_width"
 
 def peak():
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
-recipe = Recipe(1, kernel, "unit")
+recipe = Recipe(1, kernel, "unit", method=method[0] if method else "")
 with single_thread():  # first a small one: compiled code, buffers of the libraries
-    measure_part(Subject(recipe, build("gaussian"), d, 64, depths, 0), "finite_width", 64)
+    measure_part(Subject(recipe, build("gaussian"), d, 64, depths, 0), kind, 64)
     with open("/proc/self/clear_refs", "w") as reset:
         reset.write("5")
     before = peak()
-    measure_part(Subject(recipe, build("gaussian"), d, n, depths, 0), "finite_width", width)
+    measure_part(Subject(recipe, build("gaussian"), d, n, depths, 0), kind, value)
 print(peak() - before)
 """
 
@@ -113,7 +120,7 @@ def test_networks_take_what_is_predicted_whatever_their_width(
 ) -> None:
     kernel, n, d, depths, width = case
     child = subprocess.run(
-        [sys.executable, "-c", NETWORK_CHILD, json.dumps(case)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", BESIDE_CHILD, json.dumps(case)], capture_output=True, text=True, check=True
     )
     measured = int(child.stdout)
     predicted = network_bytes(n, d, kernel, depths, width)
@@ -162,6 +169,16 @@ def test_training_takes_what_is_predicted(case: tuple[str, int, int, str]) -> No
     )
     predicted = training_bytes(n, d, (2,), 256) if kind == "training" else descent_bytes(n, d, 20_000)
     assert int(child.stdout) <= predicted <= 1.6 * int(child.stdout)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
+@pytest.mark.parametrize("case", FEATURES, ids=lambda case: case[5])
+def test_feature_maps_take_what_is_predicted(case: tuple[str, int, int, tuple[int, ...], int, str]) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", BESIDE_CHILD, json.dumps(case)], capture_output=True, text=True, check=True
+    )
+    kernel, n, d, depths, features, method = case
+    assert int(child.stdout) <= feature_bytes(n, d, kernel, depths, features, method) <= 1.6 * int(child.stdout)
 
 
 def test_more_of_anything_takes_more() -> None:

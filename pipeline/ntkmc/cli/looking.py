@@ -27,6 +27,7 @@ def show(
         bool, typer.Option("--spectrum", help="Eigenvalues, and how far predicted laws are off, instead of estimates.")
     ] = False,
     targets: Annotated[bool, typer.Option("--targets", help="Training on labels instead of estimates.")] = False,
+    features: Annotated[bool, typer.Option("--features", help="Feature maps instead of estimates.")] = False,
     long: Annotated[bool, typer.Option("--long", help="One row per threshold, with intervals.")] = False,
     form: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
     figure: Annotated[Path | None, typer.Option(help="Also draw P(lambda_min >= lambda_0) into this file.")] = None,
@@ -38,19 +39,27 @@ def show(
     from ntkmc.views.frames import claims_frame, estimates_frame, parse_selection, select, unused_trials
     from ntkmc.views.origins import mixed_origins
     from ntkmc.views.predicted import predictions_frame, predictions_table
+    from ntkmc.views.sketches import features_frame, features_tables
     from ntkmc.views.targets import targets_frame, targets_tables
     from ntkmc.views.widths import widths_frame, widths_tables
 
-    if claims + predictions + widths + targets + spectrum > 1:
+    if claims + predictions + widths + targets + spectrum + features > 1:
         raise InputError(
-            "--claims, --predictions, --widths, --targets and --spectrum are tables of their own: choose one"
+            "--claims, --predictions, --widths, --targets, --spectrum and --features are tables of their own: "
+            "choose one"
         )
     tree = open_results(store)
     chosen = parse_selection(selection)
     if spectrum:
         _spectrum(tree, store, chosen, form, figure)
         return
-    readers = {claims: claims_frame, predictions: predictions_frame, widths: widths_frame, targets: targets_frame}
+    readers = {
+        claims: claims_frame,
+        predictions: predictions_frame,
+        widths: widths_frame,
+        targets: targets_frame,
+        features: features_frame,
+    }
     reader = readers.get(True, estimates_frame)
     with reading(store):
         frame = select(reader(tree), chosen)
@@ -68,6 +77,8 @@ def show(
         table(widths_tables(frame, delta))
     elif targets:
         table(targets_tables(frame))
+    elif features:
+        table(features_tables(frame, delta))
     elif claims:
         table(judged.verdict_rows(frame, store) if chosen else judged.verdicts(tree))
     elif long:

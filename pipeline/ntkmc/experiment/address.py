@@ -42,8 +42,8 @@ def spawn_key(
     label : str
         Canonical distribution label, such as `student-t(df=3)`; it enters as four words of a BLAKE2b-128.
     d, n, trial, replicate : int
-        Non-negative, below 2**32. With nested studies n is 0. Of a network, `replicate` is the width: networks of
-        different widths are independent, and none depends on which others are drawn.
+        Non-negative, below 2**32. With nested studies n is 0. Of a network, `replicate` is the width, of a
+        sketch the number of features: those of different ones are independent, and none depends on which are drawn.
 
     Raises
     ------

@@ -19,8 +19,13 @@ from ntkmc.linalg.cost import (
     training_bytes,
     training_seconds,
 )
+from ntkmc.linalg.eigenvalue import Eigenvalue
+from ntkmc.linalg.feature_cost import feature_bytes, feature_seconds
+from ntkmc.linalg.feature_error import measure_features
+from ntkmc.linalg.features import Randomness
 from ntkmc.linalg.finite_width import measure_network
 from ntkmc.linalg.network import Weights
+from ntkmc.linalg.norms import Ends
 from ntkmc.theory.targets import NetworkLabel
 
 
@@ -67,19 +72,14 @@ def measure_width(subject: Subject, width: int) -> Found:
     for depth, network in measure_network(
         subject.rows(), width, subject.recipe.kernel, sorted(subject.depths), weights
     ):
-        smallest = network.smallest
-        values = {"lambda_min": smallest.value, "status": smallest.status.code}
         ends = {
-            "lambda_min": (smallest.lower, smallest.upper),
             "deviation": network.deviation,
             "entry_deviation": network.entry_deviation,
             "data_norm": network.data_norm,
             "kernel_norm": network.kernel_norm,
         }
-        for name, (lower, upper) in ends.items():
-            values |= {f"{name}_lower": lower, f"{name}_upper": upper}
-        found[depth] = values
-        methods.append(smallest.method)
+        found[depth] = _values(network.smallest, ends)
+        methods.append(network.smallest.method)
     return Found(found, tuple(methods))
 
 
@@ -97,6 +97,32 @@ def _trained_width(network: str) -> int:
     return NetworkLabel.parse(network).width
 
 
+def measure_sketch(subject: Subject, features: int) -> Found:
+    """A feature map of so many columns: by depth, its Gram matrix beside the kernel."""
+    recipe = subject.recipe
+    randomness = Randomness.of(subject.seed(Purpose.SKETCH, features))
+    found: dict[int, dict[str, Any]] = {}
+    methods = []
+    for depth, sketch in measure_features(
+        subject.rows(), features, recipe.kernel, sorted(subject.depths), recipe.method, randomness
+    ):
+        ends = {
+            "deviation": sketch.deviation,
+            "entry_deviation": sketch.entry_deviation,
+            "kernel_norm": sketch.kernel_norm,
+        }
+        found[depth] = _values(sketch.smallest, ends)
+        methods.append(sketch.smallest.method)
+    return Found(found, tuple(methods))
+
+
+def _values(smallest: Eigenvalue, ends: dict[str, Ends]) -> dict[str, Any]:
+    values: dict[str, Any] = {"lambda_min": smallest.value, "status": smallest.status.code}
+    for name, (lower, upper) in {"lambda_min": (smallest.lower, smallest.upper), **ends}.items():
+        values |= {f"{name}_lower": lower, f"{name}_upper": upper}
+    return values
+
+
 MEASURES: Final = {
     "finite_width": Measure(
         measure_width,
@@ -112,6 +138,13 @@ MEASURES: Final = {
         measure_descent,
         lambda study, cell, network: descent_seconds(cell.n, cell.d, _trained_width(network), study.train.steps),
         lambda study, cell, network: descent_bytes(cell.n, cell.d, _trained_width(network)),
+    ),
+    "sketching": Measure(
+        measure_sketch,
+        lambda study, cell, features: feature_seconds(
+            cell.n, cell.d, study.kernel, cell.depths, features, study.method
+        ),
+        lambda study, cell, features: feature_bytes(cell.n, cell.d, study.kernel, cell.depths, features, study.method),
     ),
 }
 """By kind of the part."""

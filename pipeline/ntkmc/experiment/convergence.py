@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ntkmc.experiment.evaluation import Rules, Values
 from ntkmc.statistics import confidence_sequence, exponents, quantile_sequence
+from ntkmc.theory.claims.base import NETWORK
 
 Trials = Mapping[str, NDArray[Any]]
 
@@ -33,45 +34,61 @@ def convergence(widths: NDArray[np.int64], networks: Sequence[Trials], n: int, r
     -------
     dict
         Variables of the `convergence` group at this cell and depth: (widths,) or scalars.
+    """
+    found = approach(widths, networks, rules, NETWORK, "width")
+    limits = [midpoints(trials, "lambda_min") for trials in networks]
+    least = median(max(limits, key=len, default=np.empty(0)))
+    found["printed_width"] = n**6 / least**4 if least > 0.0 else np.nan
+    return found
+
+
+def approach(sizes: NDArray[np.int64], beside: Sequence[Trials], rules: Rules, prefix: str, what: str) -> Values:
+    """How matrices tend to the kernel as their size grows: errors, shares of success, least sizes, exponents.
+
+    Parameters
+    ----------
+    sizes, beside, rules
+        As `widths`, `networks`, `rules` of `convergence`.
+    prefix : str
+        Of the variables of these matrices.
+    what : str
+        What their size is called, in names of variables.
 
     Notes
     -----
     A trial that failed, or whose enclosures do not decide an event, counts as a failure for the lower and as a success
-    for the upper limit. Smallest widths and exponents hold for all widths at once: each takes its share of alpha.
+    for the upper limit. Least sizes and exponents hold for all sizes at once: each takes its share of alpha.
     """
-    together = 1.0 - (1.0 - rules.confidence) / max(len(widths), 1)
-    total = np.array([len(trials["status"]) for trials in networks])
+    together = 1.0 - (1.0 - rules.confidence) / max(len(sizes), 1)
+    total = np.array([len(trials["status"]) for trials in beside])
     found: Values = {"trials_used": total}
     for event, counted in (("norm", _close), ("eigenvalue", _positive)):
-        counts = np.array([counted(trials) for trials in networks]).reshape(len(networks), 3)
+        counts = np.array([counted(trials, prefix) for trials in beside]).reshape(len(beside), 3)
         sure, likely, possible = counts.T
         found |= _shares(event, sure, likely, possible, total, rules.confidence)
-        found |= _smallest(event, widths, (sure, likely, possible), total, rules.delta, together)
-    found |= _deviations(widths, networks, together)
-    limits = [_value(trials, "lambda_min") for trials in networks]
-    least = _median(max(limits, key=len, default=np.empty(0)))
-    found["printed_width"] = n**6 / least**4 if least > 0.0 else np.nan
-    found["lambda_min_median"] = np.array([_median(trials["network_lambda_min"]) for trials in networks])
+        found |= _smallest(f"{event}_{what}", sizes, (sure, likely, possible), total, rules.delta, together)
+    found |= _deviations(sizes, beside, together, prefix, what)
+    found["lambda_min_median"] = np.array([median(trials[f"{prefix}lambda_min"]) for trials in beside])
     return found
 
 
-def _close(trials: Trials) -> tuple[int, int, int]:
-    """Trials with |network's kernel - limit| <= lambda_min / 4: by proof, by midpoints, and at most."""
+def _close(trials: Trials, prefix: str) -> tuple[int, int, int]:
+    """Trials with |matrix - kernel| <= lambda_min / 4: by proof, by midpoints, and at most."""
     return _counted(
-        -_value(trials, "network_deviation"),
-        -trials["network_deviation_upper"],
-        -trials["network_deviation_lower"],
+        -midpoints(trials, f"{prefix}deviation"),
+        -trials[f"{prefix}deviation_upper"],
+        -trials[f"{prefix}deviation_lower"],
         trials,
         -0.25,
     )
 
 
-def _positive(trials: Trials) -> tuple[int, int, int]:
-    """Trials with lambda_min of the network's kernel >= 3/4 lambda_min: by proof, by midpoints, and at most."""
+def _positive(trials: Trials, prefix: str) -> tuple[int, int, int]:
+    """Trials with lambda_min of the matrix >= 3/4 lambda_min: by proof, by midpoints, and at most."""
     return _counted(
-        _value(trials, "network_lambda_min"),
-        trials["network_lambda_min_lower"],
-        trials["network_lambda_min_upper"],
+        midpoints(trials, f"{prefix}lambda_min"),
+        trials[f"{prefix}lambda_min_lower"],
+        trials[f"{prefix}lambda_min_upper"],
         trials,
         0.75,
     )
@@ -89,7 +106,8 @@ def _counted(
     return sure, likely, possible
 
 
-def _value(trials: Trials, name: str) -> NDArray[Any]:
+def midpoints(trials: Trials, name: str) -> NDArray[Any]:
+    """Of the enclosures of a variable."""
     return np.asarray(0.5 * (trials[f"{name}_lower"] + trials[f"{name}_upper"]))
 
 
@@ -113,51 +131,54 @@ def _shares(
 
 
 def _smallest(
-    event: str,
-    widths: NDArray[np.int64],
+    name: str,
+    sizes: NDArray[np.int64],
     counts: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
     total: NDArray[Any],
     delta: float,
     confidence: float,
 ) -> Values:
-    """The least width from which on an event has probability 1 - delta: as measured, and between which it lies."""
+    """The least size from which on an event has probability 1 - delta: as measured, and between which it lies."""
     sure, likely, possible = counts
     lower, _ = confidence_sequence(sure, total, confidence)
     _, upper = confidence_sequence(possible, total, confidence)
-    refuted = widths[(total > 0) & (upper < 1.0 - delta)]
+    refuted = sizes[(total > 0) & (upper < 1.0 - delta)]
     return {
-        f"{event}_width": _from_which_on(widths, (total > 0) & (likely >= (1.0 - delta) * total), np.nan),
-        f"{event}_width_lower": float(refuted.max()) if refuted.size else 0.0,
-        f"{event}_width_upper": _from_which_on(widths, lower >= 1.0 - delta, np.inf),
+        name: _from_which_on(sizes, (total > 0) & (likely >= (1.0 - delta) * total), np.nan),
+        f"{name}_lower": float(refuted.max()) if refuted.size else 0.0,
+        f"{name}_upper": _from_which_on(sizes, lower >= 1.0 - delta, np.inf),
     }
 
 
-def _from_which_on(widths: NDArray[np.int64], good: NDArray[np.bool_], none: float) -> float:
-    """The least width that is good like all larger ones."""
+def _from_which_on(sizes: NDArray[np.int64], good: NDArray[np.bool_], none: float) -> float:
+    """The least size that is good like all larger ones."""
     found = none
-    for at in np.argsort(widths)[::-1]:
+    for at in np.argsort(sizes)[::-1]:
         if not good[at]:
             break
-        found = float(widths[at])
+        found = float(sizes[at])
     return found
 
 
-def _deviations(widths: NDArray[np.int64], networks: Sequence[Trials], confidence: float) -> Values:
-    medians = np.full((len(networks), 3), np.nan)
-    for row, trials in zip(medians, networks, strict=True):
-        lower, upper = trials["network_deviation_lower"], trials["network_deviation_upper"]
+def _deviations(
+    sizes: NDArray[np.int64], beside: Sequence[Trials], confidence: float, prefix: str, what: str
+) -> Values:
+    medians = np.full((len(beside), 3), np.nan)
+    for row, trials in zip(medians, beside, strict=True):
+        lower, upper = (trials[f"{prefix}deviation_{end}"] for end in ("lower", "upper"))
         if len(lower):
-            row[0] = _median(_value(trials, "network_deviation"))
+            row[0] = median(midpoints(trials, f"{prefix}deviation"))
             ends = np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
             row[1:] = quantile_sequence(*ends, 0.5, confidence)
     value, lower, upper = medians.T
     found = {"deviation_median": value, "deviation_median_lower": lower, "deviation_median_upper": upper}
-    fitted = exponents(value, lower, upper, {"width": widths})
-    for end, number in zip(("", "_lower", "_upper"), fitted.get("width", (np.nan,) * 3), strict=True):
+    fitted = exponents(value, lower, upper, {what: sizes})
+    for end, number in zip(("", "_lower", "_upper"), fitted.get(what, (np.nan,) * 3), strict=True):
         found[f"exponent{end}"] = np.asarray(number)
     return found
 
 
-def _median(values: NDArray[Any]) -> float:
+def median(values: NDArray[Any]) -> float:
+    """Of the values that are there; NaN if none is."""
     present = values[~np.isnan(values)]
     return float(np.median(present)) if len(present) else float("nan")

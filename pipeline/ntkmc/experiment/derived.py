@@ -19,6 +19,7 @@ from ntkmc.experiment.families import overall, overall_event, overall_probabilit
 from ntkmc.experiment.judging import judge, judge_event
 from ntkmc.experiment.parts import AXES, Axis, Part, axes_of, part_of, values_by_kind
 from ntkmc.experiment.schema import VARIABLES, declared
+from ntkmc.experiment.sketch_accuracy import sketch_accuracy
 from ntkmc.experiment.store import Store, contiguous
 from ntkmc.experiment.study import AdaptiveTrials
 from ntkmc.experiment.training_estimates import dynamics, predicted
@@ -35,6 +36,7 @@ ESTIMATORS: Final[dict[str, Estimator]] = {
     "finite_width": convergence,
     "training": predicted,
     "trained": dynamics,
+    "sketching": sketch_accuracy,
 }
 """By kind of the parts: (their values, for each the trials that count, n, rules) -> variables of the axis' derived
 group at one cell and depth, along the axis or not."""

@@ -24,7 +24,8 @@ class Recipe:
     """What every trial of a study shares. With an address it determines a trial to the last bit.
 
     With `thresholds`, increasing, only the events lambda_min >= threshold are decided. `statistics` are measured
-    beside lambda_min; none of them changes a bit of another. Networks are trained for so many `steps`.
+    beside lambda_min; none of them changes a bit of another. Networks are trained for so many `steps`;
+    `method` is that of feature maps.
     """
 
     seed: int
@@ -34,6 +35,7 @@ class Recipe:
     thresholds: tuple[float, ...] = ()
     statistics: tuple[str, ...] = ALWAYS
     steps: int = 0
+    method: str = "random-features"
 
     @classmethod
     def of(cls, study: Study, statistics: tuple[str, ...] | None = None) -> Recipe:
@@ -48,6 +50,7 @@ class Recipe:
             thresholds,
             chosen,
             study.train.steps if study.train else 0,
+            study.method,
         )
 
 

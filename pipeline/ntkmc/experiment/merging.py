@@ -25,7 +25,7 @@ from ntkmc.experiment.journal import Block
 from ntkmc.experiment.lease import Lease
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.location import Location
-from ntkmc.experiment.parts import AXES, Part, labelled
+from ntkmc.experiment.parts import AXES, Part, axes_of, labelled
 from ntkmc.experiment.results import stored_cells, study_of
 from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import FixedTrials, Study
@@ -129,6 +129,7 @@ def joined(named: Sequence[tuple[str, Study]]) -> Study:
         document["event"]["lambda-0"] = sorted({*document["event"]["lambda-0"], *found["event"]["lambda-0"]})
         for axis in AXES.values():
             document |= axis.joined(document, found)
+            document |= {key: found[key] for key in axis.settings if key in found}
         if "spectrum" in found and document.get("spectrum") != "full":
             document["spectrum"] = found["spectrum"]
         document["claims"] = list(dict.fromkeys([*document["claims"], *found["claims"]]))
@@ -152,7 +153,20 @@ def _trials(named: Sequence[tuple[str, Study]]) -> dict[str, Any]:
 
 
 def _study(location: Location) -> Study:
-    return study_of(read_attributes(location), str(location))
+    """That of a store, asking for all that the store holds beside its draws, of earlier studies too.
+
+    But for what is trained: its keys ask for all combinations, which may be more than the store holds.
+    """
+    attributes = read_attributes(location)
+    study = study_of(attributes, str(location))
+    coordinates = attributes["coordinates"]
+    document = study.document()
+    for axis in axes_of(coordinates):
+        if axis.join is not None:
+            continue
+        document[axis.key] = list(dict.fromkeys([*document.get(axis.key, []), *coordinates[axis.dim]]))
+        document |= {key: getattr(study, key) for key in axis.settings if getattr(study, key)}
+    return parse_study(document, origin=str(location), trusted=False)
 
 
 def _compare_identities(locations: Sequence[Location]) -> None:

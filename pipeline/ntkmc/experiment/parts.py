@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from ntkmc.experiment.address import Purpose
-from ntkmc.linalg import descent, empirical
+from ntkmc.linalg import descent, empirical, features
 from ntkmc.linalg.training import CHECKPOINTS, RESOLVED
 from ntkmc.theory.claims.base import BESIDE, Instance
 from ntkmc.theory.targets import NetworkLabel
@@ -105,7 +105,9 @@ class Axis:
     words, plan, none : str
         What a part is, its value in braces; what a plan says of all of them; what a store without any says.
     options : callable
-        Study -> what of the study is part of its identity beside `numerics`.
+        Study -> what else of it decides how this is computed, beside `numerics`: part of the same identity.
+    settings : tuple of str
+        Further keys of the study that say so.
     further : mapping of str to tuple
         Dimensions, with their coordinates, that some of its variables have behind the trial.
     open_ended : tuple of str
@@ -125,6 +127,7 @@ class Axis:
     plan: str
     none: str
     options: Callable[[Any], Mapping[str, Any]] = lambda study: {}
+    settings: tuple[str, ...] = ()
     further: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     open_ended: tuple[str, ...] = ()
     join: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]] | None = None
@@ -203,6 +206,20 @@ AXES: Final = {
             options=lambda study: {"steps": study.train.steps},
             further={"step": CHECKPOINTS},
             join=lambda one, other: _joined_train(one, other),
+        ),
+        Axis(
+            kind="sketching",
+            dim="features",
+            derived="sketch_accuracy",
+            key="features",
+            asked=lambda study: tuple(dict.fromkeys(study.features or ())),
+            numerics=features.NUMERICS,
+            purpose=Purpose.SKETCH,
+            words="{} features",
+            plan="a feature map with so many columns is drawn in every trial",
+            none="holds no sketches; run a study with features into it",
+            options=lambda study: {"method": study.method},
+            settings=("sketch",),
         ),
     )
 }

@@ -14,7 +14,7 @@ from ntkmc.experiment.drawing import Recipe
 from ntkmc.experiment.judging import judge
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.parts import AXES, PLAIN, Axis, Part, axes_of, part_of, parts_in, values_by_kind
-from ntkmc.experiment.results import open_results, stored_cells, study_of
+from ntkmc.experiment.results import as_stored, open_results, stored_cells, study_of
 from ntkmc.experiment.schema import trial_variables
 from ntkmc.experiment.study import Study, find_cell
 from ntkmc.experiment.trial import Arrays, BlockTask, run_block
@@ -61,7 +61,8 @@ def compare_trial(store: str | Path, cell_name: str, trial: int, study: Study | 
     if not depths:
         raise InputError(f"trial {trial} of {cell_name} has not been run yet in {origin}")
     statistics = required(tree.attrs["statistics"])
-    arrays = recomputed(study or study_of(tree.attrs, origin), statistics, cell, depths, trial)
+    mine = as_stored(study, tree.attrs) if study else study_of(tree.attrs, origin)
+    arrays = recomputed(mine, statistics, cell, depths, trial)
     found: list[Comparison] = []
     for name, variable in trial_variables(statistics).items():
         if variable.per_depth:
@@ -72,7 +73,7 @@ def compare_trial(store: str | Path, cell_name: str, trial: int, study: Study | 
             found.append((name, None, arrays[name][0].item(), np.asarray(stored[name]).item()))
     for axis in axes_of(tree.attrs["coordinates"]):
         beside = tree[axis.kind].to_dataset().sel(distribution=cell.distribution.label, d=cell.d, n=cell.n)
-        found += _compare_beside(axis, study or study_of(tree.attrs, origin), beside, cell, trial)
+        found += _compare_beside(axis, mine, beside, cell, trial)
     return found
 
 
@@ -120,7 +121,7 @@ def claim_margins(
         If there is no such claim, it bounds nothing, or it does not apply to the cell.
     """
     tree = open_results(store)
-    own = study or study_of(tree.attrs, str(Location.of(store)))
+    own = as_stored(study, tree.attrs) if study else study_of(tree.attrs, str(Location.of(store)))
     cells = stored_cells(tree.attrs, str(Location.of(store)))
     cell = find_cell((*(study.cells if study is not None else ()), *cells), cell_name)
     wanted = None if claim is None else CLAIMS[claim.partition("[")[0]].id

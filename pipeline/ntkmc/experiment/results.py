@@ -30,7 +30,8 @@ _PAUSE: Final = 0.3  # seconds between them
 def open_results(store: str | Path) -> xr.DataTree:
     """The results tree of a store: groups `trials`, `estimates`, `claims` and `blocks`.
 
-    And, where a study asked for finite widths, `finite_width` and `convergence`.
+    And, where a study asked for finite widths, `finite_width` and `convergence`; for features, `sketching` and
+    `sketch_accuracy`.
 
     Parameters
     ----------
@@ -85,7 +86,13 @@ def _opened(location: Location, attributes: dict[str, Any]) -> xr.DataTree:
 
 def study_of(attributes: Mapping[Any, Any], origin: str) -> Study:
     """The study that a store was last run with; a user's own laws in it are named, not imported."""
-    return parse_study(attributes["study"], origin=origin, trusted=False)
+    return as_stored(parse_study(attributes["study"], origin=origin, trusted=False), attributes)
+
+
+def as_stored(study: Study, attributes: Mapping[Any, Any]) -> Study:
+    """A study of a store, whose feature maps, of an earlier study perhaps, are made as they were."""
+    known = attributes["identity"].get("sketching")
+    return study.model_copy(update={"sketch": known["method"]}) if known and not study.features else study
 
 
 def stored_studies(attributes: Mapping[Any, Any], origin: str) -> tuple[Study, ...]:

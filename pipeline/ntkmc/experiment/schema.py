@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from ntkmc.experiment import training_variables, width_variables
+from ntkmc.experiment import sketch_variables, training_variables, width_variables
 from ntkmc.experiment.parts import AXES, axes_of
 from ntkmc.experiment.variables import (
     BLOCK,
@@ -204,7 +204,7 @@ _VARIABLES: Final = (
     Variable("blocks", "d", BLOCK, "i8", 0, "1", "dimension of a data row"),
     Variable("blocks", "n", BLOCK, "i8", 0, "1", "number of data rows"),
     Variable(
-        "blocks", "depths", BLOCK, "str", "", "1", "depths that it measured; networks: and their width, as in 2,3;m=64"
+        "blocks", "depths", BLOCK, "str", "", "1", "depths that it measured, and what beside the draws, as in 2,3;m=64"
     ),
     Variable("blocks", "first", BLOCK, "i8", 0, "1", "number of its first trial"),
     Variable("blocks", "seconds", BLOCK, "f8", NAN, "s", "what it took the worker"),
@@ -231,6 +231,8 @@ BESIDE_VARIABLES: Final[dict[str, dict[str, Variable]]] = {
         ("prediction", training_variables.OF_TARGETS),
         ("trained", training_variables.TRAINED),
         ("dynamics", training_variables.OF_NETWORKS),
+        ("sketching", sketch_variables.DRAWN),
+        ("sketch_accuracy", sketch_variables.ESTIMATED),
     )
 }
 """Groups that a store has once a study asks for the axis that they belong to (`parts.AXES`). The last variable of one
@@ -243,6 +245,8 @@ BESIDE_GROUPS: Final = {
     "prediction": "what the kernel predicts of training, per cell: steps, residuals, the bound on the test loss",
     "trained": "one value per draw, depth and network: gradient descent on an actual network beside the prediction",
     "dynamics": "how trained networks follow the prediction, per cell: gaps, drift of the kernel, exponents",
+    "sketching": "one value per draw, depth and number of features: a feature map's Gram matrix beside the kernel",
+    "sketch_accuracy": "how feature maps tend to their kernel, per cell: errors, shares, least features, exponents",
 }
 
 GROUPS: Final = {

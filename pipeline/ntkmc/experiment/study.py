@@ -27,6 +27,7 @@ from ntkmc.experiment.cells import Cell, evaluate_size
 from ntkmc.experiment.numerics import NUMERICS
 from ntkmc.experiment.parts import AXES, PLAIN, Part, parts_beside, values_by_kind
 from ntkmc.linalg import descent, empirical
+from ntkmc.linalg import features as feature_maps
 from ntkmc.linalg.network import LARGEST_WIDTH
 from ntkmc.theory.claims import CellContext, Instance, instances, select
 from ntkmc.theory.claims.statistics import EDGES, SPECTRUM, required
@@ -61,6 +62,8 @@ Width = Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=LARGEST_WIDTH)]
 StepSize = Annotated[float, BeforeValidator(_unbool), Field(gt=0.0, allow_inf_nan=False)] | Literal["max"]
 
 Scale = Annotated[float, BeforeValidator(_unbool), Field(gt=0.0, allow_inf_nan=False)]
+
+Features = Annotated[int, BeforeValidator(_unbool), Field(ge=2, le=LARGEST_WIDTH)]
 
 Depth = Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=1000)]
 """Beyond a thousand layers the error bounds of the recursion were not tried."""
@@ -179,6 +182,8 @@ class Study(_Model):
     targets: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
     step_size: tuple[StepSize, ...] | None = Field(default=None, alias="step-size", min_length=1)
     train: Training | None = None
+    features: Annotated[tuple[Features, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    sketch: Literal["random-features", "tensor-sketch"] | None = None
     nested: bool = False
     measure: Literal["lambda-min", "event"] = "lambda-min"
     spectrum: Literal["edges", "full"] | None = None
@@ -224,6 +229,11 @@ class Study(_Model):
             raise ValueError(f"{given}: nothing to train on; name targets: {', '.join(TARGETS)}")
         if self.train and self.kernel != "h-infinity":
             raise ValueError(f"train: networks are trained whose kernel is h-infinity, not {self.kernel}")
+        if self.sketch and not self.features:
+            raise ValueError(f"sketch: {self.sketch} of how many features? Add features: [256, 1024]")
+        if self.features:
+            depths = {depth for cell in self.cells for depth in cell.depths}
+            _said("features", feature_maps.check_features, self.kernel, sorted(depths), self.method)
         for cell in self.cells:
             if isinstance(cell.distribution, Unimported):
                 continue  # of a store: it was checked when it was run
@@ -245,6 +255,11 @@ class Study(_Model):
     def networks(self) -> tuple[int, ...]:
         """Widths of finite networks, each once; none unless the study asks for them."""
         return tuple(dict.fromkeys(self.widths or ()))
+
+    @property
+    def method(self) -> str:
+        """How feature maps are made, where the study asks for any."""
+        return self.sketch or feature_maps.METHODS[0]
 
     @cached_property
     def beside(self) -> tuple[Part, ...]:
@@ -349,6 +364,8 @@ class Study(_Model):
     def document(self) -> dict[str, Any]:
         """The study as plain JSON data, paths resolved; `Study.model_validate` reads it back."""
         data: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if not self.features:
+            data.pop("sketch", None)  # of a store that has feature maps of an earlier study
         return data
 
     def identity(self) -> dict[str, Any]:

@@ -117,6 +117,7 @@ COORDINATES: Final = {
     "target": Variable("", "target", ("target",), "str", "", "1", "labels; behind @ the step size"),
     "network": Variable("", "network", ("network",), "str", "", "1", "target, width and kappa of a network"),
     "step": Variable("", "step", ("step",), "i8", 0, "1", "step k of gradient descent"),
+    "features": Variable("", "features", ("features",), "i8", 0, "1", "columns of a feature map"),
     "lambda_0": Variable("", "lambda_0", ("lambda_0",), "f8", NAN, "1", "threshold of the event"),
     "quantile": Variable("", "quantile", ("quantile",), "f8", NAN, "1", "level of a quantile"),
     "axis": Variable("", "axis", ("axis",), "str", "", "1", "what an exponent is in"),

@@ -22,7 +22,7 @@ from ntkmc.experiment.journal import Journal
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.parts import AXES, PLAIN, Part
 from ntkmc.experiment.resampling import Recomputing
-from ntkmc.experiment.results import stored_cells, study_of
+from ntkmc.experiment.results import as_stored, stored_cells, study_of
 from ntkmc.experiment.schema import dimensions, group_variables, groups_of
 from ntkmc.experiment.store import JOURNAL, Store
 from ntkmc.experiment.study import Study
@@ -115,7 +115,7 @@ def _verify(location: Location, sample: int, seed: int, study: Study | None) -> 
     attributes = read_attributes(location)
     if study is not None:
         check_identity(location, study)
-    mine = study or study_of(attributes, str(location))
+    mine = as_stored(study, attributes) if study else study_of(attributes, str(location))
     root = location.open("r")
     findings: list[Finding] = []
     chunks = 0

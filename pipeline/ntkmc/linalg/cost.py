@@ -87,17 +87,14 @@ def eigenvalue_bytes(n: int, method: str = "auto") -> int:
 
 def trial_seconds(n: int, d: int, depths: Sequence[int], *, thresholds: int = 0, further: float = 0.0) -> float:
     """Rough wall time of one trial on one core, good to a factor of a few; only ever used to order and to cut work."""
-    constant, square, cube = _SECONDS
-    each = constant + square * n**2 + cube * n**3
-    eigenvalues = (len(depths) * _EVENT.get(thresholds, 1.0) + further) * each
+    eigenvalues = (len(depths) * _EVENT.get(thresholds, 1.0) + further) * enclosure_seconds(n)
     recursion = 0.5 * n * n * (max(depths) * _SECONDS_ENTRY + 4e-10 * d)
     return eigenvalues + recursion + 0.1 * _SECONDS_ENTRY * 10 * n * d
 
 
 def network_seconds(n: int, d: int, depths: Sequence[int], width: int) -> float:
     """Rough wall time of one trial of networks of a width on one core, good to a factor of a few."""
-    constant, square, cube = _SECONDS
-    enclosures = (4 * len(depths) + 1) * (constant + square * n**2 + cube * n**3)
+    enclosures = (4 * len(depths) + 1) * enclosure_seconds(n)
     layer = width * (_SECONDS_NEURON[0] * n * n + _SECONDS_NEURON[1] * n + _SECONDS_NEURON[2] * d * (1.0 + 0.005 * n))
     hidden = sum(2 * (depth - 2) for depth in depths) * width * width * _SECONDS_NEURON[2] * (1.0 + 0.005 * n)
     return float(enclosures + layer * sum(max(depth - 1, 1) for depth in depths) + hidden)
@@ -129,6 +126,12 @@ def descent_bytes(n: int, d: int, width: int) -> int:
 def descent_seconds(n: int, d: int, width: int, steps: int) -> float:
     """Rough wall time of one trial of a network that is trained on one core, good to a factor of a few."""
     return steps * width * n * (2e-9 + 2e-10 * d) + 2.0 * training_seconds(n, d, (2,), 256)
+
+
+def enclosure_seconds(n: int) -> float:
+    """Rough wall time of one enclosure at order n."""
+    constant, square, cube = _SECONDS
+    return constant + square * n**2 + cube * n**3
 
 
 def library_bytes(n: int) -> int:

@@ -12,12 +12,11 @@ from ntkmc.linalg.empirical import BLOCK, empirical_ntks
 from ntkmc.linalg.exact import about_exact_kernel, kernel_error
 from ntkmc.linalg.gram import coherence_of, cosines, grams_of_cosines, grams_of_rows
 from ntkmc.linalg.network import Weights
+from ntkmc.linalg.norms import Ends, difference_norms, largest_eigenvalue
 from ntkmc.linalg.rows import Matrix, Rows
 from ntkmc.linalg.smallest import enclose
 from ntkmc.linalg.symmetric import own
 from ntkmc.theory.kernels import UNIT_ROUNDOFF
-
-Ends = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,9 @@ def measure_network(
         difference = found - limit
         smallest = about_exact_kernel(enclose(own(found)), own_error)
         del found
-        largest = float(max(difference.max(), -difference.min()))
-        error = (rounding + own_error + len(difference) * UNIT_ROUNDOFF * largest) * (1.0 + 2.0**-30)
         kernel_norm = largest_eigenvalue(limit, rounding)
         del limit
-        yield depth, Network(smallest, _norm(difference, error), _around(largest, error), data_norm, kernel_norm)
+        yield depth, Network(smallest, *difference_norms(difference, rounding + own_error), data_norm, kernel_norm)
         del difference
 
 
@@ -96,33 +93,3 @@ def _sums_error(found: Matrix, depth: int, width: int, d: int) -> float:
     """
     length = max(d + 8, min(width, BLOCK) + width // BLOCK + 1 if depth <= 2 else width)
     return 1.1 * (2 * length + 8 + depth) * UNIT_ROUNDOFF * float(np.trace(found))
-
-
-def largest_eigenvalue(A: Matrix, error: float) -> Ends:
-    """Ends of the largest eigenvalue of any matrix within `error` of A in norm; A, symmetric, is used up."""
-    answer = enclose(own(np.negative(A, out=A)))
-    return _below(-answer.upper - error), _above(-answer.lower + error)
-
-
-def _norm(difference: Matrix, error: float) -> Ends:
-    """Ends of the operator norm of any matrix within `error` of a symmetric one, which is used up."""
-    matrix = own(difference)
-    low = enclose(matrix)
-    matrix.restore()
-    high = enclose(own(np.negative(difference, out=difference)))
-    lower = max(-low.upper, -high.upper)
-    upper = max(-low.lower, -high.lower)
-    return max(0.0, _below(lower - error)), max(0.0, _above(upper + error))
-
-
-def _around(value: float, error: float) -> Ends:
-    """An absolute value with an error; no entry of an error exceeds its norm."""
-    return max(0.0, _below(value - error)), _above(value + error)
-
-
-def _below(value: float) -> float:
-    return float(np.nextafter(value, -np.inf))
-
-
-def _above(value: float) -> float:
-    return float(np.nextafter(value, np.inf))

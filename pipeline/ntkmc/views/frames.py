@@ -177,7 +177,7 @@ def parse_selection(text: str | None) -> dict[str, str]:
         key, separator, value = (piece.strip() for piece in part.partition("="))
         if not separator or not value:
             raise InputError(f"a selection is written like 'd=32,depth=3', got {part!r}")
-        key = {"L": "depth", "m": "width", "lambda-0": "lambda_0"}.get(key, key)
+        key = {"L": "depth", "m": "width", "s": "features", "lambda-0": "lambda_0"}.get(key, key)
         if key in chosen:
             raise InputError(f"a selection names {key} twice; leave it out to see all its values")
         chosen[key] = value

@@ -74,10 +74,10 @@ def _by_cell(frame: pd.DataFrame, delta: float) -> RenderableType:
         drawn.add_row(
             law(str(first["distribution"])),
             *(str(first[name]) for name in ("d", "n", "depth")),
-            _width(first, "norm"),
-            _width(first, "eigenvalue"),
+            range_of_sizes(first, "norm_width"),
+            range_of_sizes(first, "eigenvalue_width"),
             "" if math.isnan(first["printed_width"]) else f"{first['printed_width']:.1e}",
-            _exponent(first),
+            limits(first, "exponent"),
         )
     caption = (
         "m*: least tried width from which on the share is that large; in parentheses\n"
@@ -87,8 +87,9 @@ def _by_cell(frame: pd.DataFrame, delta: float) -> RenderableType:
     return captioned(drawn, caption)
 
 
-def _width(row: pd.Series[Any], event: str) -> str:
-    value, lower, upper = (float(row[f"{event}_width{end}"]) for end in ("", "_lower", "_upper"))
+def range_of_sizes(row: pd.Series[Any], name: str) -> str:
+    """A least size as measured, and in parentheses between which it is proved to lie."""
+    value, lower, upper = (float(row[f"{name}{end}"]) for end in ("", "_lower", "_upper"))
     return f"{_short(value)} ({_short(lower)},{_short(upper)})"
 
 
@@ -99,7 +100,8 @@ def _short(width: float) -> str:
     return f"{width:.0f}" if width < 1e5 else f"{width:.0e}"
 
 
-def _exponent(row: pd.Series[Any]) -> str:
-    value, lower, upper = (float(row[f"exponent{end}"]) for end in ("", "_lower", "_upper"))
+def limits(row: pd.Series[Any], name: str) -> str:
+    """A number with its confidence limits; empty where there is none."""
+    value, lower, upper = (float(row[f"{name}{end}"]) for end in ("", "_lower", "_upper"))
     text = "" if math.isnan(value) else f"{value:.2f} ({lower:.2f},{upper:.2f})"
     return text.replace("0.", ".")

@@ -12,6 +12,7 @@ from ntkmc.theory.claims import (  # noqa: F401  (registers the claims, in the o
     probability,
     scaling,
     schur,
+    sketches,
     training,
     widths,
 )

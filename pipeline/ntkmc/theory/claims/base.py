@@ -264,10 +264,17 @@ BESIDE: Final = {
         ("step_size", "start", "gap", "gap_started", "contraction", "drift", "test_loss", "residual"),
         named=True,
     ),
+    "sketching": Beside(
+        "s",
+        "sketch_",
+        ("lambda_min", "deviation", "entry_deviation", "kernel_norm"),
+        "the Gram matrix of a feature map",
+    ),
 }
 """By the group of the store that holds them."""
 
 NETWORK: Final = BESIDE["finite_width"].prefix
+SKETCH: Final = BESIDE["sketching"].prefix
 
 DERIVED: Final = {
     "shallower_lower": "lambda_min_lower of the same draw at the next smaller depth",
