@@ -302,7 +302,9 @@ def trial_variables(statistics: Iterable[str]) -> dict[str, Variable]:
 
 
 def group_variables(group: str, statistics: Iterable[str]) -> dict[str, Variable]:
-    """Variables of a group in a store that holds these statistics."""
+    """Variables of a group in a store that holds these statistics, which are variables of `trials`."""
+    if group != "trials":
+        return declared(group)
     chosen = set(statistics)
     return {name: each for name, each in declared(group).items() if name not in STATISTICS or name in chosen}
 
