@@ -197,7 +197,7 @@ def test_show_predictions(ntkmc: Call, store: Path, tmp_path: Path) -> None:
         assert row["ratio"] == pytest.approx(row["predicted"] / row["median"], rel=1e-9)
     code, _, _ = ntkmc("show", store, "--figure", tmp_path / "overlaid.svg")
     assert code == 0
-    assert_refused(ntkmc("show", store, "--claims", "--predictions"), "ask for one of them")
+    assert_refused(ntkmc("show", store, "--claims", "--predictions"), "choose one")
 
 
 def test_show_machine_formats(ntkmc: Call, store: Path) -> None:
