@@ -37,7 +37,7 @@ from ntkmc.execution.fleet import Stopped
 from ntkmc.execution.interruption import Interruption, noticed
 from ntkmc.execution.large import commit_large
 from ntkmc.execution.queue import CellWork, WorkQueue
-from ntkmc.execution.tasks import Report, commit_block
+from ntkmc.execution.tasks import Report, commit_block, running
 from ntkmc.execution.workforce import (
     MEMORY,
     Workforce,
@@ -382,14 +382,13 @@ class _Driver:
         future.release()
 
     def _send_again(self) -> None:
-        """Where the cluster was long silent: if no worker has anything to do, what was sent is lost, and asked anew.
+        """Where the cluster was long silent: if no worker is at work, what was sent is lost, and asked anew.
 
         Seen where all workers died at once: the scheduler has tasks, and workers again, and does not bring them
-        together.
+        together. It is the workers who are asked, since the scheduler may believe that one works that does not.
         """
-        self.heard = time.monotonic()
         with suppress(Exception):  # of a connection that is just being lost
-            at_work = self.client.processing()
+            at_work = self.client.run(running, on_error="ignore")
             if at_work and not any(at_work.values()):
                 lost = list(self.flying.values())
                 self.flying.clear()
@@ -397,6 +396,7 @@ class _Driver:
                     work.in_flight -= 1
                     work.asked = []
                     future.cancel()
+        self.heard = time.monotonic()
 
     def _await_connection(self) -> None:
         """The scheduler was lost, and with it what was queued there. If it comes back, the store says what is missing.

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
+from distributed import Worker
 
 from ntkmc.experiment.journal import Block, Journal
 from ntkmc.experiment.location import Location
@@ -41,3 +42,8 @@ def commit_block(task: BlockTask, journal: str) -> Report:
     Journal(Location(journal).blobs()).put(block)
     failed = int(np.sum((arrays["status"] == Status.FAILED.code).any(axis=0)))
     return Report(task.folder, task.first, task.count, seconds, failed)
+
+
+def running(dask_worker: Worker) -> int:
+    """Tasks that a worker is at, told by itself."""
+    return len(dask_worker.state.executing)
