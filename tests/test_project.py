@@ -35,7 +35,16 @@ from ntkmc.views.widths import widths_frame, widths_tables
 ROOT = Path(__file__).resolve().parents[1]
 HUGE = {"large-n"}  # minutes, and the memory of a whole machine: by hand
 STUDIES = sorted(path for path in (ROOT / "data" / "studies").glob("*.yaml") if path.stem not in HUGE)
-LONG = {"assumptions", "coherence", "finite-width", "generalization", "sketching", "spectral-bias", "training"}
+LONG = {
+    "assumptions",
+    "coherence",
+    "deep-theorem",
+    "finite-width",
+    "generalization",
+    "sketching",
+    "spectral-bias",
+    "training",
+}
 """A minute or two each: `make test-slow`."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
