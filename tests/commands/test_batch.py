@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from calling import called
 from ntkmc import run as run_study
-from ntkmc.cli import main
 from ntkmc.execution.events import BlockDone, CellFailed, RunFinished, RunStarted
 from ntkmc.execution.standing import Record, standing
 from ntkmc.execution.workspace import Workspace
@@ -50,13 +48,9 @@ def ntkmc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     """`ntkmc arguments ...` in this process: what it says."""
 
     def call(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["ntkmc", *arguments])
-        before = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        signal.signal(signal.SIGTERM, before)
+        ended = called(monkeypatch, *arguments)
         captured = capsys.readouterr()
-        assert ended.value.code == code, captured
+        assert ended == code, captured
         return captured.out + captured.err
 
     return call

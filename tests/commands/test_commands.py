@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +15,8 @@ import numpy as np
 import pytest
 import yaml
 
+from calling import called
 from ntkmc import run as run_study
-from ntkmc.cli import main
 from ntkmc.experiment.loading import parse_study
 from ntkmc.theory.claims import CLAIMS
 
@@ -29,15 +28,8 @@ def ntkmc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     """`ntkmc arguments ...` in this process: (exit code, standard output, standard error)."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["ntkmc", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "80")
-        before = signal.getsignal(signal.SIGTERM)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        signal.signal(signal.SIGTERM, before)
+        code = called(monkeypatch, *arguments)
         captured = capsys.readouterr()
-        code = ended.value.code
-        assert isinstance(code, int)
         return code, captured.out, captured.err
 
     return call

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,9 @@ import xarray as xr
 import yaml
 import zarr
 
+from calling import called
 from ntkmc import gram, ntk_features, open_results
 from ntkmc.api import repair
-from ntkmc.cli import main
 from ntkmc.errors import InputError, StoreError
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
@@ -195,16 +193,6 @@ def test_verdicts_and_estimates(finished: Path) -> None:
     assert ((found["exponent"] > -0.9) & (found["exponent"] < -0.2)).all()
     (margin,) = claim_margins(finished, "gaussian,d=4,n=9", 7, "sketch-rank[s=4]")[:1]
     assert margin[-1] == "holds"
-
-
-def called(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """Exit code of a command."""
-    monkeypatch.setattr(sys, "argv", ["ntkmc", *words])
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    signal.signal(signal.SIGTERM, before)
-    return int(ended.value.code or 0)
 
 
 def test_commands_show_features(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from calling import called
 from ntkmc import gram, kernel_eigenvalues, open_results
-from ntkmc.cli import main
 from ntkmc.errors import InputError, StoreError
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
@@ -224,16 +222,6 @@ def test_figures(finished: Path) -> None:
     deep = depth_plot(grid)
     assert deep is not None
     assert "Spectra</h2>" in report_html(grid, "s", [deep, drawn, shared])
-
-
-def called(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """Exit code of a command."""
-    monkeypatch.setattr(sys, "argv", ["ntkmc", *words])
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    signal.signal(signal.SIGTERM, before)
-    return int(ended.value.code or 0)
 
 
 def test_show(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import pytest
 import xarray as xr
 import zarr
 
+from calling import called
 from ntkmc import InputError, gram, open_results, predict_training, train
 from ntkmc.api import repair
-from ntkmc.cli import main
 from ntkmc.errors import StoreError
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
@@ -37,9 +36,9 @@ from ntkmc.experiment.training import rows_to_test
 from ntkmc.experiment.trial import BlockTask, run_block
 from ntkmc.experiment.variables import Verdict
 from ntkmc.experiment.verifying import verify
-from ntkmc.linalg.training import CHECKPOINTS
 from ntkmc.theory.claims import find_instance
 from ntkmc.theory.distributions import build
+from ntkmc.theory.targets import CHECKPOINTS
 from ntkmc.views import evidence
 from ntkmc.views.grid import open_grid
 
@@ -305,13 +304,6 @@ def test_verdicts_and_evidence(finished: Path) -> None:
     assert values["training_residual_upper"].tolist() == [stored["residual_upper"].values.tolist()]
     quantity = instance.claim.quantity(grid.study.context(grid.study.cells[1], 2), values)
     assert quantity.lower[0] <= 0.0 <= quantity.upper[0] + 1e-6
-
-
-def called(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["ntkmc", *words])
-    with pytest.raises(SystemExit) as caught:
-        main()
-    return int(caught.value.code or 0)
 
 
 def test_commands_show_training(

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from ntkmc import InputError, gram, predict_training
 from ntkmc.linalg.quadrature import spectral_measure
-from ntkmc.linalg.training import CHECKPOINTS, accuracy
+from ntkmc.linalg.training import accuracy
+from ntkmc.theory.targets import CHECKPOINTS
 
 Floats = NDArray[np.float64]
 

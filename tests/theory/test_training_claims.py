@@ -16,11 +16,9 @@ from ntkmc.experiment.judging import judge
 from ntkmc.experiment.training import measure_training
 from ntkmc.experiment.variables import Verdict
 from ntkmc.linalg.eigenvalue import Status
-from ntkmc.linalg.training import CHECKPOINTS, SHARE
 from ntkmc.theory.claims import CLAIMS, CellContext, Instance, find_instance, instances
-from ntkmc.theory.claims import training as formulas
 from ntkmc.theory.distributions import build
-from ntkmc.theory.targets import TARGETS, labels
+from ntkmc.theory.targets import CHECKPOINTS, TARGETS, labels
 
 Floats = NDArray[np.float64]
 
@@ -46,11 +44,6 @@ def measured(target: str, kernel: str = "h-infinity", trials: int = 4, step: str
         rows.append(mine | {"lambda_min_lower": least * (1 - 1e-10), "lambda_min_upper": least * (1 + 1e-10)})
     stacked = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return stacked | {"status": np.full(trials, Status.CERTIFIED.code)}
-
-
-def test_constants_are_those_of_the_measurement() -> None:
-    assert tuple(formulas._STEPS) == CHECKPOINTS
-    assert formulas._DELTA == SHARE
 
 
 @pytest.mark.parametrize("target", [name for name, target in TARGETS.items() if not target.own])

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from ntkmc.experiment.address import Purpose
-from ntkmc.linalg import descent, empirical, features
-from ntkmc.linalg.training import CHECKPOINTS, RESOLVED
+from ntkmc.linalg import descent, empirical, features, training
 from ntkmc.theory.claims.base import BESIDE, Instance
-from ntkmc.theory.targets import NetworkLabel
+from ntkmc.theory.targets import CHECKPOINTS, NetworkLabel
 
 Value = int | str
 
@@ -181,7 +180,7 @@ AXES: Final = {
             derived="prediction",
             key="targets",
             asked=lambda study: _targets(study),
-            numerics={"test_rows": TEST_ROWS, "resolved": RESOLVED},
+            numerics=training.NUMERICS | {"test_rows": TEST_ROWS},
             purpose=Purpose.LABELS,
             words="training on {}",
             plan="what the kernel predicts of training on each of these labels",
@@ -198,7 +197,7 @@ AXES: Final = {
             derived="dynamics",
             key="train",
             asked=lambda study: _networks(study),
-            numerics=descent.NUMERICS | {"test_rows": TEST_ROWS},
+            numerics=training.NUMERICS | descent.NUMERICS | {"test_rows": TEST_ROWS},
             purpose=Purpose.NETWORK,
             words="the trained network {}",
             plan="a network of each, trained by gradient descent",

@@ -17,9 +17,9 @@ from ntkmc.linalg.eigenvalue import Status
 from ntkmc.linalg.gram import grams_of_rows
 from ntkmc.linalg.network import Weights
 from ntkmc.linalg.rows import Rows, as_data, split_rows
-from ntkmc.linalg.training import CHECKPOINTS, TrainingPrediction, accuracy, predictions
+from ntkmc.linalg.training import TrainingPrediction, accuracy, predictions
 from ntkmc.theory.distributions import Distribution
-from ntkmc.theory.targets import NetworkLabel, Target, labels, split_label
+from ntkmc.theory.targets import CHECKPOINTS, NetworkLabel, Target, labels, split_label
 
 Matrix = NDArray[np.float64]
 

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkmc.experiment.evaluation import Rules, Values
-from ntkmc.linalg.training import CHECKPOINTS, SHARE
 from ntkmc.statistics import confidence_sequence, exponents, mean_lower_limit, quantile_sequence
-from ntkmc.theory.targets import NetworkLabel
+from ntkmc.theory.targets import CHECKPOINTS, SHARE, NetworkLabel
 
 Trials = Mapping[str, NDArray[Any]]
 

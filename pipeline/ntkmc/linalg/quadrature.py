@@ -26,6 +26,8 @@ FIRST_LOOK: Final = 8
 _EXHAUSTED: Final = 16.0
 """A Lanczos vector this short, in units of roundoff, of the largest eigenvalue and of sqrt(n), is rounding."""
 
+NUMERICS: Final = {"first_look": FIRST_LOOK, "exhausted": _EXHAUSTED}
+
 Rule = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Nodes and weights; the weights add up to |y|**2."""
 

@@ -15,18 +15,14 @@ from ntkmc.linalg.eigenvalue import Eigenvalue
 from ntkmc.linalg.exact import about_exact_kernel, kernel_error
 from ntkmc.linalg.gram import coherence_of, cosines, grams_of_cosines
 from ntkmc.linalg.lapack import Matrix, solve
+from ntkmc.linalg.quadrature import NUMERICS as QUADRATURE
 from ntkmc.linalg.quadrature import SpectralMeasure, spectral_measure
 from ntkmc.linalg.rows import Rows, as_data, split_rows
 from ntkmc.linalg.smallest import enclose
 from ntkmc.linalg.spectrum import Enclosed, as_labels, measure
 from ntkmc.linalg.symmetric import Symmetric, own
 from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
-
-CHECKPOINTS: Final = (0, *(2**power for power in range(21)))
-"""Steps at which curves are recorded: 0, and powers of two up to a million."""
-
-SHARE: Final = 0.1
-"""delta of the accuracy |y| delta / n whose number of steps is recorded: log(n / delta) is the slides' logarithm."""
+from ntkmc.theory.targets import CHECKPOINTS, SHARE
 
 RESOLVED: Final = 1e-10
 """Lanczos goes on until the two ends of every recorded residual are this close, in units of |y|."""
@@ -36,6 +32,8 @@ _TOP: Final = 1e-9
 
 _MOST_STEPS: Final = 2**46
 """Of an eigenvalue that needs more of them, rounding is a good part."""
+
+NUMERICS: Final = {**QUADRATURE, "share": SHARE, "resolved": RESOLVED, "top": _TOP, "most_steps": _MOST_STEPS}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,12 @@ from ntkmc.errors import InputError, did_you_mean
 
 Floats = NDArray[np.float64]
 
+CHECKPOINTS: Final = (0, *(2**power for power in range(21)))
+"""Steps of training at which curves are recorded: 0, and powers of two up to a million."""
+
+SHARE: Final = 0.1
+"""delta of the accuracy |y| delta / n whose number of steps is recorded: log(n / delta) is the slides' logarithm."""
+
 
 @dataclass(frozen=True)
 class Target:

@@ -10,18 +10,14 @@ import numpy as np
 from ntkmc.theory.claims.base import BESIDE, Bound, CellContext, Claim, Floats, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, enclosed, scaled
 from ntkmc.theory.series import series_coefficients
-from ntkmc.theory.targets import Target, split_label
+from ntkmc.theory.targets import CHECKPOINTS, SHARE, Target, split_label
 
 _PREFIX: Final = BESIDE["training"].prefix
 
-_STEPS: Final = np.array([0, *(2**power for power in range(21))], dtype=np.float64)
-"""Those at which residuals are recorded: `ntkmc.linalg.training.CHECKPOINTS`, which tests lay beside them."""
+_STEPS: Final = np.array(CHECKPOINTS, dtype=np.float64)
 
 _CURVE: Final = 1e-8
 """What rounding may add to a recorded residual, in units of |y|: a hundred times what was seen."""
-
-_DELTA: Final = 0.1
-"""`ntkmc.linalg.training.SHARE`."""
 
 
 def _target(parameters: Parameters) -> Target:
@@ -85,7 +81,7 @@ def _waiting(context: CellContext, statistics: Statistics) -> Bound:
 
 def _logarithm(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     """log(n / delta), where no component overshoots: eta lambda_max <= 1; infinite elsewhere."""
-    value = math.log(context.n / _DELTA)
+    value = math.log(context.n / SHARE)
     steady = _steady(statistics)
     return Bound(np.where(steady, value * (1.0 - 1e-6), np.inf), np.where(steady, value * (1.0 + 1e-6), np.inf))
 
