@@ -12,12 +12,13 @@ from typing import Any, Final
 import numpy as np
 
 from ntkmc.linalg import full_spectrum
-from ntkmc.linalg.full_spectrum import Eigenvalues, enclose_all, enclose_largest
+from ntkmc.linalg.full_spectrum import Eigenvalues, enclose_all
+from ntkmc.linalg.norms import largest_eigenvalue
 from ntkmc.linalg.rows import Rows
 from ntkmc.linalg.symmetric import Symmetric
 from ntkmc.statistics import kolmogorov_distance
 from ntkmc.theory.claims.statistics import EDGES, LARGEST_SPECTRUM, LEVELS, SPECTRUM
-from ntkmc.theory.predicted_laws import SMALL_DIMENSION
+from ntkmc.theory.predictors import SMALL_DIMENSION
 from ntkmc.theory.spectral_law import FreeSum, elkaroui_law, free_sum_law
 
 Values = dict[str, float]
@@ -53,8 +54,8 @@ def spectrum_statistics(
         return {}
     matrix.restore()
     if set(wanted) <= set(EDGES) or matrix.order > LARGEST_SPECTRUM:
-        largest = enclose_largest(matrix.A, error)
-        return unknown_spectrum(wanted) | _of(wanted, {EDGES[0]: largest.lower, EDGES[1]: largest.upper})
+        ends = dict(zip(EDGES, largest_eigenvalue(matrix.A, error), strict=True))
+        return unknown_spectrum(wanted) | _of(wanted, ends)
     found = enclose_all(matrix.A, error)
     values: Values = {EDGES[0]: max(float(found.lower[-1]), 0.0), EDGES[1]: float(found.upper[-1])}
     values |= {f"eigenvalue_q{round(100 * level):02d}": found.quantile(level) for level in LEVELS}

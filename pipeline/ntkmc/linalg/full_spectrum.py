@@ -15,9 +15,8 @@ from ntkmc.linalg.exact import kernel_error
 from ntkmc.linalg.gram import coherence_of, cosines, grams_of_cosines
 from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.rows import as_data, split_rows
-from ntkmc.linalg.smallest import enclose
 from ntkmc.linalg.spectrum import Enclosed
-from ntkmc.linalg.symmetric import as_symmetric, own
+from ntkmc.linalg.symmetric import as_symmetric
 from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
 
 DECAY_RANKS: Final = (1 / 16, 1 / 2)
@@ -207,14 +206,3 @@ def enclose_all(A: Matrix, error: float = 0.0) -> Eigenvalues:
     spread = float(w[-1] - w[0])
     radius = (r + 0.5 * float(np.linalg.norm(E)) + 0.5 * e**2 * spread) / math.sqrt(1.0 - e)
     return Eigenvalues(w, float((radius + error) * _SUM + n * 2.0**-900))
-
-
-def enclose_largest(A: Matrix, error: float = 0.0) -> Enclosed:
-    """lambda_max of a matrix with both triangles in place, or of any within `error` of it; A is used up.
-
-    It is less lambda_min of -A, enclosed as any other: a Lanczos vector, and one Cholesky of the deflated matrix.
-    """
-    np.negative(A, out=A)
-    found = enclose(own(A))
-    lower, upper = np.nextafter(-found.upper - error, -np.inf), np.nextafter(-found.lower + error, np.inf)
-    return Enclosed(min(max(-found.value, float(lower)), float(upper)), float(lower), float(upper))

@@ -15,15 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntkmc.registry import Registry
 from ntkmc.theory.claims.base import CellContext
+from ntkmc.theory.predictors import SMALL_DIMENSION, SMALL_RATIO, closest_rate
 from ntkmc.theory.spectral_law import elkaroui_law, free_sum_law
 from ntkmc.theory.sphere import coherence_cdf
 
 Floats = NDArray[np.float64]
-
-SMALL_DIMENSION: Final = 5
-"""Up to this d the closest pair of rows decides, not the bulk."""
-
-_SMALL_RATIO: Final = 0.05
 
 
 class Distribution(Protocol):
@@ -111,8 +107,7 @@ def coherence_fixed_dimension_cdf(t: ArrayLike, n: int, d: int) -> Floats:
     0.779
     """
     angle = np.arccos(np.clip(np.asarray(t, dtype=np.float64), 0.0, 1.0))
-    log_rate = math.lgamma(d / 2) - math.log(4.0 * math.sqrt(math.pi)) - math.lgamma((d + 1) / 2)
-    return np.asarray(np.exp(-2.0 * math.exp(log_rate) * n**2 * angle ** (d - 1)))
+    return np.asarray(np.exp(-2.0 * closest_rate(d) * n**2 * angle ** (d - 1)))
 
 
 def _normalized(context: CellContext) -> bool:
@@ -162,7 +157,7 @@ for _law in (
         quantity="coherence",
         statistic="",
         applies=lambda context: (
-            context.uniform_directions and context.n >= 16 and math.log(context.n) < _SMALL_RATIO * context.d
+            context.uniform_directions and context.n >= 16 and math.log(context.n) < SMALL_RATIO * context.d
         ),
         law=lambda context: Continuous(lambda t: coherence_limit_cdf(t, context.n, context.d)),
     ),

@@ -14,7 +14,7 @@ from ntkmc.registry import Registry
 from ntkmc.theory.claims.base import CellContext
 from ntkmc.theory.gegenbauer import effective_ridge
 from ntkmc.theory.kernels import diagonal_value, kernel_function
-from ntkmc.theory.series import series_coefficients
+from ntkmc.theory.series import linearization
 from ntkmc.theory.sphere import pair_quantile, pairs_of
 
 
@@ -44,8 +44,12 @@ class Predictor:
 
 PREDICTORS: Final[Registry[Predictor]] = Registry("predictor")
 
-_SMALL_DIMENSION: Final = 5
-_SMALL_RATIO: Final = 0.05
+SMALL_DIMENSION: Final = 5
+"""Up to this d the closest pair of rows decides, not the bulk."""
+
+SMALL_RATIO: Final = 0.05
+"""Of log n to d, below which log n counts as o(d)."""
+
 _LARGE_DEPTH: Final = 30
 
 
@@ -79,9 +83,8 @@ def elkaroui(kernel: str, depth: int, n: int, d: int) -> float:
     >>> round(elkaroui("ntk", 2, 100, 100), 4)
     0.6817
     """
-    constant, linear = series_coefficients(kernel, depth)[:2]
-    rest = diagonal_value(kernel, depth) - float(constant) - float(linear)
-    return float(linear) * max(0.0, 1.0 - math.sqrt(n / d)) ** 2 + rest
+    _, linear, rest = linearization(kernel, depth)
+    return linear * max(0.0, 1.0 - math.sqrt(n / d)) ** 2 + rest
 
 
 def closest_angle(n: int, d: int) -> float:
@@ -92,8 +95,16 @@ def closest_angle(n: int, d: int) -> float:
     >>> round(closest_angle(100, 3), 4)  # K = 1/8
     0.0235
     """
-    log_rate = math.lgamma(d / 2) - math.log(4.0 * math.sqrt(math.pi)) - math.lgamma((d + 1) / 2)
-    return float(n ** (-2.0 / (d - 1)) * (math.log(2.0) / math.exp(log_rate)) ** (1.0 / (d - 1)))
+    return float(n ** (-2.0 / (d - 1)) * (math.log(2.0) / closest_rate(d)) ** (1.0 / (d - 1)))
+
+
+def closest_rate(d: int) -> float:
+    """K of `closest_angle`.
+
+    >>> round(closest_rate(3), 12)
+    0.125
+    """
+    return math.exp(math.lgamma(d / 2) - math.log(4.0 * math.sqrt(math.pi)) - math.lgamma((d + 1) / 2))
 
 
 def _close_pair(context: CellContext) -> float:
@@ -121,7 +132,7 @@ for _predictor in (
         latex=r"\max_{\varkappa>0}\Bigl\{\sum_k \frac{\xi_k\varkappa}{\varkappa + n\xi_k/B(d,k)} - \varkappa\Bigr\}",
         source="free probability; parts as independent Wishart blocks by Lu & Yau 2022",
         quantity="lambda_min",
-        applies=lambda context: _uniform(context) and context.d > _SMALL_DIMENSION,
+        applies=lambda context: _uniform(context) and context.d > SMALL_DIMENSION,
         value=lambda context: effective_ridge(context.kernel, context.depth, context.n, context.d),
     ),
     Predictor(
@@ -132,7 +143,7 @@ for _predictor in (
         quantity="lambda_min",
         applies=lambda context: (
             _normalized(context)
-            and context.d > _SMALL_DIMENSION
+            and context.d > SMALL_DIMENSION
             and (context.uniform_directions or bool(context.hypotheses.isotropic and context.hypotheses.zero_mean))
         ),
         value=lambda context: elkaroui(context.kernel, context.depth, context.n, context.d),
@@ -143,7 +154,7 @@ for _predictor in (
         latex=r"k(1) - |k(\cos\theta_{\min})|,\quad n^{2/(d-1)}\theta_{\min} \to 1 - e^{-K_d x^{d-1}}",
         source="Cai, Fan & Jiang, JMLR 14, 2013, and det-pair-upper",
         quantity="lambda_min",
-        applies=lambda context: _uniform(context) and context.unit_rows and 2 <= context.d <= _SMALL_DIMENSION,
+        applies=lambda context: _uniform(context) and context.unit_rows and 2 <= context.d <= SMALL_DIMENSION,
         value=_close_pair,
     ),
     Predictor(
@@ -173,7 +184,7 @@ for _predictor in (
         source="Cai & Jiang, J. Multivariate Anal. 2012",
         quantity="coherence",
         applies=lambda context: (
-            context.uniform_directions and context.n >= 16 and math.log(context.n) < _SMALL_RATIO * context.d
+            context.uniform_directions and context.n >= 16 and math.log(context.n) < SMALL_RATIO * context.d
         ),
         value=lambda context: coherence_limit(context.n, context.d),
     ),

@@ -132,3 +132,13 @@ def hermite_coefficient(r: int) -> float:
         return 0.0
     double_factorial = math.prod(range(r - 3, 0, -2))
     return (-1.0) ** ((r - 2) // 2) * double_factorial / math.sqrt(2.0 * math.pi * math.factorial(r))
+
+
+def linearization(kernel: str, depth: int) -> tuple[float, float, float]:
+    """a_0, a_1 and a_* = k(1) - a_0 - a_1: near orthogonal unit rows K acts as a_0 11' + a_1 R + a_* I.
+
+    >>> [round(each, 6) for each in linearization("h-infinity", 2)]
+    [0.0, 0.25, 0.25]
+    """
+    constant, linear = series_coefficients(kernel, depth)[:2]
+    return float(constant), float(linear), diagonal_value(kernel, depth) - float(constant) - float(linear)

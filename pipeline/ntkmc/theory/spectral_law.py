@@ -24,7 +24,7 @@ from ntkmc.compiled import compiled
 from ntkmc.errors import InputError
 from ntkmc.theory.gegenbauer import expansion, harmonics
 from ntkmc.theory.kernels import diagonal_value
-from ntkmc.theory.series import series_coefficients
+from ntkmc.theory.series import linearization
 
 Floats = NDArray[np.float64]
 
@@ -125,9 +125,8 @@ def elkaroui_law(kernel: str, depth: int, n: int, d: int) -> FreeSum:
     >>> round(law.shift, 6), law.atom
     (0.25, 0.75)
     """
-    constant, linear = series_coefficients(kernel, depth)[:2]
-    rest = diagonal_value(kernel, depth) - float(constant) - float(linear)
-    return FreeSum(np.array([float(linear)]), np.array([n / d]), rest)
+    _, linear, rest = linearization(kernel, depth)
+    return FreeSum(np.array([linear]), np.array([n / d]), rest)
 
 
 @lru_cache(maxsize=512)

@@ -158,6 +158,17 @@ def unused_trials(tree: xr.DataTree) -> int:
     return int((done - tree["estimates"].to_dataset()["trials_used"]).clip(min=0).sum())
 
 
+def estimates_along(group: xr.Dataset, dim: str) -> pd.DataFrame:
+    """One row per (distribution, d, n, depth, `dim`) that has estimates: variables of a group with one value there.
+
+    Those that concern all values along `dim` are repeated in each row.
+    """
+    order = [*_CELL, dim]
+    others = [name for name in group.data_vars if set(group[name].dims) <= set(order) and name != "trials_used"]
+    frame = _flat(group[["trials_used", *others]], order)  # which has all dimensions, and so comes first
+    return frame[frame["trials_used"] > 0].reset_index(drop=True)
+
+
 def parse_selection(text: str | None) -> dict[str, str]:
     """`distribution=sphere,d=32` as a mapping; commas inside parentheses or brackets do not separate.
 
@@ -211,7 +222,7 @@ def select(frame: pd.DataFrame, selection: Mapping[str, str]) -> pd.DataFrame:
 def _flat(dataset: xr.Dataset, order: list[str]) -> pd.DataFrame:
     plain = dataset.drop_vars(["distribution_name", "distribution_params"]).load()
     frame = plain.to_dataframe(dim_order=list(plain[next(iter(plain))].dims)).reset_index()
-    for name in ("distribution", "claim"):
+    for name in ("distribution", "claim", "target", "network"):
         if name in frame:
             frame[name] = frame[name].astype(str).astype(object)
     return frame.sort_values(order, kind="stable")

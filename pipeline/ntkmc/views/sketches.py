@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 
 from ntkmc.errors import InputError
 from ntkmc.linalg.feature_cost import feature_flops, kernel_flops
+from ntkmc.views.frames import estimates_along
 from ntkmc.views.tables import captioned, law, number, table
 from ntkmc.views.widths import limits, range_of_sizes
 
@@ -30,19 +31,14 @@ def features_frame(tree: xr.DataTree) -> pd.DataFrame:
     """
     if "sketch_accuracy" not in tree:
         raise InputError("no study in this store asked for feature maps: add features to it and run it again")
-    opened = tree["sketch_accuracy"].to_dataset().drop_vars(["distribution_name", "distribution_params"]).load()
-    quantiles = [name for name, variable in opened.data_vars.items() if "quantile" in variable.dims]
-    plain = opened.drop_vars([*quantiles, "quantile"])
-    for name in quantiles:
+    opened = tree["sketch_accuracy"].to_dataset()
+    for name in [name for name in opened.data_vars if "quantile" in opened[name].dims]:
         for level in opened["quantile"].to_numpy():
             label = f"{str(name).removesuffix('_quantile')}_q{100 * level:.0f}"
-            plain[label] = opened[name].sel(quantile=level, drop=True)
-    frame = plain.to_dataframe(dim_order=[*_CELL, "features"]).reset_index()
-    frame["distribution"] = frame["distribution"].astype(str).astype(object)
+            opened[label] = opened[name].sel(quantile=level, drop=True)
+    frame = estimates_along(opened, "features")
     kernel, method = tree.attrs["identity"]["kernel"], tree.attrs["identity"]["sketching"]["method"]
     frame.insert(len(_CELL), "method", method)
-    frame = frame[frame["trials_used"] > 0]
-    frame = frame.sort_values([*_CELL, "features"], kind="stable").reset_index(drop=True)
     sizes = list(zip(*(frame[name].tolist() for name in ("n", "d", "depth", "features")), strict=True))
     frame["map_flops"] = [feature_flops(n, d, kernel, depth, s, method) for n, d, depth, s in sizes]
     frame["kernel_flops"] = [kernel_flops(n, d, depth) for n, d, depth, _ in sizes]

@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from ntkmc.errors import InputError
 from ntkmc.statistics.scaling import exponents
 from ntkmc.theory.targets import NetworkLabel
+from ntkmc.views.frames import estimates_along
 from ntkmc.views.tables import captioned, law, number, table
 
 _CELL = ["distribution", "d", "n", "depth"]
@@ -31,11 +32,11 @@ def targets_frame(tree: xr.DataTree) -> pd.DataFrame:
     """
     if "prediction" not in tree:
         raise InputError("no study in this store asked for training: add targets to it and run it again")
-    predicted = _flat(tree["prediction"].to_dataset(), "target")
+    predicted = estimates_along(tree["prediction"].to_dataset(), "target")
     predicted = predicted.assign(network="", width=0, kappa=math.nan)
     parts = [predicted]
     if "dynamics" in tree:
-        followed = _flat(tree["dynamics"].to_dataset(), "network")
+        followed = estimates_along(tree["dynamics"].to_dataset(), "network")
         labels = [NetworkLabel.parse(each) for each in followed["network"]]
         followed = followed.assign(
             target=[each.target for each in labels],
@@ -47,15 +48,6 @@ def targets_frame(tree: xr.DataTree) -> pd.DataFrame:
     front = [*_CELL, "target", "width", "kappa", "network"]
     frame = frame[[*front, *(name for name in frame.columns if name not in front)]]
     return frame.sort_values(front, kind="stable").reset_index(drop=True)
-
-
-def _flat(group: xr.Dataset, axis: str) -> pd.DataFrame:
-    plain = group[[name for name in group.data_vars if "step" not in group[name].dims]]
-    plain = plain.drop_vars(["distribution_name", "distribution_params", "step"], errors="ignore").load()
-    frame = plain.to_dataframe(dim_order=[*_CELL, axis]).reset_index()
-    for name in ("distribution", axis):
-        frame[name] = frame[name].astype(str).astype(object)
-    return frame[frame["trials_used"] > 0]
 
 
 def targets_tables(frame: pd.DataFrame) -> RenderableType:

@@ -10,6 +10,7 @@ import xarray as xr
 from rich.console import Group, RenderableType
 
 from ntkmc.errors import InputError
+from ntkmc.views.frames import estimates_along
 from ntkmc.views.tables import captioned, law, number, table
 
 _CELL = ["distribution", "d", "n", "depth"]
@@ -28,11 +29,7 @@ def widths_frame(tree: xr.DataTree) -> pd.DataFrame:
     """
     if "convergence" not in tree:
         raise InputError("no study in this store asked for finite widths: add widths to it and run it again")
-    plain = tree["convergence"].to_dataset().drop_vars(["distribution_name", "distribution_params"]).load()
-    frame = plain.to_dataframe(dim_order=[*_CELL, "width"]).reset_index()
-    frame["distribution"] = frame["distribution"].astype(str).astype(object)
-    frame = frame[frame["trials_used"] > 0]
-    return frame.sort_values([*_CELL, "width"], kind="stable").reset_index(drop=True)
+    return estimates_along(tree["convergence"].to_dataset(), "width")
 
 
 def widths_tables(frame: pd.DataFrame, delta: float) -> RenderableType:
