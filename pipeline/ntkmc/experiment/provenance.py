@@ -65,7 +65,8 @@ def environment() -> dict[str, Any]:
         "blas": [
             {key: pool.get(key) for key in ("internal_api", "version", "architecture")}
             | {"file": Path(pool["filepath"]).name}  # wheels carry a hash of the build in it
-            for pool in threadpool_info()
+            # In an order of its own: that of loading differs from process to process, and means nothing.
+            for pool in sorted(threadpool_info(), key=lambda pool: Path(pool["filepath"]).name)
             if pool.get("user_api") == "blas"
         ],
         "threads": NUMERICS["threads"],
