@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import Future
 from distributed.scheduler import KilledWorker
 
 from ntkmc.execution import driver
@@ -85,6 +86,35 @@ def test_what_the_scheduler_forgets_to_hand_out_is_sent_again(
         assert lost
         assert not outcome.failed
         drive(study, tmp_path / "t", client, block_length=5)
+    assert_equal_bits(trials_of(tmp_path / "s"), trials_of(tmp_path / "t"))
+
+
+def test_a_report_that_does_not_come_is_not_waited_for(
+    tmp_path: Path, client: Any, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker dies with the report of a block that is in the journal: the store tells that nothing is missing."""
+    whole = Future.result
+    waited: list[float | None] = []
+
+    def once_nothing(self: Future[Any], timeout: float | None = None) -> Any:
+        if not waited:
+            waited.append(timeout)
+            raise TimeoutError
+        return whole(self, timeout)
+
+    monkeypatch.setattr(Future, "result", once_nothing)
+    booked: list[int] = []
+
+    def count(event: Event) -> None:
+        if isinstance(event, BlockDone):
+            booked.append(event.trials)
+
+    study = parse_study(small | {"claims": ["claim-nondegenerate"]})
+    outcome = drive(study, tmp_path / "s", client, [count], block_length=60)
+    assert waited == [driver._QUIET]
+    assert not outcome.failed
+    assert booked == [60] * 11  # of 12 blocks: none was computed again
+    drive(study, tmp_path / "t", client)
     assert_equal_bits(trials_of(tmp_path / "s"), trials_of(tmp_path / "t"))
 
 
