@@ -17,8 +17,9 @@ from distributed import Client, LocalCluster, Worker
 from ntkmc import InputError, Status, lambda_min
 from ntkmc.execution import fleet as fleets
 from ntkmc.execution.blocked import lambda_min_blocked
-from ntkmc.execution.fleet import DaskFleet, Stopped, dealt
+from ntkmc.execution.fleet import DaskFleet, Stopped
 from ntkmc.execution.workforce import SCHEDULER
+from ntkmc.linalg.blocked_cost import dealt
 from ntkmc.linalg.eigenvalue import Eigenvalue
 from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.rows import split_rows

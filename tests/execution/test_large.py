@@ -30,7 +30,7 @@ STUDY: dict[str, Any] = {
     "name": "large",
     "seed": 3,
     "kernel": "ntk",
-    "grid": {"distribution": ["sphere"], "d": [50], "n": [20, 3800], "depth": [2, 3]},
+    "grid": {"distribution": ["sphere"], "d": [50], "n": [20, 3200], "depth": [2, 3]},
     "trials": 1,
     "event": {"lambda-0": [0.1, 0.5], "delta": 0.1},
 }
@@ -42,13 +42,13 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_from_the_study_to_the_store(tmp_path: Path) -> None:
-    """By workers of 520 MiB: nobody asks for it, `plan` says it, and the claims of both cells are tried."""
+    """By workers of 490 MiB: nobody asks for it, `plan` says it, and the claims of both cells are tried."""
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
-    small = {"extends": "local", "arguments": {"n_workers": 2, "memory_limit": "520MiB"}, "dashboard": None}
+    small = {"extends": "local", "arguments": {"n_workers": 2, "memory_limit": "490MiB"}, "dashboard": None}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(small))
     planned = run(tmp_path, "plan", "study.yaml", "--profile", "small.yaml")
     assert planned.returncode == 0, planned.stderr
-    assert "blocked sphere,d=50,n=3800 over 2 workers" in planned.stdout
+    assert "blocked sphere,d=50,n=3200 over 2 workers" in planned.stdout
     done = run(tmp_path, "run", "study.yaml", "--profile", "small.yaml", "--store", "s")
     assert done.returncode == 0, done.stderr
     assert "its matrix is blocked over the workers" in done.stderr
@@ -57,8 +57,8 @@ def test_from_the_study_to_the_store(tmp_path: Path) -> None:
     assert (here["status"] != 0).all()
     for name, values in here.items():
         assert not values.isnull().any(), name
-    assert (here["lambda_min_lower"].sel(n=3800) <= here["lambda_min_upper"].sel(n=3800)).all()
-    assert float(here["lambda_min_lower"].sel(n=3800, depth=3)) > 0.0
+    assert (here["lambda_min_lower"].sel(n=3200) <= here["lambda_min_upper"].sel(n=3200)).all()
+    assert float(here["lambda_min_lower"].sel(n=3200, depth=3)) > 0.0
     overall = dict(zip(tree["claims"]["claim"].to_numpy(), tree["claims"]["overall"].to_numpy(), strict=True))
     held = [name for name in overall if str(name).startswith("det-")]
     assert held

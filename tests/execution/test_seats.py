@@ -15,7 +15,7 @@ from distributed.scheduler import Scheduler
 
 from ntkmc import open_results
 from ntkmc.execution.driver import drive
-from ntkmc.execution.workforce import MEMORY, Workforce, needed_bytes
+from ntkmc.execution.workforce import MEMORY, Workforce, limit_for, needed_bytes
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.study import Study
 
@@ -59,7 +59,8 @@ def large(study: Study) -> int:
 
 
 def test_large_cells_go_where_they_fit(study: Study, tmp_path: Path) -> None:
-    with workers_with(large(study) - 1, large(study) + 1, large(study) - 1) as (client, cluster):
+    enough = limit_for(large(study))  # Dask ends a worker before it has used all
+    with workers_with(large(study) + 1, enough, enough - 1) as (client, cluster):
         seen = Seen()
         cluster.scheduler.add_plugin(seen)
         roomy = next(a for a, each in client.scheduler_info()["workers"].items() if each["name"] == "w1")

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.execution.fleet import DaskFleet, room_of
+from ntkmc.experiment.trial import single_thread
 from ntkmc.linalg.blocked import METHODS, BlockedBench, enclose_blocked
 from ntkmc.linalg.blocked_cost import block_length
 from ntkmc.linalg.eigenvalue import Eigenvalue
@@ -71,7 +72,8 @@ def lambda_min_blocked(
         raise InputError(f"data have entries of size {np.max(np.abs(data)):.3g}: rescale them")
     rows = split_rows(np.ldexp(data, -exponent) if abs(exponent) > _MODERATE else data)
     length = block or block_length(len(rows.norms), len(client.nthreads()), room_of(client))
-    with DaskFleet(client, rows, kernel, length, single=single, stop=stop) as fleet:
+    # Here too: a BLAS thread that waits for the next step spins, and takes a core from the workers.
+    with single_thread(), DaskFleet(client, rows, kernel, length, single=single, stop=stop) as fleet:
         cosine = fleet.pair_sums().coherence
         answers: dict[int, Eigenvalue] = {}
         start: Matrix | None = None

@@ -42,6 +42,7 @@ from ntkmc.execution.workforce import (
     MEMORY,
     Workforce,
     killers_sentence,
+    limit_for,
     needed_bytes,
     needed_seconds,
     no_room_sentence,
@@ -327,7 +328,7 @@ class _Driver:
                 pure=False,
                 retries=1,
                 priority=int(1e3 * min(work.seconds, 1e6)),
-                resources={MEMORY: work.needed} if self.workforce.seats(work.needed) else None,
+                resources={MEMORY: limit_for(work.needed)} if self.workforce.seats(work.needed) else None,
             )
         except Exception as error:
             if self.client.status in ("running", "connecting"):

@@ -29,7 +29,7 @@ from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError
 from ntkmc.experiment.trial import single_thread
-from ntkmc.linalg.blocked_cost import PANELS
+from ntkmc.linalg.blocked_cost import PANELS, dealt
 from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.quotient import joined
 from ntkmc.linalg.rows import Rows
@@ -44,9 +44,6 @@ _USABLE: Final = 0.75
 
 _AHEAD: Final = 3
 """Block columns of a factorization that are asked for before the first of them is finished."""
-
-_MANY: Final = 10
-"""Block rows for each worker from which on they are dealt in pairs."""
 
 _EMBEDDED: Final = 2**20
 """Bytes that travel inside of a task; what is larger is scattered."""
@@ -110,7 +107,8 @@ class DaskFleet:
         self._sent = itertools.count()
         self._count = len(spans(self.order, block))
         self._depth = 0
-        self._restored = False  # whether a share may lack what was factored
+        self._incomplete = False  # whether a share may be lost
+        self._restored = False  # whether one may lack what was factored
         self._shifted: Shifted | None = None
         addresses = sorted(self._workers())
         if not addresses:
@@ -272,10 +270,11 @@ class DaskFleet:
     def _repeated(self, work: Callable[[], Any]) -> Any:
         """Until it succeeds: what was lost in between is made anew before the next attempt."""
         for _ in range(_ATTEMPTS):
-            try:
+            with suppress(_Lost):
+                if self._incomplete:
+                    self._restore()
                 return work()
-            except _Lost:
-                self._restore()
+            self._incomplete = True
         raise ExecutionError(
             f"workers were lost {_ATTEMPTS} times in one step: look into their logs for what ends them, mostly memory"
         )
@@ -342,11 +341,11 @@ class DaskFleet:
             moved = time.monotonic() if len(waiting) < before else moved
             if time.monotonic() - moved > _PAUSED:
                 self._check_paused()
+            # Nothing is cancelled: a key that was let go of a moment before makes Dask's scheduler (2026.8) drop the
+            # connection, and with it everything that this client holds. What nobody refers to is forgotten anyway.
             if self._stop():
-                self.client.cancel(waiting)
                 raise Stopped
             if waiting and self._somebody_is_gone():
-                self.client.cancel(waiting)
                 raise _Lost
         for future in futures:
             if future.status == "error":
@@ -400,22 +399,20 @@ class DaskFleet:
         if self._rows.status != "finished":  # its only worker was the one that was lost
             self._rows = self._scattered()
         for at, share in enumerate(self._shares):
-            if share.address not in living:
+            if share.address not in living or share.shelf.status == "cancelled":
                 load = dict.fromkeys(living, 0)
                 for each in self._shares:
-                    if each.address in living:
+                    if each is not share and each.address in living:
                         load[each.address] += len(each.mine)
                 share.shelf.release()
                 self._shares[at] = self._open(min(sorted(living), key=load.__getitem__), share.mine)
                 self.replaced += 1
-        try:
-            if self._depth:
-                self._results([self._ask(share, "build", self._depth) for share in self._shares])
-            if self._shifted is not None:
-                shifted = self._shared(self._shifted)
-                self._results([self._ask(share, "begin", shifted) for share in self._shares])
-        except _Lost:
-            self._restore()
+        if self._depth:
+            self._results([self._ask(share, "build", self._depth) for share in self._shares])
+        if self._shifted is not None:
+            shifted = self._shared(self._shifted)
+            self._results([self._ask(share, "begin", shifted) for share in self._shares])
+        self._incomplete = False
 
     def _workers(self) -> dict[str, Any]:
         if self.client.status not in ("running", "connecting"):
@@ -432,22 +429,6 @@ def room_of(client: Client) -> int:
         if each.get("memory_limit")
     ]
     return max(1, int(min(left))) if left else 0
-
-
-def dealt(count: int, workers: int) -> list[list[int]]:
-    """Block rows for each worker, there and back again: equal shares of a triangle, and of the work at every step.
-
-    Two at a time where there are many: a solve passes from worker to worker half as often, and balance hardly suffers.
-
-    >>> dealt(6, 2)
-    [[0, 3, 4], [1, 2, 5]]
-    """
-    hands: list[list[int]] = [[] for _ in range(workers)]
-    unit = 2 if count >= _MANY * workers else 1
-    for i in range(count):
-        turn, at = divmod(i // unit, workers)
-        hands[at if turn % 2 == 0 else workers - 1 - at].append(i)
-    return hands
 
 
 def _open_shelf(rows: Rows, kernel: str, block: int, mine: tuple[int, ...], single: bool) -> Shelf:

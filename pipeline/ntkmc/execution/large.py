@@ -16,7 +16,7 @@ from ntkmc.experiment.drawing import draw, standard_scale
 from ntkmc.experiment.journal import Block, Journal
 from ntkmc.experiment.measuring import draw_statistics, surveyed_statistics, unknown
 from ntkmc.experiment.provenance import block_provenance
-from ntkmc.experiment.trial import NUMERICAL_ERRORS, BlockTask, Trial, blank, record
+from ntkmc.experiment.trial import NUMERICAL_ERRORS, BlockTask, Trial, blank, record, single_thread
 from ntkmc.linalg.blocked import enclose_blocked
 from ntkmc.linalg.blocked_cost import block_length
 from ntkmc.linalg.exact import about_exact_kernel, kernel_error
@@ -69,9 +69,8 @@ def _measured(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Tria
     if largest > 0.0 and not 2.0**-30 < largest < 2.0**30:
         raise InputError("norms so extreme that float32 overflows: rescale, or normalize")
     scale = standard_scale(recipe.normalize, task.distribution, task.d)
-    with DaskFleet(
-        client, rows, recipe.kernel, block_length(task.n, len(client.nthreads()), room_of(client)), stop=stop
-    ) as fleet:
+    length = block_length(task.n, len(client.nthreads()), room_of(client))
+    with single_thread(), DaskFleet(client, rows, recipe.kernel, length, stop=stop) as fleet:
         pairs = fleet.pair_sums()
         norms = {"coherence": pairs.coherence, "norm_min": float(rows.norms.min()), "norm_max": largest}
         found = Trial({}, unknown(names) | norms | draw_statistics(names, first, rows, pairs, scale), {})

@@ -17,7 +17,7 @@ from ntkmc.execution.profile_schema import Profile, number_of_bytes
 from ntkmc.execution.profiles import available_cpus
 from ntkmc.execution.queue import BLOCK_SECONDS
 from ntkmc.execution.sizing import Layout, Needs, check_layout, choose
-from ntkmc.execution.workforce import IDLE_WORKER_BYTES, needed_bytes, needed_seconds
+from ntkmc.execution.workforce import IDLE_WORKER_BYTES, needed_bytes, needed_seconds, usable_bytes
 from ntkmc.experiment.arrays import trial_chunk
 from ntkmc.experiment.beside import MEASURES
 from ntkmc.experiment.cells import Cell
@@ -157,18 +157,18 @@ def _of_claims(study: Study) -> list[str]:
 
 
 def _room(profile: Profile) -> tuple[int, int]:
-    """Bytes that a worker of a profile may use, 0 where that is not known beforehand, and the number of workers."""
+    """Bytes that a worker of a profile can use, 0 where that is not known beforehand, and the number of workers."""
     memory = psutil.virtual_memory().total
     if profile.batch and profile.limits:
         cores = profile.arguments.get("cores") or profile.limits.workers
         given = profile.arguments.get("memory") or profile.limits.memory
         jobs = 1 if profile.one_job else profile.scaling.jobs or profile.limits.jobs
-        return (number_of_bytes(given) // int(cores) if given else 0), jobs * int(cores)
+        return (usable_bytes(number_of_bytes(given) // int(cores)) if given else 0), jobs * int(cores)
     if profile.joins:
         return 0, 1
     workers = int(profile.arguments.get("n_workers") or available_cpus())
     limit = profile.arguments.get("memory_limit")
-    return number_of_bytes(limit) if limit not in (None, "auto", 0) else memory // workers, workers
+    return usable_bytes(number_of_bytes(limit) if limit not in (None, "auto", 0) else memory // workers), workers
 
 
 def _blocked(cell: Cell, workers: int, room: int) -> Blocked:

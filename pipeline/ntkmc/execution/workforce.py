@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from typing import Any, Final
@@ -31,6 +32,9 @@ IDLE_WORKER_BYTES: Final = 250 * 2**20
 MEMORY: Final = "MEMORY"
 """Worker resource, in bytes, that cells of large n ask for; workers in a queue or an allocation declare what
 they may use, those of a scheduler that somebody else runs what they were started with."""
+
+_TERMINATED: Final = 0.95
+"""Share of its memory limit at which a nanny kills a worker: Dask's `distributed.worker.memory.terminate`."""
 
 _LARGE: Final = 0.5
 """Share of what the smallest worker can give a trial, from which on a cell asks for memory. Not below: the scheduler
@@ -62,8 +66,8 @@ class Workforce:
 
     @property
     def most(self) -> int:
-        """Bytes that the largest worker may use, as it has declared or is limited to; 0 if that is not known."""
-        return int(self.largest) or self.memory
+        """Bytes that the largest worker can use of what it has declared or is limited to; 0 if that is not known."""
+        return usable_bytes(int(self.largest) or self.memory)
 
     def fits(self, needed: int) -> bool:
         """Whether a trial that needs so much can be any worker's."""
@@ -77,7 +81,7 @@ class Workforce:
         self._look()
         if not self._declared or needed - IDLE_WORKER_BYTES <= _LARGE * (self._declared[0] - IDLE_WORKER_BYTES):
             return None
-        return max(1, sum(each >= needed for each in self._declared))
+        return max(1, sum(each >= limit_for(needed) for each in self._declared))
 
     def _look(self) -> dict[str, dict[str, Any]]:
         if time.monotonic() - self._asked > _EVERY and self._client.status == "running":
@@ -88,6 +92,24 @@ class Workforce:
                 self.largest = max([self.largest, *self._declared])
             self._asked = time.monotonic()
         return self._workers
+
+
+def usable_bytes(limit: int) -> int:
+    """What a worker can use of its memory limit before it is killed.
+
+    >>> usable_bytes(1000)
+    950
+    """
+    return int(_TERMINATED * limit)
+
+
+def limit_for(needed: int) -> int:
+    """The memory limit of a worker that can use so much.
+
+    >>> usable_bytes(limit_for(1000))
+    1000
+    """
+    return math.ceil(needed / _TERMINATED)
 
 
 def needed_bytes(study: Study, cell: Cell, part: Part = PLAIN) -> int:
@@ -114,8 +136,8 @@ def needed_seconds(study: Study, cell: Cell, part: Part = PLAIN) -> float:
 def no_room_sentence(needed: int, most: int) -> str:
     """Why a part of a cell is set aside that fits on no worker."""
     return (
-        f"a trial needs about {_size(needed)} by the memory model, and the largest worker has {_size(most)}: add a "
-        "larger one, or lower n, or the width of networks"
+        f"a trial needs about {_size(needed)} by the memory model, and the largest worker can use {_size(most)}: add "
+        "a larger one, or lower n, or the width of networks"
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -110,8 +112,7 @@ def single_thread() -> Iterator[None]:
     global _users, _before
     with _limited:
         if _users == 0:
-            pools = [pool for pool in ThreadpoolController().lib_controllers if pool.user_api == "blas"]
-            _before = [(pool, pool.get_num_threads()) for pool in pools]
+            _before = [(pool, pool.get_num_threads()) for pool in _blas_pools(len(sys.modules))]
             _set_threads([(pool, NUMERICS["threads"]) for pool, _ in _before])
         _users += 1
     try:
@@ -121,6 +122,12 @@ def single_thread() -> Iterator[None]:
             _users -= 1
             if _users == 0:
                 _set_threads(_before)
+
+
+@lru_cache(maxsize=1)
+def _blas_pools(modules: int) -> list[Any]:
+    """BLAS libraries in this process, looked for anew when modules were imported: a look takes milliseconds."""
+    return [pool for pool in ThreadpoolController().lib_controllers if pool.user_api == "blas"]
 
 
 def _set_threads(pools: list[tuple[Any, int]]) -> None:

@@ -16,20 +16,23 @@ _SECONDS_COSINE: Final = 5e-11
 _SECONDS_TILE: Final = 6e-9
 """Seconds of one entry of a tile, for each number of its two rows, and for each layer."""
 
-_BANDWIDTH: Final = 5e9
+_BANDWIDTH: Final = 1e10
 """Bytes a second that one worker reads from its memory in a product."""
 
-_OPERATIONS: Final = 5e10
+_OPERATIONS: Final = 4e10
 """Floating-point operations a second of one worker in a factorization, float64."""
 
-_NETWORK: Final = 1e9
-"""Bytes a second between two workers."""
+_NETWORK: Final = 5e8
+"""Bytes a second between two workers that compute meanwhile."""
 
-_TASK: Final = 0.0017
-"""Seconds of the scheduler for one task: six hundred a second."""
+_TASK: Final = 0.002
+"""Seconds of the scheduler for one task: five hundred a second."""
 
-_ROUND: Final = 0.003
+_ROUND: Final = 0.011
 """Seconds from the driver to a worker and back, beside that."""
+
+_HOP: Final = 0.0045
+"""Seconds from one worker to the next, beside that."""
 
 PANELS: Final = 4
 """Block rows of a factor that may be under way on a worker at a time, beside its share."""
@@ -42,6 +45,9 @@ FIRST_STEPS: Final = 24
 
 INVERSE_STEPS: Final = 14
 """Steps of Lanczos on the inverse that are reckoned with (12 to 19 seen)."""
+
+_MANY: Final = 10
+"""Block rows for each worker from which on they are dealt in pairs."""
 
 _SHARPENING: Final = 4  # solves and products that sharpen the vector, and a product in double-double
 
@@ -62,7 +68,7 @@ def block_length(n: int, workers: int = 1, room: int = 0) -> int:
     (256, 512, 1024, 128)
     """
     block = 256
-    while block * 40 < n and block < 2048 and 8 * block * workers <= n:
+    while block * block < 11 * n and block < 2048 and 8 * block * workers <= n:
         block *= 2
     while room and block > 64 and PANELS * 8 * block * n > 0.6 * room:
         block //= 2
@@ -72,6 +78,36 @@ def block_length(n: int, workers: int = 1, room: int = 0) -> int:
 def block_rows(n: int, workers: int) -> int:
     """How many of them there are."""
     return -(-n // block_length(n, workers))
+
+
+def dealt(count: int, workers: int) -> list[list[int]]:
+    """Block rows for each worker, there and back again: equal shares of a triangle, and of the work at every step.
+
+    Two at a time where there are many: a solve passes from worker to worker half as often, and balance hardly suffers.
+
+    >>> dealt(6, 2)
+    [[0, 3, 4], [1, 2, 5]]
+    """
+    hands: list[list[int]] = [[] for _ in range(workers)]
+    unit = _unit(count, workers)
+    for i in range(count):
+        turn, at = divmod(i // unit, workers)
+        hands[at if turn % 2 == 0 else workers - 1 - at].append(i)
+    return hands
+
+
+def passes(count: int, workers: int) -> int:
+    """How often a solve passes from worker to worker on its way through so many block rows, the first included.
+
+    >>> passes(6, 2), passes(24, 2), passes(24, 1)
+    (4, 7, 1)
+    """
+    units = -(-count // _unit(count, workers))
+    return units - (-(-units // workers) - 1)  # at each turn a hand keeps what it has
+
+
+def _unit(count: int, workers: int) -> int:
+    return 2 if count >= _MANY * workers else 1
 
 
 def tile_bytes(n: int, workers: int, *, single: bool = False) -> int:
@@ -101,9 +137,9 @@ def factor_seconds(n: int, workers: int, *, single: bool = False) -> float:
 
 
 def solve_seconds(n: int, workers: int, *, single: bool = False) -> float:
-    """Seconds of one solve with its factor: all numbers twice, passed from one worker to the next."""
-    hops = 2 * block_rows(n, workers) if workers > 1 else 0
-    return (4.0 if single else 8.0) * n * n / _BANDWIDTH + hops * (_TASK + _ROUND)
+    """Seconds of one solve with its factor: all numbers twice, passed from one worker to the next and back."""
+    hops = 2 * passes(block_rows(n, workers), workers)
+    return (4.0 if single else 8.0) * n * n / _BANDWIDTH + hops * (_TASK + _HOP) + _ROUND
 
 
 def by_inverse(n: int, workers: int) -> bool:
@@ -122,7 +158,7 @@ def blocked_seconds(n: int, d: int, depths: Sequence[int], workers: int, *, cert
     total = entries * (_SECONDS_COSINE * d + _SECONDS_TILE)
     for depth in depths:
         total += entries * (_SECONDS_COSINE * d + _SECONDS_TILE * depth)
-        if by_inverse(n, workers):
+        if certificate and by_inverse(n, workers):
             total += FIRST_STEPS * product_seconds(n, workers)
             total += factor_seconds(n, workers, single=True)
             total += INVERSE_STEPS * solve_seconds(n, workers, single=True)
