@@ -38,8 +38,10 @@ STUDIES = sorted(path for path in (ROOT / "data" / "studies").glob("*.yaml") if 
 LONG = {
     "assumptions",
     "coherence",
+    "corrections",
     "deep-theorem",
     "finite-width",
+    "first-light-h",
     "generalization",
     "sketching",
     "spectral-bias",
