@@ -247,7 +247,7 @@ def test_tables_fit_80_columns(shipped: Shipped) -> None:
     if "convergence" in shipped.tree:
         console.print(widths_tables(widths_frame(shipped.tree), 0.1))
     if "prediction" in shipped.tree:
-        console.print(targets_tables(targets_frame(shipped.tree)))
+        console.print(targets_tables(targets_frame(shipped.tree), 0.1))
     if "sketch_accuracy" in shipped.tree:
         console.print(features_tables(features_frame(shipped.tree), 0.1))
     assert not re.findall(r".*\S…", text.getvalue())

@@ -76,7 +76,7 @@ def show(
     elif widths:
         table(widths_tables(frame, delta))
     elif targets:
-        table(targets_tables(frame))
+        table(targets_tables(frame, delta))
     elif features:
         table(features_tables(frame, delta))
     elif claims:

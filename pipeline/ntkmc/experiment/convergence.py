@@ -66,7 +66,7 @@ def approach(sizes: NDArray[np.int64], beside: Sequence[Trials], rules: Rules, p
         counts = np.array([counted(trials, prefix) for trials in beside]).reshape(len(beside), 3)
         sure, likely, possible = counts.T
         found |= _shares(event, sure, likely, possible, total, rules.confidence)
-        found |= _smallest(f"{event}_{what}", sizes, (sure, likely, possible), total, rules.delta, together)
+        found |= smallest_size(f"{event}_{what}", sizes, (sure, likely, possible), total, rules.delta, together)
     found |= _deviations(sizes, beside, together, prefix, what)
     found["lambda_min_median"] = np.array([median(trials[f"{prefix}lambda_min"]) for trials in beside])
     return found
@@ -130,7 +130,7 @@ def _shares(
     }
 
 
-def _smallest(
+def smallest_size(
     name: str,
     sizes: NDArray[np.int64],
     counts: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
@@ -138,7 +138,10 @@ def _smallest(
     delta: float,
     confidence: float,
 ) -> Values:
-    """The least size from which on an event has probability 1 - delta: as measured, and between which it lies."""
+    """The least size from which on an event has probability 1 - delta: as measured, and between which it lies.
+
+    `counts`: for each size trials in which it surely, likely, and possibly happened.
+    """
     sure, likely, possible = counts
     lower, _ = confidence_sequence(sure, total, confidence)
     _, upper = confidence_sequence(possible, total, confidence)

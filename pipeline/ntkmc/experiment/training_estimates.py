@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkmc.experiment.convergence import smallest_size
 from ntkmc.experiment.evaluation import Rules, Values
 from ntkmc.statistics import confidence_sequence, exponents, mean_lower_limit, quantile_sequence
 from ntkmc.theory.targets import CHECKPOINTS, SHARE, NetworkLabel
@@ -69,13 +70,14 @@ def dynamics(networks: NDArray[Any], trials: Sequence[Trials], n: int, rules: Ru
             value = each[f"trained_{name}"]
             _enter(found, name, _median(value, value, together))
         _enter(found, "test_loss", _mean(each["trained_test_loss"], rules.confidence))
-        _enter(found, "contraction_share", _contracting(each, rules.confidence))
+        _enter(found, "contraction_share", _share(*_contracting(each), rules.confidence))
         # What a network is trained on has a norm of its own in every draw: curves are relative to where they begin.
         curve = each["trained_residual"]
         found["residual"] = _curve(curve, curve[:, 0] if len(curve) else np.empty(0))
         rows.append(found)
     found = _stacked(rows)
     labels = [NetworkLabel.parse(str(label)) for label in networks]
+    found |= _contraction_widths(labels, trials, rules)
     for name in ("gap", "gap_started", "drift"):
         for axis in ("width", "kappa"):
             for end in ("", "_lower", "_upper"):
@@ -95,14 +97,36 @@ def dynamics(networks: NDArray[Any], trials: Sequence[Trials], n: int, rules: Ru
     return found
 
 
-def _contracting(trials: Trials, confidence: float) -> Estimated:
-    """Share of trials in which every step shrinks the loss by 1 - eta lambda_min / 2."""
+def _contraction_widths(labels: Sequence[NetworkLabel], trials: Sequence[Trials], rules: Rules) -> Values:
+    """Part (iii) of `claim-width-n6`: the least width from which on loss shrinks so in a share of 1 - delta.
+
+    Of networks that are trained on the same labels, from weights of the same scale.
+    """
+    found: Values = {f"contraction_width{end}": np.full(len(labels), np.nan) for end in ("", "_lower", "_upper")}
+    for group in dict.fromkeys((label.target, label.kappa) for label in labels):
+        mine = [at for at, label in enumerate(labels) if (label.target, label.kappa) == group]
+        counts = np.array([_contracting(trials[at]) for at in mine])
+        sizes = np.array([labels[at].width for at in mine])
+        together = 1.0 - (1.0 - rules.confidence) / len(mine)
+        sure, possible, total = counts.T
+        least = smallest_size("contraction_width", sizes, (sure, sure, possible), total, rules.delta, together)
+        for name, value in least.items():
+            found[name][mine] = value
+    return found
+
+
+def _contracting(trials: Trials) -> tuple[int, int, int]:
+    """Trials in which every step surely, or possibly, shrinks the loss by 1 - eta lambda_min / 2; and all."""
     total = len(trials["status"])
-    if not total:
-        return _UNKNOWN
     worst = trials["trained_contraction"]
     ends = [1.0 - 0.5 * trials["trained_step_size"] * trials[f"lambda_min_{end}"] for end in ("upper", "lower")]
     sure, possible = int(np.sum(worst <= ends[0])), total - int(np.sum(worst > ends[1]))
+    return sure, possible, total
+
+
+def _share(sure: int, possible: int, total: int, confidence: float) -> Estimated:
+    if not total:
+        return _UNKNOWN
     lower, _ = confidence_sequence(sure, total, confidence)
     _, upper = confidence_sequence(possible, total, confidence)
     return sure / total, float(lower), float(upper)

@@ -79,6 +79,11 @@ OF_NETWORKS: Final = (
         NETWORK,
         "share of trials in which |y - u|^2 shrinks by 1 - eta lambda_min / 2 in every step",
     ),
+    *_estimate(
+        "contraction_width",
+        NETWORK,
+        "least tried width from which on that share is 1 - delta; of networks with the same labels and scale",
+    ),
     _real("residual", (*NETWORK, "step"), "median of |y - u(k)| / |y|"),
     *(
         each

@@ -359,7 +359,9 @@ def log_ticks(axis: Any) -> None:
         ticks = [low, high]
     ticks = ticks[:: -(-len(ticks) // 7)]
     axis.set_major_locator(FixedLocator(ticks))
-    axis.set_major_formatter(FixedFormatter([f"{value:.3g}" for value in ticks]))
+    axis.set_major_formatter(
+        FixedFormatter([f"{value:.0f}" if 1e3 <= value < 1e5 else f"{value:.3g}" for value in ticks])
+    )
     axis.set_minor_locator(NullLocator())
 
 

@@ -15,6 +15,7 @@ from ntkmc.statistics.scaling import exponents
 from ntkmc.theory.targets import NetworkLabel
 from ntkmc.views.frames import estimates_along
 from ntkmc.views.tables import captioned, law, number, table
+from ntkmc.views.widths import range_of_sizes
 
 _CELL = ["distribution", "d", "n", "depth"]
 
@@ -50,13 +51,13 @@ def targets_frame(tree: xr.DataTree) -> pd.DataFrame:
     return frame.sort_values(front, kind="stable").reset_index(drop=True)
 
 
-def targets_tables(frame: pd.DataFrame) -> RenderableType:
+def targets_tables(frame: pd.DataFrame, delta: float) -> RenderableType:
     """What the kernel predicts by target, how the bound falls with n, and the networks that were trained."""
     predicted = frame[frame["network"] == ""]
     trained = frame[frame["network"] != ""]
     drawn = [_predicted(predicted), _decay(predicted)]
     if len(trained):
-        drawn += [_trained(trained), _slopes(trained)]
+        drawn += [_trained(trained), _slopes(trained), _contracting_widths(trained, delta)]
     return Group(*drawn)
 
 
@@ -130,6 +131,18 @@ def _slopes(frame: pd.DataFrame) -> RenderableType:
             ]
             drawn.add_row(str(d), str(n), str(target), symbol, *(_interval(*each) for each in ends))
     return captioned(drawn, "with limits that hold for all networks of a cell at once")
+
+
+def _contracting_widths(frame: pd.DataFrame, delta: float) -> RenderableType:
+    drawn = _columns("Least widths that contract", "d", "n", "target", "κ", "m* (iii)")
+    for (d, n, target, kappa), rows in frame.groupby(["d", "n", "target", "kappa"], sort=False):
+        drawn.add_row(str(d), str(n), str(target), f"{kappa:g}", range_of_sizes(rows.iloc[0], "contraction_width"))
+    caption = (
+        f"m* (iii): least tried width from which on, with probability {1 - delta:g}, the loss\n"
+        "shrinks by 1 - η λ_min/2 in every step; in parentheses between which tried\n"
+        "widths it is proved to lie"
+    )
+    return captioned(drawn, caption)
 
 
 def _steps(value: float) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 import yaml
 
 from ntkmc.errors import InputError
-from ntkmc.views import plots, spectral_plots
+from ntkmc.views import learning_plots, plots, spectral_plots
 from ntkmc.views.findings import totals, what_was_found, what_was_run
 from ntkmc.views.frames import estimates_frame
 from ntkmc.views.grid import Grid
@@ -34,6 +34,9 @@ _METHODS: Final = (
     "Tightness is bound over bounded quantity; vacuous means that a bound says nothing at these sizes.",
 )
 
+_LEARNING: Final = ("widths", "sketches", "training", "bound")
+"""Figures of `learning_plots`, in their order."""
+
 
 def report_plots(grid: Grid) -> list[plots.Plot]:
     """The report's figures, those that the store has something for."""
@@ -46,6 +49,10 @@ def report_plots(grid: Grid) -> list[plots.Plot]:
         spectral_plots.depth_plot(grid),
         spectral_plots.laws_plot(grid),
         spectral_plots.coherence_plot(grid),
+        learning_plots.widths_plot(grid),
+        learning_plots.sketches_plot(grid),
+        learning_plots.training_plot(grid),
+        learning_plots.bound_plot(grid),
         plots.tightness_plot(grid),
         plots.constants_plot(grid),
     ]
@@ -78,7 +85,7 @@ def report_html(grid: Grid, store: str, drawn: list[plots.Plot] | None = None) -
     drawn = report_plots(grid) if drawn is None else drawn
     figures = {plot.name: figure(plot, i) for i, plot in enumerate(drawn, start=1)}
     names = ("survival", "surface", "scaling", "depth", "spectrum", "coherence", "tightness", "constants")
-    by_place = {name: figures.get(name, "") for name in names}
+    by_place = {name: figures.get(name, "") for name in names + _LEARNING}
     body = [
         _section("run", "What was run", _paragraphs(run) + _event(grid)),
         _section(
@@ -95,6 +102,11 @@ def report_html(grid: Grid, store: str, drawn: list[plots.Plot] | None = None) -
     spectra = by_place["depth"] + by_place["spectrum"] + by_place["coherence"]
     if spectra:
         body.append(_section("spectra", "Spectra", spectra))
+    learning = "".join(by_place[name] for name in _LEARNING)
+    if learning:
+        body.append(
+            _section("learning", "Networks, sketches and training", learning + _learning_commands(grid, store))
+        )
     verdicts = sections.verdicts(grid)
     if verdicts:
         body.append(
@@ -185,6 +197,12 @@ def _event(grid: Grid) -> str:
     )
     shown = f'<div class="formula" tabindex="0" role="group" aria-label="The event">{formula(latex)}</div>'
     return f"<p>The event of the study:</p>{shown}"
+
+
+def _learning_commands(grid: Grid, store: str) -> str:
+    asked = {"--widths": "convergence", "--features": "sketch_accuracy", "--targets": "prediction"}
+    lines = [f"ntkmc show {shlex.quote(store)} {flag}" for flag, group in asked.items() if group in grid.tree]
+    return f"<p>As tables, with all limits by --format csv:</p><pre>{html.escape(chr(10).join(lines))}</pre>"
 
 
 def _study(grid: Grid, store: str) -> str:
