@@ -24,7 +24,7 @@ from ntkmc.experiment.blobs import DirectoryBlobs
 from ntkmc.experiment.loading import parse_study
 from stores import assert_equal_bits, trials_of
 
-TRIALS = 300
+TRIALS = 150
 
 
 @pytest.fixture(scope="module")
