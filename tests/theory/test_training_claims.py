@@ -46,6 +46,18 @@ def measured(target: str, kernel: str = "h-infinity", trials: int = 4, step: str
     return stacked | {"status": np.full(trials, Status.CERTIFIED.code)}
 
 
+@pytest.mark.parametrize("name", ["lower", "upper"])
+def test_labels_that_are_all_zero(name: str) -> None:
+    """Rectified labels of few rows may all be 0: bounds and form are 0, without a warning. NaN stays unknown."""
+    zero = np.zeros(3)
+    nothing = {f"training_label_{each}": zero for each in ("energy_lower", "energy_upper", "form_lower", "form_upper")}
+    statistics = nothing | {"training_label_norm": np.array([0.0, 0.0, np.nan])}
+    statistics |= {"lambda_min_lower": np.array([0.5, 0.0, 0.5]), "lambda_min_upper": np.array([0.5, 0.0, 0.5])}
+    bound = found(f"det-target-sandwich-{name}[target=relu]").bound(CONTEXT, statistics)
+    np.testing.assert_array_equal(bound.lower, [0.0, 0.0, np.nan])
+    np.testing.assert_array_equal(bound.upper, [0.0, 0.0, np.nan])
+
+
 @pytest.mark.parametrize("target", [name for name, target in TARGETS.items() if not target.own])
 def test_mean_square_is_one(target: str) -> None:
     """On the sphere, by a z-test at level 1e-6; of quadratic labels it is d / (d + 2)."""

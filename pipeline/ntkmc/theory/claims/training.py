@@ -55,18 +55,20 @@ def _below(context: CellContext, statistics: Statistics, parameters: Parameters)
     """|y|^4 / y'Ky."""
     square = statistics[f"{_PREFIX}label_norm"] ** 2
     energy = enclosed(statistics, f"{_PREFIX}label_energy")
-    with np.errstate(divide="ignore"):
-        low = square**2 / energy.upper
-        high = np.where(energy.lower > 0.0, square**2 / np.maximum(energy.lower, 1e-300), np.inf)
-    return scaled(Bound(low, high), 1.0, 1e-12)
+    return scaled(Bound(_ratio(square**2, energy.upper), _ratio(square**2, energy.lower)), 1.0, 1e-12)
 
 
 def _above(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     """|y|^2 / lambda_min."""
     square = statistics[f"{_PREFIX}label_norm"] ** 2
     least = enclosed(statistics, "lambda_min")
-    with np.errstate(divide="ignore"):
-        return scaled(Bound(square / least.upper, square / np.maximum(least.lower, 0.0)), 1.0, 1e-12)
+    return scaled(Bound(_ratio(square, least.upper), _ratio(square, least.lower)), 1.0, 1e-12)
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """Infinite where nothing proves that the denominator is positive, but 0 where all labels are 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(above == 0.0, 0.0, above / np.maximum(below, 0.0))
 
 
 def _waiting(context: CellContext, statistics: Statistics) -> Bound:
