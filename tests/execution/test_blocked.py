@@ -122,7 +122,7 @@ def test_tiles_that_do_not_fit_go_to_disk(two_workers: Client, monkeypatch: pyte
         close(self)
 
     monkeypatch.setattr(DaskFleet, "close", looked)
-    monkeypatch.setattr(fleets, "_open_shelf", _open_without_room)
+    monkeypatch.setattr(fleets, "open_share", _open_without_room)
     found = lambda_min(X, "ntk", (3,), client=two_workers)[3]
     assert seen == [2 * 8 * sum((j + 1) * 256 * 256 for j in range(3)) + 2 * 8 * 132 * 900]
     assert overlap(found, lambda_min(X, "ntk", (3,))[3])
@@ -131,10 +131,35 @@ def test_tiles_that_do_not_fit_go_to_disk(two_workers: Client, monkeypatch: pyte
 def _open_without_room(*arguments: object) -> object:
     from unittest import mock
 
-    from ntkmc.execution import fleet
+    from ntkmc.execution import holding
 
-    with mock.patch.object(fleet, "_FILLED", 0.0):
-        return fleet._open_shelf(*arguments)  # type: ignore[arg-type]
+    with mock.patch.object(holding, "FILLED", 0.0):
+        return holding.open_share(*arguments)  # type: ignore[arg-type]
+
+
+def test_a_worker_that_holds_a_share_is_not_paused(two_workers: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However full: Dask pauses a worker for good if what fills its memory is waited for by tasks of its own."""
+    before = two_workers.run(_pausing_at)
+    seen = []
+    products = DaskFleet.products
+
+    def looked(self: DaskFleet, V: Matrix) -> Matrix:
+        if not seen:
+            seen.append(two_workers.run(_pausing_at))
+        return products(self, V)
+
+    monkeypatch.setattr(DaskFleet, "products", looked)
+    lambda_min(data(300, 50), client=two_workers)
+    assert set(before.values()) == {0.8}
+    assert set(seen[0].values()) == {1.0}
+    deadline = time.monotonic() + 20
+    while two_workers.run(_pausing_at) != before:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def _pausing_at(dask_worker: Worker) -> float | bool:
+    return dask_worker.memory_manager.memory_pause_fraction
 
 
 @pytest.mark.parametrize("moment", ["products", "factor"])

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -23,24 +22,17 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import psutil
-from distributed import Client, Future, get_worker, wait
+from distributed import Client, Future, wait
 from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError
-from ntkmc.experiment.trial import single_thread
-from ntkmc.linalg.blocked_cost import PANELS, dealt
+from ntkmc.execution.holding import COMPILED_BYTES, USABLE, asked, open_share
+from ntkmc.linalg.blocked_cost import dealt
 from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.quotient import joined
 from ntkmc.linalg.rows import Rows
-from ntkmc.linalg.shelf import Behind, Shelf, Shifted
+from ntkmc.linalg.shelf import Behind, Shifted
 from ntkmc.linalg.tiles import NO_PAIRS, PairSums, Survey, spans
-
-_FILLED: Final = 0.6
-"""Share of a worker's memory limit up to which tiles are kept in memory."""
-
-_USABLE: Final = 0.75
-"""Share that all may take together: at 0.8 Dask pauses a worker, and what it spills from 0.7 on is little."""
 
 _AHEAD: Final = 3
 """Block columns of a factorization that are asked for before the first of them is finished."""
@@ -284,7 +276,7 @@ class DaskFleet:
     ) -> Future[Any]:
         try:
             return self.client.submit(
-                _asked,
+                asked,
                 share.shelf,
                 name,
                 len(arguments),
@@ -302,7 +294,7 @@ class DaskFleet:
 
     def _open(self, address: str, mine: Sequence[int]) -> _Share:
         shelf = self.client.submit(
-            _open_shelf,
+            open_share,
             self._rows,
             self.kernel,
             self.block,
@@ -421,37 +413,14 @@ class DaskFleet:
 
 
 def room_of(client: Client) -> int:
-    """Bytes that the fullest worker has left for a share and all that passes; 0 if it has no limit."""
+    """Bytes that the fullest worker has left for a share and all that passes; 0 if it has no limit.
+
+    Less what a worker loads with its first share; one that has that already leaves as much unused.
+    """
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     left = [
-        _USABLE * each["memory_limit"] - (each.get("metrics") or {}).get("memory", 0)
+        USABLE * each["memory_limit"] - (each.get("metrics") or {}).get("memory", 0) - COMPILED_BYTES
         for each in workers
         if each.get("memory_limit")
     ]
     return max(1, int(min(left))) if left else 0
-
-
-def _open_shelf(rows: Rows, kernel: str, block: int, mine: tuple[int, ...], single: bool) -> Shelf:
-    """On a worker: a share without tiles yet."""
-    worker = get_worker()
-    limit = worker.memory_manager.memory_limit or psutil.virtual_memory().total // 2
-    used = psutil.Process().memory_info().rss
-    room = min(_FILLED * limit, _USABLE * limit - PANELS * 8 * block * len(rows.norms)) - used
-    for name in ("distributed.spill", "distributed.protocol.pickle"):
-        logger = logging.getLogger(name)
-        if not any(isinstance(each, _NoShares) for each in logger.filters):
-            logger.addFilter(_NoShares())
-    return Shelf(rows, kernel, block, mine, max(0, int(room)), worker.local_directory, single=single)
-
-
-class _NoShares(logging.Filter):
-    """That a share cannot be spilled is as it should be: it keeps its own house."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not any(name in record.getMessage() for name in ("tiles-share", Shelf.__module__))
-
-
-def _asked(shelf: Shelf, name: str, count: int, *arguments: Any) -> Any:
-    """On a worker: one step of a share; what stands behind the first `count` arguments only had to be done before."""
-    with single_thread():
-        return getattr(shelf, name)(*arguments[:count])

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from ntkmc.linalg.tiles import Tile
 
 Name = tuple[str, int, int]
 """Kind of tile, block row, block column."""
+
+_Form = tuple[tuple[int, ...], np.dtype[Any]]  # shape and type of a tile on disk
 
 _lock: Final = threading.Lock()
 _held = 0  # bytes of tiles in the memory of this process, of all vaults
@@ -49,7 +51,9 @@ class Vault:
     def __init__(self, limit: int, folder: str | Path | None = None, yielding: tuple[str, ...] = ()) -> None:
         self._limit = limit
         self._tiles: dict[Name, Tile] = {}
-        self._files: dict[Name, tuple[Path, tuple[int, ...], np.dtype[np.floating]]] = {}
+        # Tens of thousands of tiles may lie on disk: a path for each of them would take megabytes.
+        self._files: dict[Name, _Form] = {}
+        self._forms: dict[_Form, _Form] = {}
         self._yielding = yielding
         self._folder = Path(tempfile.mkdtemp(prefix="ntkmc-tiles-", dir=folder))
         self._end = weakref.finalize(self, _close, self._folder, self._tiles)
@@ -64,14 +68,15 @@ class Vault:
     def __getitem__(self, name: Name) -> Tile:
         if name in self._tiles:
             return self._tiles[name]
-        path, shape, dtype = self._files[name]
-        return np.fromfile(path, dtype=dtype).reshape(shape)
+        shape, dtype = self._files[name]
+        return np.fromfile(self._path(name), dtype=dtype).reshape(shape)
 
     def __delitem__(self, name: Name) -> None:
         if name in self._tiles:
             _taken(-self._tiles.pop(name).nbytes, self._limit)
         if name in self._files:
-            self._files.pop(name)[0].unlink(missing_ok=True)
+            del self._files[name]
+            self._path(name).unlink(missing_ok=True)
 
     def __contains__(self, name: object) -> bool:
         return name in self._tiles or name in self._files
@@ -94,7 +99,7 @@ class Vault:
     @property
     def on_disk(self) -> int:
         """Bytes held on disk."""
-        return sum(int(np.prod(shape)) * dtype.itemsize for _, shape, dtype in self._files.values())
+        return sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in self._files.values())
 
     def close(self) -> None:
         """Let go of everything."""
@@ -113,9 +118,12 @@ class Vault:
         return False
 
     def _write(self, name: Name, tile: Tile) -> None:
-        path = self._folder / "-".join(map(str, name))
-        tile.tofile(path)
-        self._files[name] = path, tile.shape, tile.dtype
+        tile.tofile(self._path(name))
+        form = tile.shape, tile.dtype
+        self._files[name] = self._forms.setdefault(form, form)
+
+    def _path(self, name: Name) -> Path:
+        return self._folder / "-".join(map(str, name))
 
 
 def _taken(size: int, limit: int) -> bool:
