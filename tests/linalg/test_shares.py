@@ -58,9 +58,11 @@ class Loop:
         return True
 
     def solve(self, x: Matrix) -> Matrix:
-        for i in range(self.count):
+        last = self.count - 1
+        for i in range(last):
             x = self.owner[i].forward([i], x)
-        for i in reversed(range(self.count)):
+        x = self.owner[last].turn([last], x)
+        for i in reversed(range(last)):
             x = self.owner[i].backward([i], x)
         return x
 

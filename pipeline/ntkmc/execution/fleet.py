@@ -209,10 +209,12 @@ class DaskFleet:
             if after < self._count:
                 at = owner[after]
                 if reached[at] < j:
-                    last[at] = [
-                        self._ask(self._shares[at], "column", number, row, j, (after,), after=last[at], urgent=True)
-                    ]
-                rows[after] = self._row(at, after, last)
+                    rows[after] = self._ask(
+                        self._shares[at], "next_row", number, row, j, after, after=last[at], urgent=True
+                    )
+                    last[at] = [rows[after]]
+                else:
+                    rows[after] = self._row(at, after, last)
             asked = []
             for at, share in enumerate(self._shares):
                 if after in rows and at != owner[after] and reached[at] < after < share.mine[-1]:
@@ -244,9 +246,11 @@ class DaskFleet:
             else:
                 runs.append((owner[i], [i]))
         passed: Any = self._shared(x)
-        for share, chosen in runs:
+        for share, chosen in runs[:-1]:
             passed = self._ask(share, "forward", tuple(chosen), passed, urgent=True)
-        for share, chosen in reversed(runs):
+        share, chosen = runs[-1]
+        passed = self._ask(share, "turn", tuple(chosen), passed, urgent=True)
+        for share, chosen in reversed(runs[:-1]):
             passed = self._ask(share, "backward", tuple(chosen), passed, urgent=True)
         return np.asarray(self._results([passed])[0])
 

@@ -132,13 +132,13 @@ def factor_seconds(n: int, workers: int, *, single: bool = False) -> float:
     """
     rate, number = (2.0 * _OPERATIONS, 4.0) if single else (_OPERATIONS, 8.0)
     moved = 0.5 * number * n * n * (1.0 - 1.0 / workers)
-    tasks = block_rows(n, workers) * 2 * (workers + 1)
+    tasks = block_rows(n, workers) * 2 * workers
     return max(n**3 / 3.0 / workers / rate + moved / _NETWORK, tasks * _TASK)
 
 
 def solve_seconds(n: int, workers: int, *, single: bool = False) -> float:
     """Seconds of one solve with its factor: all numbers twice, passed from one worker to the next and back."""
-    hops = 2 * passes(block_rows(n, workers), workers)
+    hops = 2 * passes(block_rows(n, workers), workers) - 1
     return (4.0 if single else 8.0) * n * n / _BANDWIDTH + hops * (_TASK + _HOP) + _ROUND
 
 

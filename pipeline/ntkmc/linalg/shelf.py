@@ -237,6 +237,11 @@ class Shelf:
             self._reached = max(self._reached, j)
         return True
 
+    def next_row(self, number: int, panel: Panel, j: int, i: int) -> Panel:
+        """Block row i, which is held here, as `finished_row` has it, after block column j alone was lacking there."""
+        self.column(number, panel, j, (i,))
+        return self.finished_row(number, i)
+
     def forward(self, chosen: Sequence[int], x: Matrix) -> Matrix:
         """Go on with L y = b through the chosen block rows; x (n,) holds y above them, and b from there on.
 
@@ -259,6 +264,10 @@ class Shelf:
             for j in range(i):
                 x[slice(*self.spans[j])] -= self._factor(i, j).T @ x[down]
         return x
+
+    def turn(self, chosen: Sequence[int], x: Matrix) -> Matrix:
+        """Down through the last block rows, and up again."""
+        return self.backward(chosen, self.forward(chosen, x))
 
     def expect(self, panel: Panel) -> None:
         """Nothing: a block row that is asked for early has travelled by the time it is needed."""
