@@ -140,7 +140,7 @@ def _open_without_room(*arguments: object) -> object:
 def test_a_worker_that_holds_a_share_is_not_paused(two_workers: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """However full: Dask pauses a worker for good if what fills its memory is waited for by tasks of its own."""
     before = two_workers.run(_pausing_at)
-    seen = []
+    seen: list[dict[str, float | bool]] = []
     products = DaskFleet.products
 
     def looked(self: DaskFleet, V: Matrix) -> Matrix:

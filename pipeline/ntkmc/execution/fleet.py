@@ -2,8 +2,8 @@
 
 Each worker holds one share (`ntkmc.linalg.shelf`), the result of a task that stays where it is for as long as its
 future lives: if the driver dies, Dask lets go of it. What is asked of a share is one task, bound to its worker: an
-iteration costs the scheduler one task a worker, a factorization one a worker and block column and two for the owner of
-the next one, whatever the number of tiles.
+iteration costs the scheduler one task a worker, a factorization two a worker and block column, whatever the number of
+tiles.
 
 A worker that is lost takes its share along. Its tiles are evaluated anew elsewhere, and the steps of a factorization
 that they missed are caught up on, from the block rows that the others hold; no other share repeats anything.
@@ -26,8 +26,8 @@ from distributed import Client, Future, wait
 from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError
-from ntkmc.execution.holding import COMPILED_BYTES, USABLE, asked, open_share
-from ntkmc.linalg.blocked_cost import dealt
+from ntkmc.execution.holding import USABLE, asked, open_share
+from ntkmc.linalg.blocked_cost import COMPILED_BYTES, dealt
 from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.quotient import joined
 from ntkmc.linalg.rows import Rows

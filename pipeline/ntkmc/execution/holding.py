@@ -31,9 +31,6 @@ FILLED: Final = 0.6
 USABLE: Final = 0.85
 """Share that all may take together: at 0.95 a nanny ends its worker, and some of the rest is the allocator's."""
 
-COMPILED_BYTES: Final = 56 * 2**20
-"""What a first step adds to an idle worker: compiled code, and buffers of the BLAS (49 MiB seen)."""
-
 _TRIED: Final = 64  # rows, and numbers in them, of the matrix that is tried out first
 
 _lock: Final = threading.Lock()

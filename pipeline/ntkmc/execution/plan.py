@@ -26,7 +26,14 @@ from ntkmc.experiment.parts import AXES, values_by_kind
 from ntkmc.experiment.schema import declared, trial_variables
 from ntkmc.experiment.study import Study
 from ntkmc.experiment.variables import Variable
-from ntkmc.linalg.blocked_cost import block_length, blocked_bytes, blocked_seconds, blocked_traffic, tile_bytes
+from ntkmc.linalg.blocked_cost import (
+    COMPILED_BYTES,
+    block_length,
+    blocked_bytes,
+    blocked_seconds,
+    blocked_traffic,
+    tile_bytes,
+)
 from ntkmc.linalg.cost import trial_bytes
 from ntkmc.theory.claims import is_costly, select
 from ntkmc.theory.claims.statistics import SPECTRUM, eigenvalue_problems
@@ -172,7 +179,7 @@ def _room(profile: Profile) -> tuple[int, int]:
 
 
 def _blocked(cell: Cell, workers: int, room: int) -> Blocked:
-    block = block_length(cell.n, workers, max(1, room - IDLE_WORKER_BYTES))
+    block = _length(cell.n, workers, room)
     return Blocked(
         cell,
         workers,
@@ -181,6 +188,11 @@ def _blocked(cell: Cell, workers: int, room: int) -> Blocked:
         blocked_traffic(cell.n, cell.d, cell.depths, workers),
         blocked_seconds(cell.n, cell.d, cell.depths, workers),
     )
+
+
+def _length(n: int, workers: int, room: int) -> int:
+    """Rows of a block row, for workers that can use so many bytes in all."""
+    return block_length(n, workers, max(1, room - IDLE_WORKER_BYTES - COMPILED_BYTES))
 
 
 def check_plan(plan: Plan, profile: Profile | None = None) -> None:
@@ -263,7 +275,7 @@ def _fitting(cell: Cell, room: int, plan: Plan) -> int:
 
     def needed(n: int) -> int:
         whole = trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, further=plan.eigenvalues)
-        limit = min(whole, blocked_bytes(n, cell.d, block_length(n, plan.workers, max(1, room - IDLE_WORKER_BYTES))))
+        limit = min(whole, blocked_bytes(n, cell.d, _length(n, plan.workers, room)))
         smaller = Cell(cell.distribution, cell.d, n, cell.depths)
         return max([limit, *(MEASURES[kind].memory(plan.study, smaller, value) for kind, value in plan.study.beside)])
 

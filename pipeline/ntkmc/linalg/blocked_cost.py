@@ -37,6 +37,9 @@ _HOP: Final = 0.0045
 PANELS: Final = 4
 """Block rows of a factor that may be under way on a worker at a time, beside its share."""
 
+COMPILED_BYTES: Final = 50 * 2**20
+"""What the first share adds to an idle worker: compiled code, and first buffers of the BLAS (49 MiB seen)."""
+
 EXPECTED_STEPS: Final = 3.0
 """Steps in units of sqrt(n) that Lanczos on the matrix takes (75 to 110 at n = 700, 302 at n = 12,000, seen)."""
 
@@ -116,8 +119,8 @@ def tile_bytes(n: int, workers: int, *, single: bool = False) -> int:
 
 
 def blocked_bytes(n: int, d: int, block: int) -> int:
-    """Memory that a worker needs beside its tiles, which may lie on its disk: the data, block rows on their way."""
-    return 8 * n * d + PANELS * 8 * block * n + 1024 * n + library_bytes(block)
+    """Memory that a worker needs beside its tiles, which may lie on its disk: data, code, block rows on their way."""
+    return 8 * n * d + PANELS * 8 * block * n + 1024 * n + library_bytes(block) + COMPILED_BYTES
 
 
 def product_seconds(n: int, workers: int) -> float:
