@@ -33,7 +33,7 @@ USABLE: Final = 0.85
 
 _TRIED: Final = 64  # rows, and numbers in them, of the matrix that is tried out first
 
-_lock: Final = threading.Lock()
+_lock: Final = threading.RLock()  # again: garbage that is collected meanwhile may be a share
 _pausing: Final[dict[WorkerMemoryManager, list[Any]]] = {}  # number of shares, and where it pauses without any
 
 

@@ -19,7 +19,7 @@ Name = tuple[str, int, int]
 
 _Form = tuple[tuple[int, ...], np.dtype[Any]]  # shape and type of a tile on disk
 
-_lock: Final = threading.Lock()
+_lock: Final = threading.RLock()  # again: garbage that is collected meanwhile may be a vault
 _held = 0  # bytes of tiles in the memory of this process, of all vaults
 
 
