@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import dask
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster, Worker
+from numba.core.dispatcher import Dispatcher
 
 from ntkmc import InputError, Status, lambda_min
 from ntkmc.execution import fleet as fleets
+from ntkmc.execution import holding
 from ntkmc.execution.blocked import lambda_min_blocked
 from ntkmc.execution.fleet import DaskFleet, Stopped
 from ntkmc.execution.workforce import SCHEDULER
@@ -23,7 +28,7 @@ from ntkmc.linalg.blocked_cost import dealt
 from ntkmc.linalg.eigenvalue import Eigenvalue
 from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.rows import split_rows
-from ntkmc.linalg.shelf import Shifted
+from ntkmc.linalg.shelf import Shelf, Shifted
 from ntkmc.linalg.tiles import gram_diagonal
 
 
@@ -131,15 +136,12 @@ def test_tiles_that_do_not_fit_go_to_disk(two_workers: Client, monkeypatch: pyte
 def _open_without_room(*arguments: object) -> object:
     from unittest import mock
 
-    from ntkmc.execution import holding
-
     with mock.patch.object(holding, "FILLED", 0.0):
         return holding.open_share(*arguments)  # type: ignore[arg-type]
 
 
 def test_a_worker_that_holds_a_share_is_not_paused(two_workers: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """However full: Dask pauses a worker for good if what fills its memory is waited for by tasks of its own."""
-    before = two_workers.run(_pausing_at)
     seen: list[dict[str, float | bool]] = []
     products = DaskFleet.products
 
@@ -148,18 +150,76 @@ def test_a_worker_that_holds_a_share_is_not_paused(two_workers: Client, monkeypa
             seen.append(two_workers.run(_pausing_at))
         return products(self, V)
 
+    def settled() -> None:
+        deadline = time.monotonic() + 20
+        while set(two_workers.run(_pausing_at).values()) != {0.8}:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    settled()  # shares of the test before may be on their way out
     monkeypatch.setattr(DaskFleet, "products", looked)
     lambda_min(data(300, 50), client=two_workers)
-    assert set(before.values()) == {0.8}
     assert set(seen[0].values()) == {1.0}
-    deadline = time.monotonic() + 20
-    while two_workers.run(_pausing_at) != before:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    settled()
 
 
 def _pausing_at(dask_worker: Worker) -> float | bool:
     return dask_worker.memory_manager.memory_pause_fraction
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_what_a_share_loads_is_there_before_its_room_is_measured(single: bool, tmp_path: Path) -> None:
+    """In a fresh process: no step compiles, or loads, anything that was not there when the share was opened."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        tried, done = pool.submit(_compiled_around, single, str(tmp_path)).result()
+    assert sum(tried.values()) >= 5
+    assert done == tried
+
+
+def _compiled_around(single: bool, folder: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Versions of each compiled function, after the trial and after all that is asked of a share."""
+    holding._tried("ntk", single, folder)
+    tried = _versions()
+    n = 200
+    rows = split_rows(data(n, 40))
+    shelf = Shelf(rows, "ntk", 64, (0, 1, 2, 3), 10**9, folder, single=single)
+    shelf.pair_sums()
+    shelf.build(3)
+    shelf.survey()
+    v = np.ones(n)
+    shelf.product(np.ones((n, 3)))
+    shelf.precondition(np.ones((n, 3)))
+    shelf.exact_product(v)
+    diagonal = 2.0 * gram_diagonal(rows, "ntk", 3)
+    for number, (strength, half) in enumerate(((0.0, True), (0.0, False), (1.0, False)), 1):
+        shelf.begin(Shifted(number, diagonal, v, strength, half))
+        panel = shelf.finished_row(number, 0)
+        for j in range(3):
+            after = shelf.next_row(number, panel, j, j + 1)
+            shelf.column(number, panel, j)
+            panel = after
+        shelf.turn((0, 1, 2, 3), v)
+    return tried, _versions()
+
+
+def _versions() -> dict[str, int]:
+    modules = [each for name, each in sys.modules.items() if name.startswith("ntkmc.")]
+    functions = [each for module in modules for each in vars(module).values() if isinstance(each, Dispatcher)]
+    return {str(each): len(each.signatures) for each in functions}
+
+
+def test_a_matrix_that_is_not_positive_definite(two_workers: Client) -> None:
+    """Breaks down wherever the first bad pivot is: at the start, in the middle, in the very last row."""
+    rows = split_rows(data(300, 400))
+    diagonal = gram_diagonal(rows, "ntk", 2)
+    with DaskFleet(two_workers, rows, "ntk", 32) as fleet:
+        fleet.build(2)
+        assert fleet.factor(Shifted(1, diagonal, np.zeros(0), 0.0))
+        for number, at in enumerate((0, 150, 299), 2):
+            bad = diagonal.copy()
+            bad[at] = 1e-3
+            assert not fleet.factor(Shifted(number, bad, np.zeros(0), 0.0))
+        assert fleet.factor(Shifted(5, diagonal, np.zeros(0), 0.0))
 
 
 @pytest.mark.parametrize("moment", ["products", "factor"])

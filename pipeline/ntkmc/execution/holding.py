@@ -3,7 +3,7 @@
 A share is not Dask's to spill: it writes tiles to disk by itself, by a limit that is measured when it is opened. Nor
 does it help to pause a worker that holds one. Pausing stops new tasks until memory is free again, but what fills the
 memory of such a worker are block rows on their way, which go when the tasks that wait for them have run: it would
-stand still for ever. So no worker pauses while it holds a share; that its nanny ends it at 95 % stays as it is.
+stand still forever. So no worker pauses while it holds a share; that its nanny ends it at 95 % stays as it is.
 """
 
 from __future__ import annotations

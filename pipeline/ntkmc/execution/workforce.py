@@ -27,7 +27,7 @@ SCHEDULER: Final[dict[str, Any]] = {
 """Configuration that a scheduler needs before it is made, for what is promised of blocks that kill their workers."""
 
 IDLE_WORKER_BYTES: Final = 250 * 2**20
-"""Resident memory of an idle worker that has imported ntkmc (measured: 205 to 230 MiB on Linux, Python 3.11)."""
+"""Resident memory of an idle worker that has imported ntkmc (measured: 205 to 250 MiB on Linux, Python 3.11)."""
 
 MEMORY: Final = "MEMORY"
 """Worker resource, in bytes, that cells of large n ask for; workers in a queue or an allocation declare what
