@@ -208,11 +208,12 @@ def _versions() -> dict[str, int]:
     return {str(each): len(each.signatures) for each in functions}
 
 
-def test_a_matrix_that_is_not_positive_definite(two_workers: Client) -> None:
+@pytest.mark.parametrize("block", [32, 512])
+def test_a_matrix_that_is_not_positive_definite(two_workers: Client, block: int) -> None:
     """Breaks down wherever the first bad pivot is: at the start, in the middle, in the very last row."""
     rows = split_rows(data(300, 400))
     diagonal = gram_diagonal(rows, "ntk", 2)
-    with DaskFleet(two_workers, rows, "ntk", 32) as fleet:
+    with DaskFleet(two_workers, rows, "ntk", block) as fleet:
         fleet.build(2)
         assert fleet.factor(Shifted(1, diagonal, np.zeros(0), 0.0))
         for number, at in enumerate((0, 150, 299), 2):
