@@ -11,53 +11,58 @@ from numpy.typing import NDArray
 
 
 class Status(enum.Enum):
-    """How the computation of a smallest eigenvalue ended. The value is the advice to the user.
+    """Status of the computation of a smallest eigenvalue. The value is the advice to the user.
 
-    `code` is what the store holds; 0 is kept for "not run".
+    Attributes
+    ----------
+    code : int
+        Integer in the store's `status` variable; 0 is kept for "not run".
     """
 
-    CERTIFIED = "the enclosure is as narrow as asked"
+    _value_: str
+    code: int
+
+    def __new__(cls, code: int, advice: str) -> Status:
+        """Create a member with its code, whose value is the advice."""
+        member = object.__new__(cls)
+        member._value_ = advice
+        member.code = code
+        return member
+
+    # Codes are written into stores: never change one, and give a new member a new code.
+    CERTIFIED = 1, "the enclosure is as narrow as asked"
     WIDE = (
+        2,
         "the enclosure is valid but wider than rtol: the rounding of K's entries, or of the bound itself, limits it; "
-        "ask for a larger rtol, or look at lower and upper"
+        "ask for a larger rtol, or look at lower and upper",
     )
     SINGULAR = (
+        3,
         "zero lies in the enclosure, or within rounding of it: look for duplicate or dependent rows, "
-        "or for n beyond the rank that the kernel can have"
+        "or for n beyond the rank that the kernel can have",
     )
-    NOT_PSD = "K has a negative eigenvalue, proved: it is not a Gram matrix; check how it was built"
+    NOT_PSD = 4, "K has a negative eigenvalue, proved: it is not a Gram matrix; check how it was built"
     UNRESOLVED = (
+        5,
         "only a crude enclosure could be proved: no method found a good vector; the bounds are valid, "
-        "look at lower and upper, and please report the matrix"
+        "look at lower and upper, and please report the matrix",
     )
-    FAILED = "the trial raised a numerical error and has no value; recompute it alone with `ntkmc trial`"
+    FAILED = 6, "the trial raised a numerical error and has no value; recompute it alone with `ntkmc trial`"
     CLUSTERED = (
+        7,
         "the enclosure is valid but wider than rtol: the next eigenvalue is within rounding of the smallest, so that "
-        "only the allowance of a Cholesky, about (n/2) u trace(K), could be proved; look at lower and upper"
+        "only the allowance of a Cholesky, about (n/2) u trace(K), could be proved; look at lower and upper",
     )
-
     DECIDED = (
+        8,
         "only the event was asked for: lower and upper are what was proved on the way to deciding it; "
-        "a study with `measure: lambda-min` encloses lambda_min itself"
+        "a study with `measure: lambda-min` encloses lambda_min itself",
     )
     UPPER_ONLY = (
+        9,
         "upper is proved, lower is not: no factorization was spent on it, and lower is only what every kernel matrix "
-        "keeps to; ask with certificate=True for both"
+        "keeps to; ask with certificate=True for both",
     )
-
-    @property
-    def code(self) -> int:
-        """Integer in the store's `status` variable."""
-        return list(Status).index(self) + 1
-
-    @classmethod
-    def from_code(cls, code: int) -> Status:
-        """Inverse of `code`.
-
-        >>> Status.from_code(Status.SINGULAR.code).name
-        'SINGULAR'
-        """
-        return list(cls)[code - 1]
 
 
 @dataclass(frozen=True)
