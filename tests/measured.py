@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from ntkmc.experiment.drawing import Recipe
 from ntkmc.experiment.judging import judge
 from ntkmc.experiment.trial import measure_draw
-from ntkmc.theory.claims import CellContext, Instance
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims import Instance
 from ntkmc.theory.claims.statistics import STATISTICS
 
 Floats = NDArray[np.float64]

@@ -26,6 +26,7 @@ from ntkmc.experiment.drawing import Recipe, draw
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.measuring import unknown
 from ntkmc.experiment.merging import joined, merge
+from ntkmc.experiment.parts import SPECTRA_NUMERICS
 from ntkmc.experiment.recompute import compare_trial
 from ntkmc.experiment.trial import run_trial, single_thread
 from ntkmc.experiment.verifying import verify
@@ -114,7 +115,7 @@ def test_nothing_else_changes(finished: Path, plain: Path, tmp_path: Path, clien
     shutil.copytree(plain, path)
     assert ran(DATA, path, client) == 32  # the trials lack statistics
     assert_equal_bits(trials_of(finished), trials_of(path))
-    assert open_results(path).attrs["identity"]["spectra"] == measured.NUMERICS
+    assert open_results(path).attrs["identity"]["spectra"] == SPECTRA_NUMERICS
 
 
 def test_verified_merged_compacted_recomputed(finished: Path, plain: Path, tmp_path: Path, client: Any) -> None:
@@ -133,7 +134,7 @@ def test_verified_merged_compacted_recomputed(finished: Path, plain: Path, tmp_p
 
 
 def test_other_numerics_are_refused(finished: Path, monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
-    monkeypatch.setitem(measured.NUMERICS, "version", 7)
+    monkeypatch.setitem(SPECTRA_NUMERICS, "version", 7)
     with pytest.raises(StoreError, match=r"spectra\.version is 1 there and 7 here"):
         drive(parse_study(DATA), finished, client)
 

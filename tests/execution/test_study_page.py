@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from ntkmc.execution.live import feed as feeds
 from ntkmc.execution.live.feed import study_page
 from ntkmc.execution.live.page import Viewers, _Page
 from ntkmc.execution.live.plugin import NAME, StudyPlugin
-from ntkmc.execution.live.state import StudyState
+from ntkmc.execution.live.state import Studies, StudyState
 from ntkmc.experiment.study import Study
 from ntkmc.experiment.variables import Verdict
 from stores import trials_of
@@ -104,14 +105,14 @@ def test_a_driver_may_die(cluster: Any, tmp_path: Path, small_study: Study) -> N
     seeds: list[StudyState] = []
     (feed,) = study_page(small_study, str(path), cluster)
     plugin = cluster.cluster.scheduler.plugins[NAME]
-    receive, taken = plugin.receive, plugin.states
+    receive, taken = plugin.receive, plugin.studies.states
 
     def watch(run: str, pickled: bytes) -> bool:
         shows = receive(run, pickled)
         if not seeds:
-            seeds.append(plugin.latest)
-            assert int(plugin.latest.done.sum()) >= shown["trials_done"]
-            assert int((~np.isnan(plugin.latest.upper)).sum()) >= sum(
+            seeds.append(plugin.studies.latest)
+            assert int(plugin.studies.latest.done.sum()) >= shown["trials_done"]
+            assert int((~np.isnan(plugin.studies.latest.upper)).sum()) >= sum(
                 value is not None for row in shown["table"] for line in row["upper"] for value in line
             )
         return bool(shows)
@@ -120,8 +121,8 @@ def test_a_driver_may_die(cluster: Any, tmp_path: Path, small_study: Study) -> N
     drive(small_study, path, cluster, [feed])
     cluster.cluster.scheduler.handlers["ntkmc_study"] = receive
     assert seeds
-    assert len([state for state in plugin.states.values() if state.store == str(path)]) == 1
-    assert taken is not plugin.states
+    assert len([state for state in plugin.studies.states.values() if state.store == str(path)]) == 1
+    assert taken is not plugin.studies.states
     assert assert_store_is_shown(cluster, path)["trials_done"] == 720
 
 
@@ -180,16 +181,16 @@ def test_transitions_are_counted() -> None:
     plugin.transition(("block", "c.0-20.r.1"), "processing", "erred")
     plugin.transition(("other", "c"), "processing", "memory", startstops=steps)
     plugin.transition("block", "waiting", "processing")
-    assert (plugin.busy, plugin.erred) == (2.5, 1)
+    assert (plugin.studies.busy, plugin.studies.erred) == (2.5, 1)
 
 
 @pytest.mark.parametrize("cells", [1, 12, 500])
 def test_page_shows_the_state(cells: int) -> None:
     """Columns of the drawn sources are the state's, for few cells and for more than have labels or intervals."""
-    plugin, viewers = StudyPlugin(), Viewers()
-    page = _Page(plugin, viewers, Document())
+    studies, viewers = Studies(), Viewers()
+    page = _Page(studies, SimpleNamespace(workers={}), viewers, Document())
     assert "No study yet" in page.head.text
-    state = plugin.states["r"] = state_of(cells)
+    state = studies.states["r"] = state_of(cells)
     page.tick()
     at = np.arange(cells)
     p = np.random.default_rng(0).random((cells, 2, 2))

@@ -19,7 +19,8 @@ from ntkmc.experiment.judging import judge
 from ntkmc.experiment.schema import VARIABLES
 from ntkmc.experiment.variables import CLAIM, FAMILY, Verdict
 from ntkmc.linalg.eigenvalue import Status
-from ntkmc.theory.claims import Bound, CellContext, Claim, Instance, instances
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims import Bound, Claim, Instance, instances
 from ntkmc.theory.distributions.base import Distribution
 from ntkmc.theory.distributions.building import build
 from ntkmc.theory.hypotheses import UNKNOWN, Hypotheses

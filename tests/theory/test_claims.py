@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from measured import data, judged, measured
 from ntkmc.experiment.variables import Verdict
 from ntkmc.linalg.exact import lambda_min
-from ntkmc.theory.claims import CLAIMS, Bound, CellContext, Instance, instances
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims import CLAIMS, Bound, Instance, instances
 from ntkmc.theory.claims.base import DERIVED
 from ntkmc.theory.claims.statistics import STATISTICS
 from ntkmc.theory.hypotheses import Hypotheses

@@ -16,7 +16,8 @@ from scipy import integrate, special, stats
 
 from measured import data, measured
 from ntkmc.theory.arccos import first_layer
-from ntkmc.theory.claims import CLAIMS, CellContext, Instance, instances
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims import CLAIMS, Instance, instances
 from ntkmc.theory.distributions.building import build
 from ntkmc.theory.hypotheses import Hypotheses
 from ntkmc.theory.kernels import kernel_function

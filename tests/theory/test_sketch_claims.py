@@ -10,7 +10,8 @@ from ntkmc import gram, ntk_features
 from ntkmc.experiment.judging import judge
 from ntkmc.experiment.variables import Verdict
 from ntkmc.linalg.eigenvalue import Status
-from ntkmc.theory.claims import CellContext, find_instance, instances
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims import find_instance, instances
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from scipy import integrate
 
 from ntkmc.errors import InputError
 from ntkmc.statistics import kolmogorov_distance
-from ntkmc.theory.claims import CellContext
+from ntkmc.theory.cell import CellContext
 from ntkmc.theory.gegenbauer import effective_ridge
 from ntkmc.theory.kernels import diagonal_value
 from ntkmc.theory.predicted_laws import (

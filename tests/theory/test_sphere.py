@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntkmc.linalg.exact import lambda_min
-from ntkmc.theory.claims import CellContext
+from ntkmc.theory.cell import CellContext
 from ntkmc.theory.distributions import sample
 from ntkmc.theory.gegenbauer import effective_ridge, expansion, gegenbauer, harmonics
 from ntkmc.theory.kernels import kernel_function

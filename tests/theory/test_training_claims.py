@@ -16,7 +16,8 @@ from ntkmc.experiment.judging import judge
 from ntkmc.experiment.training import measure_training
 from ntkmc.experiment.variables import Verdict
 from ntkmc.linalg.eigenvalue import Status
-from ntkmc.theory.claims import CLAIMS, CellContext, Instance, find_instance, instances
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims import CLAIMS, Instance, find_instance, instances
 from ntkmc.theory.distributions import build
 from ntkmc.theory.targets import CHECKPOINTS, TARGETS, labels
 

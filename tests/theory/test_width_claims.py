@@ -14,7 +14,8 @@ from ntkmc import empirical_ntk, gram
 from ntkmc.experiment.judging import judge
 from ntkmc.experiment.variables import Verdict
 from ntkmc.linalg.eigenvalue import Status
-from ntkmc.theory.claims import CLAIMS, CellContext, Instance, find_instance, instances
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims import CLAIMS, Instance, find_instance, instances
 from ntkmc.theory.claims.base import DERIVED, NETWORK
 
 Floats = NDArray[np.float64]

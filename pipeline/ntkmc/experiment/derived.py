@@ -24,7 +24,8 @@ from ntkmc.experiment.store import Store, contiguous
 from ntkmc.experiment.study import AdaptiveTrials
 from ntkmc.experiment.training_estimates import dynamics, predicted
 from ntkmc.experiment.variables import CLAIM, Verdict
-from ntkmc.theory.claims import CellContext, Instance, instances
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims import Instance, instances
 from ntkmc.theory.claims.base import label
 from ntkmc.theory.claims.event import NONDEGENERATE
 

@@ -12,7 +12,7 @@ from ntkmc.experiment.evaluation import Rules
 from ntkmc.experiment.variables import AXES, Verdict
 from ntkmc.statistics import Estimate, confidence_sequence, e_bh, exponents, halves, mean_log_e
 from ntkmc.theory.claims import Claim
-from ntkmc.theory.claims.wording import DRIFT, HEAVY, LEVEL
+from ntkmc.theory.claims.base import DRIFT, HEAVY, LEVEL
 
 Arrays = dict[str, NDArray[Any]]
 

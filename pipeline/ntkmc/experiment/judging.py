@@ -20,8 +20,9 @@ from ntkmc.statistics import (
     quantile_sequence,
     sub_gaussian_scale,
 )
-from ntkmc.theory.claims import Bound, CellContext, Instance
-from ntkmc.theory.claims.wording import EXACT, SAME
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims import Bound, Instance
+from ntkmc.theory.claims.base import EXACT, SAME
 
 Trials = Mapping[str, NDArray[Any]]
 

@@ -10,19 +10,74 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from ntkmc.experiment.address import Purpose
-from ntkmc.linalg import descent, empirical, features, training
+from ntkmc.linalg import descent, empirical, features, full_spectrum, training
 from ntkmc.theory.claims.base import BESIDE, Instance
+from ntkmc.theory.claims.statistics import LARGEST_SPECTRUM, LEVELS
 from ntkmc.theory.targets import CHECKPOINTS, NetworkLabel
 
 Value = int | str
 
 TEST_ROWS: Final = 256
 """Further rows of the law, on which losses are measured; fewer where a data set has no more."""
+
+
+SPECTRA_NUMERICS: Final[dict[str, Any]] = {
+    "version": 1,
+    "largest_order": LARGEST_SPECTRUM,
+    "levels": list(LEVELS),
+    **full_spectrum.NUMERICS,
+}
+"""Constants that can change a bit of the statistics of all eigenvalues (`ntkmc.experiment.spectra`); part of a store's
+identity once a study asks for them. Change the version with the laws that distances are measured to."""
+
+
+class TrainingLike(Protocol):
+    """Networks that a study asks to be trained."""
+
+    @property
+    def widths(self) -> Sequence[int]:
+        """Widths of the networks."""
+
+    @property
+    def kappa(self) -> Sequence[float]:
+        """Scales of the initial weights."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of gradient descent."""
+
+
+class StudyLike(Protocol):
+    """Attributes of a study that the axes read. `ntkmc.experiment.study` imports this module, not the reverse."""
+
+    @property
+    def widths(self) -> Sequence[int] | None:
+        """Widths of finite networks."""
+
+    @property
+    def targets(self) -> Sequence[str] | None:
+        """Names of targets."""
+
+    @property
+    def step_size(self) -> Sequence[float | str] | None:
+        """Step sizes; `"max"` is 1 / lambda_max."""
+
+    @property
+    def train(self) -> TrainingLike | None:
+        """Networks that are trained on every target."""
+
+    @property
+    def features(self) -> Sequence[int] | None:
+        """Numbers of columns of feature maps."""
+
+    @property
+    def method(self) -> str:
+        """Name of the method that makes feature maps."""
 
 
 class Part(NamedTuple):
@@ -119,13 +174,13 @@ class Axis:
     dim: str
     derived: str
     key: str
-    asked: Callable[[Any], tuple[Value, ...]]
+    asked: Callable[[StudyLike], tuple[Value, ...]]
     numerics: Mapping[str, Any]
     purpose: Purpose
     words: str
     plan: str
     none: str
-    options: Callable[[Any], Mapping[str, Any]] = lambda study: {}
+    options: Callable[[StudyLike], Mapping[str, Any]] = lambda study: {}
     settings: tuple[str, ...] = ()
     further: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     open_ended: tuple[str, ...] = ()
@@ -202,7 +257,7 @@ AXES: Final = {
             words="the trained network {}",
             plan="a network of each, trained by gradient descent",
             none="holds no trained networks; run a study with train into it",
-            options=lambda study: {"steps": study.train.steps},
+            options=lambda study: {"steps": study.train.steps} if study.train else {},
             further={"step": CHECKPOINTS},
             join=lambda one, other: _joined_train(one, other),
         ),
@@ -225,13 +280,13 @@ AXES: Final = {
 """Axes beside the draws, by kind."""
 
 
-def _targets(study: Any) -> tuple[str, ...]:
+def _targets(study: StudyLike) -> tuple[str, ...]:
     """Targets, each with every step size; that of 1 / lambda_max is not written."""
     sizes = ("" if size == "max" else f"@{size!r}" for size in study.step_size or ("max",))
     return tuple(dict.fromkeys(f"{target}{size}" for size in sizes for target in study.targets or ()))
 
 
-def _networks(study: Any) -> tuple[str, ...]:
+def _networks(study: StudyLike) -> tuple[str, ...]:
     if study.train is None:
         return ()
     every = itertools.product(_targets(study), study.train.widths, study.train.kappa)
@@ -260,7 +315,7 @@ def axes_of(dims: Iterable[str]) -> list[Axis]:
     return [axis for axis in AXES.values() if axis.dim in known]
 
 
-def parts_beside(study: Any) -> tuple[Part, ...]:
+def parts_beside(study: StudyLike) -> tuple[Part, ...]:
     """Parts that a study asks for beside the draws."""
     return tuple(Part(axis.kind, value) for axis in AXES.values() for value in axis.asked(study))
 

@@ -18,7 +18,8 @@ from ntkmc.experiment.results import as_stored, open_results, stored_cells, stud
 from ntkmc.experiment.schema import trial_variables
 from ntkmc.experiment.study import Study, find_cell
 from ntkmc.experiment.trial import Arrays, BlockTask, run_block
-from ntkmc.theory.claims import CLAIMS, CellContext, instances
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims import CLAIMS, instances
 from ntkmc.theory.claims.statistics import STATISTICS, required
 
 Comparison = tuple[str, int | None, float, float]

@@ -7,11 +7,10 @@ that is there, and change no bit of it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from ntkmc.linalg import full_spectrum
 from ntkmc.linalg.full_spectrum import Eigenvalues, enclose_all
 from ntkmc.linalg.norms import largest_eigenvalue
 from ntkmc.linalg.rows import Rows
@@ -22,15 +21,6 @@ from ntkmc.theory.predictors import SMALL_DIMENSION
 from ntkmc.theory.spectral_law import FreeSum, elkaroui_law, free_sum_law
 
 Values = dict[str, float]
-
-NUMERICS: Final[dict[str, Any]] = {
-    "version": 1,
-    "largest_order": LARGEST_SPECTRUM,
-    "levels": list(LEVELS),
-    **full_spectrum.NUMERICS,
-}
-"""What can change a bit of these statistics; part of a store's identity once a study asks for them. Change the version
-with the laws that distances are measured to."""
 
 _LAWS: Final = {"elkaroui_distance": elkaroui_law, "free_sum_distance": free_sum_law}
 

@@ -22,14 +22,14 @@ from pydantic import (
 )
 
 from ntkmc.errors import InputError
-from ntkmc.experiment import spectra
 from ntkmc.experiment.cells import Cell, evaluate_size
 from ntkmc.experiment.numerics import NUMERICS
-from ntkmc.experiment.parts import AXES, PLAIN, Part, parts_beside, values_by_kind
+from ntkmc.experiment.parts import AXES, PLAIN, SPECTRA_NUMERICS, Part, parts_beside, values_by_kind
 from ntkmc.linalg import descent, empirical
 from ntkmc.linalg import features as feature_maps
 from ntkmc.linalg.network import LARGEST_WIDTH
-from ntkmc.theory.claims import CellContext, Instance, instances, select
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims import Instance, instances, select
 from ntkmc.theory.claims.statistics import EDGES, SPECTRUM, required
 from ntkmc.theory.distributions import Dataset, Unimported, build
 from ntkmc.theory.kernels import check_kernel
@@ -379,7 +379,7 @@ class Study(_Model):
             "measure": "lambda-min" if self.measure == "lambda-min" else {"event": list(self.event.lambda_0)},
             "numerics": NUMERICS,
             **{axis.kind: {**axis.numerics, **axis.options(self)} for axis in AXES.values() if axis.asked(self)},
-            **({"spectra": dict(spectra.NUMERICS)} if self.spectrum else {}),
+            **({"spectra": dict(SPECTRA_NUMERICS)} if self.spectrum else {}),
         }
 
     def digest(self) -> str:

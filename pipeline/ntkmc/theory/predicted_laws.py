@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntkmc.registry import Registry
-from ntkmc.theory.claims.base import CellContext
+from ntkmc.theory.cell import CellContext
 from ntkmc.theory.predictors import SMALL_DIMENSION, SMALL_RATIO, closest_rate
 from ntkmc.theory.spectral_law import elkaroui_law, free_sum_law
 from ntkmc.theory.sphere import coherence_cdf

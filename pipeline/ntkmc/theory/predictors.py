@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ntkmc.registry import Registry
-from ntkmc.theory.claims.base import CellContext
+from ntkmc.theory.cell import CellContext
 from ntkmc.theory.gegenbauer import effective_ridge
 from ntkmc.theory.kernels import diagonal_value, kernel_function
 from ntkmc.theory.series import linearization

@@ -17,7 +17,7 @@ from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.evaluation import Rules
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.study import Study
-from ntkmc.theory.claims import CellContext
+from ntkmc.theory.cell import CellContext
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -7,7 +7,7 @@ took, so that all pages together cost at most half a percent of the scheduler's 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from bokeh.document import Document
@@ -21,11 +21,8 @@ from distributed.dashboard.components.scheduler import env
 from distributed.dashboard.core import BokehApplication
 
 from ntkmc.execution.live import markup
-from ntkmc.execution.live.state import StudyState
+from ntkmc.execution.live.state import Studies, StudyState
 from ntkmc.palette import SEQUENCE, colour
-
-if TYPE_CHECKING:
-    from ntkmc.execution.live.plugin import StudyPlugin
 
 _TICK: Final = 500  # milliseconds between looks whether there is something to draw
 _REST: Final = 200.0
@@ -58,7 +55,7 @@ class Viewers:
         self.updates = 0
 
 
-def add_page(scheduler: Any, plugin: StudyPlugin, prefix: str, loop: Any) -> Viewers:
+def add_page(scheduler: Any, studies: Studies, prefix: str, loop: Any) -> Viewers:
     """Add the page to a dashboard that is being served already, and to the tabs of its other pages."""
     viewers = Viewers()
     variables = dashboard.template_variables(scheduler)  # one and the same object for all pages of a scheduler
@@ -69,7 +66,7 @@ def add_page(scheduler: Any, plugin: StudyPlugin, prefix: str, loop: Any) -> Vie
         doc.title = "Study"
         doc.template = env.get_template("simple.html")
         doc.template_variables.update(extra)
-        page = _Page(plugin, viewers, doc)
+        page = _Page(studies, scheduler, viewers, doc)
         doc.add_root(page.root)
         doc.add_periodic_callback(page.tick, _TICK)
         doc.on_session_destroyed(page.closed)
@@ -85,8 +82,8 @@ def add_page(scheduler: Any, plugin: StudyPlugin, prefix: str, loop: Any) -> Vie
 class _Page:
     """One viewer's page."""
 
-    def __init__(self, plugin: StudyPlugin, viewers: Viewers, doc: Document) -> None:
-        self.plugin, self.viewers, self.doc = plugin, viewers, doc
+    def __init__(self, studies: Studies, scheduler: Any, viewers: Viewers, doc: Document) -> None:
+        self.studies, self.scheduler, self.viewers, self.doc = studies, scheduler, viewers, doc
         viewers.open += 1
         self.state: StudyState | None = None
         self.seen = (-1, -1)
@@ -113,7 +110,7 @@ class _Page:
 
     def tick(self) -> None:
         """Redraw what changed, unless the page must rest."""
-        state = self.plugin.latest
+        state = self.studies.latest
         if state is None or time.monotonic() < self.rested:
             return
         begun = time.thread_time()
@@ -121,7 +118,7 @@ class _Page:
             self._begin(state)
         choice = (str(self.depth.value), str(self.threshold.value))
         version = (state.version, state.estimated)
-        self.head.text = markup.head(state, self._shares(state), self.plugin.erred)
+        self.head.text = markup.head(state, self._shares(state), self.studies.erred)
         if choice != self.choice or version != self.seen:
             self._draw(state)
             self.seen, self.choice = version, choice
@@ -134,12 +131,11 @@ class _Page:
 
     def _shares(self, state: StudyState) -> dict[str, float]:
         """Shares of the workers' time since the run began: computing; writing, and starting up; idle."""
-        scheduler = self.plugin.scheduler
-        threads = sum(worker.nthreads for worker in scheduler.workers.values()) if scheduler is not None else 0
+        threads = sum(worker.nthreads for worker in self.scheduler.workers.values())
         end = state.heard if state.ended else time.monotonic()
-        had = max(threads * (end - state.started), self.plugin.busy, 1e-9)
+        had = max(threads * (end - state.started), self.studies.busy, 1e-9)
         computing = min(state.computed, had)
-        writing = max(min(self.plugin.busy - state.computed, had - computing), 0.0)
+        writing = max(min(self.studies.busy - state.computed, had - computing), 0.0)
         return {
             "computing": computing / had,
             "writing and starting": writing / had,

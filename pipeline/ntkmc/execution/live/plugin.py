@@ -15,7 +15,7 @@ from distributed import Scheduler, SchedulerPlugin
 from tornado.ioloop import IOLoop
 from tornado.web import RequestHandler
 
-from ntkmc.execution.live.state import Message, StudyState
+from ntkmc.execution.live.state import Message, Studies
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -24,35 +24,20 @@ if TYPE_CHECKING:
 
 NAME: Final = "ntkmc-study"
 OPERATION: Final = "ntkmc_study"
-_MOST: Final = 8  # studies that are kept; the oldest goes first
 
 
 class StudyPlugin(SchedulerPlugin):
-    """What the studies on a scheduler have told, by the identity of their drivers.
-
-    Attributes
-    ----------
-    states : dict of str to StudyState
-        The latest last.
-    busy : float
-        Seconds that workers spent on blocks, by their own clocks: computing them and writing them.
-    erred : int
-        Blocks whose task raised.
-    """
+    """Scheduler plugin that keeps the state of studies, as their drivers report it."""
 
     idempotent = True
     name = NAME
 
     def __init__(self) -> None:
-        self.states: dict[str, StudyState] = {}
-        self.busy = 0.0
-        self.erred = 0
-        self.scheduler: Scheduler | None = None
+        self.studies = Studies()
         self.viewers: Viewers | None = None
 
     async def start(self, scheduler: Scheduler) -> None:
         """Add the page and the route to the scheduler's dashboard, if it has one."""
-        self.scheduler = scheduler
         # A handler of its own: `run_on_scheduler` would write a line into the scheduler's log for every message.
         scheduler.handlers[OPERATION] = self.receive
         application = getattr(scheduler, "http_application", None)
@@ -64,9 +49,9 @@ class StudyPlugin(SchedulerPlugin):
             prefix = bokeh[0].prefix or "/"
             from ntkmc.execution.live.page import add_page
 
-            self.viewers = add_page(scheduler, self, prefix, IOLoop.current())
+            self.viewers = add_page(scheduler, self.studies, prefix, IOLoop.current())
         route = "/" + f"{prefix.strip('/')}/study.json".lstrip("/")
-        application.add_handlers(".*$", [(route, StudyJSON, {"plugin": self})])
+        application.add_handlers(".*$", [(route, StudyJSON, {"studies": self.studies})])
 
     def transition(self, key: Any, start: Any, finish: Any, *args: Any, **kwargs: Any) -> None:
         """Once per change of a task: must cost next to nothing."""
@@ -74,27 +59,15 @@ class StudyPlugin(SchedulerPlugin):
             if finish == "memory":
                 for each in kwargs.get("startstops") or ():
                     if each["action"] == "compute":
-                        self.busy += each["stop"] - each["start"]
+                        self.studies.busy += each["stop"] - each["start"]
             elif finish == "erred":
-                self.erred += 1
+                self.studies.erred += 1
 
     def receive(self, run: str, pickled: bytes) -> bool:
         """A driver's message, the first of a run holds its seed; whether there is a page to show it."""
         message: Message = pickle.loads(pickled)
-        if "seed" in message:
-            self.states = {key: state for key, state in self.states.items() if state.store != message["seed"]["store"]}
-            self.states[run] = StudyState(**message["seed"])
-            while len(self.states) > _MOST:
-                del self.states[next(iter(self.states))]
-            self.busy, self.erred = 0.0, 0
-        if run in self.states:
-            self.states[run].update(message)
+        self.studies.update(run, message)
         return self.viewers is not None
-
-    @property
-    def latest(self) -> StudyState | None:
-        """The study that was started last."""
-        return next(reversed(self.states.values()), None)
 
 
 def tell(client: Client, run: str, message: Message) -> bool:
@@ -105,14 +78,14 @@ def tell(client: Client, run: str, message: Message) -> bool:
 class StudyJSON(RequestHandler):
     """`study.json`: the latest study; `?cells` adds a row for each cell."""
 
-    def initialize(self, plugin: StudyPlugin) -> None:
+    def initialize(self, studies: Studies) -> None:
         """Tornado's hook."""
-        self.plugin = plugin
+        self.studies = studies
 
     def get(self) -> None:
         """Answer with an empty object before any study ran."""
-        state = self.plugin.latest
-        found = {} if state is None else state.summary() | {"blocks_erred": self.plugin.erred}
+        state = self.studies.latest
+        found = {} if state is None else state.summary() | {"blocks_erred": self.studies.erred}
         if state is not None and self.get_query_arguments("cells"):
             found |= {"depths": state.depths, "thresholds": state.thresholds, "table": state.table()}
         self.set_header("Content-Type", "application/json")

@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,3 +166,42 @@ class StudyState:
 
 def _plain(values: NDArray[Any]) -> list[list[float | None]]:
     return [[None if math.isnan(value) else value for value in row] for row in values.tolist()]
+
+
+MOST_STUDIES: Final = 8
+"""Studies that are kept; the oldest is dropped first."""
+
+
+class Studies:
+    """Studies that ran on a scheduler, by the identity of their drivers, and the work of its workers on the latest.
+
+    Attributes
+    ----------
+    states : dict of str to StudyState
+        The latest last.
+    busy : float
+        Seconds that workers spent on blocks, by their own clocks: computing them and writing them.
+    erred : int
+        Blocks whose task raised.
+    """
+
+    def __init__(self) -> None:
+        self.states: dict[str, StudyState] = {}
+        self.busy = 0.0
+        self.erred = 0
+
+    @property
+    def latest(self) -> StudyState | None:
+        """The study that was started last."""
+        return next(reversed(self.states.values()), None)
+
+    def update(self, run: str, message: Message) -> None:
+        """Enter a driver's message; the first of a run holds its seed."""
+        if "seed" in message:
+            self.states = {key: state for key, state in self.states.items() if state.store != message["seed"]["store"]}
+            self.states[run] = StudyState(**message["seed"])
+            while len(self.states) > MOST_STUDIES:
+                del self.states[next(iter(self.states))]
+            self.busy, self.erred = 0.0, 0
+        if run in self.states:
+            self.states[run].update(message)

@@ -1,5 +1,6 @@
 """Theorems about lambda_min as objects that can be evaluated: importing this package registers all of them."""
 
+from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import (  # noqa: F401  (registers the claims, in the order in which they are shown)
     angles,
     coherence,
@@ -19,7 +20,6 @@ from ntkmc.theory.claims import (  # noqa: F401  (registers the claims, in the o
 from ntkmc.theory.claims.base import (
     CLAIMS,
     Bound,
-    CellContext,
     Claim,
     Instance,
     claims,

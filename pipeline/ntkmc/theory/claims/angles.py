@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ntkmc.theory.claims.base import Bound, CellContext, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, decreasing, exactly, two_layers
 from ntkmc.theory.claims.probability import coherence
 from ntkmc.theory.kernels import UNIT_ROUNDOFF, kernel_function

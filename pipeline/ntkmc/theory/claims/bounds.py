@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ntkmc.theory.claims.base import Bound, CellContext, Floats, Statistics
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import Bound, Floats, Statistics
 from ntkmc.theory.kernels import UNIT_ROUNDOFF, diagonal_value, entry_error
 
 

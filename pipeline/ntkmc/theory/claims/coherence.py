@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from ntkmc.theory.claims.base import Bound, CellContext, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, decreasing, evaluation_error, positive_part, scaled, tangent, two_layers
 from ntkmc.theory.claims.statistics import POWERS
 from ntkmc.theory.kernels import UNIT_ROUNDOFF, diagonal_value, kernel_function

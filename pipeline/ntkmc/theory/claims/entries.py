@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ntkmc.theory.claims.base import Bound, CellContext, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, enclosed, evaluation_error, exactly, largest_entry, scaled
 from ntkmc.theory.kernels import UNIT_ROUNDOFF, diagonal_value
 

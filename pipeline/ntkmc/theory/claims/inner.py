@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ntkmc.theory.claims.base import Bound, CellContext, Claim, Parameters, Statistics, register
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, exactly, scaled
 from ntkmc.theory.claims.probability import at_most_delta
 from ntkmc.theory.kernels import UNIT_ROUNDOFF

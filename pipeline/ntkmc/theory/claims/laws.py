@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ntkmc.theory.claims.base import Bound, CellContext, Claim, Parameters, Statistics, register
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, exactly
 from ntkmc.theory.claims.inner import sub_gaussian
 from ntkmc.theory.claims.probability import at_most_delta

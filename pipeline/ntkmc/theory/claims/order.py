@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ntkmc.theory.claims.base import Bound, CellContext, Claim, Parameters, Statistics, register
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import enclosed
 
 

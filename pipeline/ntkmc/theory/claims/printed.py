@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from ntkmc.theory.claims.base import Bound, CellContext, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import decreasing, enclosed, scaled, tangent, two_layers
 from ntkmc.theory.claims.entries import ones_form
 from ntkmc.theory.claims.order import shallower

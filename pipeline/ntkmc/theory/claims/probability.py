@@ -11,7 +11,8 @@ import math
 import numpy as np
 from scipy import stats
 
-from ntkmc.theory.claims.base import Bound, CellContext, Claim, Parameters, Statistics, register
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, exactly, scaled, tangent, two_layers
 from ntkmc.theory.claims.coherence import MAX_ORDER, tail_bounds
 from ntkmc.theory.kernels import UNIT_ROUNDOFF, kernel_function

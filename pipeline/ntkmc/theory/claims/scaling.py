@@ -10,7 +10,8 @@ import math
 
 import numpy as np
 
-from ntkmc.theory.claims.base import Bound, CellContext, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import enclosed, tangent, two_layers
 from ntkmc.theory.claims.coherence import separation
 from ntkmc.theory.claims.inner import sub_gaussian

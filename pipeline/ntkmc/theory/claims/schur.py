@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from ntkmc.theory.claims.base import Bound, CellContext, Claim, Parameters, Statistics, register
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, enclosed, scaled, tangent, two_layers
 from ntkmc.theory.claims.statistics import HIGHEST_HARMONIC, KHATRI_RAO
 from ntkmc.theory.kernels import UNIT_ROUNDOFF

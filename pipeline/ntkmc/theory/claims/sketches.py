@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ntkmc.theory.claims.base import SKETCH, Bound, CellContext, Claim, Parameters, Statistics, register
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import SKETCH, Bound, Claim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import enclosed
 
 

@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from ntkmc.theory.claims.base import BESIDE, Bound, CellContext, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import BESIDE, Bound, Claim, Floats, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, enclosed, scaled
 from ntkmc.theory.series import series_coefficients
 from ntkmc.theory.targets import CHECKPOINTS, SHARE, Target, split_label

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkmc.theory.claims.base import NETWORK, Bound, CellContext, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import NETWORK, Bound, Claim, Floats, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import enclosed, two_layers
 from ntkmc.theory.claims.probability import at_most_delta
 from ntkmc.theory.kernels import UNIT_ROUNDOFF
