@@ -12,7 +12,7 @@ from ntkmc.experiment.judging import judge
 from ntkmc.experiment.trial import measure_draw
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import Instance
-from ntkmc.theory.claims.statistics import STATISTICS
+from ntkmc.theory.claims.trial_statistics import STATISTICS
 
 Floats = NDArray[np.float64]
 

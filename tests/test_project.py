@@ -22,7 +22,7 @@ from ntkmc.execution.driver import drive
 from ntkmc.execution.profiles import connect, load_profile
 from ntkmc.experiment.variables import Verdict
 from ntkmc.theory.claims import CLAIMS
-from ntkmc.theory.claims.event import NONDEGENERATE
+from ntkmc.theory.claims.probability import NONDEGENERATE
 from ntkmc.views.frames import estimates_frame, hypotheses_frame
 from ntkmc.views.grid import Grid
 from ntkmc.views.sketches import features_frame, features_tables

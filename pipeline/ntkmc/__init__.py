@@ -26,7 +26,7 @@ from ntkmc.linalg.spectrum import Enclosed, Spectrum, spectrum
 from ntkmc.linalg.training import TrainingPrediction, predict_training
 from ntkmc.theory.claims import claims
 from ntkmc.theory.distributions import Distribution, check_distribution, sample
-from ntkmc.theory.hypotheses import Hypotheses
+from ntkmc.theory.distributions.hypotheses import Hypotheses
 
 try:
     __version__ = version("ntkmc")

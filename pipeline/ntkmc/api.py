@@ -63,8 +63,8 @@ def lambda_min(
     -------
     dict of int to Eigenvalue
         The bounds speak of the *exact* kernel of X: the error of evaluating its entries (bounded by
-        `ntkmc.theory.kernels.entry_error`) is folded in, and the lower end is at least 0, because the exact kernel
-        is positive semi-definite.
+        `ntkmc.theory.kernels.functions.entry_error`) is folded in, and the lower end is at least 0, because the
+        exact kernel is positive semi-definite.
 
     Raises
     ------

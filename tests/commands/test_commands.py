@@ -171,7 +171,7 @@ def test_show(ntkmc: Call, store: Path) -> None:
 def test_show_predictions(ntkmc: Call, store: Path, tmp_path: Path) -> None:
     """Each prediction stands beside the median of all trials, and on the figure."""
     from ntkmc import open_results
-    from ntkmc.theory.gegenbauer import effective_ridge
+    from ntkmc.theory.kernels.gegenbauer import effective_ridge
 
     code, out, _ = ntkmc("show", store, "--predictions")
     assert code == 0

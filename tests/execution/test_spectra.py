@@ -31,8 +31,8 @@ from ntkmc.experiment.recompute import compare_trial
 from ntkmc.experiment.trial import run_trial, single_thread
 from ntkmc.experiment.verifying import verify
 from ntkmc.statistics import kolmogorov_distance
-from ntkmc.theory.claims.statistics import EDGES, LEVELS, SPECTRUM, eigenvalue_problems
-from ntkmc.theory.spectral_law import free_sum_law
+from ntkmc.theory.claims.trial_statistics import EDGES, LEVELS, SPECTRUM, eigenvalue_problems
+from ntkmc.theory.predictions.spectral_law import free_sum_law
 from ntkmc.views.grid import open_grid
 from ntkmc.views.report.page import report_html
 from ntkmc.views.spectra import laws_frame, spectra_frame

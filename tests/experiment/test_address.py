@@ -13,7 +13,7 @@ from ntkmc.errors import InputError
 from ntkmc.experiment.address import Purpose, generator, spawn_key
 from ntkmc.experiment.drawing import Recipe, draw
 from ntkmc.experiment.trial import run_trial, single_thread
-from ntkmc.theory.claims.statistics import STATISTICS
+from ntkmc.theory.claims.trial_statistics import STATISTICS
 from ntkmc.theory.distributions import build
 
 

@@ -22,8 +22,8 @@ from ntkmc.linalg.eigenvalue import Status
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import Bound, Claim, Instance, instances
 from ntkmc.theory.distributions.base import Distribution
-from ntkmc.theory.distributions.building import build
-from ntkmc.theory.hypotheses import UNKNOWN, Hypotheses
+from ntkmc.theory.distributions.factory import build
+from ntkmc.theory.distributions.hypotheses import UNKNOWN, Hypotheses
 
 Floats = NDArray[np.float64]
 CONTEXT = CellContext("ntk", 2, 20, 50, False, "gaussian", Hypotheses(), 1.0, 50.0)

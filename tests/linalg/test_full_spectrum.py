@@ -12,7 +12,7 @@ from ntkmc import eigenvalues, gram, kernel_eigenvalues
 from ntkmc.errors import InputError
 from ntkmc.linalg.full_spectrum import Eigenvalues, decay_ranks
 from ntkmc.linalg.norms import largest_eigenvalue
-from ntkmc.theory.kernels import kernel_function
+from ntkmc.theory.kernels.functions import kernel_function
 from reference import exact_gram, planted, polygon
 
 

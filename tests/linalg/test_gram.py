@@ -12,7 +12,7 @@ from ntkmc import gram, grams
 from ntkmc.errors import InputError
 from ntkmc.linalg.gram import coherence, coherence_error
 from ntkmc.linalg.rows import as_data, split_rows
-from ntkmc.theory.kernels import entry_error
+from ntkmc.theory.kernels.functions import entry_error
 from reference import exact_gram
 
 KERNELS = [("h-infinity", 2), ("ntk", 1), ("ntk", 2), ("ntk", 3), ("ntk", 6), ("conjugate", 4)]

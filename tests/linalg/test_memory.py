@@ -18,7 +18,7 @@ from ntkmc.experiment.trial import run_trial, single_thread
 from ntkmc.experiment.drawing import Recipe
 from ntkmc.linalg.exact import lambda_min
 from ntkmc.linalg.smallest import smallest_eigenvalue
-from ntkmc.theory.claims.statistics import SPECTRUM, required
+from ntkmc.theory.claims.trial_statistics import SPECTRUM, required
 from ntkmc.theory.distributions import build
 
 kind, law, n, d, depths, method = json.loads(sys.argv[1])

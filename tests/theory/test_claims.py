@@ -18,8 +18,8 @@ from ntkmc.linalg.exact import lambda_min
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Bound, Instance, instances
 from ntkmc.theory.claims.base import DERIVED
-from ntkmc.theory.claims.statistics import STATISTICS
-from ntkmc.theory.hypotheses import Hypotheses
+from ntkmc.theory.claims.trial_statistics import STATISTICS
+from ntkmc.theory.distributions.hypotheses import Hypotheses
 from reference import exact_gram, exact_kernel
 
 Floats = NDArray[np.float64]

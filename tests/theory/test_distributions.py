@@ -11,7 +11,7 @@ from scipy import special, stats
 
 from ntkmc.errors import InputError
 from ntkmc.theory.distributions import DISTRIBUTIONS, build, check_distribution, sample
-from ntkmc.theory.normalization import normalize
+from ntkmc.theory.distributions.normalization import normalize
 
 SPECS: list[Any] = [{law.name: dict(law.example)} for law in DISTRIBUTIONS.values() if law.example is not None]
 FALSE_ALARM = 1e-4

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from scipy import integrate, special, stats
 
 from measured import data, measured
-from ntkmc.theory.arccos import first_layer
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Instance, instances
-from ntkmc.theory.distributions.building import build
-from ntkmc.theory.hypotheses import Hypotheses
-from ntkmc.theory.kernels import kernel_function
-from ntkmc.theory.series import hermite_coefficient, series_coefficients, tail
+from ntkmc.theory.distributions.factory import build
+from ntkmc.theory.distributions.hypotheses import Hypotheses
+from ntkmc.theory.kernels.arccos import first_layer
+from ntkmc.theory.kernels.functions import kernel_function
+from ntkmc.theory.kernels.series import hermite_coefficient, series_coefficients, tail
 from reference import exact_gram, exact_kernel
 
 Floats = NDArray[np.float64]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntkmc.errors import InputError
-from ntkmc.theory.kernels import check_kernel, diagonal_value, entry_error, kernel_function
+from ntkmc.theory.kernels.functions import check_kernel, diagonal_value, entry_error, kernel_function
 from reference import exact_kernel
 
 H_TABLE = {
@@ -77,7 +77,7 @@ def test_against_mpmath(rho: float, depth: int, kernel: str) -> None:
 @given(st.floats(0.0, 0.5))
 def test_angle_polynomial(s: float) -> None:
     """2 asin(sqrt(s)) to a relative error of 4 u, down to the smallest numbers."""
-    from ntkmc.theory.arccos import small_angle_of
+    from ntkmc.theory.kernels.arccos import small_angle_of
 
     with mp.workdps(50):
         exact = 2 * mp.asin(mp.sqrt(mp.mpf(s)))

@@ -11,7 +11,7 @@ from scipy import stats
 
 from ntkmc.errors import InputError
 from ntkmc.theory.distributions import build, sample
-from ntkmc.theory.normalization import normalize
+from ntkmc.theory.distributions.normalization import normalize
 
 FALSE_ALARM = 1e-4
 

@@ -14,9 +14,10 @@ import pytest
 import yaml
 
 from ntkmc import open_results
+from ntkmc.cli import distribution_table
 from ntkmc.errors import InputError
 from ntkmc.experiment.loading import load_study, parse_study
-from ntkmc.theory.distributions import build, catalogue, check_distribution, names
+from ntkmc.theory.distributions import build, check_distribution, names
 
 LAWS = '''
 from __future__ import annotations
@@ -303,8 +304,8 @@ def test_entry_points() -> None:
     assert build("sphere").unit_norm  # what ntkmc brings is never replaced
     assert check_distribution("shells") == (1, 2, 8)
     assert {"shells", "gaussian", "lost"} <= set(names())
-    assert "mean 0" in catalogue.summary(catalogue.listed()["shells"])
-    assert "no module" in catalogue.summary("lost")
+    assert "mean 0" in distribution_table.summary(distribution_table.listed()["shells"])
+    assert "no module" in distribution_table.summary("lost")
     for spec, said in {
         "lost": "distribution lost: no module 'no_such_module_at_all' on sys.path",
         "twice": "several packages bring one",

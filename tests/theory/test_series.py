@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntkmc.errors import InputError
-from ntkmc.theory.kernels import kernel_function
-from ntkmc.theory.series import hermite_coefficient, series_coefficients, tail
+from ntkmc.theory.kernels.functions import kernel_function
+from ntkmc.theory.kernels.series import hermite_coefficient, series_coefficients, tail
 
 # (b_0, b_1, b_2, sum from 2 on, sum from 3 on)
 COEFFICIENTS = {

@@ -11,17 +11,18 @@ from scipy import integrate
 from ntkmc.errors import InputError
 from ntkmc.statistics import kolmogorov_distance
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.gegenbauer import effective_ridge
-from ntkmc.theory.kernels import diagonal_value
-from ntkmc.theory.predicted_laws import (
+from ntkmc.theory.kernels.functions import diagonal_value
+from ntkmc.theory.kernels.gegenbauer import effective_ridge
+from ntkmc.theory.predictions.predictors import (
     LAWS,
     coherence_fixed_dimension_cdf,
+    coherence_limit,
     coherence_limit_cdf,
+    elkaroui,
     laws_for,
 )
-from ntkmc.theory.predictors import coherence_limit, elkaroui
-from ntkmc.theory.spectral_law import FreeSum, elkaroui_law, free_sum_law
-from ntkmc.theory.sphere import coherence_cdf, coherence_probability, pair_quantile
+from ntkmc.theory.predictions.spectral_law import FreeSum, elkaroui_law, free_sum_law
+from ntkmc.theory.predictions.sphere import coherence_cdf, coherence_probability, pair_quantile
 
 
 def marchenko_pastur(x: float, ratio: float) -> float:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from ntkmc.linalg.exact import lambda_min
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.distributions import sample
-from ntkmc.theory.gegenbauer import effective_ridge, expansion, gegenbauer, harmonics
-from ntkmc.theory.kernels import kernel_function
-from ntkmc.theory.predictors import PREDICTORS, elkaroui, predictions
-from ntkmc.theory.sphere import (
+from ntkmc.theory.kernels.functions import kernel_function
+from ntkmc.theory.kernels.gegenbauer import effective_ridge, expansion, gegenbauer, harmonics
+from ntkmc.theory.predictions.predictors import PREDICTORS, elkaroui, predictions
+from ntkmc.theory.predictions.sphere import (
     close_pair_probability,
     coherence_cdf,
     coherence_probability,

@@ -8,8 +8,8 @@ import pytest
 
 from ntkmc.errors import InputError
 from ntkmc.linalg.features import DEGREE
-from ntkmc.theory.kernels import kernel_function
-from ntkmc.theory.surrogate import surrogate
+from ntkmc.theory.kernels.functions import kernel_function
+from ntkmc.theory.kernels.series import surrogate
 from reference import exact_kernel
 
 KERNELS = [("h-infinity", 2), ("ntk", 2), ("ntk", 3), ("ntk", 5), ("conjugate", 2), ("conjugate", 4)]

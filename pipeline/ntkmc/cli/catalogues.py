@@ -52,21 +52,24 @@ def list_distributions(
     dimension: Annotated[list[int] | None, typer.Option("--dimension", "-d", min=1, help="May be repeated.")] = None,
 ) -> None:
     """The laws of data rows, your own included: parameters, and what each satisfies."""
-    from ntkmc.theory.distributions import catalogue, check_distribution
+    from ntkmc.cli import distribution_table
+    from ntkmc.theory.distributions import check_distribution
     from ntkmc.theory.distributions.conformance import DIMENSIONS
 
     if name is None and check:
         raise InputError("--check needs a NAME: ntkmc distributions gaussian --check")
     if name is None:
-        found = catalogue.listed()
+        found = distribution_table.listed()
         width = max(map(len, found))
         for label, spec in found.items():
-            typer.echo(f"{label:<{width}}  {catalogue.summary(spec)}")
+            typer.echo(f"{label:<{width}}  {distribution_table.summary(spec)}")
     elif check:
-        for line in catalogue.tried(catalogue.parse(name), dimension or DIMENSIONS):
+        for line in distribution_table.tried(distribution_table.parse(name), dimension or DIMENSIONS):
             typer.echo(line)
-        tried = check_distribution(catalogue.parse(name), dimension or DIMENSIONS)
+        tried = check_distribution(distribution_table.parse(name), dimension or DIMENSIONS)
         typer.echo(f"{name} keeps its promises at d = {', '.join(map(str, tried))}")
     else:
-        for key, text in catalogue.described(catalogue.parse(name), dimension or DIMENSIONS[-1:]).items():
+        for key, text in distribution_table.described(
+            distribution_table.parse(name), dimension or DIMENSIONS[-1:]
+        ).items():
             typer.echo(f"{key:<34}{text}")

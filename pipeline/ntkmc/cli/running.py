@@ -76,7 +76,7 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
     from ntkmc.execution.profiles import load_profile
     from ntkmc.experiment.loading import load_study
     from ntkmc.experiment.parts import AXES, values_by_kind
-    from ntkmc.theory.claims.statistics import LARGEST_SPECTRUM
+    from ntkmc.theory.claims.trial_statistics import LARGEST_SPECTRUM
 
     loaded = load_study(study)
     place = load_profile(profile)

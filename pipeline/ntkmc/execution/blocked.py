@@ -21,7 +21,7 @@ from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.rows import Rows, as_data, split_rows
 from ntkmc.linalg.smallest import RTOL, rescaled
 from ntkmc.linalg.tiles import gram_diagonal
-from ntkmc.theory.kernels import check_depths
+from ntkmc.theory.kernels.functions import check_depths
 
 _MODERATE: Final = 20
 """Exponents of the largest entry up to which data stay as they are."""

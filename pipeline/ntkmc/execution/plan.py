@@ -36,7 +36,7 @@ from ntkmc.linalg.blocked_cost import (
 )
 from ntkmc.linalg.cost import trial_bytes
 from ntkmc.theory.claims import is_costly, select
-from ntkmc.theory.claims.statistics import SPECTRUM, eigenvalue_problems
+from ntkmc.theory.claims.trial_statistics import SPECTRUM, eigenvalue_problems
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ntkmc.experiment.cells import Cell
 from ntkmc.experiment.parts import PLAIN, Part
 from ntkmc.experiment.study import Study
 from ntkmc.linalg.cost import trial_bytes, trial_seconds
-from ntkmc.theory.claims.statistics import eigenvalue_problems
+from ntkmc.theory.claims.trial_statistics import eigenvalue_problems
 
 SCHEDULER: Final[dict[str, Any]] = {
     # A block that kills its worker twice is set aside: once may be bad luck.

@@ -43,8 +43,8 @@ from ntkmc.experiment.study import Study, hash_document
 from ntkmc.experiment.variables import AXES, QUANTILES
 from ntkmc.theory.claims import select
 from ntkmc.theory.claims.base import label
-from ntkmc.theory.claims.event import NONDEGENERATE
-from ntkmc.theory.claims.statistics import STATISTICS, required
+from ntkmc.theory.claims.probability import NONDEGENERATE
+from ntkmc.theory.claims.trial_statistics import STATISTICS, required
 
 SOFTWARE: Final = "ntkmc"
 

@@ -27,7 +27,7 @@ from ntkmc.experiment.variables import CLAIM, Verdict
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import Instance, instances
 from ntkmc.theory.claims.base import label
-from ntkmc.theory.claims.event import NONDEGENERATE
+from ntkmc.theory.claims.probability import NONDEGENERATE
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -1,4 +1,4 @@
-"""The statistics of one draw that claims need; `ntkmc.theory.claims.statistics` says what they are.
+"""The statistics of one draw that claims need; `ntkmc.theory.claims.trial_statistics` says what they are.
 
 What is read off a matrix that the trial forms anyway costs next to nothing; eigenvalues of further matrices are
 enclosed like lambda_min itself, the error of evaluating their entries folded in.
@@ -23,10 +23,10 @@ from ntkmc.linalg.smallest import enclose
 from ntkmc.linalg.spectrum import Enclosed, measure
 from ntkmc.linalg.symmetric import Symmetric, own
 from ntkmc.linalg.tiles import PairSums, Survey
-from ntkmc.theory.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel
-from ntkmc.theory.claims.statistics import HIGHEST_HARMONIC, KHATRI_RAO, POWERS, UNSCALED
-from ntkmc.theory.gegenbauer import expansion, gegenbauer, harmonics
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, entry_error
+from ntkmc.theory.claims.trial_statistics import HIGHEST_HARMONIC, KHATRI_RAO, POWERS, UNSCALED
+from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel
+from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, entry_error
+from ntkmc.theory.kernels.gegenbauer import expansion, gegenbauer, harmonics
 
 Values = dict[str, float]
 Ends = tuple[float, float]

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ntkmc.linalg import certificate, deflation, gram, krylov, lapack, solvers
-from ntkmc.theory import kernels
+from ntkmc.theory.kernels import functions
 
 NUMERICS: Final[dict[str, Any]] = {
     "version": 2,
     "threads": 1,  # BLAS threads inside a trial: summation order, hence last bits, depends on it
     "generator": "Philox",
-    "kernels": dict(kernels.NUMERICS),
+    "kernels": dict(functions.NUMERICS),
     "gram": dict(gram.NUMERICS),
     "lapack": dict(lapack.NUMERICS),
     "solvers": dict(solvers.NUMERICS),

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from ntkmc.experiment.address import Purpose
 from ntkmc.linalg import descent, empirical, features, full_spectrum, training
 from ntkmc.theory.claims.base import BESIDE, Instance
-from ntkmc.theory.claims.statistics import LARGEST_SPECTRUM, LEVELS
+from ntkmc.theory.claims.trial_statistics import LARGEST_SPECTRUM, LEVELS
 from ntkmc.theory.targets import CHECKPOINTS, NetworkLabel
 
 Value = int | str

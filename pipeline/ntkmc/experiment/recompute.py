@@ -20,7 +20,7 @@ from ntkmc.experiment.study import Study, find_cell
 from ntkmc.experiment.trial import Arrays, BlockTask, run_block
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, instances
-from ntkmc.theory.claims.statistics import STATISTICS, required
+from ntkmc.theory.claims.trial_statistics import STATISTICS, required
 
 Comparison = tuple[str, int | None, float, float]
 """Variable, depth (None for a per-draw variable), value here, value in the store."""

@@ -21,7 +21,7 @@ from ntkmc.experiment.location import Location
 from ntkmc.experiment.schema import PER_TRIAL, declared, groups_of
 from ntkmc.experiment.store import JOURNAL
 from ntkmc.experiment.study import Study
-from ntkmc.theory.claims.statistics import STATISTICS
+from ntkmc.theory.claims.trial_statistics import STATISTICS
 
 _ATTEMPTS: Final = 4
 _PAUSE: Final = 0.3  # seconds between them

@@ -23,7 +23,7 @@ from ntkmc.experiment.variables import (
     VERDICT,
     Variable,
 )
-from ntkmc.theory.claims.statistics import STATISTICS
+from ntkmc.theory.claims.trial_statistics import STATISTICS
 
 VERSION: Final = 3
 """Version of the store's layout, in the root attribute `schema`."""

@@ -1,7 +1,7 @@
 """What a study that asks for spectra measures at each depth: the largest eigenvalue, or statistics of all of them.
 
-`ntkmc.theory.claims.statistics` says what they are. They are taken after everything else of a depth, from the matrix
-that is there, and change no bit of it.
+`ntkmc.theory.claims.trial_statistics` says what they are. They are taken after everything else of a depth, from the
+matrix that is there, and change no bit of it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ntkmc.linalg.norms import largest_eigenvalue
 from ntkmc.linalg.rows import Rows
 from ntkmc.linalg.symmetric import Symmetric
 from ntkmc.statistics import kolmogorov_distance
-from ntkmc.theory.claims.statistics import EDGES, LARGEST_SPECTRUM, LEVELS, SPECTRUM
-from ntkmc.theory.predictors import SMALL_DIMENSION
-from ntkmc.theory.spectral_law import FreeSum, elkaroui_law, free_sum_law
+from ntkmc.theory.claims.trial_statistics import EDGES, LARGEST_SPECTRUM, LEVELS, SPECTRUM
+from ntkmc.theory.predictions.predictors import SMALL_DIMENSION
+from ntkmc.theory.predictions.spectral_law import FreeSum, elkaroui_law, free_sum_law
 
 Values = dict[str, float]
 

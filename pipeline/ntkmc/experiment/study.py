@@ -30,10 +30,10 @@ from ntkmc.linalg import features as feature_maps
 from ntkmc.linalg.network import LARGEST_WIDTH
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import Instance, instances, select
-from ntkmc.theory.claims.statistics import EDGES, SPECTRUM, required
+from ntkmc.theory.claims.trial_statistics import EDGES, SPECTRUM, required
 from ntkmc.theory.distributions import Dataset, Unimported, build
-from ntkmc.theory.kernels import check_kernel
-from ntkmc.theory.normalization import DEFAULT, Normalization
+from ntkmc.theory.distributions.normalization import DEFAULT, Normalization
+from ntkmc.theory.kernels.functions import check_kernel
 from ntkmc.theory.targets import TARGETS, check_target
 
 Kernel = Literal["h-infinity", "ntk", "conjugate"]

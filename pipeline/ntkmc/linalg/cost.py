@@ -9,7 +9,7 @@ from ntkmc.linalg.empirical import BLOCK
 from ntkmc.linalg.krylov import MOST_INVERSE_STEPS, MOST_STEPS
 from ntkmc.linalg.network import STREAM
 from ntkmc.linalg.symmetric import KEPT
-from ntkmc.theory.claims.statistics import LARGEST_SPECTRUM
+from ntkmc.theory.claims.trial_statistics import LARGEST_SPECTRUM
 
 _BUFFERS: Final = (13 * 2**20, 8 * 640)
 """Bytes a + b n of a BLAS's packed panels and of what the allocator keeps: measured with OpenBLAS on one thread,

@@ -20,7 +20,7 @@ from ntkmc.linalg.gram import LARGEST_NORM, PANEL, grams_of_rows
 from ntkmc.linalg.network import NUMERICS as NETWORK
 from ntkmc.linalg.network import STREAM, Weights, check_width
 from ntkmc.linalg.rows import Matrix, Rows, as_data, split_rows
-from ntkmc.theory.kernels import check_depths
+from ntkmc.theory.kernels.functions import check_depths
 
 BLOCK: Final = 16 * STREAM
 """Neurons of a two-layer network that are looked at together. It decides the order of sums: see `NUMERICS`."""

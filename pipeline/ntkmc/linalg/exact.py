@@ -16,7 +16,7 @@ from ntkmc.linalg.rows import Rows, as_data, split_rows
 from ntkmc.linalg.smallest import RTOL, check_method, enclose, rescaled, status_of
 from ntkmc.linalg.spectrum import Spectrum, as_labels, measure
 from ntkmc.linalg.symmetric import own
-from ntkmc.theory.kernels import check_depths, entry_error
+from ntkmc.theory.kernels.functions import check_depths, entry_error
 
 
 def lambda_min(

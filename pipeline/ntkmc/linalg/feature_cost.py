@@ -17,7 +17,7 @@ from ntkmc.linalg.network import STREAM
 from ntkmc.linalg.sketches import ROWS
 
 _ENTRY: Final = 60.0
-"""Operations of one layer of the arc-cosine recursion for one pair (`ntkmc.theory.arccos`, counted)."""
+"""Operations of one layer of the arc-cosine recursion for one pair (`ntkmc.theory.kernels.arccos`, counted)."""
 
 _RATES: Final = {"product": 4e-11, "sketch": 3e-10, "normal": 1.6e-8}
 """Seconds of an operation of a matrix product, of one of a sketch or a Fourier transform, and of a normal number:

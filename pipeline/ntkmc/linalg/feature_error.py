@@ -17,7 +17,7 @@ from ntkmc.linalg.norms import Ends, difference_norms, largest_eigenvalue
 from ntkmc.linalg.rows import Matrix, Rows, as_array, as_data, as_float64, split_rows
 from ntkmc.linalg.smallest import enclose
 from ntkmc.linalg.symmetric import own
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
+from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, check_depths
 
 
 @dataclass(frozen=True)

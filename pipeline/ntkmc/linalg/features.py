@@ -33,8 +33,8 @@ from ntkmc.linalg.random_features import NUMERICS as DIRECTIONS
 from ntkmc.linalg.random_features import check_count, gates, rectify
 from ntkmc.linalg.rows import Matrix, Rows, as_data, split_rows
 from ntkmc.linalg.sketches import CountSketch, Hashes, TensorSketch, powers
-from ntkmc.theory.kernels import check_depths
-from ntkmc.theory.surrogate import surrogate
+from ntkmc.theory.kernels.functions import check_depths
+from ntkmc.theory.kernels.series import surrogate
 
 METHODS: Final = ("random-features", "tensor-sketch")
 

@@ -16,7 +16,7 @@ from ntkmc.linalg.norms import Ends, difference_norms, largest_eigenvalue
 from ntkmc.linalg.rows import Matrix, Rows
 from ntkmc.linalg.smallest import enclose
 from ntkmc.linalg.symmetric import own
-from ntkmc.theory.kernels import UNIT_ROUNDOFF
+from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 
 
 @dataclass(frozen=True)

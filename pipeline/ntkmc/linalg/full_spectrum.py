@@ -17,7 +17,7 @@ from ntkmc.linalg.lapack import Matrix
 from ntkmc.linalg.rows import as_data, split_rows
 from ntkmc.linalg.spectrum import Enclosed
 from ntkmc.linalg.symmetric import as_symmetric
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
+from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, check_depths
 
 DECAY_RANKS: Final = (1 / 16, 1 / 2)
 """Ranks, from the largest eigenvalue on and as shares of n, over which the exponent of the decay is fitted.

@@ -7,7 +7,7 @@ import numpy as np
 from ntkmc.linalg.rows import Matrix
 from ntkmc.linalg.smallest import enclose
 from ntkmc.linalg.symmetric import own
-from ntkmc.theory.kernels import UNIT_ROUNDOFF
+from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 
 Ends = tuple[float, float]
 

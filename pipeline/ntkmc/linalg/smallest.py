@@ -18,7 +18,7 @@ from ntkmc.linalg.quotient import rayleigh_quotient
 from ntkmc.linalg.rows import as_array, as_float64
 from ntkmc.linalg.solvers import LEAST_ORDER, SOLVERS, automatic
 from ntkmc.linalg.symmetric import Symmetric, as_symmetric, on_bench, own
-from ntkmc.theory.kernels import UNIT_ROUNDOFF
+from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 
 METHODS = ("auto", *SOLVERS)
 

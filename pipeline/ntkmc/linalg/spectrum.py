@@ -24,7 +24,7 @@ from ntkmc.linalg.quotient import TINY, UP, exact_dot, exact_product, rayleigh_q
 from ntkmc.linalg.rows import as_array, as_float64
 from ntkmc.linalg.smallest import check_method, enclose, scaled
 from ntkmc.linalg.symmetric import Symmetric, as_symmetric, on_bench
-from ntkmc.theory.kernels import UNIT_ROUNDOFF
+from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 
 _SUM: Final = 1.0 + 2.0**-20
 """Covers the roundings of plain sums of n**2 terms of one sign, n**2 u relative, for any n that fits in memory."""

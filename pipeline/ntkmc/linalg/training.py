@@ -21,7 +21,7 @@ from ntkmc.linalg.rows import Rows, as_data, split_rows
 from ntkmc.linalg.smallest import enclose
 from ntkmc.linalg.spectrum import Enclosed, as_labels, measure
 from ntkmc.linalg.symmetric import Symmetric, own
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
+from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, check_depths
 from ntkmc.theory.targets import CHECKPOINTS, SHARE
 
 RESOLVED: Final = 1e-10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ntkmc.theory.hypotheses import UNKNOWN, Hypotheses
+from ntkmc.theory.distributions.hypotheses import UNKNOWN, Hypotheses
 
 
 @dataclass(frozen=True)

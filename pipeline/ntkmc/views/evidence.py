@@ -15,7 +15,7 @@ from ntkmc.experiment.parts import AXES, part_of
 from ntkmc.experiment.schema import VARIABLES
 from ntkmc.experiment.variables import CLAIM, Verdict
 from ntkmc.theory.claims import CLAIMS, Claim, Instance, find_instance
-from ntkmc.theory.claims.event import NONDEGENERATE
+from ntkmc.theory.claims.probability import NONDEGENERATE
 from ntkmc.views.grid import Grid, Place
 
 

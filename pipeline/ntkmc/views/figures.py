@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigenvalue import Status
 from ntkmc.palette import CATEGORIES as _COLOURS
-from ntkmc.theory.predictors import PREDICTORS
+from ntkmc.theory.predictions.predictors import PREDICTORS
 from ntkmc.views.curves import survival
 from ntkmc.views.grid import Grid, Place
 from ntkmc.views.predicted import predictions_frame
@@ -36,8 +36,8 @@ def survival_figure(tree: xr.DataTree, confidence: float, selection: Mapping[str
     Each curve is empirical, from the trials that the estimates rest on, with its simultaneous DKW band; vertical lines
     are the study's thresholds. Up to 4 x 4 panels, a row per d: the smallest and largest d, for each the smallest and
     largest n, and what lies evenly between. `selection` restricts distribution, d, n and depth. Markers at one half
-    are predicted medians, see `ntkmc.theory.predictors`. The band is simultaneous over thresholds, for one curve of a
-    fixed number of trials.
+    are predicted medians, see `ntkmc.theory.predictions.predictors`. The band is simultaneous over thresholds, for
+    one curve of a fixed number of trials.
     """
     trials = _selected(tree["trials"].to_dataset(), selection or {})
     if (trials["status"] == Status.DECIDED.code).any():

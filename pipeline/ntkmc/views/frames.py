@@ -14,7 +14,7 @@ from ntkmc.experiment.parts import AXES as PARTS
 from ntkmc.experiment.schema import VARIABLES
 from ntkmc.experiment.variables import AXES, CLAIM, Verdict
 from ntkmc.theory.claims import CLAIMS
-from ntkmc.theory.claims.event import NONDEGENERATE
+from ntkmc.theory.claims.probability import NONDEGENERATE
 
 _CELL = ["distribution", "d", "n", "depth"]
 

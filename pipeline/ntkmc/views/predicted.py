@@ -10,7 +10,7 @@ import xarray as xr
 from rich.console import RenderableType
 
 from ntkmc.experiment.results import stored_cells, study_of
-from ntkmc.theory.predictors import PREDICTORS, predictions
+from ntkmc.theory.predictions.predictors import PREDICTORS, predictions
 from ntkmc.views.tables import captioned, law, number, table
 
 _COLUMNS = ["predictor", "quantity", "distribution", "d", "n", "depth", "trials", "median", "predicted", "ratio"]

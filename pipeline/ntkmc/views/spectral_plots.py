@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ntkmc.statistics import dkw_band
-from ntkmc.theory.claims.statistics import LEVELS
-from ntkmc.theory.predicted_laws import LAWS, laws_for
+from ntkmc.theory.claims.trial_statistics import LEVELS
+from ntkmc.theory.predictions.predictors import LAWS, laws_for
 from ntkmc.views.grid import Grid, Place
 from ntkmc.views.plots import Plot, log_ticks, spread
 from ntkmc.views.spectra import QUANTILES, has_spectra, laws_frame, spectra_frame

@@ -1,21 +1,13 @@
 """Theorems about lambda_min as objects that can be evaluated: importing this package registers all of them."""
 
-from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import (  # noqa: F401  (registers the claims, in the order in which they are shown)
-    angles,
-    coherence,
-    entries,
-    event,
-    inner,
-    laws,
-    order,
-    printed,
+    deterministic,
+    networks,
     probability,
+    published_forms,
     scaling,
-    schur,
-    sketches,
+    sketching,
     training,
-    widths,
 )
 from ntkmc.theory.claims.base import (
     CLAIMS,

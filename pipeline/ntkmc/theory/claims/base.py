@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ntkmc.registry import Registry
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.statistics import STATISTICS
-from ntkmc.theory.kernels import KERNELS
+from ntkmc.theory.claims.trial_statistics import STATISTICS
+from ntkmc.theory.kernels.functions import KERNELS
 
 Floats = NDArray[np.float64]
 Kind = Literal["deterministic", "probability", "scaling", "event"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims.base import Bound, Floats, Statistics
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, diagonal_value, entry_error
+from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, diagonal_value, entry_error
 
 
 def around(value: Floats, error: Floats | float) -> Bound:

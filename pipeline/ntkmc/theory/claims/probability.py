@@ -2,22 +2,29 @@
 
 delta is the claimed probability of a violation (for two-sided claims, of the event); it is part of the label, so that
 a verdict means the same in every study.
+
+The event that everything is about.
+
+Claims about the closest pair of rows, and about laws whose rows coincide.
+
+Probability bounds on norms and inner products of rows that keep their norms.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 from scipy import stats
 
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
-from ntkmc.theory.claims.bounds import around, exactly, scaled, tangent, two_layers
-from ntkmc.theory.claims.coherence import MAX_ORDER, tail_bounds
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, kernel_function
-from ntkmc.theory.series import hermite_coefficient
-from ntkmc.theory.sphere import (
+from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.bounds import around, decreasing, exactly, scaled, tangent, two_layers
+from ntkmc.theory.claims.deterministic import MAX_ORDER, tail_bounds
+from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, kernel_function
+from ntkmc.theory.kernels.series import hermite_coefficient
+from ntkmc.theory.predictions.sphere import (
     close_pair_probability,
     coherence_probability,
     coherence_quantile,
@@ -333,6 +340,326 @@ register(
         needs=("norm_min",),
         evaluate=_nmm_quantile,
         parameters=_DELTAS,
+        claimed=at_most_delta,
+    ),
+)
+
+
+NONDEGENERATE: Final = register(
+    Claim(
+        id="claim-nondegenerate",
+        words="The data distribution is (lambda_0, delta, n)-non-degenerate: lambda_min >= lambda_0 with probability "
+        "at least 1 - delta. Supported or refuted by an interval that stays valid while one looks.",
+        latex=r"\mathbb{P}(\lambda_{\min} \ge \lambda_0) \ge 1 - \delta",
+        source="Arora, Du, Hu, Li & Wang, ICML 2019, Def. 5.1",
+        hypotheses="any cell; lambda_0 and delta are the study's",
+        kind="event",
+        side="lower",
+        applies=lambda context: True,
+        needs=("lambda_min_lower", "lambda_min_upper"),
+    ),
+)
+
+
+def _closest(context: CellContext, statistics: Statistics) -> Bound:
+    """The largest cosine, known to (d + 8) u."""
+    return around(statistics["cosine_max"], (context.d + 8) * UNIT_ROUNDOFF)
+
+
+def _angle_bound(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    def bound(cosine: Floats) -> Floats:
+        theta = np.arccos(cosine)
+        return np.asarray(theta / (2.0 * math.pi) + theta**2 / 4.0)
+
+    known = _closest(context, statistics)
+    # arccos turns an error near 1 into its root: the ends of the cosine, not of the angle, are moved.
+    low, high = bound(np.clip(known.upper, -1.0, 1.0)), bound(np.clip(known.lower, -1.0, 1.0))
+    return Bound(low * (1.0 - 64.0 * UNIT_ROUNDOFF), high * (1.0 + 64.0 * UNIT_ROUNDOFF))
+
+
+def _largest_signed(context: CellContext, statistics: Statistics) -> Bound:
+    """The largest off-diagonal entry of H-infinity, with its sign; h increases where it is positive."""
+    known = _closest(context, statistics)
+    low, high = (kernel_function(np.clip(end, -1.0, 1.0), "h-infinity", 2) for end in (known.lower, known.upper))
+    # Where all cosines are negative, h of the largest need not be the largest: it is at most 0.
+    negative = known.upper < 0.0
+    return Bound(np.where(negative, -0.5, low - 1e-14), np.where(negative, 0.0, high + 1e-14))
+
+
+def _coherence_entry(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    falling = decreasing(lambda cosine: -kernel_function(cosine, "h-infinity", 2), context, statistics)
+    return Bound(-falling.upper, -falling.lower)
+
+
+def coinciding(n: int, values: float) -> float:
+    """1 - prod over i < n of (1 - i / values): some of n uniform draws from so many values are equal.
+
+    >>> round(coinciding(23, 365.0), 3)
+    0.507
+    """
+    if n > values:
+        return 1.0
+    return -math.expm1(sum(math.log1p(-i / values) for i in range(1, n)))
+
+
+def _no_two(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """Between 1 and the largest cosine that two different vectors of signs can have, 1 - 2 / d."""
+    return exactly(1.0 - 1.0 / context.d, statistics)
+
+
+def _parallel_claimed(context: CellContext, parameters: Parameters) -> tuple[float, float]:
+    p = coinciding(context.n, 2.0 ** (context.d - 1))
+    return p, p
+
+
+def _equal_claimed(context: CellContext, parameters: Parameters) -> tuple[float, float]:
+    p = coinciding(context.n, 2.0**context.d)
+    return p, p
+
+
+def _signs(context: CellContext) -> bool:
+    """Signs, whose rows coincide with a probability that trials can tell from 0."""
+    return context.law == "rademacher" and context.n >= 2 and coinciding(context.n, 2.0**context.d) >= 1e-9
+
+
+def _angle_ratio(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """theta_min n^(2 / (d - 1)); its rounding is far below its fluctuations."""
+    theta = np.arccos(np.clip(statistics["cosine_max"], -1.0, 1.0))
+    value = np.asarray(theta * context.n ** (2.0 / (context.d - 1)))
+    return Bound(value, value)
+
+
+register(
+    Claim(
+        id="det-pair-angle",
+        words="lambda_min of H-infinity is at most theta / (2 pi) + theta^2 / 4, theta the smallest angle between two "
+        "rows.",
+        latex=r"\lambda_{\min}(H^\infty) \le \frac{\theta_{\min}}{2\pi} + \frac{\theta_{\min}^2}4",
+        source="corollary of det-pair-upper",
+        hypotheses="kernel h-infinity, unit rows, n >= 2",
+        kind="deterministic",
+        kernels=("h-infinity",),
+        side="upper",
+        applies=lambda context: two_layers(context) and context.n >= 2,
+        needs=("cosine_max",),
+        evaluate=_angle_bound,
+        trivial=0.5,
+    ),
+)
+
+register(
+    Claim(
+        id="printed/det-offdiag",
+        words="Every off-diagonal entry of H-infinity is at most h(coherence), without absolute value (erratum E4): "
+        "true as printed, but Gershgorin's theorem needs it for the absolute value, which det-offdiag states.",
+        latex=r"H^\infty_{ij} \le h(\rho)",
+        source="Zolfaghari, Zohrabi & Velae, slides, 2025, as printed",
+        hypotheses="kernel h-infinity, unit rows, n >= 2",
+        kind="deterministic",
+        kernels=("h-infinity",),
+        side="upper",
+        applies=lambda context: two_layers(context) and context.n >= 2,
+        needs=("cosine_max", "coherence"),
+        evaluate=_coherence_entry,
+        quantity=_largest_signed,
+    ),
+)
+
+for _id, _what, _values, _quantity, _need, _claimed in (
+    ("prob-rademacher-equal", "equal", "2^d", _closest, "cosine_max", _equal_claimed),
+    ("prob-rademacher-parallel", "equal up to sign", "2^(d-1)", coherence, "coherence", _parallel_claimed),
+):
+    register(
+        Claim(
+            id=_id,
+            words=f"Two of n rows of signs are {_what} with probability 1 - prod over i < n of (1 - i / {_values}), "
+            "exactly: an atom of the law of lambda_min, which is 0 where two rows are equal.",
+            latex=r"1 - \prod_{i=1}^{n-1}\bigl(1 - i\,2^{-d}\bigr)"
+            if _what == "equal"
+            else r"1 - \prod_{i=1}^{n-1}\bigl(1 - i\,2^{1-d}\bigr)",
+            source="the birthday problem",
+            hypotheses="rademacher rows, n >= 2, where that is not below 1e-9",
+            kind="probability",
+            side="upper",
+            applies=_signs,
+            needs=(_need, "norm_min"),
+            evaluate=_no_two,
+            quantity=_quantity,
+            claimed=_claimed,
+        ),
+    )
+
+for _side, _words, _relation in (("upper", "at most C", r"\le C"), ("lower", "at least c", r"\ge c")):
+    register(
+        Claim(
+            id=f"claim-angle-{_side}",
+            words=f"At fixed d, the smallest angle between n uniform directions is {_words} n^(-2/(d-1)) with "
+            "probability at least 1 - delta.",
+            latex=rf"\theta_{{\min}} {_relation}\,n^{{-2/(d-1)}}",
+            source="Cai, Fan & Jiang, JMLR 14 (2013)",
+            hypotheses="rows with uniform directions, n >= 2, 2 <= d <= 10",
+            kind="scaling",
+            side=_side,  # type: ignore[arg-type]
+            applies=lambda context: context.uniform_directions and context.n >= 2 and 2 <= context.d <= 10,
+            needs=("cosine_max",),
+            evaluate=_angle_ratio,
+            parameters=({"delta": 0.1},),
+            constants=f"{_words[-1]} fitted",
+            along=("n",),
+        ),
+    )
+
+
+_INNER_DELTAS = ({"delta": 0.1},)
+
+
+def largest_inner_product(context: CellContext, statistics: Statistics) -> Bound:
+    """max |<x_i, x_j>| over the pairs."""
+    return around(statistics["inner_max"], (context.d + 16) * UNIT_ROUNDOFF * statistics["norm_max"] ** 2)
+
+
+def _square(name: str, context: CellContext, statistics: Statistics) -> Bound:
+    square = statistics[name] ** 2
+    return around(square, 8.0 * UNIT_ROUNDOFF * square)
+
+
+def sub_gaussian(context: CellContext) -> float | None:
+    """The parameter K of the rows as the kernel sees them; None where there is none."""
+    if context.hypotheses.sub_gaussian is None or context.scale is None or not context.hypotheses.zero_mean:
+        return None
+    return context.hypotheses.sub_gaussian / context.scale
+
+
+def _chi_square_below(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    d, x = context.d, math.log(context.n / float(parameters["delta"]))
+    return exactly((d - 2.0 * math.sqrt(d * x)) / _scale(context) ** 2, statistics)
+
+
+def _chi_square_above(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    d, x = context.d, math.log(context.n / float(parameters["delta"]))
+    return exactly((d + 2.0 * math.sqrt(d * x) + 2.0 * x) / _scale(context) ** 2, statistics)
+
+
+def _scale(context: CellContext) -> float:
+    if context.scale is None:
+        raise ValueError("the claim applies only to rows that keep their norms")
+    return context.scale
+
+
+def _log_pairs(context: CellContext, parameters: Parameters) -> float:
+    return math.log(context.n * (context.n - 1) / float(parameters["delta"]))
+
+
+def _sub_gaussian(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    K = sub_gaussian(context)
+    assert K is not None
+    norms = exactly(math.sqrt(2.0 * _log_pairs(context, parameters)) * K, statistics)
+    return scaled(norms, statistics["norm_max"])
+
+
+def _bernstein(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    level, d = _log_pairs(context, parameters), context.d
+    return exactly((level + math.sqrt(level**2 + 2.0 * d * level)) / _scale(context) ** 2, statistics)
+
+
+def _hoeffding(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return exactly(math.sqrt(2.0 * context.d * _log_pairs(context, parameters)) / _scale(context) ** 2, statistics)
+
+
+def _keeps_norms(context: CellContext, law: str) -> bool:
+    return context.law == law and context.scale is not None and context.n >= 2
+
+
+for _side, _statistic, _evaluate, _words, _latex in (
+    (
+        "lower",
+        "norm_min",
+        _chi_square_below,
+        "Every |x_i|^2 is at least d - 2 sqrt(d x), x = log(n / delta), with probability at least 1 - delta.",
+        r"\min_i\|g_i\|^2 \ge d - 2\sqrt{dx}",
+    ),
+    (
+        "upper",
+        "norm_max",
+        _chi_square_above,
+        "Every |x_i|^2 is at most d + 2 sqrt(d x) + 2 x, x = log(n / delta), with probability at least 1 - delta.",
+        r"\max_i\|g_i\|^2 \le d + 2\sqrt{dx} + 2x",
+    ),
+):
+    register(
+        Claim(
+            id=f"prob-chi2-{_side}",
+            words=_words,
+            latex=_latex + r",\quad x = \log(n/\delta)",
+            source="Laurent & Massart, Ann. Statist. 2000, Lemma 1, and a union over rows",
+            hypotheses="gaussian rows that keep their norms (normalize: mean or none)",
+            kind="probability",
+            side=_side,  # type: ignore[arg-type]
+            applies=lambda context: context.law == "gaussian" and context.scale is not None,
+            needs=("norm_min", _statistic),
+            evaluate=_evaluate,
+            parameters=_INNER_DELTAS,
+            quantity=lambda context, statistics, name=_statistic: _square(name, context, statistics),  # type: ignore[misc]
+            claimed=at_most_delta,
+        ),
+    )
+
+register(
+    Claim(
+        id="prob-subgaussian-inner",
+        words="With K the sub-Gaussian parameter of the rows: every |<x_i, x_j>| is at most K sqrt(2 "
+        "log(n(n-1)/delta)) "
+        "max |x_k| with probability at least 1 - delta. No isotropy, and no 1/sqrt(d).",
+        latex=r"|\langle X_i, X_j\rangle| \le K\sqrt{2\log\tfrac{n(n-1)}\delta}\,\max_k\|X_k\|",
+        source="conditioning on X_j and a union over pairs; corrects erratum E3 of the slides",
+        hypotheses="independent rows of mean zero with a declared sub-Gaussian parameter, that keep their norms",
+        kind="probability",
+        side="upper",
+        applies=lambda context: (
+            sub_gaussian(context) is not None and context.hypotheses.independent_rows and context.n >= 2
+        ),
+        needs=("inner_max", "norm_min", "norm_max"),
+        evaluate=_sub_gaussian,
+        parameters=_INNER_DELTAS,
+        quantity=largest_inner_product,
+        claimed=at_most_delta,
+    ),
+)
+
+register(
+    Claim(
+        id="bernstein-inner",
+        words="Every |<g_i, g_j>| is at most l + sqrt(l^2 + 2 d l), l = log(n(n-1)/delta), with probability at least "
+        "1 - delta.",
+        latex=r"\max_{i<j}|\langle g_i, g_j\rangle| \le \ell + \sqrt{\ell^2 + 2d\ell},\quad "
+        r"\ell = \log\tfrac{n(n-1)}\delta",
+        source="sub-gamma law of a product of normals; Boucheron, Lugosi & Massart 2013, Sec. 2.4",
+        hypotheses="gaussian rows that keep their norms (normalize: mean or none)",
+        kind="probability",
+        side="upper",
+        applies=lambda context: _keeps_norms(context, "gaussian"),
+        needs=("inner_max", "norm_min", "norm_max"),
+        evaluate=_bernstein,
+        parameters=_INNER_DELTAS,
+        quantity=largest_inner_product,
+        claimed=at_most_delta,
+    ),
+)
+
+register(
+    Claim(
+        id="bernstein-inner-rademacher",
+        words="Every |<x_i, x_j>| is at most sqrt(2 d log(n(n-1)/delta)) with probability at least 1 - delta.",
+        latex=r"\max_{i<j}|\langle x_i, x_j\rangle| \le \sqrt{2d\log\tfrac{n(n-1)}\delta}",
+        source="Hoeffding 1963",
+        hypotheses="rademacher rows that keep their norms (normalize: mean or none)",
+        kind="probability",
+        side="upper",
+        applies=lambda context: _keeps_norms(context, "rademacher"),
+        needs=("inner_max", "norm_min", "norm_max"),
+        evaluate=_hoeffding,
+        parameters=_INNER_DELTAS,
+        quantity=largest_inner_product,
         claimed=at_most_delta,
     ),
 )

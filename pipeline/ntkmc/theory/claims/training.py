@@ -10,7 +10,7 @@ import numpy as np
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims.base import BESIDE, Bound, Claim, Floats, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, enclosed, scaled
-from ntkmc.theory.series import series_coefficients
+from ntkmc.theory.kernels.series import series_coefficients
 from ntkmc.theory.targets import CHECKPOINTS, SHARE, Target, split_label
 
 _PREFIX: Final = BESIDE["training"].prefix

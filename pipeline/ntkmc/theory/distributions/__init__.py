@@ -4,11 +4,14 @@
 `sample` draws; `check_distribution` tries what a law promises.
 """
 
-from ntkmc.theory.distributions import dataset, product, radial, structured  # noqa: F401  (registers the laws)
+from ntkmc.theory.distributions import (
+    builtin,  # noqa: F401  (registers the laws)
+    dataset,  # noqa: F401  (registers the laws)
+)
 from ntkmc.theory.distributions.base import DISTRIBUTIONS, Distribution
-from ntkmc.theory.distributions.building import build, names, sample
 from ntkmc.theory.distributions.conformance import check_distribution
 from ntkmc.theory.distributions.dataset import Dataset, load_vectors
+from ntkmc.theory.distributions.factory import build, names, sample
 from ntkmc.theory.distributions.plugins import Unimported
 
 __all__ = [

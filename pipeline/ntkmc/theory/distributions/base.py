@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.registry import Registry
-from ntkmc.theory.hypotheses import UNKNOWN, Hypotheses
+from ntkmc.theory.distributions.hypotheses import UNKNOWN, Hypotheses
 
 Matrix = NDArray[np.float64]
 Spec = str | Mapping[str, Any]

@@ -1,18 +1,193 @@
-"""Does a law keep its promises? Run it on your own before you believe a study of it."""
+"""Does a law keep its promises? Run it on your own before you believe a study of it.
+
+Moments and hypotheses of a law, declared and not, against a Monte Carlo sample of it.
+"""
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ntkmc.errors import InputError
 from ntkmc.theory.distributions.base import Distribution, Matrix, Spec, canonical
-from ntkmc.theory.distributions.building import build
-from ntkmc.theory.distributions.moments import contradictions, refusal
+from ntkmc.theory.distributions.factory import build
+from ntkmc.theory.distributions.plugins import Plugin
+
+Floats = NDArray[np.float64]
+
+SIGMAS: Final = 5.0
+"""Standard errors that a mean may be off; twice as likely beyond as one in a million."""
+
+_HEAVIEST: Final = 0.1
+"""Share of one draw in a sum of squares, from which on the sum says nothing of a standard error."""
+
+_CLOSE: Final = 0.1
+"""A moment within this of its value, in units of the law's variance, is taken for it."""
+
+_ROUNDING: Final = 1e-9
+_BATCH: Final = 4
+
+
+def contradictions(law: Distribution, d: int, draws: int, seed: int) -> list[str]:
+    """What a law declares in dimension d and a sample of about `draws` rows contradicts, in words."""
+    declared = law.hypotheses(d)
+    rng = np.random.default_rng((seed, d))
+    X = _matrices(law, d, draws, rng)
+    problems = []
+    if len(X) > 1 and (X[:1] == X).all():
+        problems.append("every draw is the same: rng is not used")
+    energy = np.sum(X * X, axis=-1)
+    try:
+        moment = law.second_moment(d)
+    except InputError:
+        pass  # there is none, or none is known
+    else:
+        if _differs(energy.mean(axis=1), moment):
+            problems.append(f"second_moment is {moment:g}, Monte Carlo gives {energy.mean():g}")
+    if law.unit_norm and declared.unit_norm is False:
+        problems.append("unit_norm is True, and its hypotheses say that it is not")
+    if (law.unit_norm or declared.unit_norm) and np.abs(energy - 1.0).max() > _ROUNDING:
+        problems.append(f"declared of norm 1, it draws a row of norm {math.sqrt(energy.max()):g}")
+    directions = _directions(d, rng)
+    P = X @ directions
+    if declared.zero_mean and any(_differs(P[..., j].mean(axis=1), 0.0) for j in range(P.shape[-1])):
+        problems.append("declared of mean 0, Monte Carlo gives another mean")
+    if declared.isotropic and not _isotropic(P):
+        problems.append("declared isotropic, Monte Carlo gives another covariance")
+    if declared.independent_rows and not _uncorrelated(P):
+        problems.append("declared of independent rows, Monte Carlo finds the first two correlated")
+    if declared.sub_gaussian is not None:
+        problems += _too_heavy(P, declared.sub_gaussian)
+    return problems
+
+
+def findings(law: Distribution, d: int, draws: int = 20_000, seed: int = 0) -> dict[str, str]:
+    """What a sample says of each hypothesis in dimension d: *holds*, *fails* or *undecided*, whatever is declared.
+
+    *fails* at `SIGMAS` standard errors; *holds* where as many lie within `_CLOSE` of what it should be, in units of
+    the law's own scale; undecided otherwise, and where one draw dominates. That a tail is sub-Gaussian, and that
+    anything does not change with d, no sample in one dimension can show.
+
+    >>> from ntkmc.theory.distributions.factory import build
+    >>> findings(build("sphere"), 8)["norm 1"]
+    'holds'
+    """
+    rng = np.random.default_rng((seed, d))
+    X = _matrices(law, d, draws, rng)
+    P = X @ _directions(d, rng)
+    energy = np.sum(X * X, axis=-1)
+    unit = math.sqrt(float((P**2).mean())) or 1.0
+    centred = (P - P.mean(axis=(0, 1))) / unit
+    k = P.shape[-1]
+    spread = (centred**2).mean(axis=-1)
+    means = [P[..., j].mean(axis=1) / unit for j in range(k)]
+    covariances = [(centred[..., i] ** 2 - spread).mean(axis=1) for i in range(k)]
+    covariances += [(centred[..., i] * centred[..., j]).mean(axis=1) for i in range(k) for j in range(i)]
+    rows = [centred[:, 0, j] * centred[:, 1, j] for j in range(k)] if P.shape[1] > 1 else []
+    found = {
+        "mean 0": _all_zero(means),
+        "isotropic": _all_zero(covariances),
+        "norm 1": "holds" if np.abs(energy - 1.0).max() <= _ROUNDING else "fails",
+        "uncorrelated rows": _all_zero(rows) if rows else "undecided",
+    }
+    K = law.hypotheses(d).sub_gaussian
+    if K is not None:
+        found[f"sub-Gaussian, K = {K:g}"] = "fails" if _too_heavy(P, K) else "undecided"
+    return found
+
+
+def _all_zero(samples: list[Floats]) -> str:
+    if any(_differs(values, 0.0) for values in samples):
+        return "fails"
+    for values in samples:
+        squares = (values - values.mean()) ** 2
+        total = float(squares.sum())
+        if total > 0.0 and float(squares.max()) > _HEAVIEST * total:
+            return "undecided"
+        if abs(float(values.mean())) + SIGMAS * math.sqrt(total) / len(values) > _CLOSE:
+            return "undecided"
+    return "holds"
+
+
+def _matrices(law: Distribution, d: int, draws: int, rng: np.random.Generator) -> Matrix:
+    """Independent matrices of a few rows each, (matrices, rows, d), however rows of one draw depend on each other."""
+    rows = _BATCH
+    while rows > 1 and refusal(law, rows, d):
+        rows //= 2
+    number = max(draws // rows, 2)
+    return np.stack([law.sample(rows, d, rng) for _ in range(number)])
+
+
+def refusal(law: Distribution, n: int, d: int) -> str:
+    """Why n rows cannot be drawn in dimension d, or nothing; that a plug-in's trial draw fails is no reason."""
+    own = law.law if isinstance(law, Plugin) else law
+    try:
+        own.check(n, d)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _directions(d: int, rng: np.random.Generator) -> Matrix:
+    """Orthonormal columns: the axes, or eight random ones in a higher dimension."""
+    if d <= 8:
+        return np.eye(d)
+    return np.asarray(np.linalg.qr(rng.standard_normal((d, 8)))[0])
+
+
+def _differs(values: Floats, expected: float, one_sided: bool = False) -> bool:
+    """Whether independent values have a mean further from `expected`, or if one-sided above it, than chance allows."""
+    mean = float(values.mean())
+    squares = (values - mean) ** 2
+    total = float(squares.sum())
+    scale = max(abs(expected), float(np.abs(values).max()))
+    error = math.sqrt(total) / len(values)
+    off = mean - expected if one_sided else abs(mean - expected)
+    # Positive values with a heavy tail are rarely too large by their own standard error: one side needs no such care.
+    if not one_sided and error > _ROUNDING * scale and float(squares.max()) > _HEAVIEST * total:
+        return False
+    return off > SIGMAS * error + _ROUNDING * scale
+
+
+def _isotropic(P: Floats) -> bool:
+    """Whether projections on orthonormal directions look uncorrelated, and of one variance."""
+    centred = P - P.mean(axis=(0, 1))
+    spread = (centred**2).mean(axis=-1)
+    k = P.shape[-1]
+    for i in range(k):
+        if _differs((centred[..., i] ** 2 - spread).mean(axis=1), 0.0):
+            return False
+        if any(_differs((centred[..., i] * centred[..., j]).mean(axis=1), 0.0) for j in range(i)):
+            return False
+    return True
+
+
+def _uncorrelated(P: Floats) -> bool:
+    """Whether the first two rows of a draw look uncorrelated, along each direction."""
+    if P.shape[1] < 2:
+        return True
+    centred = P - P.mean(axis=0)
+    return not any(_differs(centred[:, 0, j] * centred[:, 1, j], 0.0) for j in range(P.shape[-1]))
+
+
+def _too_heavy(P: Floats, constant: float) -> list[str]:
+    """The moment generating function along each direction, and along their sum, against exp(K**2 |v|**2 / 2)."""
+    if not (math.isfinite(constant) and constant > 0.0):
+        return [f"sub_gaussian must be a positive number or None, got {constant}"]
+    diagonal = P.sum(axis=-1, keepdims=True) / math.sqrt(P.shape[-1])
+    for t in (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5):
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = np.exp(np.minimum(t / constant * np.concatenate([P, diagonal], axis=-1), 300.0))
+        if any(_differs(values[..., j].mean(axis=1), math.exp(t * t / 2), True) for j in range(values.shape[-1])):
+            return [f"declared sub-Gaussian with K = {constant:g}, Monte Carlo gives a larger E exp(<v, x>)"]
+    return []
+
 
 DIMENSIONS: Final = (1, 2, 8)
 _ROWS: Final = 20

@@ -15,7 +15,7 @@ import numpy as np
 
 from ntkmc.errors import InputError
 from ntkmc.theory.distributions.base import Distribution, Matrix, register
-from ntkmc.theory.hypotheses import Hypotheses
+from ntkmc.theory.distributions.hypotheses import Hypotheses
 
 _FORMATS = ".npy, .npz, .csv, .parquet, .zarr"
 

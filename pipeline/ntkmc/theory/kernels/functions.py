@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntkmc.compiled import compiled
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.theory.arccos import NEARLY_PARALLEL, SMALL_ANGLE, first_layer, next_layer
+from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, SMALL_ANGLE, first_layer, next_layer
 
 KERNELS: Final = ("h-infinity", "ntk", "conjugate")
 

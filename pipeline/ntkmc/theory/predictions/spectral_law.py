@@ -22,9 +22,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntkmc.compiled import compiled
 from ntkmc.errors import InputError
-from ntkmc.theory.gegenbauer import expansion, harmonics
-from ntkmc.theory.kernels import diagonal_value
-from ntkmc.theory.series import linearization
+from ntkmc.theory.kernels.functions import diagonal_value
+from ntkmc.theory.kernels.gegenbauer import expansion, harmonics
+from ntkmc.theory.kernels.series import linearization
 
 Floats = NDArray[np.float64]
 
@@ -133,8 +133,8 @@ def elkaroui_law(kernel: str, depth: int, n: int, d: int) -> FreeSum:
 def free_sum_law(kernel: str, depth: int, n: int, d: int) -> FreeSum:
     """All Gegenbauer parts xi_k Q_k(R), of ranks B(d, k), as if free: for all n and d that are not small.
 
-    Its left end is `ntkmc.theory.gegenbauer.effective_ridge`; the mean (k = 0) is a band of its own with 1 / n of the
-    mass. Rows uniform on the unit sphere of R^d, d >= 2.
+    Its left end is `ntkmc.theory.kernels.gegenbauer.effective_ridge`; the mean (k = 0) is a band of its own with 1 /
+    n of the mass. Rows uniform on the unit sphere of R^d, d >= 2.
 
     >>> law = free_sum_law("h-infinity", 2, 100, 100)
     >>> round(float(law.quantile(1e-6)), 3)

@@ -9,8 +9,7 @@ import numpy as np
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import decreasing, enclosed, scaled, tangent, two_layers
-from ntkmc.theory.claims.entries import ones_form
-from ntkmc.theory.claims.order import shallower
+from ntkmc.theory.claims.deterministic import ones_form, shallower
 from ntkmc.theory.claims.scaling import (
     FUNCTIONS,
     has_sub_gaussian_rows,
@@ -20,9 +19,9 @@ from ntkmc.theory.claims.scaling import (
     standard_scale,
     tells_any_tail,
 )
-from ntkmc.theory.claims.statistics import UNSCALED
-from ntkmc.theory.kernels import kernel_function
-from ntkmc.theory.series import hermite_coefficient
+from ntkmc.theory.claims.trial_statistics import UNSCALED
+from ntkmc.theory.kernels.functions import kernel_function
+from ntkmc.theory.kernels.series import hermite_coefficient
 
 _SLIDES = "Zolfaghari, Zohrabi & Velae, slides, 2025"
 

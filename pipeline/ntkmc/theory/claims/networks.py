@@ -12,7 +12,7 @@ from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims.base import NETWORK, Bound, Claim, Floats, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import enclosed, two_layers
 from ntkmc.theory.claims.probability import at_most_delta
-from ntkmc.theory.kernels import UNIT_ROUNDOFF
+from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 
 _DELTAS = ({"delta": 0.1},)
 

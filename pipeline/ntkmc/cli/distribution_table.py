@@ -11,8 +11,8 @@ import yaml
 
 from ntkmc.errors import InputError
 from ntkmc.theory.distributions.base import DISTRIBUTIONS, Spec
-from ntkmc.theory.distributions.building import build, names
-from ntkmc.theory.distributions.moments import findings, refusal
+from ntkmc.theory.distributions.conformance import findings, refusal
+from ntkmc.theory.distributions.factory import build, names
 from ntkmc.theory.distributions.plugins import Plugin
 
 _WORDS: Final = {

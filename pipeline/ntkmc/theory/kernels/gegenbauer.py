@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from ntkmc.errors import InputError
-from ntkmc.theory.kernels import diagonal_value, kernel_function
+from ntkmc.theory.kernels.functions import diagonal_value, kernel_function
 
 Floats = NDArray[np.float64]
 
@@ -85,7 +85,7 @@ def expansion(kernel: str, depth: int, d: int, n: int) -> tuple[Floats, float]:
     Parameters
     ----------
     kernel, depth
-        As for `ntkmc.theory.kernels.kernel_function`.
+        As for `ntkmc.theory.kernels.functions.kernel_function`.
     d : int
         Dimension, at least 2.
     n : int

@@ -1,0 +1,665 @@
+"""Inequalities that must hold in every trial, from the entries of the Gram matrix.
+
+Inequalities that must hold in every trial, through the coherence of the rows alone.
+
+Inequalities that must hold in every trial, through further eigenvalues: Schur's theorem, layers, determinants.
+
+Each costs eigenvalue problems of its own and is tried when a study asks for it.
+
+Inequalities between trials on the same draw: more layers, fewer rows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.bounds import (
+    around,
+    decreasing,
+    enclosed,
+    evaluation_error,
+    exactly,
+    largest_entry,
+    positive_part,
+    scaled,
+    tangent,
+    two_layers,
+)
+from ntkmc.theory.claims.trial_statistics import HIGHEST_HARMONIC, KHATRI_RAO, POWERS
+from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, diagonal_value, kernel_function
+from ntkmc.theory.kernels.series import hermite_coefficient, series_coefficients
+
+
+def _diagonal(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    value = diagonal_value(context.kernel, context.depth)
+    return scaled(exactly(value, statistics), statistics["norm_min"] ** 2)
+
+
+def _rows(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    summed = 2.0 * context.n * UNIT_ROUNDOFF * context.n * largest_entry(context, statistics)
+    return around(statistics["gershgorin"], summed + context.n * evaluation_error(context, statistics))
+
+
+def _pairs(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    rounding = 16.0 * UNIT_ROUNDOFF * largest_entry(context, statistics)
+    return around(statistics["pair_bound"], rounding + 2.0 * evaluation_error(context, statistics))
+
+
+def _moments(context: CellContext, statistics: Statistics, sign: float) -> Bound:
+    """mean - spread * (n - 1)**(sign / 2)."""
+    n = context.n
+    mean, spread = statistics["trace_mean"], statistics["trace_spread"]
+    root = np.sqrt(n - 1.0)
+    value = mean - spread * root**sign
+    # |dK_ij| <= e |x_i| |x_j|: the mean moves by e max |x|**2 at most, the spread by sqrt(n) times that.
+    moved = (1.0 + n) * evaluation_error(context, statistics)
+    return around(np.asarray(value), moved + (4.0 * n + 32.0) * UNIT_ROUNDOFF * (np.abs(mean) + spread * root))
+
+
+def _moments_below(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return _moments(context, statistics, 1.0)
+
+
+def _moments_above(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return _moments(context, statistics, -1.0)
+
+
+def ones_form(context: CellContext, statistics: Statistics) -> Bound:
+    """y'Ky for y = (1, ..., 1), enclosed."""
+    n = context.n
+    error = n**2 * (
+        evaluation_error(context, statistics) + 2.0 * n * UNIT_ROUNDOFF * largest_entry(context, statistics)
+    )
+    return around(statistics["ones_form"], error)
+
+
+def _ones_inverse(context: CellContext, statistics: Statistics) -> Bound:
+    return enclosed(statistics, "ones_inverse")
+
+
+def _reciprocal(numerator: float, bound: Bound) -> Bound:
+    """numerator / bound for a positive bound; infinite where its lower end is not positive."""
+
+    def over(end: Floats) -> Floats:
+        return np.divide(numerator, end, out=np.full_like(end, np.inf), where=end > 0.0)
+
+    return scaled(Bound(over(bound.upper), over(bound.lower)), 1.0)
+
+
+def _sandwich_below(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return _reciprocal(float(context.n) ** 2, ones_form(context, statistics))
+
+
+def _sandwich_above(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return _reciprocal(float(context.n), enclosed(statistics, "lambda_min"))
+
+
+register(
+    Claim(
+        id="det-diag-upper",
+        words="lambda_min is at most the smallest diagonal entry: 1/2 for H-infinity, L min |x_i|^2 for K^(L).",
+        latex=r"\lambda_{\min}(K) \le \min_i K_{ii}",
+        source="Rayleigh quotient at e_i",
+        hypotheses="any rows, any kernel",
+        kind="deterministic",
+        side="upper",
+        applies=lambda context: True,
+        needs=("norm_min",),
+        evaluate=_diagonal,
+    ),
+)
+
+register(
+    Claim(
+        id="det-gershgorin-rows",
+        words="lambda_min is at least the smallest diagonal entry less its row's absolute sum.",
+        latex=r"\lambda_{\min}(K) \ge \min_i \bigl(K_{ii} - \sum_{j \ne i} |K_{ij}|\bigr)",
+        source="Gershgorin 1931",
+        hypotheses="any rows, any kernel",
+        kind="deterministic",
+        side="lower",
+        applies=lambda context: True,
+        needs=("gershgorin", "norm_max"),
+        evaluate=_rows,
+    ),
+)
+
+register(
+    Claim(
+        id="det-pair-upper",
+        words="lambda_min is at most the smaller eigenvalue of every 2 x 2 principal submatrix.",
+        latex=r"\lambda_{\min}(K) \le \min_{i<j}\Bigl[\tfrac{K_{ii}+K_{jj}}2 - "
+        r"\sqrt{\bigl(\tfrac{K_{ii}-K_{jj}}2\bigr)^2 + K_{ij}^2}\Bigr]",
+        source="Cauchy interlacing",
+        hypotheses="any rows, any kernel",
+        kind="deterministic",
+        side="upper",
+        applies=lambda context: True,
+        needs=("pair_bound", "norm_max"),
+        evaluate=_pairs,
+    ),
+)
+
+register(
+    Claim(
+        id="det-trace-moments-lower",
+        words="lambda_min is at least m - s sqrt(n - 1), m the mean and s the standard deviation of the eigenvalues.",
+        latex=r"\lambda_{\min}(K) \ge \bar m - s\sqrt{n-1},\quad \bar m = \tfrac1n\operatorname{tr}K,\ "
+        r"s^2 = \tfrac1n\operatorname{tr}K^2 - \bar m^2",
+        source="Wolkowicz & Styan, Linear Algebra Appl. 29 (1980)",
+        hypotheses="any rows, any kernel, n >= 2",
+        kind="deterministic",
+        side="lower",
+        applies=lambda context: context.n >= 2,
+        needs=("trace_mean", "trace_spread", "norm_max"),
+        evaluate=_moments_below,
+    ),
+)
+
+register(
+    Claim(
+        id="det-trace-moments-upper",
+        words="lambda_min is at most m - s / sqrt(n - 1), m the mean and s the standard deviation of the eigenvalues.",
+        latex=r"\lambda_{\min}(K) \le \bar m - s/\sqrt{n-1}",
+        source="Wolkowicz & Styan, Linear Algebra Appl. 29 (1980)",
+        hypotheses="any rows, any kernel, n >= 2",
+        kind="deterministic",
+        side="upper",
+        applies=lambda context: context.n >= 2,
+        needs=("trace_mean", "trace_spread", "norm_max"),
+        evaluate=_moments_above,
+    ),
+)
+
+register(
+    Claim(
+        id="det-label-sandwich-lower",
+        words="y'K^-1 y is at least |y|^4 / y'Ky; tried with y = (1, ..., 1).",
+        latex=r"y^\top K^{-1} y \ge \|y\|^4 / (y^\top K y)",
+        source="Cauchy-Schwarz",
+        hypotheses="any rows, any kernel, K positive definite",
+        kind="deterministic",
+        side="lower",
+        applies=lambda context: True,
+        needs=("ones_form", "ones_inverse_lower", "ones_inverse_upper", "norm_max"),
+        evaluate=_sandwich_below,
+        quantity=_ones_inverse,
+    ),
+)
+
+register(
+    Claim(
+        id="det-label-sandwich-upper",
+        words="y'K^-1 y is at most |y|^2 / lambda_min; tried with y = (1, ..., 1).",
+        latex=r"y^\top K^{-1} y \le \|y\|^2 / \lambda_{\min}(K)",
+        source="spectral theorem; corrects erratum E2 of the slides",
+        hypotheses="any rows, any kernel, K positive definite",
+        kind="deterministic",
+        side="upper",
+        applies=lambda context: True,
+        needs=("ones_inverse_lower", "ones_inverse_upper"),
+        evaluate=_sandwich_above,
+        quantity=_ones_inverse,
+    ),
+)
+
+
+MAX_ORDER: Final = 12
+"""Orders s of the tail bounds: beyond, T_{>= s}(1) is below 3 % of the diagonal and no better anywhere tried."""
+
+
+def _gershgorin(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    def bound(cosine: Floats) -> Floats:
+        return np.asarray(0.5 - (context.n - 1) * kernel_function(cosine, "h-infinity", 2))
+
+    return decreasing(bound, context, statistics)
+
+
+def tail_bounds(context: CellContext, cosine: Floats) -> Floats:
+    """T_{>= s}(1) - (n - 1) T_{>= s}(cosine) for s = 1 ... MAX_ORDER, (orders, trials)."""
+    coefficients = series_coefficients(context.kernel, context.depth, MAX_ORDER)
+    total = diagonal_value(context.kernel, context.depth)
+    at_cosine = kernel_function(cosine, context.kernel, context.depth)
+    found = []
+    for order in range(1, MAX_ORDER + 1):
+        head = coefficients[:order]
+        row = at_cosine - np.polynomial.polynomial.polyval(cosine, head)
+        found.append(total - float(np.sum(head)) - (context.n - 1) * row)
+    return np.array(found)
+
+
+def _tail(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    def bound(cosine: Floats) -> Floats:
+        return np.asarray(tail_bounds(context, cosine).max(axis=0))
+
+    return scaled(decreasing(bound, context, statistics), statistics["norm_min"] ** 2)
+
+
+def _tail_with_heads(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    coefficients = series_coefficients(context.kernel, context.depth, MAX_ORDER)
+    best = Bound(np.full_like(statistics["coherence"], -np.inf), np.full_like(statistics["coherence"], -np.inf))
+    head = Bound(np.zeros_like(best.lower), np.zeros_like(best.lower))
+    for order in range(1, MAX_ORDER + 1):
+        tail = decreasing(lambda cosine, s=order: tail_bounds(context, cosine)[s - 1], context, statistics)  # type: ignore[misc]
+        best = Bound(np.maximum(best.lower, tail.lower + head.lower), np.maximum(best.upper, tail.upper + head.upper))
+        if order in POWERS:  # beyond, an eigenvalue costs more than its coefficient is worth: the free bound 0
+            smallest = positive_part(Bound(statistics[f"power{order}_lower"], statistics[f"power{order}_upper"]))
+            term = scaled(smallest, float(coefficients[order]), 64.0 * UNIT_ROUNDOFF) if order < MAX_ORDER else head
+            head = Bound(head.lower + term.lower, head.upper + term.upper)
+    return scaled(best, statistics["norm_min"] ** 2, 64.0 * UNIT_ROUNDOFF)
+
+
+def _khatri_rao(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    r = int(parameters["r"])
+    weight = 2.0 * hermite_coefficient(r) ** 2
+
+    def bound(cosine: Floats) -> Floats:
+        return np.asarray(weight * (1.0 - (context.n - 1) * cosine**r))
+
+    return scaled(decreasing(bound, context, statistics), statistics["norm_min"] ** 2)
+
+
+def separation(cosine: Floats) -> Floats:
+    """min over pairs of min(|a - b|, |a + b|) of unit rows with this coherence: sqrt(2 - 2 rho)."""
+    return np.sqrt(2.0 * np.maximum(1.0 - cosine, 0.0))
+
+
+def _separation(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return decreasing(lambda cosine: separation(cosine) / (100.0 * context.n**2), context, statistics)
+
+
+def _positive(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    parallel = statistics["coherence"] + (context.d + 8) * UNIT_ROUNDOFF >= 1.0
+    least = np.where(parallel, 0.0, np.nextafter(0.0, 1.0))
+    return Bound(least, least)
+
+
+def _largest_entry(context: CellContext, statistics: Statistics) -> Bound:
+    return around(statistics["entry_max"], evaluation_error(context, statistics))
+
+
+def _entry(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    falling = decreasing(lambda cosine: -kernel_function(cosine, "h-infinity", 2), context, statistics)
+    return Bound(-falling.upper, -falling.lower)
+
+
+_TAIL_SOURCE = "split of the power series: the head is positive semi-definite (Schur), Gershgorin on the tail"
+_HEADS = tuple(f"power{r}_{end}" for r in POWERS for end in ("lower", "upper"))
+
+register(
+    Claim(
+        id="det-gershgorin-coherence",
+        words="lambda_min of H-infinity is at least 1/2 - (n - 1) h(coherence).",
+        latex=r"\lambda_{\min}(H^\infty) \ge \tfrac12 - (n-1)\,h(\rho),\quad "
+        r"h(t) = \frac{t(\pi - \arccos t)}{2\pi}",
+        source="Zolfaghari, Zohrabi & Velae, slides, 2025; Gershgorin with |h(-t)| <= h(t)",
+        hypotheses="kernel h-infinity, unit rows",
+        kind="deterministic",
+        kernels=("h-infinity",),
+        side="lower",
+        applies=two_layers,
+        needs=("coherence",),
+        evaluate=_gershgorin,
+    ),
+)
+
+register(
+    Claim(
+        id="det-offdiag",
+        words="Every off-diagonal entry of H-infinity is at most h(coherence) in absolute value.",
+        latex=r"|H^\infty_{ij}| \le h(\rho)\quad (i \ne j)",
+        source="t arccos(t) <= t (pi - arccos t) for t >= 0; corrects erratum E4 of the slides",
+        hypotheses="kernel h-infinity, unit rows, n >= 2",
+        kind="deterministic",
+        kernels=("h-infinity",),
+        side="upper",
+        applies=lambda context: two_layers(context) and context.n >= 2,
+        needs=("coherence", "entry_max", "norm_max"),
+        evaluate=_entry,
+        quantity=_largest_entry,
+    ),
+)
+
+for _id, _name, _kernel, _applies, _least, _where in (
+    ("det-tail-gershgorin", "h-infinity", r"H^\infty", two_layers, "", "kernel h-infinity, unit rows"),
+    (
+        "det-tail-gershgorin-deep",
+        "ntk",
+        "K^{(L)}",
+        lambda context: context.kernel == "ntk",
+        r"\min_i\|x_i\|^2 ",
+        "kernel ntk, any rows",
+    ),
+):
+    _scale = "min |x_i|^2 times " if _least else ""
+    register(
+        Claim(
+            id=_id,
+            words=f"lambda_min is at least {_scale}T_s(1) - (n - 1) T_s(coherence), T_s the kernel's power "
+            f"series from "
+            f"order s on; the best s <= {MAX_ORDER}. Head terms are taken at their free bound 0.",
+            latex=rf"\lambda_{{\min}}({_kernel}) \ge {_least}\max_{{1\le s\le 12}}\bigl[T_{{\ge s}}(1) - "
+            r"(n-1)\,T_{\ge s}(\rho)\bigr]",
+            source=_TAIL_SOURCE,
+            hypotheses=_where,
+            kind="deterministic",
+            kernels=(_name,),
+            side="lower",
+            applies=_applies,
+            needs=("coherence", "norm_min"),
+            evaluate=_tail,
+        ),
+    )
+    register(
+        Claim(
+            id=f"{_id}-head",
+            words=f"lambda_min is at least {_scale}sum over 1 <= r < s of b_r lambda_min(R^r) + T_s(1) - (n - 1) "
+            f"T_s(coherence), R^r the cosines to the power r, entrywise; the best s <= {MAX_ORDER}; the eigenvalues "
+            f"with r > {POWERS[-1]} at their free bound 0.",
+            latex=rf"\lambda_{{\min}}({_kernel}) \ge {_least}\max_{{1\le s\le 12}}\Bigl[\sum_{{1\le r<s}} b_r "
+            r"\lambda_{\min}(R^{\circ r})^+ + T_{\ge s}(1) - (n-1)\,T_{\ge s}(\rho)\Bigr]",
+            source=_TAIL_SOURCE,
+            hypotheses=_where,
+            kind="deterministic",
+            kernels=(_name,),
+            side="lower",
+            applies=_applies,
+            needs=("coherence", "norm_min", *_HEADS),
+            evaluate=_tail_with_heads,
+        ),
+    )
+
+register(
+    Claim(
+        id="det-khatri-rao-gershgorin",
+        words="lambda_min of K^(L) is at least 2 mu_r^2 min |x_i|^2 (1 - (n - 1) coherence^r), r even, mu_r the "
+        "Hermite coefficient of ReLU.",
+        latex=r"\lambda_{\min}(K^{(L)}) \ge 2\mu_r(\sigma)^2 \min_i\|x_i\|^2 \bigl(1 - (n-1)\rho^r\bigr)",
+        source="Nguyen, Mondelli & Montúfar, ICML 2021, proof of Thm 3.2, with the normalization corrected",
+        hypotheses="kernel ntk, depth at least 2, any rows",
+        kind="deterministic",
+        kernels=("ntk",),
+        side="lower",
+        applies=tangent,
+        needs=("coherence", "norm_min"),
+        evaluate=_khatri_rao,
+        parameters=({"r": 2}, {"r": 4}, {"r": 6}),
+    ),
+)
+
+register(
+    Claim(
+        id="det-separation-OS",
+        words="lambda_min of H-infinity is at least delta / (100 n^2), delta the smallest |x_i - x_j| or |x_i + x_j|.",
+        latex=r"\lambda_{\min}(H^\infty) \ge \frac{\delta}{100\,n^2},\quad "
+        r"\delta = \min_{i<j}\min(\|x_i-x_j\|, \|x_i+x_j\|)",
+        source="Oymak & Soltanolkotabi, IEEE JSAIT 2020",
+        hypotheses="kernel h-infinity, unit rows, n >= 2",
+        kind="deterministic",
+        kernels=("h-infinity",),
+        side="lower",
+        applies=lambda context: two_layers(context) and context.n >= 2,
+        needs=("coherence", "norm_min"),
+        evaluate=_separation,
+    ),
+)
+
+register(
+    Claim(
+        id="det-nonparallel",
+        words="lambda_min of H-infinity is positive if no two rows are parallel. Sufficient, not necessary.",
+        latex=r"x_i \nparallel x_j\ (i \ne j) \;\Rightarrow\; \lambda_{\min}(H^\infty) > 0",
+        source="Du, Zhai, Póczos & Singh, ICLR 2019, Thm 3.1",
+        hypotheses="kernel h-infinity, unit rows; says nothing of draws with parallel rows",
+        kind="deterministic",
+        kernels=("h-infinity",),
+        side="lower",
+        applies=two_layers,
+        needs=("coherence",),
+        evaluate=_positive,
+    ),
+)
+
+
+_SERIES_ERROR = 256.0 * UNIT_ROUNDOFF
+"""Relative error of a Taylor coefficient up to order 6, with a wide margin: measured below 8 u against mpmath."""
+
+
+def _schur(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    linear, derivative = enclosed(statistics, "power1"), enclosed(statistics, "kappa0")
+    return Bound(0.5 * np.maximum(linear.lower, derivative.lower), 0.5 * np.maximum(linear.upper, derivative.upper))
+
+
+def _khatri_rao_two_layers(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    r = int(parameters["r"])
+    coefficient = float(series_coefficients("h-infinity", 2)[r])
+    return scaled(enclosed(statistics, f"power{r}"), coefficient, _SERIES_ERROR)
+
+
+def _khatri_rao_power(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    r = int(parameters["r"])
+    tangent_kernel = float(series_coefficients("ntk", context.depth)[r])
+    layers = sum(float(series_coefficients("conjugate", depth)[r]) for depth in range(1, context.depth + 1))
+    return scaled(enclosed(statistics, f"khatri_rao{r}"), max(tangent_kernel, layers), _SERIES_ERROR * context.depth)
+
+
+def _layers(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return enclosed(statistics, "layers")
+
+
+def _congruence_below(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return scaled(enclosed(statistics, "directions"), statistics["norm_min"] ** 2)
+
+
+def _congruence_above(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return scaled(enclosed(statistics, "directions"), statistics["norm_max"] ** 2)
+
+
+def _gegenbauer(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return scaled(enclosed(statistics, "gegenbauer"), statistics["norm_min"] ** 2)
+
+
+def _log_det(context: CellContext, statistics: Statistics) -> Bound:
+    return enclosed(statistics, "log_det")
+
+
+def _oppenheim(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    linear = enclosed(statistics, "log_det_linear")
+    shift = context.n * math.log(2.0)
+    slack = 8.0 * UNIT_ROUNDOFF * (shift + np.abs(np.nan_to_num(linear.lower, neginf=0.0)))
+    return Bound(linear.lower - shift - slack, linear.upper - shift + slack)
+
+
+def _determinant(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    n = context.n
+    log_det = enclosed(statistics, "log_det")
+    total = around(n * statistics["trace_mean"], 4.0 * n * UNIT_ROUNDOFF * n * statistics["trace_mean"])
+    with np.errstate(over="ignore"):  # an unknown determinant gives 0 ... inf
+        lower = np.exp(log_det.lower + (n - 1) * np.log((n - 1) / total.upper))
+        upper = np.exp(log_det.upper + (n - 1) * np.log((n - 1) / total.lower))
+    # The exponent, of size n log n at most, is rounded a few times.
+    return scaled(Bound(lower, upper), 1.0, 64.0 * n * (1.0 + math.log(n)) * UNIT_ROUNDOFF)
+
+
+register(
+    Claim(
+        id="det-schur-two-layer",
+        words="lambda_min of H-infinity is at least half the larger of lambda_min(XX') and lambda_min(kappa_0(R)).",
+        latex=r"\lambda_{\min}(H^\infty) \ge \tfrac12\max\{\lambda_{\min}(XX^\top), \lambda_{\min}(\kappa_0(R))\}",
+        source="Schur 1911; Horn & Johnson, Topics in Matrix Analysis, Sec. 5.3",
+        hypotheses="kernel h-infinity, unit rows",
+        kind="deterministic",
+        kernels=("h-infinity",),
+        side="lower",
+        applies=two_layers,
+        needs=("power1_lower", "power1_upper", "kappa0_lower", "kappa0_upper"),
+        evaluate=_schur,
+    ),
+)
+
+register(
+    Claim(
+        id="det-khatri-rao-two-layer",
+        words="lambda_min of H-infinity is at least h_r lambda_min(R^r), R^r the cosines to the power r, entrywise.",
+        latex=r"\lambda_{\min}(H^\infty) \ge h_r\,\lambda_{\min}(R^{\circ r})",
+        source="H-infinity less h_r R^r is a non-negative combination of positive semi-definite matrices",
+        hypotheses="kernel h-infinity, unit rows",
+        kind="deterministic",
+        kernels=("h-infinity",),
+        side="lower",
+        applies=two_layers,
+        needs=("power{r}_lower", "power{r}_upper"),
+        evaluate=_khatri_rao_two_layers,
+        parameters=({"r": 1}, {"r": 2}, {"r": 4}, {"r": 6}),
+    ),
+)
+
+register(
+    Claim(
+        id="det-khatri-rao-deep",
+        words="lambda_min of K^(L) is at least max(b_L,r, sum over layers of c_l,r) lambda_min(M), M_ij = |x_i| "
+        "cos_ij^r "
+        "|x_j|; for even r the coefficient is at least 2 mu_r^2; odd r >= 3 say nothing at L = 2.",
+        latex=r"\lambda_{\min}(K^{(L)}) \ge \max\bigl\{b_{L,r}, \textstyle\sum_l c_{l,r}\bigr\}\,"
+        r"\lambda_{\min}\bigl(D R^{\circ r} D\bigr)",
+        source="Nguyen, Mondelli & Montúfar, ICML 2021, mechanism of Thm 3.2, with the normalization corrected",
+        hypotheses="kernel ntk, depth at least 2, any rows",
+        kind="deterministic",
+        kernels=("ntk",),
+        side="lower",
+        applies=tangent,
+        needs=("khatri_rao{r}_lower", "khatri_rao{r}_upper"),
+        evaluate=_khatri_rao_power,
+        parameters=tuple({"r": r} for r in KHATRI_RAO),
+    ),
+)
+
+register(
+    Claim(
+        id="det-layer-sum",
+        words="lambda_min of K^(L) is at least the sum over layers of lambda_min(G^(l)).",
+        latex=r"\lambda_{\min}(K^{(L)}) \ge \sum_{l=1}^L \lambda_{\min}(G^{(l)})",
+        source="Schur with unit diagonal of the derivative kernels, then Weyl",
+        hypotheses="kernel ntk, any rows",
+        kind="deterministic",
+        kernels=("ntk",),
+        side="lower",
+        applies=lambda context: context.kernel == "ntk",
+        needs=("layers_lower", "layers_upper"),
+        evaluate=_layers,
+    ),
+)
+
+for _side, _word, _evaluate in (("lower", "least", _congruence_below), ("upper", "most", _congruence_above)):
+    _extreme = "min" if _side == "lower" else "max"
+    _relation = r"\ge" if _side == "lower" else r"\le"
+    register(
+        Claim(
+            id=f"det-congruence-{_side}",
+            words=f"lambda_min is at {_word} {_extreme} |x_i|^2 times that of the kernel of the directions.",
+            latex=rf"\lambda_{{\min}}(K) {_relation} \{_extreme}_i\|x_i\|^2\,\lambda_{{\min}}(k(R))",
+            source="Ostrowski 1959",
+            hypotheses="any kernel, rows of different norms",
+            kind="deterministic",
+            side=_side,  # type: ignore[arg-type]
+            applies=lambda context: not context.unit_rows,
+            needs=(f"norm_{_extreme}", "directions_lower", "directions_upper"),
+            evaluate=_evaluate,
+        ),
+    )
+
+register(
+    Claim(
+        id="det-gegenbauer",
+        words="lambda_min is at least min |x_i|^2 times the sum over degrees k of xi_k lambda_min(Q_k(R)), Q_k the "
+        f"Gegenbauer polynomials with Q_k(1) = 1; eigenvalues up to k = {HIGHEST_HARMONIC}, then the free bound 0.",
+        latex=r"\lambda_{\min}(K) \ge \min_i\|x_i\|^2 \sum_k \xi_k\,\lambda_{\min}\bigl(Q_k^{(d)}(R)\bigr)",
+        source="Schoenberg, Duke Math. J. 1942",
+        hypotheses="any kernel, any rows, d >= 3",
+        kind="deterministic",
+        side="lower",
+        applies=lambda context: context.d >= 3,
+        needs=("norm_min", "gegenbauer_lower", "gegenbauer_upper"),
+        evaluate=_gegenbauer,
+    ),
+)
+
+register(
+    Claim(
+        id="det-oppenheim",
+        words="log det H-infinity is at least log det XX' - n log 2.",
+        latex=r"\log\det H^\infty \ge \log\det(XX^\top) - n\log 2",
+        source="Oppenheim, J. London Math. Soc. 1930",
+        hypotheses="kernel h-infinity, unit rows, n <= d",
+        kind="deterministic",
+        kernels=("h-infinity",),
+        side="lower",
+        applies=lambda context: two_layers(context) and context.n <= context.d,
+        needs=("log_det_lower", "log_det_upper", "log_det_linear_lower", "log_det_linear_upper"),
+        evaluate=_oppenheim,
+        quantity=_log_det,
+        trivial=-math.inf,
+    ),
+)
+
+register(
+    Claim(
+        id="det-determinant",
+        words="lambda_min is at least det K ((n - 1) / tr K)^(n - 1); very weak.",
+        latex=r"\lambda_{\min}(K) \ge \det K\,\Bigl(\frac{n-1}{\operatorname{tr}K}\Bigr)^{n-1}",
+        source="arithmetic and geometric mean of the other eigenvalues",
+        hypotheses="any rows, any kernel, n >= 2",
+        kind="deterministic",
+        side="lower",
+        applies=lambda context: context.n >= 2,
+        needs=("log_det_lower", "log_det_upper", "trace_mean"),
+        evaluate=_determinant,
+    ),
+)
+
+
+def shallower(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """lambda_min of the same draw at the next smaller depth of the study."""
+    return enclosed(statistics, "shallower")
+
+
+def _fewer(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    return enclosed(statistics, "fewer")
+
+
+register(
+    Claim(
+        id="det-depth-monotone",
+        words="lambda_min of K^(L) does not decrease with the depth; tried against the next smaller depth of "
+        "the study.",
+        latex=r"\lambda_{\min}(K^{(L)}) \ge \lambda_{\min}(K^{(L')}),\quad L' < L",
+        source="Schur with unit diagonal of the derivative kernels, then Weyl; corrects erratum E10 of the slides",
+        hypotheses="kernel ntk, any rows, at least two depths",
+        kind="deterministic",
+        kernels=("ntk",),
+        side="lower",
+        applies=lambda context: context.kernel == "ntk" and context.shallower is not None,
+        needs=("shallower_lower", "shallower_upper"),
+        evaluate=shallower,
+    ),
+)
+
+register(
+    Claim(
+        id="det-interlacing-n",
+        words="Further rows cannot increase lambda_min; tried against the next smaller n of a nested study.",
+        latex=r"\lambda_{\min}(K_{n}) \le \lambda_{\min}(K_{n'}),\quad n' < n",
+        source="Cauchy interlacing",
+        hypotheses="nested studies with at least two n",
+        kind="deterministic",
+        side="upper",
+        applies=lambda context: context.fewer is not None,
+        needs=("fewer_lower", "fewer_upper"),
+        evaluate=_fewer,
+    ),
+)
