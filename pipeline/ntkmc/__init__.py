@@ -12,18 +12,17 @@ from ntkmc.errors import ExecutionError, InputError, NtkmcError, StoreError
 from ntkmc.experiment.loading import load_study
 from ntkmc.experiment.results import open_results
 from ntkmc.experiment.study import Study
-from ntkmc.linalg.descent import TrainedNetwork, train
-from ntkmc.linalg.eigenvalue import Eigenvalue, Status
-from ntkmc.linalg.empirical import empirical_ntk
-from ntkmc.linalg.event import event_holds
-from ntkmc.linalg.exact import kernel_spectrum
-from ntkmc.linalg.feature_error import compare_features
-from ntkmc.linalg.features import ntk_features
-from ntkmc.linalg.full_spectrum import Eigenvalues, eigenvalues, kernel_eigenvalues
-from ntkmc.linalg.gram import gram, grams
-from ntkmc.linalg.smallest import smallest_eigenvalue
-from ntkmc.linalg.spectrum import Enclosed, Spectrum, spectrum
-from ntkmc.linalg.training import TrainingPrediction, predict_training
+from ntkmc.linalg.eigen.event import event_holds
+from ntkmc.linalg.eigen.result import Eigenvalue, Status
+from ntkmc.linalg.eigen.smallest import smallest_eigenvalue
+from ntkmc.linalg.eigen.spectrum import Enclosed, Spectrum, spectrum
+from ntkmc.linalg.gram.eigenvalues import Eigenvalues, eigenvalues, kernel_eigenvalues
+from ntkmc.linalg.gram.enclosures import kernel_spectrum
+from ntkmc.linalg.gram.matrix import gram, grams
+from ntkmc.linalg.networks.empirical_ntk import empirical_ntk
+from ntkmc.linalg.networks.training import TrainedNetwork, TrainingPrediction, predict_training, train
+from ntkmc.linalg.sketching.comparison import compare_features
+from ntkmc.linalg.sketching.features import ntk_features
 from ntkmc.theory.claims import claims
 from ntkmc.theory.distributions import Distribution, check_distribution, sample
 from ntkmc.theory.distributions.hypotheses import Hypotheses

@@ -18,8 +18,8 @@ from ntkmc.experiment.results import open_results, stored_studies
 from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import Study
 from ntkmc.experiment.verifying import Report, forget, verify
-from ntkmc.linalg import exact
-from ntkmc.linalg.eigenvalue import Eigenvalue
+from ntkmc.linalg.eigen.result import Eigenvalue
+from ntkmc.linalg.gram import enclosures
 from ntkmc.theory.distributions import Unimported
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def lambda_min(
             raise InputError(
                 "certificate=False and single=True need a client: in one process's memory the proof costs the least"
             )
-        return exact.lambda_min(X, kernel, depths, method=method)
+        return enclosures.lambda_min(X, kernel, depths, method=method)
     from ntkmc.execution.blocked import lambda_min_blocked
 
     return lambda_min_blocked(client, X, kernel, depths, method=method, certificate=certificate, single=single)

@@ -23,7 +23,7 @@ from distributed import Client
 from numpy.typing import NDArray
 
 from ntkmc import Eigenvalue, lambda_min
-from ntkmc.linalg.blocked_cost import blocked_seconds, blocked_traffic
+from ntkmc.linalg.blocked.cost import blocked_seconds, blocked_traffic
 
 DEPTH = 3
 D = 256

@@ -10,8 +10,8 @@ from scipy.sparse.linalg import eigsh
 from threadpoolctl import threadpool_limits
 
 from ntkmc import gram, ntk_features, sample
-from ntkmc.linalg.feature_cost import feature_flops, kernel_flops, map_bytes
-from ntkmc.linalg.features import METHODS
+from ntkmc.linalg.sketching.cost import feature_flops, kernel_flops, map_bytes
+from ntkmc.linalg.sketching.features import METHODS
 from timing import interleaved
 
 

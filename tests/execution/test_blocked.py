@@ -24,12 +24,12 @@ from ntkmc.execution import holding
 from ntkmc.execution.blocked import lambda_min_blocked
 from ntkmc.execution.fleet import DaskFleet, Stopped
 from ntkmc.execution.workforce import SCHEDULER
-from ntkmc.linalg.blocked_cost import dealt
-from ntkmc.linalg.eigenvalue import Eigenvalue
-from ntkmc.linalg.lapack import Matrix
-from ntkmc.linalg.rows import split_rows
-from ntkmc.linalg.shelf import Shelf, Shifted
-from ntkmc.linalg.tiles import gram_diagonal
+from ntkmc.linalg.blocked.block_rows import Shelf, Shifted
+from ntkmc.linalg.blocked.cost import dealt
+from ntkmc.linalg.blocked.tiles import gram_diagonal
+from ntkmc.linalg.eigen.lapack import Matrix
+from ntkmc.linalg.eigen.result import Eigenvalue
+from ntkmc.linalg.eigen.rows import split_rows
 
 
 @pytest.fixture(scope="module")

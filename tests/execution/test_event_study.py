@@ -14,7 +14,7 @@ from ntkmc.execution.plan import make_plan
 from ntkmc.execution.profiles import load_profile
 from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.recompute import compare_trial
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 from ntkmc.views.figures import survival_figure
 from ntkmc.views.frames import claims_frame
 from stores import assert_equal_bits, trials_of

@@ -20,7 +20,7 @@ from ntkmc.experiment.loading import parse_study
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.store import Store
 from ntkmc.experiment.variables import Verdict
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 from stores import assert_equal_bits, trials_of
 
 

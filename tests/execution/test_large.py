@@ -22,7 +22,7 @@ from distributed import Client, LocalCluster
 from ntkmc import Eigenvalue, lambda_min, open_results
 from ntkmc.execution.fleet import DaskFleet
 from ntkmc.execution.workforce import SCHEDULER
-from ntkmc.linalg.lapack import Matrix
+from ntkmc.linalg.eigen.lapack import Matrix
 
 THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 

@@ -34,7 +34,7 @@ from ntkmc.experiment.schema import BESIDE_VARIABLES, GROUPS
 from ntkmc.experiment.trial import BlockTask, run_block
 from ntkmc.experiment.variables import Verdict
 from ntkmc.experiment.verifying import verify
-from ntkmc.linalg import empirical
+from ntkmc.linalg.networks import empirical_ntk as empirical_ntk_module
 from ntkmc.theory.claims import find_instance
 from ntkmc.views import evidence
 from ntkmc.views.grid import open_grid
@@ -117,7 +117,7 @@ def test_everything_is_there_and_declared(finished: Path) -> None:
             assert array.attrs["long_name"] == variable.sentence
             assert array.attrs["units"] == variable.unit
     assert networks(finished)["lambda_min"].dims == ("distribution", "d", "n", "depth", "width", "trial")
-    assert tree.attrs["identity"]["finite_width"] == empirical.NUMERICS
+    assert tree.attrs["identity"]["finite_width"] == empirical_ntk_module.NUMERICS
 
 
 @pytest.mark.parametrize("data", [DATA, DEEP], ids=["two layers", "deep"])
@@ -292,7 +292,7 @@ def test_networks_of_an_adaptive_study_follow_its_trials(tmp_path: Path, client:
 
 
 def test_other_numerics_are_refused(finished: Path, monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
-    monkeypatch.setitem(empirical.NUMERICS, "block", 17)
+    monkeypatch.setitem(empirical_ntk_module.NUMERICS, "block", 17)
     with pytest.raises(StoreError, match=r"finite_width\.block is 4096 there and 17 here"):
         drive(parse_study(DATA), finished, client)
 

@@ -31,7 +31,7 @@ from ntkmc.experiment.recompute import claim_margins, compare_trial
 from ntkmc.experiment.schema import BESIDE_VARIABLES, GROUPS
 from ntkmc.experiment.variables import Verdict
 from ntkmc.experiment.verifying import verify
-from ntkmc.linalg.features import NUMERICS
+from ntkmc.linalg.sketching.features import NUMERICS
 
 DATA: dict[str, Any] = {
     "name": "sketches",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ntkmc.experiment.evaluation import Rules, estimate
 from ntkmc.experiment.families import overall, overall_event
 from ntkmc.experiment.variables import Verdict
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 from ntkmc.statistics import clopper_pearson, confidence_sequence
 
 

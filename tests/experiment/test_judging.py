@@ -18,7 +18,7 @@ from ntkmc.experiment.families import overall_event, overall_probability, overal
 from ntkmc.experiment.judging import judge
 from ntkmc.experiment.schema import VARIABLES
 from ntkmc.experiment.variables import CLAIM, FAMILY, Verdict
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import Bound, Claim, Instance, instances
 from ntkmc.theory.distributions.base import Distribution

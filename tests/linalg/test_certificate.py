@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkmc import Status, smallest_eigenvalue
-from ntkmc.linalg.deflation import enclose_isolated, temple_kato
-from ntkmc.linalg.enclosure import allowance
-from ntkmc.linalg.quotient import Quotient
-from ntkmc.linalg.smallest import METHODS
+from ntkmc.linalg.eigen.cholesky_bound import allowance
+from ntkmc.linalg.eigen.rayleigh import Quotient
+from ntkmc.linalg.eigen.smallest import METHODS
+from ntkmc.linalg.eigen.temple_kato import enclose_isolated, temple_kato
 from reference import planted
 
 UNIT = 2.0**-30
@@ -169,8 +169,8 @@ def test_nothing_false_is_proved_from_wrong_hints(gap: float, vector: str) -> No
 
 
 def test_the_factor_may_take_the_place_of_the_matrix() -> None:
-    from ntkmc.linalg.smallest import enclose
-    from ntkmc.linalg.symmetric import own
+    from ntkmc.linalg.eigen.smallest import enclose
+    from ntkmc.linalg.eigen.symmetric import own
 
     rng = np.random.default_rng(5)
     for kind in SPECTRA:
@@ -220,7 +220,7 @@ def test_threads_stay_inside() -> None:
 
 
 def test_room_is_lent_once_and_kept_within_bounds() -> None:
-    from ntkmc.linalg.symmetric import KEPT, borrowed
+    from ntkmc.linalg.eigen.symmetric import KEPT, borrowed
 
     with borrowed(100) as one, borrowed(100) as other:
         assert not np.shares_memory(one, other)

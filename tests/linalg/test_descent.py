@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ntkmc import InputError, empirical_ntk, gram, predict_training, train
-from ntkmc.linalg.network import Weights
+from ntkmc.linalg.networks.weights import Weights
 
 Floats = NDArray[np.float64]
 

@@ -12,10 +12,10 @@ from scipy import stats
 
 from ntkmc import empirical_ntk, gram
 from ntkmc.errors import InputError
-from ntkmc.linalg import empirical
-from ntkmc.linalg.empirical import empirical_ntks
-from ntkmc.linalg.network import STREAM, Weights
-from ntkmc.linalg.rows import split_rows
+from ntkmc.linalg.eigen.rows import split_rows
+from ntkmc.linalg.networks import empirical_ntk as empirical_ntk_module
+from ntkmc.linalg.networks.empirical_ntk import empirical_ntks
+from ntkmc.linalg.networks.weights import STREAM, Weights
 
 Matrix = NDArray[np.float64]
 
@@ -113,7 +113,7 @@ def test_a_draw_knows_neither_blocks_nor_depths_nor_widths(monkeypatch: pytest.M
         assert np.array_equal(np.concatenate(pieces), whole)
     assert np.array_equal(weights.neurons(2, 0, 9, 7), whole[:9])
     H = empirical_ntk(X, 3 * STREAM, "h-infinity", seed=1)
-    monkeypatch.setattr(empirical, "BLOCK", 100)
+    monkeypatch.setattr(empirical_ntk_module, "BLOCK", 100)
     assert np.array_equal(empirical_ntk(X, 3 * STREAM, "h-infinity", seed=1), H)
 
 
@@ -142,7 +142,7 @@ def test_weights_are_standard_normal_and_independent() -> None:
 def test_large_n_is_cut_into_panels(monkeypatch: pytest.MonkeyPatch) -> None:
     X = np.random.default_rng(4).standard_normal((25, 6))
     whole = {kernel: empirical_ntk(X, 50, kernel, 2) for kernel in ("ntk", "h-infinity")}
-    monkeypatch.setattr(empirical, "PANEL", 7)
+    monkeypatch.setattr(empirical_ntk_module, "PANEL", 7)
     for kernel, K in whole.items():
         found = empirical_ntk(X, 50, kernel, 2)
         assert np.array_equal(found, found.T)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ntkmc.linalg.enclosure import allowance, factor_shifted, gershgorin, pair_bound
-from ntkmc.linalg.quotient import rayleigh_quotient
+from ntkmc.linalg.eigen.cholesky_bound import allowance, factor_shifted, gershgorin, pair_bound
+from ntkmc.linalg.eigen.rayleigh import rayleigh_quotient
 from reference import planted
 
 

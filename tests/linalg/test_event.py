@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from ntkmc import event_holds
 from ntkmc.errors import InputError
-from ntkmc.linalg import event
-from ntkmc.linalg.enclosure import allowance
-from ntkmc.linalg.event import bracket, reaches
-from ntkmc.linalg.symmetric import as_symmetric, on_bench, own
+from ntkmc.linalg.eigen import event
+from ntkmc.linalg.eigen.cholesky_bound import allowance
+from ntkmc.linalg.eigen.event import bracket, reaches
+from ntkmc.linalg.eigen.symmetric import as_symmetric, on_bench, own
 from reference import planted
 
 UNIT = 2.0**-30

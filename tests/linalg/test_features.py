@@ -12,8 +12,8 @@ from scipy import stats
 
 from ntkmc import compare_features, gram, ntk_features
 from ntkmc.errors import InputError
-from ntkmc.linalg.features import METHODS, Randomness, feature_maps
-from ntkmc.linalg.rows import split_rows
+from ntkmc.linalg.eigen.rows import split_rows
+from ntkmc.linalg.sketching.features import METHODS, Randomness, feature_maps
 
 Matrix = NDArray[np.float64]
 

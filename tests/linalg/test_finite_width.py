@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ntkmc import empirical_ntk, gram
-from ntkmc.linalg.finite_width import measure_network
-from ntkmc.linalg.network import Weights
-from ntkmc.linalg.rows import split_rows
+from ntkmc.linalg.eigen.rows import split_rows
+from ntkmc.linalg.networks.empirical_ntk import measure_network
+from ntkmc.linalg.networks.weights import Weights
 from reference import exact_gram, exact_lambda_min
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ntkmc import eigenvalues, gram, kernel_eigenvalues
 from ntkmc.errors import InputError
-from ntkmc.linalg.full_spectrum import Eigenvalues, decay_ranks
-from ntkmc.linalg.norms import largest_eigenvalue
+from ntkmc.linalg.eigen.spectrum import largest_eigenvalue
+from ntkmc.linalg.gram.eigenvalues import Eigenvalues, decay_ranks
 from ntkmc.theory.kernels.functions import kernel_function
 from reference import exact_gram, planted, polygon
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from ntkmc import gram, grams
 from ntkmc.errors import InputError
-from ntkmc.linalg.gram import coherence, coherence_error
-from ntkmc.linalg.rows import as_data, split_rows
+from ntkmc.linalg.eigen.rows import as_data, split_rows
+from ntkmc.linalg.gram.matrix import coherence, coherence_error
 from ntkmc.theory.kernels.functions import entry_error
 from reference import exact_gram
 
@@ -159,7 +159,7 @@ def test_panels_of_cosines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large matrices are built panel by panel: the same entries up to rounding, symmetric, all kernels."""
     import importlib
 
-    module = importlib.import_module("ntkmc.linalg.gram")
+    module = importlib.import_module("ntkmc.linalg.gram.matrix")
     X = np.random.default_rng(0).standard_normal((70, 9))
     for kernel, depths in (("ntk", (1, 2, 4)), ("h-infinity", (2,)), ("conjugate", (3,))):
         whole = dict(module.grams(X, kernel, depths))

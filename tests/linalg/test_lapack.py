@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import cholesky, eigvalsh_tridiagonal, solve_triangular
 
-from ntkmc.linalg import lapack
+from ntkmc.linalg.eigen import lapack
 
 
 def positive(n: int, dtype: type[np.floating]) -> np.ndarray:

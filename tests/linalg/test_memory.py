@@ -9,15 +9,15 @@ import sys
 import pytest
 
 from ntkmc.linalg.cost import descent_bytes, eigenvalue_bytes, network_bytes, training_bytes, trial_bytes
-from ntkmc.linalg.feature_cost import feature_bytes
+from ntkmc.linalg.sketching.cost import feature_bytes
 
 CHILD = """
 import json, sys
 import numpy as np
 from ntkmc.experiment.trial import run_trial, single_thread
 from ntkmc.experiment.drawing import Recipe
-from ntkmc.linalg.exact import lambda_min
-from ntkmc.linalg.smallest import smallest_eigenvalue
+from ntkmc.linalg.gram.enclosures import lambda_min
+from ntkmc.linalg.eigen.smallest import smallest_eigenvalue
 from ntkmc.theory.claims.trial_statistics import SPECTRUM, required
 from ntkmc.theory.distributions import build
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.random_features import arc_cosine_features
+from ntkmc.linalg.sketching.features import arc_cosine_features
 from reference import exact_kernel
 
 DRAWS = 2000

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkmc.linalg import blocked, tiles
-from ntkmc.linalg import vault as vaults
-from ntkmc.linalg.blocked import METHODS, BlockedBench, enclose_blocked, lanczos
-from ntkmc.linalg.eigenvalue import Eigenvalue, Status
-from ntkmc.linalg.exact import about_exact_kernel, kernel_error, lambda_min
-from ntkmc.linalg.gram import coherence, gram
-from ntkmc.linalg.lapack import Matrix
-from ntkmc.linalg.quotient import exact_product, joined
-from ntkmc.linalg.rows import Rows, split_rows
-from ntkmc.linalg.shelf import Behind, Shelf, Shifted
-from ntkmc.linalg.vault import Vault
+from ntkmc.linalg.blocked import solver, tiles
+from ntkmc.linalg.blocked import tile_store as vaults
+from ntkmc.linalg.blocked.block_rows import Behind, Shelf, Shifted
+from ntkmc.linalg.blocked.solver import METHODS, BlockedBench, enclose_blocked, lanczos
+from ntkmc.linalg.blocked.tile_store import Vault
+from ntkmc.linalg.eigen.lapack import Matrix
+from ntkmc.linalg.eigen.rayleigh import exact_product, joined
+from ntkmc.linalg.eigen.result import Eigenvalue, Status
+from ntkmc.linalg.eigen.rows import Rows, split_rows
+from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error, lambda_min
+from ntkmc.linalg.gram.matrix import coherence, gram
 from reference import exact_gram, exact_lambda_min
 
 
@@ -156,8 +156,8 @@ def test_a_vector_of_another_eigenvalue_is_seen_through(
     """What a solver that has missed the smallest eigenvalue proposes, whether or not it believes in it."""
     X = data(200, 3, seed=200)
     values, vectors = np.linalg.eigh(gram(X, "ntk", 3))
-    missed = blocked.Proposal(vectors[:, position], float(values[min(position + 1, 199)] - values[position]), ratio, 0)
-    monkeypatch.setattr(blocked, "_propose", lambda *a, **more: missed)
+    missed = solver.Proposal(vectors[:, position], float(values[min(position + 1, 199)] - values[position]), ratio, 0)
+    monkeypatch.setattr(solver, "_propose", lambda *a, **more: missed)
     there = lambda_min(X, "ntk", (3,))[3]
     here = enclosed(X, "ntk", 3, "eigsh")
     assert here.status is there.status
@@ -205,7 +205,7 @@ def test_a_cluster_at_the_end_of_the_spectrum_is_enclosed_by_a_shift() -> None:
 
 def test_the_way_of_the_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
     """What few workers do with a large matrix: a few steps, then one factor in float32 and its inverse."""
-    monkeypatch.setattr(blocked, "by_inverse", lambda n, workers: True)
+    monkeypatch.setattr(solver, "by_inverse", lambda n, workers: True)
     X = data(600, 150)
     found = enclosed(X, "ntk", 3, block=128)
     there = lambda_min(X, "ntk", (3,))[3]

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from ntkmc.linalg import sketches
-from ntkmc.linalg.sketches import CountSketch, Hashes, TensorSketch, powers
+from ntkmc.linalg.sketching import sketches
+from ntkmc.linalg.sketching.sketches import CountSketch, Hashes, TensorSketch, powers
 
 Matrix = NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ntkmc import Status, event_holds, gram, lambda_min, smallest_eigenvalue
 from ntkmc.errors import InputError
-from ntkmc.linalg.enclosure import allowance
-from ntkmc.linalg.smallest import METHODS
+from ntkmc.linalg.eigen.cholesky_bound import allowance
+from ntkmc.linalg.eigen.smallest import METHODS
 from reference import exact_gram, exact_lambda_min, planted, polygon
 
 U = 2.0**-53
@@ -183,8 +183,8 @@ def test_methods_agree_inside_their_enclosures() -> None:
 
 def test_a_poor_vector_is_mended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a solver proposes, the answer is right."""
-    from ntkmc.linalg import solvers
-    from ntkmc.linalg.solvers import Proposal
+    from ntkmc.linalg.eigen import solvers
+    from ntkmc.linalg.eigen.solvers import Proposal
 
     K = gram(np.random.default_rng(1).standard_normal((30, 10)), "ntk", 3)
     truth = np.linalg.eigvalsh(K)[0]
@@ -201,7 +201,7 @@ def test_a_poor_vector_is_mended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """With every solver broken the enclosure is crude, valid, and says so."""
-    from ntkmc.linalg import solvers
+    from ntkmc.linalg.eigen import solvers
 
     def broken(*arguments: Any) -> Any:
         raise np.linalg.LinAlgError("no")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ntkmc import gram, kernel_spectrum, spectrum
 from ntkmc.errors import InputError
-from ntkmc.linalg.enclosure import allowance
+from ntkmc.linalg.eigen.cholesky_bound import allowance
 from reference import exact_gram, planted
 
 

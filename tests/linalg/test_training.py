@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ntkmc import InputError, gram, predict_training
-from ntkmc.linalg.quadrature import spectral_measure
-from ntkmc.linalg.training import accuracy
+from ntkmc.linalg.eigen.lanczos import spectral_measure
+from ntkmc.linalg.networks.training import accuracy
 from ntkmc.theory.targets import CHECKPOINTS
 
 Floats = NDArray[np.float64]

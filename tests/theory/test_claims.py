@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from measured import data, judged, measured
 from ntkmc.experiment.variables import Verdict
-from ntkmc.linalg.exact import lambda_min
+from ntkmc.linalg.gram.enclosures import lambda_min
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Bound, Instance, instances
 from ntkmc.theory.claims.base import DERIVED

@@ -87,7 +87,7 @@ def test_angle_polynomial(s: float) -> None:
 @given(st.floats(1e-9, 0.1))
 def test_small_angle_law(theta: float) -> None:
     """1/2 - h(cos t) = t cos t / (2 pi) + (1 - cos t) / 2, through the Gram matrix of two vectors at that angle."""
-    from ntkmc.linalg.gram import gram
+    from ntkmc.linalg.gram.matrix import gram
 
     H = gram([[1.0, 0.0], [math.cos(theta), math.sin(theta)]], "h-infinity")
     law = theta * math.cos(theta) / (2 * math.pi) + math.sin(theta / 2) ** 2
@@ -142,17 +142,17 @@ def test_monte_carlo_over_weights(depth: int) -> None:
         spread = spread + np.sqrt(square / samples) + np.abs(K) * np.sqrt(dot * 2 / samples)
         K = K * dot + G_new
         # The next layer's expectation is over the exact covariance, so that errors do not feed back.
-        from ntkmc.linalg.gram import gram
+        from ntkmc.linalg.gram.matrix import gram
 
         G = gram(X, "conjugate", layer)
-    from ntkmc.linalg.gram import gram
+    from ntkmc.linalg.gram.matrix import gram
 
     assert np.all(np.abs(K - gram(X, "ntk", depth)) <= 5 * spread)
 
 
 def test_h_infinity_is_a_mean_over_gates() -> None:
     """H-infinity_ij = x_i'x_j P(w'x_i >= 0, w'x_j >= 0), by simulation at 5 standard errors (seeded)."""
-    from ntkmc.linalg.gram import gram
+    from ntkmc.linalg.gram.matrix import gram
 
     rng = np.random.default_rng(5)
     X = rng.standard_normal((5, 4))

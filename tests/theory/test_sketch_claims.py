@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ntkmc import gram, ntk_features
 from ntkmc.experiment.judging import judge
 from ntkmc.experiment.variables import Verdict
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import find_instance, instances
 

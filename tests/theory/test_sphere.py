@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntkmc.linalg.exact import lambda_min
+from ntkmc.linalg.gram.enclosures import lambda_min
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.distributions import sample
 from ntkmc.theory.kernels.functions import kernel_function

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.features import DEGREE
+from ntkmc.linalg.sketching.features import DEGREE
 from ntkmc.theory.kernels.functions import kernel_function
 from ntkmc.theory.kernels.series import surrogate
 from reference import exact_kernel

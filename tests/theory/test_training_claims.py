@@ -15,7 +15,7 @@ from ntkmc.experiment.drawing import Recipe, Subject
 from ntkmc.experiment.judging import judge
 from ntkmc.experiment.training import measure_training
 from ntkmc.experiment.variables import Verdict
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Instance, find_instance, instances
 from ntkmc.theory.distributions import build

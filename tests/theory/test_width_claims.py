@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ntkmc import empirical_ntk, gram
 from ntkmc.experiment.judging import judge
 from ntkmc.experiment.variables import Verdict
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Instance, find_instance, instances
 from ntkmc.theory.claims.base import DERIVED, NETWORK

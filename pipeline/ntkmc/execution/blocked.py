@@ -13,14 +13,14 @@ from numpy.typing import ArrayLike
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.execution.fleet import DaskFleet, room_of
 from ntkmc.experiment.trial import single_thread
-from ntkmc.linalg.blocked import METHODS, BlockedBench, enclose_blocked
-from ntkmc.linalg.blocked_cost import block_length
-from ntkmc.linalg.eigenvalue import Eigenvalue
-from ntkmc.linalg.exact import about_exact_kernel, kernel_error
-from ntkmc.linalg.lapack import Matrix
-from ntkmc.linalg.rows import Rows, as_data, split_rows
-from ntkmc.linalg.smallest import RTOL, rescaled
-from ntkmc.linalg.tiles import gram_diagonal
+from ntkmc.linalg.blocked.cost import block_length
+from ntkmc.linalg.blocked.solver import METHODS, BlockedBench, enclose_blocked
+from ntkmc.linalg.blocked.tiles import gram_diagonal
+from ntkmc.linalg.eigen.lapack import Matrix
+from ntkmc.linalg.eigen.result import Eigenvalue
+from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
+from ntkmc.linalg.eigen.smallest import RTOL, rescaled
+from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
 from ntkmc.theory.kernels.functions import check_depths
 
 _MODERATE: Final = 20
@@ -47,7 +47,7 @@ def lambda_min_blocked(
     X, kernel, depths
         As of `ntkmc.lambda_min`.
     method, certificate
-        As of `ntkmc.linalg.blocked.enclose_blocked`.
+        As of `ntkmc.linalg.blocked.solver.enclose_blocked`.
     single : bool
         Hold the matrix in float32, for products, which halves its memory; what a proof needs is evaluated anew.
     block : int, optional

@@ -57,7 +57,7 @@ from ntkmc.experiment.location import Location
 from ntkmc.experiment.store import Store
 from ntkmc.experiment.study import Study
 from ntkmc.experiment.trial import BlockTask
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 
 _FOLD_EVERY = 5.0  # seconds; a reader of plain zarr lags by this much, `open_results` by nothing
 _QUIET = 30.0  # seconds without a word from the cluster, after which it is asked whether anybody is at work

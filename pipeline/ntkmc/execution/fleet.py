@@ -1,6 +1,7 @@
-"""Workers that hold a Gram matrix together: `ntkmc.linalg.blocked.Fleet` on Dask.
+"""Workers that hold a Gram matrix together: `ntkmc.linalg.blocked.solver.Fleet` on Dask.
 
-Each worker holds one share (`ntkmc.linalg.shelf`), the result of a task that stays where it is for as long as its
+Each worker holds one share (`ntkmc.linalg.blocked.block_rows`), the result of a task that stays where it is for as
+long as its
 future lives: if the driver dies, Dask lets go of it. What is asked of a share is one task, bound to its worker: an
 iteration costs the scheduler one task a worker, a factorization two a worker and block column, whatever the number of
 tiles.
@@ -27,12 +28,12 @@ from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError
 from ntkmc.execution.holding import USABLE, asked, open_share
-from ntkmc.linalg.blocked_cost import COMPILED_BYTES, dealt
-from ntkmc.linalg.lapack import Matrix
-from ntkmc.linalg.quotient import joined
-from ntkmc.linalg.rows import Rows
-from ntkmc.linalg.shelf import Behind, Shifted
-from ntkmc.linalg.tiles import NO_PAIRS, PairSums, Survey, spans
+from ntkmc.linalg.blocked.block_rows import Behind, Shifted
+from ntkmc.linalg.blocked.cost import COMPILED_BYTES, dealt
+from ntkmc.linalg.blocked.tiles import NO_PAIRS, PairSums, Survey, spans
+from ntkmc.linalg.eigen.lapack import Matrix
+from ntkmc.linalg.eigen.rayleigh import joined
+from ntkmc.linalg.eigen.rows import Rows
 
 _AHEAD: Final = 3
 """Block columns of a factorization that are asked for before the first of them is finished."""
@@ -144,28 +145,28 @@ class DaskFleet:
         return Survey(*found)
 
     def products(self, V: Matrix) -> Matrix:
-        """As of `ntkmc.linalg.blocked.Fleet`."""
+        """As of `ntkmc.linalg.blocked.solver.Fleet`."""
         return np.asarray(sum(self._all("product", V)))
 
     def exact_product(self, v: Matrix) -> tuple[Matrix, Matrix]:
-        """As of `ntkmc.linalg.blocked.Fleet`."""
+        """As of `ntkmc.linalg.blocked.solver.Fleet`."""
         total, *others = (np.array(each) for each in self._all("exact_product", v))
         for each in others:
             joined(total, each)
         return total[0], total[1]
 
     def precondition(self, V: Matrix) -> Matrix:
-        """As of `ntkmc.linalg.blocked.Fleet`."""
+        """As of `ntkmc.linalg.blocked.solver.Fleet`."""
         return np.asarray(sum(self._all("precondition", V)))
 
     def factor(self, shifted: Shifted) -> bool:
-        """As of `ntkmc.linalg.blocked.Fleet`."""
+        """As of `ntkmc.linalg.blocked.solver.Fleet`."""
         self._shifted, self._restored = shifted, False
         self._all("begin", shifted)
         return bool(self._repeated(self._factor))
 
     def solve(self, x: Matrix) -> Matrix:
-        """As of `ntkmc.linalg.blocked.Fleet`."""
+        """As of `ntkmc.linalg.blocked.solver.Fleet`."""
 
         def solved() -> Any:
             if self._restored and not self._factor():
@@ -188,7 +189,7 @@ class DaskFleet:
         self._shares = []
 
     def _factor(self) -> bool:
-        """All block columns that are lacking: see `ntkmc.linalg.shelf`.
+        """All block columns that are lacking: see `ntkmc.linalg.blocked.block_rows`.
 
         The owner of the next block row brings that one forward first and sends it off, so that the others have it
         before they need it.

@@ -20,10 +20,10 @@ from distributed import get_worker
 from distributed.worker_memory import WorkerMemoryManager
 
 from ntkmc.experiment.trial import single_thread
-from ntkmc.linalg.blocked_cost import PANELS
-from ntkmc.linalg.rows import Rows, split_rows
-from ntkmc.linalg.shelf import Shelf, Shifted
-from ntkmc.linalg.tiles import gram_diagonal
+from ntkmc.linalg.blocked.block_rows import Shelf, Shifted
+from ntkmc.linalg.blocked.cost import PANELS
+from ntkmc.linalg.blocked.tiles import gram_diagonal
+from ntkmc.linalg.eigen.rows import Rows, split_rows
 
 FILLED: Final = 0.6
 """Share of a worker's memory limit up to which tiles are kept in memory: from 0.7 on Dask looks for what to spill."""
@@ -43,7 +43,7 @@ def open_share(rows: Rows, kernel: str, block: int, mine: tuple[int, ...], singl
     Parameters
     ----------
     rows, kernel, block, mine, single
-        As of `ntkmc.linalg.shelf.Shelf`.
+        As of `ntkmc.linalg.blocked.block_rows.Shelf`.
     """
     worker = get_worker()
     manager = worker.memory_manager

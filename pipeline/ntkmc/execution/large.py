@@ -17,10 +17,10 @@ from ntkmc.experiment.journal import Block, Journal
 from ntkmc.experiment.measuring import draw_statistics, surveyed_statistics, unknown
 from ntkmc.experiment.provenance import block_provenance
 from ntkmc.experiment.trial import NUMERICAL_ERRORS, BlockTask, Trial, blank, record, single_thread
-from ntkmc.linalg.blocked import enclose_blocked
-from ntkmc.linalg.blocked_cost import block_length
-from ntkmc.linalg.exact import about_exact_kernel, kernel_error
-from ntkmc.linalg.rows import as_data, split_rows
+from ntkmc.linalg.blocked.cost import block_length
+from ntkmc.linalg.blocked.solver import enclose_blocked
+from ntkmc.linalg.eigen.rows import as_data, split_rows
+from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
 
 
 def commit_large(task: BlockTask, client: Client, journal: Journal, stop: Callable[[], bool]) -> Report:

@@ -26,7 +26,7 @@ from ntkmc.experiment.parts import AXES, values_by_kind
 from ntkmc.experiment.schema import declared, trial_variables
 from ntkmc.experiment.study import Study
 from ntkmc.experiment.variables import Variable
-from ntkmc.linalg.blocked_cost import (
+from ntkmc.linalg.blocked.cost import (
     COMPILED_BYTES,
     block_length,
     blocked_bytes,

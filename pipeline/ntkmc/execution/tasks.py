@@ -13,7 +13,7 @@ from ntkmc.experiment.journal import Block, Journal
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.provenance import block_provenance
 from ntkmc.experiment.trial import BlockTask, run_block
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ from ntkmc.linalg.cost import (
     training_bytes,
     training_seconds,
 )
-from ntkmc.linalg.eigenvalue import Eigenvalue
-from ntkmc.linalg.feature_cost import feature_bytes, feature_seconds
-from ntkmc.linalg.feature_error import measure_features
-from ntkmc.linalg.features import Randomness
-from ntkmc.linalg.finite_width import measure_network
-from ntkmc.linalg.network import Weights
-from ntkmc.linalg.norms import Ends
+from ntkmc.linalg.eigen.result import Eigenvalue
+from ntkmc.linalg.eigen.spectrum import Ends
+from ntkmc.linalg.networks.empirical_ntk import measure_network
+from ntkmc.linalg.networks.weights import Weights
+from ntkmc.linalg.sketching.comparison import measure_features
+from ntkmc.linalg.sketching.cost import feature_bytes, feature_seconds
+from ntkmc.linalg.sketching.features import Randomness
 from ntkmc.theory.targets import NetworkLabel
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ntkmc.experiment.evaluation import Values
 from ntkmc.experiment.variables import Verdict
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 from ntkmc.statistics import (
     Estimate,
     confidence_sequence,

@@ -13,16 +13,16 @@ import numpy as np
 
 from ntkmc.compiled import compiled
 from ntkmc.experiment.spectra import unknown_spectrum
-from ntkmc.linalg.eigenvalue import Eigenvalue
-from ntkmc.linalg.enclosure import gershgorin, pair_bound
-from ntkmc.linalg.exact import about_exact_kernel, kernel_error
-from ntkmc.linalg.gram import coherence_error, grams_of_rows
-from ntkmc.linalg.lapack import Matrix
-from ntkmc.linalg.rows import Rows
-from ntkmc.linalg.smallest import enclose
-from ntkmc.linalg.spectrum import Enclosed, measure
-from ntkmc.linalg.symmetric import Symmetric, own
-from ntkmc.linalg.tiles import PairSums, Survey
+from ntkmc.linalg.blocked.tiles import PairSums, Survey
+from ntkmc.linalg.eigen.cholesky_bound import gershgorin, pair_bound
+from ntkmc.linalg.eigen.lapack import Matrix
+from ntkmc.linalg.eigen.result import Eigenvalue
+from ntkmc.linalg.eigen.rows import Rows
+from ntkmc.linalg.eigen.smallest import enclose
+from ntkmc.linalg.eigen.spectrum import Enclosed, measure
+from ntkmc.linalg.eigen.symmetric import Symmetric, own
+from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
+from ntkmc.linalg.gram.matrix import coherence_error, grams_of_rows
 from ntkmc.theory.claims.trial_statistics import HIGHEST_HARMONIC, KHATRI_RAO, POWERS, UNSCALED
 from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel
 from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, entry_error

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ntkmc.linalg import certificate, deflation, gram, krylov, lapack, solvers
+from ntkmc.linalg.eigen import krylov, lapack, smallest, solvers, temple_kato
+from ntkmc.linalg.gram import matrix
 from ntkmc.theory.kernels import functions
 
 NUMERICS: Final[dict[str, Any]] = {
@@ -16,10 +17,10 @@ NUMERICS: Final[dict[str, Any]] = {
     "threads": 1,  # BLAS threads inside a trial: summation order, hence last bits, depends on it
     "generator": "Philox",
     "kernels": dict(functions.NUMERICS),
-    "gram": dict(gram.NUMERICS),
+    "gram": dict(matrix.NUMERICS),
     "lapack": dict(lapack.NUMERICS),
     "solvers": dict(solvers.NUMERICS),
     "krylov": dict(krylov.NUMERICS),
-    "deflation": dict(deflation.NUMERICS),
-    "certificate": dict(certificate.NUMERICS),
+    "deflation": dict(temple_kato.NUMERICS),
+    "certificate": dict(smallest.NUMERICS),
 }

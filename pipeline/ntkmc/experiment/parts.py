@@ -15,7 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
 from ntkmc.experiment.address import Purpose
-from ntkmc.linalg import descent, empirical, features, full_spectrum, training
+from ntkmc.linalg.gram import eigenvalues
+from ntkmc.linalg.networks import empirical_ntk as empirical_ntk_module
+from ntkmc.linalg.networks import training
+from ntkmc.linalg.sketching import features
 from ntkmc.theory.claims.base import BESIDE, Instance
 from ntkmc.theory.claims.trial_statistics import LARGEST_SPECTRUM, LEVELS
 from ntkmc.theory.targets import CHECKPOINTS, NetworkLabel
@@ -30,7 +33,7 @@ SPECTRA_NUMERICS: Final[dict[str, Any]] = {
     "version": 1,
     "largest_order": LARGEST_SPECTRUM,
     "levels": list(LEVELS),
-    **full_spectrum.NUMERICS,
+    **eigenvalues.NUMERICS,
 }
 """Constants that can change a bit of the statistics of all eigenvalues (`ntkmc.experiment.spectra`); part of a store's
 identity once a study asks for them. Change the version with the laws that distances are measured to."""
@@ -223,7 +226,7 @@ AXES: Final = {
             derived="convergence",
             key="widths",
             asked=lambda study: tuple(dict.fromkeys(study.widths or ())),
-            numerics=empirical.NUMERICS,
+            numerics=empirical_ntk_module.NUMERICS,
             purpose=Purpose.NETWORK,
             words="networks of width {}",
             plan="a network of each is drawn in every trial",
@@ -252,7 +255,7 @@ AXES: Final = {
             derived="dynamics",
             key="train",
             asked=lambda study: _networks(study),
-            numerics=training.NUMERICS | descent.NUMERICS | {"test_rows": TEST_ROWS},
+            numerics=training.NUMERICS | training.DESCENT_NUMERICS | {"test_rows": TEST_ROWS},
             purpose=Purpose.NETWORK,
             words="the trained network {}",
             plan="a network of each, trained by gradient descent",

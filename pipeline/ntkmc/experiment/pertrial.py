@@ -17,7 +17,7 @@ from ntkmc.experiment.journal import Block
 from ntkmc.experiment.location import Location
 from ntkmc.experiment.parts import PLAIN, Part
 from ntkmc.experiment.variables import Variable
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 
 Place = tuple[int, ...]
 """Position of a cell along (distribution, d, n), and along a further axis where a group has one."""

@@ -11,10 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from ntkmc.linalg.full_spectrum import Eigenvalues, enclose_all
-from ntkmc.linalg.norms import largest_eigenvalue
-from ntkmc.linalg.rows import Rows
-from ntkmc.linalg.symmetric import Symmetric
+from ntkmc.linalg.eigen.rows import Rows
+from ntkmc.linalg.eigen.spectrum import largest_eigenvalue
+from ntkmc.linalg.eigen.symmetric import Symmetric
+from ntkmc.linalg.gram.eigenvalues import Eigenvalues, enclose_all
 from ntkmc.statistics import kolmogorov_distance
 from ntkmc.theory.claims.trial_statistics import EDGES, LARGEST_SPECTRUM, LEVELS, SPECTRUM
 from ntkmc.theory.predictions.predictors import SMALL_DIMENSION
@@ -37,7 +37,7 @@ def spectrum_statistics(
     matrix : Symmetric
         The Gram matrix of `rows`; its upper triangle may hold a factor.
     error : float
-        As of `ntkmc.linalg.exact.kernel_error`.
+        As of `ntkmc.linalg.gram.enclosures.kernel_error`.
     """
     wanted = [name for name in names if name in SPECTRUM]
     if not wanted:

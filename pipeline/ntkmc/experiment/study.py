@@ -25,9 +25,10 @@ from ntkmc.errors import InputError
 from ntkmc.experiment.cells import Cell, evaluate_size
 from ntkmc.experiment.numerics import NUMERICS
 from ntkmc.experiment.parts import AXES, PLAIN, SPECTRA_NUMERICS, Part, parts_beside, values_by_kind
-from ntkmc.linalg import descent, empirical
-from ntkmc.linalg import features as feature_maps
-from ntkmc.linalg.network import LARGEST_WIDTH
+from ntkmc.linalg.networks import empirical_ntk as empirical_ntk_module
+from ntkmc.linalg.networks import training
+from ntkmc.linalg.networks.weights import LARGEST_WIDTH
+from ntkmc.linalg.sketching import features as feature_maps
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import Instance, instances, select
 from ntkmc.theory.claims.trial_statistics import EDGES, SPECTRUM, required
@@ -151,7 +152,7 @@ class Training(_Model):
 
     widths: Annotated[tuple[Width, ...], BeforeValidator(_listed), Field(min_length=1)]
     kappa: Annotated[tuple[Scale, ...], BeforeValidator(_listed), Field(min_length=1)] = (1.0,)
-    steps: Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=descent.MOST_STEPS)] = 1000
+    steps: Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=training.MOST_STEPS)] = 1000
 
 
 def _trials(value: Any) -> Any:
@@ -221,7 +222,7 @@ class Study(_Model):
                 _said(where + ".depth", check_kernel, self.kernel, depth)
         if self.networks:
             depths = {depth for cell in self.cells for depth in cell.depths}
-            _said("widths", empirical.check_finite, self.kernel, sorted(depths))
+            _said("widths", empirical_ntk_module.check_finite, self.kernel, sorted(depths))
             if 1 in depths:
                 raise ValueError("widths: a network of depth 1 has no hidden layer; leave depth 1 out of the grid")
         if self.targets is None and (self.train or self.step_size):

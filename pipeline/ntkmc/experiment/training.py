@@ -12,12 +12,11 @@ from ntkmc.errors import InputError
 from ntkmc.experiment.address import Purpose
 from ntkmc.experiment.drawing import Subject, draw
 from ntkmc.experiment.parts import TEST_ROWS
-from ntkmc.linalg.descent import descend
-from ntkmc.linalg.eigenvalue import Status
-from ntkmc.linalg.gram import grams_of_rows
-from ntkmc.linalg.network import Weights
-from ntkmc.linalg.rows import Rows, as_data, split_rows
-from ntkmc.linalg.training import TrainingPrediction, accuracy, predictions
+from ntkmc.linalg.eigen.result import Status
+from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
+from ntkmc.linalg.gram.matrix import grams_of_rows
+from ntkmc.linalg.networks.training import TrainingPrediction, accuracy, descend, predictions
+from ntkmc.linalg.networks.weights import Weights
 from ntkmc.theory.distributions import Distribution
 from ntkmc.theory.targets import CHECKPOINTS, NetworkLabel, Target, labels, split_label
 

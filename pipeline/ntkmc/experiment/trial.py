@@ -30,13 +30,13 @@ from ntkmc.experiment.parts import AXES, PLAIN, Part
 from ntkmc.experiment.schema import BESIDE_VARIABLES, trial_variables
 from ntkmc.experiment.spectra import spectrum_statistics
 from ntkmc.experiment.variables import Variable
-from ntkmc.linalg.eigenvalue import Bracket, Eigenvalue, Status
-from ntkmc.linalg.event import bracket
-from ntkmc.linalg.exact import about_exact_kernel, kernel_error
-from ntkmc.linalg.gram import coherence_of, cosines, grams_of_cosines
-from ntkmc.linalg.rows import as_data, split_rows
-from ntkmc.linalg.smallest import enclose
-from ntkmc.linalg.symmetric import own
+from ntkmc.linalg.eigen.event import bracket
+from ntkmc.linalg.eigen.result import Bracket, Eigenvalue, Status
+from ntkmc.linalg.eigen.rows import as_data, split_rows
+from ntkmc.linalg.eigen.smallest import enclose
+from ntkmc.linalg.eigen.symmetric import own
+from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
+from ntkmc.linalg.gram.matrix import coherence_of, cosines, grams_of_cosines
 from ntkmc.theory.distributions import Distribution
 
 NUMERICAL_ERRORS: Final = (np.linalg.LinAlgError, FloatingPointError, InputError)

@@ -27,7 +27,7 @@ from ntkmc.experiment.schema import dimensions, group_variables, groups_of
 from ntkmc.experiment.store import JOURNAL, Store
 from ntkmc.experiment.study import Study
 from ntkmc.experiment.variables import COORDINATES
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 from ntkmc.theory.distributions import Unimported
 
 SAMPLE: Final = 20

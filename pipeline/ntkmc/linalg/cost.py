@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ntkmc.linalg.empirical import BLOCK
-from ntkmc.linalg.krylov import MOST_INVERSE_STEPS, MOST_STEPS
-from ntkmc.linalg.network import STREAM
-from ntkmc.linalg.symmetric import KEPT
+from ntkmc.linalg.eigen.krylov import MOST_INVERSE_STEPS, MOST_STEPS
+from ntkmc.linalg.eigen.symmetric import KEPT
+from ntkmc.linalg.networks.empirical_ntk import BLOCK
+from ntkmc.linalg.networks.weights import STREAM
 from ntkmc.theory.claims.trial_statistics import LARGEST_SPECTRUM
 
 _BUFFERS: Final = (13 * 2**20, 8 * 640)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ntkmc.errors import InputError
 from ntkmc.experiment.evaluation import estimate
 from ntkmc.experiment.variables import Verdict
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 from ntkmc.statistics import quantile_interval
 from ntkmc.statistics.intervals import dkw_halfwidth
 from ntkmc.statistics.scaling import Estimate, exponents

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.eigenvalue import Status
+from ntkmc.linalg.eigen.result import Status
 from ntkmc.palette import CATEGORIES as _COLOURS
 from ntkmc.theory.predictions.predictors import PREDICTORS
 from ntkmc.views.curves import survival

@@ -9,7 +9,7 @@ import xarray as xr
 from rich.console import Group, RenderableType
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.feature_cost import feature_flops, kernel_flops
+from ntkmc.linalg.sketching.cost import feature_flops, kernel_flops
 from ntkmc.views.frames import estimates_along
 from ntkmc.views.tables import captioned, law, number, table
 from ntkmc.views.widths import limits, range_of_sizes

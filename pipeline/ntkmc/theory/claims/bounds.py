@@ -45,7 +45,7 @@ def positive_part(bound: Bound) -> Bound:
 def decreasing(function: Callable[[Floats], Floats], context: CellContext, statistics: Statistics) -> Bound:
     """A decreasing function of the coherence, which is known to (d + 8) u."""
     cosine = statistics["coherence"]
-    error = (context.d + 8) * UNIT_ROUNDOFF  # `ntkmc.linalg.gram.coherence_error`
+    error = (context.d + 8) * UNIT_ROUNDOFF  # `ntkmc.linalg.gram.matrix.coherence_error`
     low = function(np.clip(cosine - error, 0.0, 1.0))
     high = function(np.clip(cosine + error, 0.0, 1.0))
     # The recursions for k and for its coefficients add up L numbers of size l, each with a few roundings: L**3 in all.

@@ -9,7 +9,7 @@ f_1 = rho and f_{l+1} = kappa_1(f_l),
 
     kappa_0(f_l) = 1 - theta_l / pi.
 
-The functions here are compiled and called once per entry and layer by `ntkmc.linalg.gram`.
+The functions here are compiled and called once per entry and layer by `ntkmc.linalg.gram.matrix`.
 """
 
 from __future__ import annotations

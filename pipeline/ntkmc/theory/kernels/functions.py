@@ -115,7 +115,8 @@ def _values(cosines: NDArray[np.float64], depth: int, two_layers: bool, tangent:
 
 
 def entry_error(kernel: str, depth: int, d: int, coherence: float) -> float:
-    """A number e with |computed K_ij - K_ij| <= e |x_i| |x_j| for every entry that `ntkmc.linalg.gram` computes.
+    """A number e with |computed K_ij - K_ij| <= e |x_i| |x_j| for every entry that `ntkmc.linalg.gram.matrix`
+    computes.
 
     K is the exact kernel of the float64 matrix X. Derivation, u = 2**-53, constants rounded up:
 

@@ -1,6 +1,6 @@
 """One worker's share of a Gram matrix that no single worker holds: some block rows, and what is done to them.
 
-Everything here runs where the tiles are, on arrays of a few block rows. `ntkmc.linalg.blocked` puts the shares
+Everything here runs where the tiles are, on arrays of a few block rows. `ntkmc.linalg.blocked.solver` puts the shares
 together; who carries messages between them (Dask, or a loop in a test) is its caller's business.
 
 The factorization is left-looking, by block rows: a tile of the factor is written once, when all to its left are there,
@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ntkmc.linalg.lapack import Matrix
-from ntkmc.linalg.rows import Rows
-from ntkmc.linalg.tiles import (
+from ntkmc.linalg.blocked.tile_store import Vault
+from ntkmc.linalg.blocked.tiles import (
     NO_PAIRS,
     PairSums,
     Survey,
@@ -35,7 +34,8 @@ from ntkmc.linalg.tiles import (
     update,
     update_corner,
 )
-from ntkmc.linalg.vault import Vault
+from ntkmc.linalg.eigen.lapack import Matrix
+from ntkmc.linalg.eigen.rows import Rows
 
 Panel = list[Tile] | None
 """A block row of a factor, tile by tile up to the diagonal; None if the factorization broke down there."""
@@ -158,7 +158,8 @@ class Shelf:
         return image
 
     def exact_product(self, v: Matrix) -> Matrix:
-        """The same for one vector (n,), in double-double: (2, n), as `ntkmc.linalg.quotient.exact_product` sums."""
+        """The same for one vector (n,), in double-double: (2, n), as `ntkmc.linalg.eigen.rayleigh.exact_product`
+        sums."""
         image = np.zeros((2, len(v)))
         for i in self.mine:
             down = slice(*self.spans[i])

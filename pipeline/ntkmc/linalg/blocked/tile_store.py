@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ntkmc.linalg.tiles import Tile
+from ntkmc.linalg.blocked.tiles import Tile
 
 Name = tuple[str, int, int]
 """Kind of tile, block row, block column."""

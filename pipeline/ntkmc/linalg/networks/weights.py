@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.rows import Matrix
+from ntkmc.linalg.eigen.rows import Matrix
 
 STREAM: Final = 256
 """Neurons whose incoming weights are drawn from one stream, neuron by neuron. It decides the draw: see `NUMERICS`."""

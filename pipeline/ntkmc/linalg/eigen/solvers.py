@@ -1,4 +1,4 @@
-"""Ways to an approximate eigenvector of the smallest eigenvalue. None is trusted: see `ntkmc.linalg.smallest`.
+"""Ways to an approximate eigenvector of the smallest eigenvalue. None is trusted: see `ntkmc.linalg.eigen.smallest`.
 
 Every start vector is `krylov.start_block`, a function of n (ARPACK's own default is drawn from a state that lives as
 long as the process).
@@ -15,10 +15,10 @@ import numpy as np
 from scipy.linalg import lapack
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh, lobpcg
 
-from ntkmc.linalg import krylov
-from ntkmc.linalg.enclosure import allowance
-from ntkmc.linalg.lapack import Matrix, Matrix32
-from ntkmc.linalg.symmetric import Symmetric, borrowed
+from ntkmc.linalg.eigen import krylov
+from ntkmc.linalg.eigen.cholesky_bound import allowance
+from ntkmc.linalg.eigen.lapack import Matrix, Matrix32
+from ntkmc.linalg.eigen.symmetric import Symmetric, borrowed
 
 
 class Proposal(NamedTuple):
@@ -55,7 +55,7 @@ def dense(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
 
 
 def deflating(matrix: Symmetric, start: Matrix | None = None) -> Proposal:
-    """float32 Lanczos and, where it is slow, one float32 Cholesky: `ntkmc.linalg.krylov`."""
+    """float32 Lanczos and, where it is slow, one float32 Cholesky: `ntkmc.linalg.eigen.krylov`."""
     scale = float(np.ldexp(1.0, -int(np.frexp(matrix.largest)[1])))
     n = matrix.order
     first = start if start is not None else krylov.start_block(n, 1)[:, 0].copy()

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, eigh_tridiagonal, solveh_banded
 
-from ntkmc.linalg.lapack import Matrix
+from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 
 FIRST_LOOK: Final = 8

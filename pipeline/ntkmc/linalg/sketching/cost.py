@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from ntkmc.linalg.cost import enclosure_seconds, library_bytes
-from ntkmc.linalg.features import DEGREE
-from ntkmc.linalg.krylov import MOST_INVERSE_STEPS, MOST_STEPS
-from ntkmc.linalg.network import STREAM
-from ntkmc.linalg.sketches import ROWS
+from ntkmc.linalg.eigen.krylov import MOST_INVERSE_STEPS, MOST_STEPS
+from ntkmc.linalg.networks.weights import STREAM
+from ntkmc.linalg.sketching.features import DEGREE
+from ntkmc.linalg.sketching.sketches import ROWS
 
 _ENTRY: Final = 60.0
 """Operations of one layer of the arc-cosine recursion for one pair (`ntkmc.theory.kernels.arccos`, counted)."""

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
 from ntkmc.compiled import compiled, fma
-from ntkmc.linalg.gram import CODE, NTK, begun
-from ntkmc.linalg.lapack import Matrix
-from ntkmc.linalg.rows import Rows
+from ntkmc.linalg.eigen.lapack import Matrix
+from ntkmc.linalg.eigen.rows import Rows
+from ntkmc.linalg.gram.matrix import CODE, NTK, begun
 from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel, next_layer
 from ntkmc.theory.kernels.functions import diagonal_value
 
@@ -46,7 +46,8 @@ def cosine_tile(rows: Rows, down: Span, across: Span) -> Matrix:
 
 
 def gram_tile(rows: Rows, kernel: str, depth: int, down: Span, across: Span) -> Matrix:
-    """One tile of the Gram matrix that `ntkmc.linalg.gram` computes whole; the same bound holds for its entries.
+    """One tile of the Gram matrix that `ntkmc.linalg.gram.matrix` computes whole; the same bound holds for its
+    entries.
 
     A tile on the diagonal is exactly symmetric, its diagonal exact up to the rounding of the norms.
     """
@@ -97,7 +98,7 @@ def _evaluate(
 
 
 class PairSums(NamedTuple):
-    """What a tile of cosines says of its pairs: see `ntkmc.linalg.gram.coherence` and `experiment.measuring`.
+    """What a tile of cosines says of its pairs: see `ntkmc.linalg.gram.matrix.coherence` and `experiment.measuring`.
 
     Attributes
     ----------
@@ -256,8 +257,8 @@ def solve_corner(corner: Tile, x: Tile, *, transposed: bool) -> Tile:
 def exact_tile(T: Matrix, x: Matrix, y: Matrix, diagonal: bool, across: Matrix, down: Matrix) -> None:
     """Add T x to the double-double `down`, (2, rows), and T' y to `across`, (2, columns); T x alone on the diagonal.
 
-    Sums of error-free products, their errors gathered apart, as in `ntkmc.linalg.quotient.exact_product`: another
-    order of summation, on which no bound there depends.
+    Sums of error-free products, their errors gathered apart, as in `ntkmc.linalg.eigen.rayleigh.exact_product`:
+    another order of summation, on which no bound there depends.
     """
     rows, columns = T.shape
     for i in range(rows):

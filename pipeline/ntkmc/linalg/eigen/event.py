@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike
 
 from ntkmc.compiled import compiled
 from ntkmc.errors import InputError
-from ntkmc.linalg.eigenvalue import Bracket
-from ntkmc.linalg.enclosure import allowance, factor_shifted
-from ntkmc.linalg.lapack import Matrix, solve_leading
-from ntkmc.linalg.quotient import Quotient, rayleigh_quotient
-from ntkmc.linalg.smallest import enclose, scaled
-from ntkmc.linalg.symmetric import Symmetric, as_symmetric, on_bench
+from ntkmc.linalg.eigen.cholesky_bound import allowance, factor_shifted
+from ntkmc.linalg.eigen.lapack import Matrix, solve_leading
+from ntkmc.linalg.eigen.rayleigh import Quotient, rayleigh_quotient
+from ntkmc.linalg.eigen.result import Bracket
+from ntkmc.linalg.eigen.smallest import enclose, scaled
+from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, on_bench
 
 
 def event_holds(K: ArrayLike, lambda_0: float) -> bool | None:

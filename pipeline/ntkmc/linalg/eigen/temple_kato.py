@@ -20,9 +20,9 @@ from typing import Final
 import numpy as np
 
 from ntkmc.compiled import compiled
-from ntkmc.linalg.enclosure import allowance
-from ntkmc.linalg.lapack import Matrix, factor, product, solve
-from ntkmc.linalg.quotient import TINY, UP, Quotient, rayleigh_quotient
+from ntkmc.linalg.eigen.cholesky_bound import allowance
+from ntkmc.linalg.eigen.lapack import Matrix, factor, product, solve
+from ntkmc.linalg.eigen.rayleigh import TINY, UP, Quotient, rayleigh_quotient
 from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 
 FRACTION: Final = 1.0 / 64.0

@@ -1,7 +1,7 @@
 """A cheap approximate eigenvector of the smallest eigenvalue: float32 Lanczos, then one float32 Cholesky.
 
 Nothing here is trusted, so that half the precision is enough: the vector serves to deflate, see
-`ntkmc.linalg.deflation`, and what is claimed about it is proved there in float64.
+`ntkmc.linalg.eigen.temple_kato`, and what is claimed about it is proved there in float64.
 
 1. Lanczos on the matrix. Where the smallest eigenvalue stands apart it is found so, at a few thousandths of a Cholesky
    a step.
@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from ntkmc.compiled import compiled
-from ntkmc.linalg.lapack import Matrix, Matrix32, factor, product_single, solve, tridiagonal_end
+from ntkmc.linalg.eigen.lapack import Matrix, Matrix32, factor, product_single, solve, tridiagonal_end
 
 SMALL: Final = 300
 """Largest order of a small matrix, in the pairs below: values for n <= SMALL, and above."""

@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.exact import kernel_error
-from ntkmc.linalg.gram import coherence_of, cosines, grams_of_cosines
-from ntkmc.linalg.lapack import Matrix
-from ntkmc.linalg.rows import as_data, split_rows
-from ntkmc.linalg.spectrum import Enclosed
-from ntkmc.linalg.symmetric import as_symmetric
+from ntkmc.linalg.eigen.lapack import Matrix
+from ntkmc.linalg.eigen.rows import as_data, split_rows
+from ntkmc.linalg.eigen.spectrum import Enclosed
+from ntkmc.linalg.eigen.symmetric import as_symmetric
+from ntkmc.linalg.gram.enclosures import kernel_error
+from ntkmc.linalg.gram.matrix import coherence_of, cosines, grams_of_cosines
 from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, check_depths
 
 DECAY_RANKS: Final = (1 / 16, 1 / 2)
@@ -29,7 +29,7 @@ looks like the law that it is drawn from.
 NUMERICS: Final = {"decay_ranks": list(DECAY_RANKS), "driver": "dsyevd"}
 
 _SUM: Final = 1.0 + 2.0**-20
-"""Covers the roundings of plain sums of n**2 terms of one sign, as in `ntkmc.linalg.spectrum`."""
+"""Covers the roundings of plain sums of n**2 terms of one sign, as in `ntkmc.linalg.eigen.spectrum`."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """lambda_min of a matrix that no single worker holds: the same proof, on products, factors and solves done elsewhere.
 
 A `Fleet` does these; how its messages travel is its own business. What is done with them is the business of
-`ntkmc.linalg.certificate` as it stands, and the eigenvector is proposed in the same two ways as that of a matrix in
+`ntkmc.linalg.eigen.smallest` as it stands, and the eigenvector is proposed in the same two ways as that of a matrix in
 one array: by Lanczos on the matrix, or by Lanczos on the inverse of one factor in float32. Which of them is cheaper
 depends on n and on the number of workers, since a product is shared among them all, and a solve is not.
 """
@@ -18,16 +18,15 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh, lobpcg
 
-from ntkmc.linalg.blocked_cost import FIRST_STEPS, by_inverse
-from ntkmc.linalg.certificate import Certificate, certify
-from ntkmc.linalg.deflation import MOST_SOLVES, WIDTH, plan_deflation, proved_by_deflation, temple_kato
-from ntkmc.linalg.eigenvalue import Eigenvalue, Status
-from ntkmc.linalg.enclosure import allowance
-from ntkmc.linalg.krylov import CONVERGED, MOST_INVERSE_STEPS, SHIFTS, STRIDE, STRIDES, start_block
-from ntkmc.linalg.lapack import Matrix
-from ntkmc.linalg.quotient import Quotient, moderate, quotient_of_product
-from ntkmc.linalg.shelf import Shifted
-from ntkmc.linalg.smallest import RTOL, answer_of
+from ntkmc.linalg.blocked.block_rows import Shifted
+from ntkmc.linalg.blocked.cost import FIRST_STEPS, by_inverse
+from ntkmc.linalg.eigen.cholesky_bound import allowance
+from ntkmc.linalg.eigen.krylov import CONVERGED, MOST_INVERSE_STEPS, SHIFTS, STRIDE, STRIDES, start_block
+from ntkmc.linalg.eigen.lapack import Matrix
+from ntkmc.linalg.eigen.rayleigh import Quotient, moderate, quotient_of_product
+from ntkmc.linalg.eigen.result import Eigenvalue, Status
+from ntkmc.linalg.eigen.smallest import RTOL, Certificate, answer_of, certify
+from ntkmc.linalg.eigen.temple_kato import MOST_SOLVES, WIDTH, plan_deflation, proved_by_deflation, temple_kato
 
 METHODS: Final = ("auto", "lanczos", "eigsh", "lobpcg")
 
@@ -42,7 +41,7 @@ BASIS: Final = 2**30
 
 _RESTARTS: Final = 25  # of ARPACK
 _LOBPCG_STEPS: Final = 100
-_BLOCK: Final = 4  # LOBPCG: one wanted vector and three guards, as in `ntkmc.linalg.solvers`
+_BLOCK: Final = 4  # LOBPCG: one wanted vector and three guards, as in `ntkmc.linalg.eigen.solvers`
 _RESIDUAL: Final = 1e-5  # of SciPy's solvers, relative to the largest entry: what they find is sharpened later
 _warnings_dropped: Final = threading.Lock()  # the filters belong to the process: one thread at a time
 
@@ -85,7 +84,7 @@ class Proposal(NamedTuple):
 
 @dataclass
 class BlockedBench:
-    """A matrix that a fleet holds, as `ntkmc.linalg.certificate.Bench` wants it.
+    """A matrix that a fleet holds, as `ntkmc.linalg.eigen.smallest.Bench` wants it.
 
     Attributes
     ----------
@@ -106,7 +105,7 @@ class BlockedBench:
         return len(self.diagonal)
 
     def isolated(self, vector: Matrix, gap: float) -> tuple[Quotient, float, Matrix, int]:
-        """As `ntkmc.linalg.deflation.enclose_isolated`, which see."""
+        """As `ntkmc.linalg.eigen.temple_kato.enclose_isolated`, which see."""
         unit = vector / np.sqrt(np.dot(vector, vector))
         image = self.fleet.products(unit[:, None])[:, 0]
         theta = float(np.dot(unit, image))
@@ -121,12 +120,12 @@ class BlockedBench:
         return quotient, temple_kato(quotient, proved), unit, solves
 
     def factor_below(self, shift: float) -> tuple[int, float]:
-        """As `ntkmc.linalg.enclosure.factor_shifted`, but that it does not say where it broke down."""
+        """As `ntkmc.linalg.eigen.cholesky_bound.factor_shifted`, but that it does not say where it broke down."""
         diagonal = np.nextafter(self.diagonal - shift, -np.inf)
         return int(not self._factor(diagonal, np.zeros(0), 0.0)), allowance(diagonal)
 
     def inverse_end(self, start: Matrix) -> tuple[Matrix, float, int]:
-        """As `ntkmc.linalg.krylov.inverse_end`."""
+        """As `ntkmc.linalg.eigen.krylov.inverse_end`."""
         values, vectors, _, steps = lanczos(
             lambda q: -self.fleet.solve(q), start, MOST_INVERSE_STEPS, first=STRIDE, look=STRIDES[1]
         )
@@ -148,7 +147,8 @@ class BlockedBench:
         return self.fleet.factor(Shifted(self._factors, diagonal, vector, strength, single))
 
     def _sharpen(self, v: Matrix, image: Matrix, tau: float, shift: float, above: float) -> tuple[Matrix, int]:
-        """As `ntkmc.linalg.deflation._sharpen`, which explains it; that one is compiled and cannot call a fleet."""
+        """As `ntkmc.linalg.eigen.temple_kato._sharpen`, which explains it; that one is compiled and cannot call a
+        fleet."""
         w = self.fleet.solve(v)
         weight = tau / (1.0 - tau * float(np.dot(v, w)))
         x, By, previous, best = v, image, v, np.inf
@@ -236,7 +236,8 @@ def _most_steps(n: int, workers: int, *, factors: bool = True) -> int:
 
 
 def _by_inverse(bench: BlockedBench, proposal: Proposal) -> Proposal | None:
-    """Lanczos on the inverse about a shift below, as in `ntkmc.linalg.krylov`; None if no shift could be factored."""
+    """Lanczos on the inverse about a shift below, as in `ntkmc.linalg.eigen.krylov`; None if no shift could be
+    factored."""
     unit = proposal.vector / np.linalg.norm(proposal.vector)
     theta = float(np.dot(unit, bench.fleet.products(unit[:, None])[:, 0]))
     for fraction in SHIFTS:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.eigenvalue import Eigenvalue, Status
-from ntkmc.linalg.gram import coherence_error, coherence_of, cosines, grams_of_cosines
-from ntkmc.linalg.lapack import Matrix
-from ntkmc.linalg.rows import Rows, as_data, split_rows
-from ntkmc.linalg.smallest import RTOL, check_method, enclose, rescaled, status_of
-from ntkmc.linalg.spectrum import Spectrum, as_labels, measure
-from ntkmc.linalg.symmetric import own
+from ntkmc.linalg.eigen.lapack import Matrix
+from ntkmc.linalg.eigen.result import Eigenvalue, Status
+from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
+from ntkmc.linalg.eigen.smallest import RTOL, check_method, enclose, rescaled, status_of
+from ntkmc.linalg.eigen.spectrum import Spectrum, as_labels, measure
+from ntkmc.linalg.eigen.symmetric import own
+from ntkmc.linalg.gram.matrix import coherence_error, coherence_of, cosines, grams_of_cosines
 from ntkmc.theory.kernels.functions import check_depths, entry_error
 
 

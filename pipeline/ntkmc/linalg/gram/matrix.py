@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from ntkmc.compiled import compiled
 from ntkmc.errors import InputError
-from ntkmc.linalg.rows import Matrix, Rows, as_data, split_rows
+from ntkmc.linalg.eigen.rows import Matrix, Rows, as_data, split_rows
 from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel, next_layer
 from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, check_depths, diagonal_value
 

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from ntkmc.compiled import compiled, fma
-from ntkmc.linalg.lapack import Matrix
+from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 
 UP: Final = 1.0 + 2.0**-40

@@ -1,11 +1,11 @@
 """Rigorous bounds on the smallest eigenvalue of a float64 matrix, valid with every rounding counted.
 
-*Upper end.* For every v, lambda_min <= v'Av / v'v, summed in double-double: `ntkmc.linalg.quotient`.
+*Upper end.* For every v, lambda_min <= v'Av / v'v, summed in double-double: `ntkmc.linalg.eigen.rayleigh`.
 
 *Lower end.* If the Cholesky factorization of A - sI runs to completion in floating point, then
 lambda_min(A) >= s - c with an explicit allowance c: `allowance`. A residual cannot give this: it says that *an*
 eigenvalue is near, only inertia says that it is the smallest. Where the smallest eigenvalue stands apart,
-`ntkmc.linalg.deflation` does better than s - c; here is what holds for every matrix.
+`ntkmc.linalg.eigen.temple_kato` does better than s - c; here is what holds for every matrix.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from ntkmc.compiled import compiled
-from ntkmc.linalg.lapack import Matrix, factor
+from ntkmc.linalg.eigen.lapack import Matrix, factor
 from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 
 

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.eigenvalue import Eigenvalue
-from ntkmc.linalg.exact import about_exact_kernel, kernel_error
-from ntkmc.linalg.features import Randomness, feature_maps
-from ntkmc.linalg.gram import LARGEST_NORM, PANEL, coherence_of, cosines, grams_of_cosines
-from ntkmc.linalg.norms import Ends, difference_norms, largest_eigenvalue
-from ntkmc.linalg.rows import Matrix, Rows, as_array, as_data, as_float64, split_rows
-from ntkmc.linalg.smallest import enclose
-from ntkmc.linalg.symmetric import own
+from ntkmc.linalg.eigen.result import Eigenvalue
+from ntkmc.linalg.eigen.rows import Matrix, Rows, as_array, as_data, as_float64, split_rows
+from ntkmc.linalg.eigen.smallest import enclose
+from ntkmc.linalg.eigen.spectrum import Ends, difference_norms, largest_eigenvalue
+from ntkmc.linalg.eigen.symmetric import own
+from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
+from ntkmc.linalg.gram.matrix import LARGEST_NORM, PANEL, coherence_of, cosines, grams_of_cosines
+from ntkmc.linalg.sketching.features import Randomness, feature_maps
 from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, check_depths
 
 
@@ -116,7 +116,7 @@ def gram_of_features(Phi: Matrix) -> tuple[Matrix, float]:
     n, features = Phi.shape
     if n <= PANEL:
         found = np.asarray(Phi @ Phi.T)
-    else:  # in panels, as `ntkmc.linalg.gram.cosines`
+    else:  # in panels, as `ntkmc.linalg.gram.matrix.cosines`
         found = np.empty((n, n))
         for first in range(0, n, PANEL):
             here = slice(first, min(first + PANEL, n))

@@ -2,6 +2,8 @@
 
 The factor behind lambda_min is one of K - s I with s close to lambda_min, so that it says nothing about det K; this is
 the factor of K itself, asked for by those who need these numbers.
+
+Norms of symmetric matrices, enclosed: the largest eigenvalue, and how far two matrices are from each other.
 """
 
 from __future__ import annotations
@@ -16,14 +18,14 @@ from numpy.typing import ArrayLike
 from scipy.sparse.linalg import ArpackError, eigsh
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.eigenvalue import Eigenvalue
-from ntkmc.linalg.enclosure import factor_shifted
-from ntkmc.linalg.krylov import start_block
-from ntkmc.linalg.lapack import Matrix, solve
-from ntkmc.linalg.quotient import TINY, UP, exact_dot, exact_product, rayleigh_quotient
-from ntkmc.linalg.rows import as_array, as_float64
-from ntkmc.linalg.smallest import check_method, enclose, scaled
-from ntkmc.linalg.symmetric import Symmetric, as_symmetric, on_bench
+from ntkmc.linalg.eigen.cholesky_bound import factor_shifted
+from ntkmc.linalg.eigen.krylov import start_block
+from ntkmc.linalg.eigen.lapack import Matrix, solve
+from ntkmc.linalg.eigen.rayleigh import TINY, UP, exact_dot, exact_product, rayleigh_quotient
+from ntkmc.linalg.eigen.result import Eigenvalue
+from ntkmc.linalg.eigen.rows import Matrix, as_array, as_float64
+from ntkmc.linalg.eigen.smallest import check_method, enclose, scaled
+from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, on_bench, own
 from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 
 _SUM: Final = 1.0 + 2.0**-20
@@ -203,3 +205,38 @@ def as_labels(labels: ArrayLike | None, n: int) -> Matrix:
     if not np.isfinite(rows).all():
         raise InputError("labels must be finite")
     return np.ascontiguousarray(rows)
+
+
+Ends = tuple[float, float]
+
+
+def largest_eigenvalue(A: Matrix, error: float) -> Ends:
+    """Ends of the largest eigenvalue of any matrix within `error` of A in norm; A, symmetric, is used up."""
+    answer = enclose(own(np.negative(A, out=A)))
+    return _below(-answer.upper - error), _above(-answer.lower + error)
+
+
+def difference_norms(difference: Matrix, error: float) -> tuple[Ends, Ends]:
+    """Ends of the operator norm and of the largest absolute entry of A - B, for A and B within `error` together.
+
+    `difference` is what is computed of A - B, symmetric, each entry rounded once; it is used up.
+    """
+    largest = float(max(difference.max(), -difference.min()))
+    error = (error + len(difference) * UNIT_ROUNDOFF * largest) * (1.0 + 2.0**-30)
+    return _norm(difference, error), _around(largest, error)
+
+
+def _norm(difference: Matrix, error: float) -> Ends:
+    """Ends of the operator norm of any matrix within `error` of a symmetric one, which is used up."""
+    matrix = own(difference)
+    low = enclose(matrix)
+    matrix.restore()
+    high = enclose(own(np.negative(difference, out=difference)))
+    lower = max(-low.upper, -high.upper)
+    upper = max(-low.lower, -high.lower)
+    return max(0.0, _below(lower - error)), max(0.0, _above(upper + error))
+
+
+def _around(value: float, error: float) -> Ends:
+    """An absolute value with an error; no entry of an error exceeds its norm."""
+    return max(0.0, _below(value - error)), _above(value + error)
