@@ -9,8 +9,8 @@ import mpmath as mp
 import pytest
 from hypothesis import settings
 
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.study import Study
+from ntkmc.experiment.study.loading import parse_study
+from ntkmc.experiment.study.model import Study
 
 pytest_plugins = ["browsing", "buckets"]  # fixtures of several folders, of which a browser is used by one alone
 

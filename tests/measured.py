@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkmc.experiment.drawing import Recipe
-from ntkmc.experiment.judging import judge
-from ntkmc.experiment.trial import measure_draw
+from ntkmc.experiment.analysis.verdicts import judge
+from ntkmc.experiment.trial.draw import Recipe
+from ntkmc.experiment.trial.run import measure_draw
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import Instance
 from ntkmc.theory.claims.trial_statistics import STATISTICS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from ntkmc.experiment.schema import trial_variables
+from ntkmc.experiment.schema.groups import trial_variables
 
 
 def trials_of(path: Path) -> xr.Dataset:

@@ -21,8 +21,8 @@ from ntkmc.errors import NtkmcError
 from ntkmc.execution.driver import drive
 from ntkmc.execution.plan import check_plan, make_plan
 from ntkmc.execution.profiles import load_profile
-from ntkmc.experiment.loading import load_study, parse_study
-from ntkmc.experiment.verifying import verify
+from ntkmc.experiment.maintenance.verify import verify
+from ntkmc.experiment.study.loading import load_study, parse_study
 from ntkmc.views.frames import claims_frame, estimates_frame
 from ntkmc.views.tables import probabilities
 

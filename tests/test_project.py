@@ -20,7 +20,7 @@ from rich.console import Console
 from ntkmc import load_study, open_results
 from ntkmc.execution.driver import drive
 from ntkmc.execution.profiles import connect, load_profile
-from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.theory.claims import CLAIMS
 from ntkmc.theory.claims.probability import NONDEGENERATE
 from ntkmc.views.frames import estimates_frame, hypotheses_frame

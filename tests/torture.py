@@ -20,8 +20,8 @@ from typing import Any
 import psutil
 import yaml
 
-from ntkmc.experiment.location import Location
-from ntkmc.experiment.schema import VARIABLES
+from ntkmc.experiment.schema.groups import VARIABLES
+from ntkmc.experiment.store.location import Location
 
 FAULTY = r'''
 """Loaded into every process of a tortured run: writes fail at random, and work that is begun is counted."""
@@ -29,7 +29,7 @@ FAULTY = r'''
 import errno, os, random
 
 from ntkmc.execution import tasks
-from ntkmc.experiment.blobs import DirectoryBlobs
+from ntkmc.experiment.store.location import DirectoryBlobs
 from zarr.storage import LocalStore
 
 rate, log = float(os.environ["TORTURE_RATE"]), os.environ["TORTURE_LOG"]

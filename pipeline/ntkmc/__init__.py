@@ -9,9 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from ntkmc import statistics
 from ntkmc.api import lambda_min, run
 from ntkmc.errors import ExecutionError, InputError, NtkmcError, StoreError
-from ntkmc.experiment.loading import load_study
-from ntkmc.experiment.results import open_results
-from ntkmc.experiment.study import Study
+from ntkmc.experiment.store.reading import open_results
+from ntkmc.experiment.study.loading import load_study
+from ntkmc.experiment.study.model import Study
 from ntkmc.linalg.eigen.event import event_holds
 from ntkmc.linalg.eigen.result import Eigenvalue, Status
 from ntkmc.linalg.eigen.smallest import smallest_eigenvalue

@@ -11,13 +11,13 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from ntkmc.errors import ExecutionError, InputError
-from ntkmc.experiment.creating import check_identity, read_attributes
-from ntkmc.experiment.lease import Lease
-from ntkmc.experiment.location import Location
-from ntkmc.experiment.results import open_results, stored_studies
-from ntkmc.experiment.store import Store
-from ntkmc.experiment.study import Study
-from ntkmc.experiment.verifying import Report, forget, verify
+from ntkmc.experiment.maintenance.verify import Report, forget, verify
+from ntkmc.experiment.store.layout import check_identity, read_attributes
+from ntkmc.experiment.store.lease import Lease
+from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.store.reading import open_results, stored_studies
+from ntkmc.experiment.store.store import Store
+from ntkmc.experiment.study.model import Study
 from ntkmc.linalg.eigen.result import Eigenvalue
 from ntkmc.linalg.gram import enclosures
 from ntkmc.theory.distributions import Unimported
@@ -161,8 +161,8 @@ def execute(
     from ntkmc.execution.progress import ProgressView
     from ntkmc.execution.standing import Record
     from ntkmc.execution.workspace import Workspace
-    from ntkmc.experiment.lease import Lease
-    from ntkmc.experiment.location import LEASE
+    from ntkmc.experiment.store.lease import Lease
+    from ntkmc.experiment.store.location import LEASE
 
     location = Location.of(store)
     view = ProgressView()

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from browsing import Process, Watched
-from ntkmc.experiment.creating import create
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.location import Location
+from ntkmc.experiment.store.layout import create
+from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.study.loading import parse_study
 
 pytestmark = pytest.mark.browser
 

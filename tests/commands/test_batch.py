@@ -16,8 +16,8 @@ from ntkmc import run as run_study
 from ntkmc.execution.events import BlockDone, CellFailed, RunFinished, RunStarted
 from ntkmc.execution.standing import Record, standing
 from ntkmc.execution.workspace import Workspace
-from ntkmc.experiment.lease import Lease
-from ntkmc.experiment.loading import parse_study
+from ntkmc.experiment.store.lease import Lease
+from ntkmc.experiment.study.loading import parse_study
 
 QUEUE = {
     "sbatch": 'if [ -e refuse ]; then cat refuse >&2; exit 1; fi; cat "$1" > submitted; echo "Submitted batch job 7"',

@@ -17,7 +17,7 @@ import yaml
 
 from calling import called
 from ntkmc import run as run_study
-from ntkmc.experiment.loading import parse_study
+from ntkmc.experiment.study.loading import parse_study
 from ntkmc.theory.claims import CLAIMS
 
 Call = Callable[..., tuple[int, str, str]]

@@ -12,8 +12,8 @@ from ntkmc import open_results, run
 from ntkmc.errors import InputError, StoreError
 from ntkmc.execution.plan import make_plan
 from ntkmc.execution.profiles import load_profile
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.recompute import compare_trial
+from ntkmc.experiment.maintenance.recompute import compare_trial
+from ntkmc.experiment.study.loading import parse_study
 from ntkmc.linalg.eigen.result import Status
 from ntkmc.views.figures import survival_figure
 from ntkmc.views.frames import claims_frame

@@ -20,8 +20,8 @@ from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, CellFailed, Event
 from ntkmc.execution.interruption import noticed
 from ntkmc.execution.profiles import Profile, connect
-from ntkmc.experiment.blobs import DirectoryBlobs
-from ntkmc.experiment.loading import parse_study
+from ntkmc.experiment.store.location import DirectoryBlobs
+from ntkmc.experiment.study.loading import parse_study
 from stores import assert_equal_bits, trials_of
 
 TRIALS = 150

@@ -14,12 +14,11 @@ import zarr
 from ntkmc import open_results, run
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
-from ntkmc.experiment.blobs import DirectoryBlobs
-from ntkmc.experiment.lease import Lease
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.location import Location
-from ntkmc.experiment.store import Store
-from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.schema.variables import Verdict
+from ntkmc.experiment.store.lease import Lease
+from ntkmc.experiment.store.location import DirectoryBlobs, Location
+from ntkmc.experiment.store.store import Store
+from ntkmc.experiment.study.loading import parse_study
 from ntkmc.linalg.eigen.result import Status
 from stores import assert_equal_bits, trials_of
 
@@ -123,7 +122,7 @@ def test_a_failure_at_one_depth_leaves_the_others(
     tmp_path: Path, client: Any, laws: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Depth 2 done; depth 3 added, where one trial fails: what was measured of its draw stays."""
-    from ntkmc.experiment import trial as module
+    from ntkmc.experiment.trial import run as module
 
     path = tmp_path / "s"
     run(parse_study(laws), path, client=client, progress=False)
@@ -186,7 +185,7 @@ def test_nothing_is_supported_before_it_was_tried(
     tmp_path: Path, client: Any, laws: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of two cells never runs: the event is not supported as a whole."""
-    from ntkmc.experiment.trial import run_block
+    from ntkmc.experiment.trial.run import run_block
 
     def refusing(task: Any, methods: Any) -> Any:
         if task.distribution.label == "gaussian":
@@ -303,7 +302,7 @@ def test_a_fold_that_failed_halfway_tells_of_all_cells(
     tmp_path: Path, client: Any, laws: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some blocks are in the store and off the journal when the disk fails: their cells are estimated all the same."""
-    monkeypatch.setattr("ntkmc.experiment.store._AT_ONCE", 1)
+    monkeypatch.setattr("ntkmc.experiment.store.store._AT_ONCE", 1)
     fold, calls = Store._fold, iter(range(1000))
 
     def failing(self: Store, blocks: list[Any]) -> None:

@@ -14,7 +14,7 @@ from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
 from ntkmc.execution.profiles import Profile, connect
 from ntkmc.execution.workforce import killers_sentence, needed_bytes
-from ntkmc.experiment.loading import parse_study
+from ntkmc.experiment.study.loading import parse_study
 from stores import assert_equal_bits, trials_of
 
 KILLER = """

@@ -13,12 +13,12 @@ import pytest
 from ntkmc.cli import main
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
-from ntkmc.experiment.derived import Derived
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.location import Location
-from ntkmc.experiment.results import open_results
-from ntkmc.experiment.store import Store
-from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.analysis.update import Derived
+from ntkmc.experiment.schema.variables import Verdict
+from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.store.reading import open_results
+from ntkmc.experiment.store.store import Store
+from ntkmc.experiment.study.loading import parse_study
 from ntkmc.theory.claims import CLAIMS, Bound, Claim, register
 
 STUDY: dict[str, Any] = {

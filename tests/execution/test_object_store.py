@@ -11,9 +11,9 @@ import xarray as xr
 from ntkmc import open_results, run
 from ntkmc.errors import StoreError
 from ntkmc.execution.driver import drive
-from ntkmc.experiment.lease import Lease
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.verifying import verify
+from ntkmc.experiment.maintenance.verify import verify
+from ntkmc.experiment.store.lease import Lease
+from ntkmc.experiment.study.loading import parse_study
 from stores import assert_equal_bits, trials_of
 
 
@@ -42,7 +42,7 @@ def test_an_interrupted_creation_is_made_anew(
     client: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An object store cannot rename: until its root says what it is, it is not there for readers."""
-    from ntkmc.experiment import creating
+    from ntkmc.experiment.store import layout
 
     class Killed(BaseException):
         pass
@@ -52,7 +52,7 @@ def test_an_interrupted_creation_is_made_anew(
 
     url = "memory://objects/half.zarr"
     with monkeypatch.context() as patched:
-        patched.setattr(creating, "_plan", dying)
+        patched.setattr(layout, "_plan", dying)
         with pytest.raises(Killed):
             drive(parse_study(tiny), url, client)
     with pytest.raises(StoreError, match="not an ntkmc store"):

@@ -9,7 +9,7 @@ import pytest
 from ntkmc.errors import InputError
 from ntkmc.execution.plan import check_plan, make_plan
 from ntkmc.execution.profiles import load_profile
-from ntkmc.experiment.loading import parse_study
+from ntkmc.experiment.study.loading import parse_study
 
 
 def test_counts(small: dict[str, Any]) -> None:

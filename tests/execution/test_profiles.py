@@ -14,7 +14,7 @@ from ntkmc.errors import ExecutionError, InputError
 from ntkmc.execution.plan import make_plan
 from ntkmc.execution.profiles import Profile, cluster_class, connect, load_profile
 from ntkmc.execution.security import await_certificates, given_security, own_security, write_certificates
-from ntkmc.experiment.study import Study
+from ntkmc.experiment.study.model import Study
 
 
 def test_shipped_profile() -> None:

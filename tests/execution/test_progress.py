@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Folded, Note, RunFinished, RunStarted
 from ntkmc.execution.progress import ProgressView
-from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.schema.variables import Verdict
 
 STARTED = RunStarted("s", 3, 100, 300, 2, "http://127.0.0.1:8787/status")
 

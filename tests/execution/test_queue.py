@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ntkmc.execution.queue import CellWork, WorkQueue
-from ntkmc.experiment.cells import Cell
-from ntkmc.experiment.drawing import Recipe
+from ntkmc.experiment.study.cells import Cell
+from ntkmc.experiment.trial.draw import Recipe
 from ntkmc.linalg.cost import trial_seconds
 from ntkmc.theory.distributions import build
 

@@ -15,18 +15,17 @@ from ntkmc import open_results, run
 from ntkmc.errors import StoreError
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, CellDone, Event, RunFinished, RunStarted
-from ntkmc.experiment.blobs import DirectoryBlobs
-from ntkmc.experiment.cells import Cell
-from ntkmc.experiment.drawing import Recipe
-from ntkmc.experiment.journal import Block, Journal
-from ntkmc.experiment.lease import Lease
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.location import Location
-from ntkmc.experiment.recompute import compare_trial
-from ntkmc.experiment.schema import VARIABLES, group_variables, trial_variables
-from ntkmc.experiment.study import Study
-from ntkmc.experiment.trial import BlockTask, run_block
-from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.maintenance.recompute import compare_trial
+from ntkmc.experiment.schema.groups import VARIABLES, group_variables, trial_variables
+from ntkmc.experiment.schema.variables import Verdict
+from ntkmc.experiment.store.journal import Block, Journal
+from ntkmc.experiment.store.lease import Lease
+from ntkmc.experiment.store.location import DirectoryBlobs, Location
+from ntkmc.experiment.study.cells import Cell
+from ntkmc.experiment.study.loading import parse_study
+from ntkmc.experiment.study.model import Study
+from ntkmc.experiment.trial.draw import Recipe
+from ntkmc.experiment.trial.run import BlockTask, run_block
 from ntkmc.statistics import confidence_sequence
 from stores import assert_equal_bits, results_of, trials_of
 
@@ -140,7 +139,7 @@ def test_a_trial_needs_no_dask(finished: tuple[Path, Study]) -> None:
 import sys
 for name in ("dask", "distributed"):
     sys.modules[name] = None
-from ntkmc.experiment.recompute import compare_trial
+from ntkmc.experiment.maintenance.recompute import compare_trial
 rows = compare_trial({str(path)!r}, {study.cells[5].name!r}, 11)
 assert all(here == stored for _, _, here, stored in rows)
 print(len(rows))
@@ -332,7 +331,7 @@ def test_open_results_shows_the_journal(tmp_path: Path, client: Any, small: dict
     few, more = parse_study(small | {"trials": 5}), parse_study(small)
     path = tmp_path / "s"
     run(few, path, client=client, progress=False)
-    from ntkmc.experiment.store import Store
+    from ntkmc.experiment.store.store import Store
 
     with Lease(path):
         Store.prepare(Location.of(path), more)  # as a driver does at its start: sixty trials planned, five done
@@ -356,7 +355,7 @@ def test_failed_trials_are_data(
     tmp_path: Path, client: Any, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A trial that fails numerically has a status; its cell goes on; both limits know of it."""
-    from ntkmc.experiment import trial as module
+    from ntkmc.experiment.trial import run as module
 
     original = module.run_trial
 

@@ -16,8 +16,8 @@ from distributed.scheduler import Scheduler
 from ntkmc import open_results
 from ntkmc.execution.driver import drive
 from ntkmc.execution.workforce import MEMORY, Workforce, limit_for, needed_bytes
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.study import Study
+from ntkmc.experiment.study.loading import parse_study
+from ntkmc.experiment.study.model import Study
 
 
 @pytest.fixture

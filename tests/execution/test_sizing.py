@@ -13,7 +13,7 @@ from ntkmc.execution.plan import check_plan, make_plan
 from ntkmc.execution.profile_schema import Limits, Profile, Scaling
 from ntkmc.execution.profiles import load_profile
 from ntkmc.execution.sizing import Needs, check_layout, choose
-from ntkmc.experiment.loading import parse_study
+from ntkmc.experiment.study.loading import parse_study
 
 SLURM = "dask_jobqueue.SLURMCluster"
 

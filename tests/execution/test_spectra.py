@@ -20,16 +20,16 @@ from ntkmc.execution.events import BlockDone, Event
 from ntkmc.execution.plan import make_plan
 from ntkmc.execution.profiles import load_profile
 from ntkmc.execution.workforce import needed_bytes
-from ntkmc.experiment import spectra as measured
-from ntkmc.experiment.compacting import compact
-from ntkmc.experiment.drawing import Recipe, draw
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.measuring import unknown
-from ntkmc.experiment.merging import joined, merge
-from ntkmc.experiment.parts import SPECTRA_NUMERICS
-from ntkmc.experiment.recompute import compare_trial
-from ntkmc.experiment.trial import run_trial, single_thread
-from ntkmc.experiment.verifying import verify
+from ntkmc.experiment.maintenance.compact import compact
+from ntkmc.experiment.maintenance.merge import joined, merge
+from ntkmc.experiment.maintenance.recompute import compare_trial
+from ntkmc.experiment.maintenance.verify import verify
+from ntkmc.experiment.study.loading import parse_study
+from ntkmc.experiment.study.measurements import SPECTRA_NUMERICS
+from ntkmc.experiment.trial import statistics as measured
+from ntkmc.experiment.trial.draw import Recipe, draw
+from ntkmc.experiment.trial.run import run_trial, single_thread
+from ntkmc.experiment.trial.statistics import unknown
 from ntkmc.statistics import kolmogorov_distance
 from ntkmc.theory.claims.trial_statistics import EDGES, LEVELS, SPECTRUM, eigenvalue_problems
 from ntkmc.theory.predictions.spectral_law import free_sum_law

@@ -24,8 +24,8 @@ from ntkmc.execution.live.feed import study_page
 from ntkmc.execution.live.page import Viewers, _Page
 from ntkmc.execution.live.plugin import NAME, StudyPlugin
 from ntkmc.execution.live.state import Studies, StudyState
-from ntkmc.experiment.study import Study
-from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.schema.variables import Verdict
+from ntkmc.experiment.study.model import Study
 from stores import trials_of
 
 

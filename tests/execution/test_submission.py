@@ -15,7 +15,7 @@ from ntkmc.execution.profiles import cluster_class, job_arguments, load_profile
 from ntkmc.execution.sizing import Layout
 from ntkmc.execution.submission import Submission, batch_script
 from ntkmc.execution.workspace import Workspace
-from ntkmc.experiment.location import Location
+from ntkmc.experiment.store.location import Location
 
 LAYOUT = Layout(jobs=3, workers=4, worker_bytes=2 * 2**30, walltime=7200, driver=20000, others=1, longest=1.0)
 

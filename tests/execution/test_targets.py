@@ -21,21 +21,21 @@ from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
 from ntkmc.execution.plan import check_plan, make_plan
 from ntkmc.execution.profiles import load_profile
-from ntkmc.experiment.address import Purpose
-from ntkmc.experiment.compacting import compact
-from ntkmc.experiment.creating import grow
-from ntkmc.experiment.drawing import Recipe, Subject, draw
-from ntkmc.experiment.journal import Block, Journal
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.location import Location
-from ntkmc.experiment.merging import merge
-from ntkmc.experiment.parts import Part
-from ntkmc.experiment.recompute import claim_margins, compare_trial
-from ntkmc.experiment.schema import BESIDE_VARIABLES
-from ntkmc.experiment.training import rows_to_test
-from ntkmc.experiment.trial import BlockTask, run_block
-from ntkmc.experiment.variables import Verdict
-from ntkmc.experiment.verifying import verify
+from ntkmc.experiment.maintenance.compact import compact
+from ntkmc.experiment.maintenance.merge import merge
+from ntkmc.experiment.maintenance.recompute import claim_margins, compare_trial
+from ntkmc.experiment.maintenance.verify import verify
+from ntkmc.experiment.schema.groups import BESIDE_VARIABLES
+from ntkmc.experiment.schema.variables import Verdict
+from ntkmc.experiment.store.journal import Block, Journal
+from ntkmc.experiment.store.layout import grow
+from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.study.address import Purpose
+from ntkmc.experiment.study.loading import parse_study
+from ntkmc.experiment.study.measurements import Part
+from ntkmc.experiment.trial.draw import Recipe, Subject, draw
+from ntkmc.experiment.trial.run import BlockTask, run_block
+from ntkmc.experiment.trial.training import rows_to_test
 from ntkmc.theory.claims import find_instance
 from ntkmc.theory.distributions import build
 from ntkmc.theory.targets import CHECKPOINTS

@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 
 from ntkmc.execution.driver import drive
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.verifying import verify
+from ntkmc.experiment.maintenance.verify import verify
+from ntkmc.experiment.study.loading import parse_study
 from stores import assert_equal_bits, trials_of
 from torture import Torture
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntkmc.errors import InputError
-from ntkmc.experiment.address import Purpose, generator, spawn_key
-from ntkmc.experiment.drawing import Recipe, draw
-from ntkmc.experiment.trial import run_trial, single_thread
+from ntkmc.experiment.study.address import Purpose, generator, spawn_key
+from ntkmc.experiment.trial.draw import Recipe, draw
+from ntkmc.experiment.trial.run import run_trial, single_thread
 from ntkmc.theory.claims.trial_statistics import STATISTICS
 from ntkmc.theory.distributions import build
 

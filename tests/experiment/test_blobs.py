@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from ntkmc.errors import InputError, StoreError
-from ntkmc.experiment.blobs import Blobs, DirectoryBlobs
-from ntkmc.experiment.location import Location
+from ntkmc.experiment.store.location import Blobs, DirectoryBlobs, Location
 
 
 @pytest.fixture(params=["folder", "objects"])

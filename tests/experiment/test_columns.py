@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from ntkmc.execution.driver import drive
-from ntkmc.experiment import columns, judging
-from ntkmc.experiment import store as storing
-from ntkmc.experiment.columns import CellTrials
-from ntkmc.experiment.derived import Derived
-from ntkmc.experiment.location import Location
-from ntkmc.experiment.store import Store
-from ntkmc.experiment.study import Study
+from ntkmc.experiment.analysis import verdicts
+from ntkmc.experiment.analysis.update import Derived
+from ntkmc.experiment.store import store as storing
+from ntkmc.experiment.store import trial_group
+from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.store.store import Store
+from ntkmc.experiment.store.trial_group import CellTrials
+from ntkmc.experiment.study.model import Study
 from stores import assert_equal_bits, trials_of
 
 
@@ -30,8 +31,8 @@ def test_verdicts_piece_by_piece(path: Path, client: Any, small_study: Study, mo
     store = Store(Location.of(path), small_study, writing=False)
     whole, pieces = Derived(store), Derived(store)
     whole.refresh(small_study.cells)
-    monkeypatch.setattr(columns, "HELD", 1)
-    monkeypatch.setattr(judging, "_AT_ONCE", 7)
+    monkeypatch.setattr(trial_group, "HELD", 1)
+    monkeypatch.setattr(verdicts, "_AT_ONCE", 7)
     pieces.refresh(small_study.cells)
     assert (whole.claims["violations"] > 0).any()
     for group in ("estimates", "claims"):
@@ -48,7 +49,7 @@ def test_what_was_looked_at_last_is_held(path: Path, small_study: Study, monkeyp
     trials = CellTrials(store.trials, store.index(small_study.cells[0]))
     first = trials["lambda_min"]
     assert trials["lambda_min"] is first
-    monkeypatch.setattr(columns, "HELD", first.nbytes)
+    monkeypatch.setattr(trial_group, "HELD", first.nbytes)
     trials["gershgorin"]
     assert trials["lambda_min"] is not first
     assert set(trials) == set(store.variables)

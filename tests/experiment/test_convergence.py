@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ntkmc.experiment.convergence import convergence
-from ntkmc.experiment.evaluation import Rules
-from ntkmc.experiment.schema import BESIDE_VARIABLES
-from ntkmc.experiment.width_variables import WIDE
+from ntkmc.experiment.analysis.convergence import convergence
+from ntkmc.experiment.analysis.estimates import Rules
+from ntkmc.experiment.schema.groups import BESIDE_VARIABLES, WIDE
 
 Floats = NDArray[np.float64]
 

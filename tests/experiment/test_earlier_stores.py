@@ -12,8 +12,8 @@ import xarray as xr
 
 from calling import called
 from ntkmc import load_study, open_results, run
-from ntkmc.experiment.provenance import bits_of, environment
-from ntkmc.experiment.study import Study
+from ntkmc.experiment.store.provenance import bits_of, environment
+from ntkmc.experiment.study.model import Study
 
 FOLDER = Path(__file__).parents[1] / "stores_of_earlier_versions"
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ntkmc.experiment.evaluation import Rules, estimate
-from ntkmc.experiment.families import overall, overall_event
-from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.analysis.estimates import Rules, estimate
+from ntkmc.experiment.analysis.overall import overall, overall_event
+from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.linalg.eigen.result import Status
 from ntkmc.statistics import clopper_pearson, confidence_sequence
 

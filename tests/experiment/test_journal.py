@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ntkmc.errors import StoreError
-from ntkmc.experiment.blobs import DirectoryBlobs
-from ntkmc.experiment.journal import Block, Journal
+from ntkmc.experiment.store.journal import Block, Journal
+from ntkmc.experiment.store.location import DirectoryBlobs
 
 
 @pytest.fixture

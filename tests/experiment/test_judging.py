@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ntkmc.experiment.evaluation import Rules
-from ntkmc.experiment.families import overall_event, overall_probability, overall_scaling
-from ntkmc.experiment.judging import judge
-from ntkmc.experiment.schema import VARIABLES
-from ntkmc.experiment.variables import CLAIM, FAMILY, Verdict
+from ntkmc.experiment.analysis.estimates import Rules
+from ntkmc.experiment.analysis.overall import overall_event, overall_probability, overall_scaling
+from ntkmc.experiment.analysis.verdicts import judge
+from ntkmc.experiment.schema.groups import VARIABLES
+from ntkmc.experiment.schema.variables import CLAIM, FAMILY, Verdict
 from ntkmc.linalg.eigen.result import Status
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import Bound, Claim, Instance, instances

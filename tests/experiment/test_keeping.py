@@ -18,11 +18,11 @@ import zarr
 from ntkmc import open_results, run
 from ntkmc.api import repair
 from ntkmc.errors import InputError, StoreError
-from ntkmc.experiment import compacting
-from ntkmc.experiment.compacting import archive, compact
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.merging import merge
-from ntkmc.experiment.verifying import verify
+from ntkmc.experiment.maintenance import compact as compact_module
+from ntkmc.experiment.maintenance.compact import archive, compact
+from ntkmc.experiment.maintenance.merge import merge
+from ntkmc.experiment.maintenance.verify import verify
+from ntkmc.experiment.study.loading import parse_study
 from stores import assert_equal_bits, trials_of
 
 STUDY: dict[str, Any] = {
@@ -179,7 +179,7 @@ def test_two_halves_are_one(original: Path, tmp_path: Path, client: Any) -> None
 def test_a_merge_that_was_killed_is_repeated(
     original: Path, tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ntkmc.experiment.journal import Journal
+    from ntkmc.experiment.store.journal import Journal
 
     run(parse_study(STUDY | {"trials": {"from": 0, "count": 30}}), tmp_path / "a", client=client, progress=False)
     run(parse_study(STUDY | {"trials": {"from": 30, "count": 30}}), tmp_path / "b", client=client, progress=False)
@@ -253,9 +253,9 @@ def test_a_compaction_that_was_killed(original: Path, store: Path, monkeypatch: 
 
     with monkeypatch.context() as patched, contextlib.suppress(Killed):
         if step == 0:
-            patched.setattr(compacting, "_copy", dying)
+            patched.setattr(compact_module, "_copy", dying)
         elif step == 3:
-            patched.setattr("ntkmc.experiment.arrays.shutil.rmtree", dying)
+            patched.setattr("ntkmc.experiment.store.arrays.shutil.rmtree", dying)
         else:
             patched.setattr(Path, "rename", renaming)
         compact(store)

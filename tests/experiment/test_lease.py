@@ -19,16 +19,16 @@ from typing import Any
 import pytest
 
 from ntkmc.errors import StoreError
-from ntkmc.experiment import lease as module
-from ntkmc.experiment.lease import Lease
-from ntkmc.experiment.location import LEASE
+from ntkmc.experiment.store import lease as module
+from ntkmc.experiment.store.lease import Lease
+from ntkmc.experiment.store.location import LEASE
 
 QUICK: dict[str, Any] = {"beat": 0.05, "patience": 0.4}
 
 HOLD = """
 import sys, time
-from ntkmc.experiment.lease import Lease
-from ntkmc.experiment.location import LEASE
+from ntkmc.experiment.store.lease import Lease
+from ntkmc.experiment.store.location import LEASE
 with Lease(sys.argv[1]):
     print("held", flush=True)
     time.sleep(100)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkmc.experiment.evaluation import Rules
-from ntkmc.experiment.schema import BESIDE_VARIABLES
-from ntkmc.experiment.sketch_accuracy import sketch_accuracy
-from ntkmc.experiment.variables import QUANTILES
+from ntkmc.experiment.analysis.convergence import sketch_accuracy
+from ntkmc.experiment.analysis.estimates import Rules
+from ntkmc.experiment.schema.groups import BESIDE_VARIABLES
+from ntkmc.experiment.schema.variables import QUANTILES
 
 Floats = NDArray[np.float64]
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from ntkmc import load_study
 from ntkmc.errors import InputError
-from ntkmc.experiment.cells import evaluate_size
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.study import find_cell
+from ntkmc.experiment.study.cells import evaluate_size
+from ntkmc.experiment.study.loading import parse_study
+from ntkmc.experiment.study.model import find_cell
 
 CONTRACT = """
 name: first-light

@@ -14,8 +14,8 @@ from ntkmc.linalg.sketching.cost import feature_bytes
 CHILD = """
 import json, sys
 import numpy as np
-from ntkmc.experiment.trial import run_trial, single_thread
-from ntkmc.experiment.drawing import Recipe
+from ntkmc.experiment.trial.run import run_trial, single_thread
+from ntkmc.experiment.trial.draw import Recipe
 from ntkmc.linalg.gram.enclosures import lambda_min
 from ntkmc.linalg.eigen.smallest import smallest_eigenvalue
 from ntkmc.theory.claims.trial_statistics import SPECTRUM, required
@@ -90,9 +90,9 @@ FEATURES = [
 
 BESIDE_CHILD = """
 import json, sys
-from ntkmc.experiment.beside import measure_part
-from ntkmc.experiment.drawing import Recipe, Subject
-from ntkmc.experiment.trial import single_thread
+from ntkmc.experiment.trial.measurements import measure_part
+from ntkmc.experiment.trial.draw import Recipe, Subject
+from ntkmc.experiment.trial.run import single_thread
 from ntkmc.theory.distributions import build
 
 kernel, n, d, depths, value, *method = json.loads(sys.argv[1])
@@ -137,9 +137,9 @@ TRAINED = [
 
 TRAINED_CHILD = """
 import json, sys
-from ntkmc.experiment.beside import measure_part
-from ntkmc.experiment.drawing import Recipe, Subject
-from ntkmc.experiment.trial import single_thread
+from ntkmc.experiment.trial.measurements import measure_part
+from ntkmc.experiment.trial.draw import Recipe, Subject
+from ntkmc.experiment.trial.run import single_thread
 from ntkmc.theory.distributions import build
 
 kind, n, d, value = json.loads(sys.argv[1])

@@ -17,7 +17,7 @@ import yaml
 
 from ntkmc.execution.driver import drive
 from ntkmc.execution.profiles import connect, load_profile
-from ntkmc.experiment.loading import parse_study
+from ntkmc.experiment.study.loading import parse_study
 from rig import squeue, wait_until
 from stores import assert_equal_bits, trials_of
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ntkmc.experiment.families import overall_probability
-from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.analysis.overall import overall_probability
+from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.statistics import (
     confidence_sequence,
     e_bh,

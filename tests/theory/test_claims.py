@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from measured import data, judged, measured
-from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.linalg.gram.enclosures import lambda_min
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Bound, Instance, instances

@@ -16,7 +16,7 @@ import yaml
 from ntkmc import open_results
 from ntkmc.cli import distribution_table
 from ntkmc.errors import InputError
-from ntkmc.experiment.loading import load_study, parse_study
+from ntkmc.experiment.study.loading import load_study, parse_study
 from ntkmc.theory.distributions import build, check_distribution, names
 
 LAWS = '''

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from ntkmc import gram
-from ntkmc.experiment.drawing import Recipe, Subject
-from ntkmc.experiment.judging import judge
-from ntkmc.experiment.training import measure_training
-from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.analysis.verdicts import judge
+from ntkmc.experiment.schema.variables import Verdict
+from ntkmc.experiment.trial.draw import Recipe, Subject
+from ntkmc.experiment.trial.training import measure_training
 from ntkmc.linalg.eigen.result import Status
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Instance, find_instance, instances

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ntkmc import empirical_ntk, gram
-from ntkmc.experiment.judging import judge
-from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.analysis.verdicts import judge
+from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.linalg.eigen.result import Status
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Instance, find_instance, instances

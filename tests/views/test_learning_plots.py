@@ -10,7 +10,7 @@ import pytest
 
 from ntkmc import open_results
 from ntkmc.execution.driver import drive
-from ntkmc.experiment.loading import parse_study
+from ntkmc.experiment.study.loading import parse_study
 from ntkmc.views.grid import Grid
 from ntkmc.views.learning_plots import bound_plot, sketches_plot, training_plot, widths_plot
 from ntkmc.views.report.page import report_html, report_plots

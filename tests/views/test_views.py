@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkmc import InputError, open_results, run
-from ntkmc.experiment.address import generator, spawn_key
-from ntkmc.experiment.loading import parse_study
-from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.schema.variables import Verdict
+from ntkmc.experiment.study.address import generator, spawn_key
+from ntkmc.experiment.study.loading import parse_study
 from ntkmc.statistics import dkw_band
 from ntkmc.theory.claims import instances
 from ntkmc.views import plots
@@ -305,8 +305,8 @@ def test_plots_draw_the_frames(grid: Grid) -> None:
 
 def test_empty_store(tmp_path: Path) -> None:
     """Before the first trial every view says what to do, and none fails."""
-    from ntkmc.experiment.creating import create
-    from ntkmc.experiment.location import Location
+    from ntkmc.experiment.store.layout import create
+    from ntkmc.experiment.store.location import Location
 
     study = parse_study({
         "name": "empty", "seed": 3, "kernel": "ntk", "trials": 40, "event": {"lambda-0": [0.1], "delta": 0.1},

@@ -36,7 +36,7 @@ class Format(enum.StrEnum):
 @contextmanager
 def reading(store: str) -> Iterator[None]:
     """Turns what zarr raises on a damaged chunk into one line."""
-    from ntkmc.experiment.guarding import understood
+    from ntkmc.experiment.store.reading import understood
 
     with understood(store):
         yield

@@ -27,9 +27,9 @@ def submit(
     from ntkmc.execution.profiles import load_profile
     from ntkmc.execution.submission import Submission, batch_script
     from ntkmc.execution.submission import submit as put
-    from ntkmc.experiment.creating import check_identity
-    from ntkmc.experiment.loading import load_study
-    from ntkmc.experiment.location import Location
+    from ntkmc.experiment.store.layout import check_identity
+    from ntkmc.experiment.store.location import Location
+    from ntkmc.experiment.study.loading import load_study
 
     loaded, place = load_study(study), load_profile(profile)
     named = store or str(RESULTS / f"{loaded.name}.zarr")

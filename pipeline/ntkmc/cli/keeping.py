@@ -10,7 +10,7 @@ import typer
 from ntkmc.cli.app import ProfileName, StoreFolder, app, reading, say
 
 if TYPE_CHECKING:
-    from ntkmc.experiment.verifying import Report
+    from ntkmc.experiment.maintenance.verify import Report
 
 TrustedStudy = Annotated[
     Path | None,
@@ -31,8 +31,8 @@ def verify(
 ) -> None:
     """Checksums, enclosures, estimates, and a sample of trials computed again; exit code 3 if something is wrong."""
     from ntkmc.api import repair
-    from ntkmc.experiment.loading import load_study
-    from ntkmc.experiment.verifying import verify as verified
+    from ntkmc.experiment.maintenance.verify import verify as verified
+    from ntkmc.experiment.study.loading import load_study
 
     trusted = load_study(study) if study else None
     with reading(store):
@@ -54,7 +54,7 @@ def merge(
     stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="Stores to take from, unchanged.")],
 ) -> None:
     """Join stores of one study that were computed in several places, such as trials 0 to 499 and 500 to 999."""
-    from ntkmc.experiment.merging import merge as merged
+    from ntkmc.experiment.maintenance.merge import merge as merged
 
     with reading(into):
         found = merged(into, stores)
@@ -71,8 +71,8 @@ def compact(
     ] = None,
 ) -> None:
     """Few large files; the store stays readable, and open for further runs."""
-    from ntkmc.experiment.compacting import archive as packed
-    from ntkmc.experiment.compacting import compact as compacted
+    from ntkmc.experiment.maintenance.compact import archive as packed
+    from ntkmc.experiment.maintenance.compact import compact as compacted
 
     with reading(store):
         found = compacted(store)

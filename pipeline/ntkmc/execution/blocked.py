@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.execution.fleet import DaskFleet, room_of
-from ntkmc.experiment.trial import single_thread
+from ntkmc.experiment.trial.run import single_thread
 from ntkmc.linalg.blocked.cost import block_length
 from ntkmc.linalg.blocked.solver import METHODS, BlockedBench, enclose_blocked
 from ntkmc.linalg.blocked.tiles import gram_diagonal

@@ -47,16 +47,16 @@ from ntkmc.execution.workforce import (
     needed_seconds,
     no_room_sentence,
 )
-from ntkmc.experiment.cells import Cell
-from ntkmc.experiment.creating import create
-from ntkmc.experiment.derived import Derived
-from ntkmc.experiment.drawing import Recipe
-from ntkmc.experiment.guarding import understood
-from ntkmc.experiment.lease import Lease
-from ntkmc.experiment.location import Location
-from ntkmc.experiment.store import Store
-from ntkmc.experiment.study import Study
-from ntkmc.experiment.trial import BlockTask
+from ntkmc.experiment.analysis.update import Derived
+from ntkmc.experiment.store.layout import create
+from ntkmc.experiment.store.lease import Lease
+from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.store.reading import understood
+from ntkmc.experiment.store.store import Store
+from ntkmc.experiment.study.cells import Cell
+from ntkmc.experiment.study.model import Study
+from ntkmc.experiment.trial.draw import Recipe
+from ntkmc.experiment.trial.run import BlockTask
 from ntkmc.linalg.eigen.result import Status
 
 _FOLD_EVERY = 5.0  # seconds; a reader of plain zarr lags by this much, `open_results` by nothing

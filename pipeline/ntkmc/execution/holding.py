@@ -19,7 +19,7 @@ import psutil
 from distributed import get_worker
 from distributed.worker_memory import WorkerMemoryManager
 
-from ntkmc.experiment.trial import single_thread
+from ntkmc.experiment.trial.run import single_thread
 from ntkmc.linalg.blocked.block_rows import Shelf, Shifted
 from ntkmc.linalg.blocked.cost import PANELS
 from ntkmc.linalg.blocked.tiles import gram_diagonal

@@ -12,11 +12,11 @@ from ntkmc.errors import InputError
 from ntkmc.execution.blocked import bench_of
 from ntkmc.execution.fleet import DaskFleet, room_of
 from ntkmc.execution.tasks import Report
-from ntkmc.experiment.drawing import draw, standard_scale
-from ntkmc.experiment.journal import Block, Journal
-from ntkmc.experiment.measuring import draw_statistics, surveyed_statistics, unknown
-from ntkmc.experiment.provenance import block_provenance
-from ntkmc.experiment.trial import NUMERICAL_ERRORS, BlockTask, Trial, blank, record, single_thread
+from ntkmc.experiment.store.journal import Block, Journal
+from ntkmc.experiment.store.provenance import block_provenance
+from ntkmc.experiment.trial.draw import draw, standard_scale
+from ntkmc.experiment.trial.run import NUMERICAL_ERRORS, BlockTask, Trial, blank, record, single_thread
+from ntkmc.experiment.trial.statistics import draw_statistics, surveyed_statistics, unknown
 from ntkmc.linalg.blocked.cost import block_length
 from ntkmc.linalg.blocked.solver import enclose_blocked
 from ntkmc.linalg.eigen.rows import as_data, split_rows
@@ -60,7 +60,8 @@ def commit_large(task: BlockTask, client: Client, journal: Journal, stop: Callab
 
 
 def _measured(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Trial:
-    """As `ntkmc.experiment.trial.measure_draw`. Of eigenvalues of further matrices it says that nothing is known."""
+    """As `ntkmc.experiment.trial.run.measure_draw`. Of eigenvalues of further matrices it says that nothing is
+    known."""
     recipe, names = task.recipe, task.recipe.statistics
     X = as_data(draw(recipe, task.distribution, task.d, task.n, task.first))
     rows, first = split_rows(X), X[0].copy()

@@ -18,14 +18,14 @@ from ntkmc.execution.profiles import available_cpus
 from ntkmc.execution.queue import BLOCK_SECONDS
 from ntkmc.execution.sizing import Layout, Needs, check_layout, choose
 from ntkmc.execution.workforce import IDLE_WORKER_BYTES, needed_bytes, needed_seconds, usable_bytes
-from ntkmc.experiment.arrays import trial_chunk
-from ntkmc.experiment.beside import MEASURES
-from ntkmc.experiment.cells import Cell
-from ntkmc.experiment.location import Location
-from ntkmc.experiment.parts import AXES, values_by_kind
-from ntkmc.experiment.schema import declared, trial_variables
-from ntkmc.experiment.study import Study
-from ntkmc.experiment.variables import Variable
+from ntkmc.experiment.schema.groups import declared, trial_variables
+from ntkmc.experiment.schema.variables import Variable
+from ntkmc.experiment.store.arrays import trial_chunk
+from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.study.cells import Cell
+from ntkmc.experiment.study.measurements import AXES, values_by_kind
+from ntkmc.experiment.study.model import Study
+from ntkmc.experiment.trial.measurements import MEASURES
 from ntkmc.linalg.blocked.cost import (
     COMPILED_BYTES,
     block_length,

@@ -11,7 +11,7 @@ from dask.utils import parse_bytes
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from ntkmc.errors import InputError
-from ntkmc.experiment.loading import Sections, describe, read_yaml
+from ntkmc.experiment.study.loading import Sections, describe, read_yaml
 from ntkmc.share import find_shared
 
 _CLASS = r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$"

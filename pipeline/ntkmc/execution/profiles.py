@@ -27,7 +27,7 @@ from ntkmc.execution.security import given_security, own_security
 from ntkmc.execution.sizing import Layout
 from ntkmc.execution.workforce import MEMORY, SCHEDULER
 from ntkmc.execution.workspace import Workspace
-from ntkmc.experiment.location import Location
+from ntkmc.experiment.store.location import Location
 
 __all__ = ["Profile", "available_cpus", "cluster_class", "connect", "dialect_of", "job_arguments", "load_profile"]
 

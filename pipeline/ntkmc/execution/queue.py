@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ntkmc.experiment.cells import Cell
-from ntkmc.experiment.drawing import Recipe
-from ntkmc.experiment.parts import PLAIN, Part
-from ntkmc.experiment.trial import BlockTask
+from ntkmc.experiment.study.cells import Cell
+from ntkmc.experiment.study.measurements import PLAIN, Part
+from ntkmc.experiment.trial.draw import Recipe
+from ntkmc.experiment.trial.run import BlockTask
 
 BLOCK_SECONDS = 1.0
 """Work in a block: scheduling costs 2 to 3.5 ms a task, so that a second loses well under 1 %, and little is lost

@@ -16,9 +16,9 @@ from ntkmc.errors import InputError, StoreError
 from ntkmc.execution.dialects import DIALECTS, Dialect, QueuedJob
 from ntkmc.execution.events import BlockDone, CellFailed, Event, RunFinished, RunStarted
 from ntkmc.execution.workspace import Workspace
-from ntkmc.experiment.location import Location
-from ntkmc.experiment.results import open_results, study_of
-from ntkmc.experiment.study import AdaptiveTrials
+from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.store.reading import open_results, study_of
+from ntkmc.experiment.study.model import AdaptiveTrials
 
 _RECORD_EVERY: Final = 2.0  # seconds
 _TRIES: Final = 4  # times that a store is opened

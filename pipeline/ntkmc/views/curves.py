@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ntkmc.errors import InputError
-from ntkmc.experiment.evaluation import estimate
-from ntkmc.experiment.variables import Verdict
+from ntkmc.experiment.analysis.estimates import estimate
+from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.linalg.eigen.result import Status
 from ntkmc.statistics import quantile_interval
 from ntkmc.statistics.intervals import dkw_halfwidth

@@ -10,9 +10,9 @@ import pandas as pd
 import xarray as xr
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.experiment.parts import AXES as PARTS
-from ntkmc.experiment.schema import VARIABLES
-from ntkmc.experiment.variables import AXES, CLAIM, Verdict
+from ntkmc.experiment.schema.groups import VARIABLES
+from ntkmc.experiment.schema.variables import AXES, CLAIM, Verdict
+from ntkmc.experiment.study.measurements import AXES as PARTS
 from ntkmc.theory.claims import CLAIMS
 from ntkmc.theory.claims.probability import NONDEGENERATE
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from ntkmc.experiment.provenance import differing
+from ntkmc.experiment.store.provenance import differing
 
 _MOST = 4  # facts that are named
 

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from rich.console import RenderableType
 
-from ntkmc.experiment.results import stored_cells, study_of
+from ntkmc.experiment.store.reading import stored_cells, study_of
 from ntkmc.theory.predictions.predictors import PREDICTORS, predictions
 from ntkmc.views.tables import captioned, law, number, table
 

@@ -23,7 +23,7 @@ from ntkmc.linalg.eigen.krylov import start_block
 from ntkmc.linalg.eigen.lapack import Matrix, solve
 from ntkmc.linalg.eigen.rayleigh import TINY, UP, exact_dot, exact_product, rayleigh_quotient
 from ntkmc.linalg.eigen.result import Eigenvalue
-from ntkmc.linalg.eigen.rows import Matrix, as_array, as_float64
+from ntkmc.linalg.eigen.rows import as_array, as_float64
 from ntkmc.linalg.eigen.smallest import check_method, enclose, scaled
 from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, on_bench, own
 from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF

@@ -1,0 +1,229 @@
+"""How the tangent kernels of finite networks tend to their limit: estimates of one cell at one depth.
+
+How the Gram matrices of feature maps tend to their kernel: estimates of one cell at one depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkmc.experiment.analysis.estimates import Rules, Values
+from ntkmc.experiment.schema.variables import QUANTILES
+from ntkmc.statistics import confidence_sequence, exponents, quantile_sequence
+from ntkmc.theory.claims.base import NETWORK, SKETCH
+
+Trials = Mapping[str, NDArray[Any]]
+
+
+def convergence(widths: NDArray[np.int64], networks: Sequence[Trials], n: int, rules: Rules) -> Values:
+    """Estimates over the widths of one cell.
+
+    Parameters
+    ----------
+    widths : ndarray, (widths,)
+        In any order.
+    networks : sequence of mappings of str to ndarray (T,)
+        For each width the trials that estimates rest on: `lambda_min_*` of the limit and `network_*` of the networks.
+        T may differ, and be 0.
+    n : int
+        Rows of a draw.
+    rules : Rules
+        `delta`, and the confidence of one cell.
+
+    Returns
+    -------
+    dict
+        Variables of the `convergence` group at this cell and depth: (widths,) or scalars.
+    """
+    found = approach(widths, networks, rules, NETWORK, "width")
+    limits = [midpoints(trials, "lambda_min") for trials in networks]
+    least = median(max(limits, key=len, default=np.empty(0)))
+    found["printed_width"] = n**6 / least**4 if least > 0.0 else np.nan
+    return found
+
+
+def approach(sizes: NDArray[np.int64], beside: Sequence[Trials], rules: Rules, prefix: str, what: str) -> Values:
+    """How matrices tend to the kernel as their size grows: errors, shares of success, least sizes, exponents.
+
+    Parameters
+    ----------
+    sizes, beside, rules
+        As `widths`, `networks`, `rules` of `convergence`.
+    prefix : str
+        Of the variables of these matrices.
+    what : str
+        What their size is called, in names of variables.
+
+    Notes
+    -----
+    A trial that failed, or whose enclosures do not decide an event, counts as a failure for the lower and as a success
+    for the upper limit. Least sizes and exponents hold for all sizes at once: each takes its share of alpha.
+    """
+    together = 1.0 - (1.0 - rules.confidence) / max(len(sizes), 1)
+    total = np.array([len(trials["status"]) for trials in beside])
+    found: Values = {"trials_used": total}
+    for event, counted in (("norm", _close), ("eigenvalue", _positive)):
+        counts = np.array([counted(trials, prefix) for trials in beside]).reshape(len(beside), 3)
+        sure, likely, possible = counts.T
+        found |= _shares(event, sure, likely, possible, total, rules.confidence)
+        found |= smallest_size(f"{event}_{what}", sizes, (sure, likely, possible), total, rules.delta, together)
+    found |= _deviations(sizes, beside, together, prefix, what)
+    found["lambda_min_median"] = np.array([median(trials[f"{prefix}lambda_min"]) for trials in beside])
+    return found
+
+
+def _close(trials: Trials, prefix: str) -> tuple[int, int, int]:
+    """Trials with |matrix - kernel| <= lambda_min / 4: by proof, by midpoints, and at most."""
+    return _counted(
+        -midpoints(trials, f"{prefix}deviation"),
+        -trials[f"{prefix}deviation_upper"],
+        -trials[f"{prefix}deviation_lower"],
+        trials,
+        -0.25,
+    )
+
+
+def _positive(trials: Trials, prefix: str) -> tuple[int, int, int]:
+    """Trials with lambda_min of the matrix >= 3/4 lambda_min: by proof, by midpoints, and at most."""
+    return _counted(
+        midpoints(trials, f"{prefix}lambda_min"),
+        trials[f"{prefix}lambda_min_lower"],
+        trials[f"{prefix}lambda_min_upper"],
+        trials,
+        0.75,
+    )
+
+
+def _counted(
+    value: NDArray[Any], lower: NDArray[Any], upper: NDArray[Any], trials: Trials, share: float
+) -> tuple[int, int, int]:
+    """Trials in which a quantity is at least a share, which may be negative, of lambda_min. NaN decides nothing."""
+    ends = [share * trials[f"lambda_min_{end}"] for end in ("lower", "upper")]
+    least, most = np.minimum(*ends), np.maximum(*ends)
+    sure = int(np.sum(lower >= most))
+    possible = len(value) - int(np.sum(upper < least))
+    likely = int(np.sum(value >= 0.5 * (least + most)))
+    return sure, likely, possible
+
+
+def midpoints(trials: Trials, name: str) -> NDArray[Any]:
+    """Of the enclosures of a variable."""
+    return np.asarray(0.5 * (trials[f"{name}_lower"] + trials[f"{name}_upper"]))
+
+
+def _shares(
+    event: str,
+    sure: NDArray[Any],
+    likely: NDArray[Any],
+    possible: NDArray[Any],
+    total: NDArray[Any],
+    confidence: float,
+) -> Values:
+    with np.errstate(invalid="ignore"):
+        share = np.where(total > 0, likely / np.maximum(total, 1), np.nan)
+    lower, _ = confidence_sequence(sure, total, confidence)
+    _, upper = confidence_sequence(possible, total, confidence)
+    return {
+        f"{event}_share": share,
+        f"{event}_share_lower": np.where(total > 0, lower, np.nan),
+        f"{event}_share_upper": np.where(total > 0, upper, np.nan),
+    }
+
+
+def smallest_size(
+    name: str,
+    sizes: NDArray[np.int64],
+    counts: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+    total: NDArray[Any],
+    delta: float,
+    confidence: float,
+) -> Values:
+    """The least size from which on an event has probability 1 - delta: as measured, and between which it lies.
+
+    `counts`: for each size trials in which it surely, likely, and possibly happened.
+    """
+    sure, likely, possible = counts
+    lower, _ = confidence_sequence(sure, total, confidence)
+    _, upper = confidence_sequence(possible, total, confidence)
+    refuted = sizes[(total > 0) & (upper < 1.0 - delta)]
+    return {
+        name: _from_which_on(sizes, (total > 0) & (likely >= (1.0 - delta) * total), np.nan),
+        f"{name}_lower": float(refuted.max()) if refuted.size else 0.0,
+        f"{name}_upper": _from_which_on(sizes, lower >= 1.0 - delta, np.inf),
+    }
+
+
+def _from_which_on(sizes: NDArray[np.int64], good: NDArray[np.bool_], none: float) -> float:
+    """The least size that is good like all larger ones."""
+    found = none
+    for at in np.argsort(sizes)[::-1]:
+        if not good[at]:
+            break
+        found = float(sizes[at])
+    return found
+
+
+def _deviations(
+    sizes: NDArray[np.int64], beside: Sequence[Trials], confidence: float, prefix: str, what: str
+) -> Values:
+    medians = np.full((len(beside), 3), np.nan)
+    for row, trials in zip(medians, beside, strict=True):
+        lower, upper = (trials[f"{prefix}deviation_{end}"] for end in ("lower", "upper"))
+        if len(lower):
+            row[0] = median(midpoints(trials, f"{prefix}deviation"))
+            ends = np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
+            row[1:] = quantile_sequence(*ends, 0.5, confidence)
+    value, lower, upper = medians.T
+    found = {"deviation_median": value, "deviation_median_lower": lower, "deviation_median_upper": upper}
+    fitted = exponents(value, lower, upper, {what: sizes})
+    for end, number in zip(("", "_lower", "_upper"), fitted.get(what, (np.nan,) * 3), strict=True):
+        found[f"exponent{end}"] = np.asarray(number)
+    return found
+
+
+def median(values: NDArray[Any]) -> float:
+    """Of the values that are there; NaN if none is."""
+    present = values[~np.isnan(values)]
+    return float(np.median(present)) if len(present) else float("nan")
+
+
+def sketch_accuracy(features: NDArray[np.int64], sketches: Sequence[Trials], n: int, rules: Rules) -> Values:
+    """Estimates over the numbers of features of one cell.
+
+    Parameters
+    ----------
+    features : ndarray, (features,)
+        In any order.
+    sketches : sequence of mappings of str to ndarray (T,)
+        For each number the trials that estimates rest on: `lambda_min_*` of the kernel and `sketch_*` of the maps.
+    n : int
+        Rows of a draw.
+    rules : Rules
+        `delta`, and the confidence of one cell.
+
+    Returns
+    -------
+    dict
+        Variables of the `sketch_accuracy` group at this cell and depth: (features,), (features, quantiles) or scalars.
+    """
+    found = approach(features, sketches, rules, SKETCH, "features")
+    for name in ("deviation", "entry_deviation"):
+        found[f"{name}_quantile"] = np.array([_quantiles(midpoints(each, f"{SKETCH}{name}")) for each in sketches])
+    found["relative_median"] = np.array([median(_relative(each)) for each in sketches])
+    return found
+
+
+def _relative(trials: Trials) -> NDArray[Any]:
+    """The distance in units of the kernel's own norm; that of zero rows, which is 0, says nothing."""
+    norm = midpoints(trials, f"{SKETCH}kernel_norm")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(norm > 0.0, midpoints(trials, f"{SKETCH}deviation") / norm, np.nan)
+
+
+def _quantiles(values: NDArray[Any]) -> NDArray[Any]:
+    present = values[~np.isnan(values)]
+    return np.quantile(present, QUANTILES) if len(present) else np.full(len(QUANTILES), np.nan)

@@ -1,0 +1,175 @@
+"""Estimates about training in one cell at one depth: what the kernel predicts, and how networks follow it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkmc.experiment.analysis.convergence import smallest_size
+from ntkmc.experiment.analysis.estimates import Rules, Values
+from ntkmc.statistics import confidence_sequence, exponents, mean_lower_limit, quantile_sequence
+from ntkmc.theory.targets import CHECKPOINTS, SHARE, NetworkLabel
+
+Trials = Mapping[str, NDArray[Any]]
+
+Estimated = tuple[float, float, float]
+"""A number with its confidence limits."""
+
+_UNKNOWN: Estimated = (math.nan, math.nan, math.nan)
+
+
+def predicted(targets: NDArray[Any], trials: Sequence[Trials], n: int, rules: Rules) -> Values:
+    """Variables of the group `prediction` along the targets of one cell.
+
+    Parameters
+    ----------
+    targets : ndarray of str
+    trials : sequence of mappings of str to ndarray (T,)
+        For each target the trials that estimates rest on: `lambda_min_*` of the draw and `training_*`.
+    n : int
+        Rows of a draw.
+    rules : Rules
+        The confidence of one cell.
+    """
+    rows: list[Values] = []
+    for each in trials:
+        found: Values = {"trials_used": len(each["status"])}
+        forms = (each["training_label_form_lower"], each["training_label_form_upper"])
+        bounds = np.sqrt(2.0 * forms[0] / n), np.sqrt(2.0 * forms[1] / n)
+        steps = each["training_steps_lower"], each["training_steps_upper"]
+        rate = each["training_step_size"] / math.log(n / SHARE)
+        with np.errstate(invalid="ignore"):  # infinitely many steps times 0: nothing is known
+            shares = steps[0] * rate * each["lambda_min_lower"], steps[1] * rate * each["lambda_min_upper"]
+        losses = each["training_regression_loss"]
+        _enter(found, "bound", _median(*bounds, rules.confidence))
+        _enter(found, "steps", _median(*steps, rules.confidence))
+        _enter(found, "steps_share", _median(*shares, rules.confidence))
+        _enter(found, "regression_loss", _mean(losses, rules.confidence))
+        for name in ("residual", "flow"):
+            found[name] = _curve(
+                0.5 * (each[f"training_{name}_lower"] + each[f"training_{name}_upper"]), each["training_label_norm"]
+            )
+        rows.append(found)
+    return _stacked(rows)
+
+
+def dynamics(networks: NDArray[Any], trials: Sequence[Trials], n: int, rules: Rules) -> Values:
+    """Variables of the group `dynamics` along the networks of one cell; parameters as of `predicted`.
+
+    Limits of medians and exponents hold for all networks at once: each takes its share of alpha.
+    """
+    together = 1.0 - (1.0 - rules.confidence) / max(len(networks), 1)
+    rows: list[Values] = []
+    for each in trials:
+        found: Values = {"trials_used": len(each["status"])}
+        for name in ("gap", "gap_started", "drift"):
+            value = each[f"trained_{name}"]
+            _enter(found, name, _median(value, value, together))
+        _enter(found, "test_loss", _mean(each["trained_test_loss"], rules.confidence))
+        _enter(found, "contraction_share", _share(*_contracting(each), rules.confidence))
+        # What a network is trained on has a norm of its own in every draw: curves are relative to where they begin.
+        curve = each["trained_residual"]
+        found["residual"] = _curve(curve, curve[:, 0] if len(curve) else np.empty(0))
+        rows.append(found)
+    found = _stacked(rows)
+    labels = [NetworkLabel.parse(str(label)) for label in networks]
+    found |= _contraction_widths(labels, trials, rules)
+    for name in ("gap", "gap_started", "drift"):
+        for axis in ("width", "kappa"):
+            for end in ("", "_lower", "_upper"):
+                found[f"{name}_{axis}{end}"] = np.full(len(labels), np.nan)
+        for target in dict.fromkeys(label.target for label in labels):
+            mine = np.array([label.target == target for label in labels])
+            same = [each for each in labels if each.target == target]
+            axes: dict[str, list[float]] = {
+                "width": [each.width for each in same],
+                "kappa": [each.kappa for each in same],
+            }
+            value, lower, upper = (found[f"{name}{end}"][mine] for end in ("", "_lower", "_upper"))
+            fitted = exponents(value, lower, upper, axes)
+            for axis, estimate in fitted.items():
+                for end, number in zip(("", "_lower", "_upper"), estimate, strict=True):
+                    found[f"{name}_{axis}{end}"][mine] = number
+    return found
+
+
+def _contraction_widths(labels: Sequence[NetworkLabel], trials: Sequence[Trials], rules: Rules) -> Values:
+    """Part (iii) of `claim-width-n6`: the least width from which on loss shrinks so in a share of 1 - delta.
+
+    Of networks that are trained on the same labels, from weights of the same scale.
+    """
+    found: Values = {f"contraction_width{end}": np.full(len(labels), np.nan) for end in ("", "_lower", "_upper")}
+    for group in dict.fromkeys((label.target, label.kappa) for label in labels):
+        mine = [at for at, label in enumerate(labels) if (label.target, label.kappa) == group]
+        counts = np.array([_contracting(trials[at]) for at in mine])
+        sizes = np.array([labels[at].width for at in mine])
+        together = 1.0 - (1.0 - rules.confidence) / len(mine)
+        sure, possible, total = counts.T
+        least = smallest_size("contraction_width", sizes, (sure, sure, possible), total, rules.delta, together)
+        for name, value in least.items():
+            found[name][mine] = value
+    return found
+
+
+def _contracting(trials: Trials) -> tuple[int, int, int]:
+    """Trials in which every step surely, or possibly, shrinks the loss by 1 - eta lambda_min / 2; and all."""
+    total = len(trials["status"])
+    worst = trials["trained_contraction"]
+    ends = [1.0 - 0.5 * trials["trained_step_size"] * trials[f"lambda_min_{end}"] for end in ("upper", "lower")]
+    sure, possible = int(np.sum(worst <= ends[0])), total - int(np.sum(worst > ends[1]))
+    return sure, possible, total
+
+
+def _share(sure: int, possible: int, total: int, confidence: float) -> Estimated:
+    if not total:
+        return _UNKNOWN
+    lower, _ = confidence_sequence(sure, total, confidence)
+    _, upper = confidence_sequence(possible, total, confidence)
+    return sure / total, float(lower), float(upper)
+
+
+def _median(lower: NDArray[Any], upper: NDArray[Any], confidence: float) -> Estimated:
+    """Of numbers between two ends, with limits that are valid at any time; a trial that failed may have had any."""
+    if not len(lower):
+        return _UNKNOWN
+    failed = np.isnan(lower) | np.isnan(upper)
+    with np.errstate(invalid="ignore"):
+        value = np.where(np.isinf(upper), upper, 0.5 * (lower + upper))[~failed]
+    ends = np.where(failed, -np.inf, lower), np.where(failed, np.inf, upper)
+    # An order statistic: interpolation would make a NaN between two infinite values.
+    middle = float(np.quantile(value, 0.5, method="inverted_cdf")) if len(value) else math.nan
+    least, most = quantile_sequence(*ends, 0.5, confidence)
+    return middle, float(least), float(most)
+
+
+def _mean(losses: NDArray[Any], confidence: float) -> Estimated:
+    """Of losses in [0, 1], with limits by betting; infinite ones were not measured, one that failed may be any."""
+    measured = losses[~np.isinf(losses)]
+    if not len(measured):
+        return _UNKNOWN
+    low, high = np.where(np.isnan(measured), 0.0, measured), np.where(np.isnan(measured), 1.0, measured)
+    one_sided = 0.5 + 0.5 * confidence
+    known = measured[~np.isnan(measured)]
+    value = float(known.mean()) if len(known) else math.nan
+    return value, mean_lower_limit(low, one_sided), 1.0 - mean_lower_limit(1.0 - high, one_sided)
+
+
+def _curve(values: NDArray[Any], unit: NDArray[Any]) -> NDArray[np.float64]:
+    """Median over trials at each step, in units of one number a trial."""
+    good = ~np.isnan(unit) & (unit > 0.0)
+    if not good.any():
+        return np.full(len(CHECKPOINTS), np.nan)
+    return np.asarray(np.quantile(values[good] / unit[good, None], 0.5, axis=0, method="inverted_cdf"))
+
+
+def _enter(found: Values, name: str, estimate: Estimated) -> None:
+    for end, number in zip(("", "_lower", "_upper"), estimate, strict=True):
+        found[f"{name}{end}"] = number
+
+
+def _stacked(rows: Sequence[Values]) -> Values:
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}

@@ -1,0 +1,125 @@
+"""A finished store in few large files, for file systems and archives that count them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from ntkmc.errors import InputError, StoreError
+from ntkmc.experiment.store.arrays import (
+    chunk_lengths,
+    consolidate,
+    create_group,
+    open_array,
+    quiet_zarr,
+    replace_group,
+)
+from ntkmc.experiment.store.layout import read_attributes, sweep
+from ntkmc.experiment.store.lease import Lease
+from ntkmc.experiment.store.location import LEASE, PARTIAL, Location
+from ntkmc.experiment.store.reading import study_of
+from ntkmc.experiment.store.store import Store
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """Files and bytes before and after."""
+
+    files_before: int
+    files_after: int
+    bytes_before: int
+    bytes_after: int
+
+
+def compact(store: str | Path) -> Compacted:
+    """Put every variable of the trials into as few files as there are 256 MiB in it, and sweep what is left over.
+
+    The store stays what it is: readable by plain xarray, chunk by chunk, and open for further runs.
+
+    Raises
+    ------
+    InputError
+        For an object store, which has no reason to count its objects.
+    StoreError
+        If it is no store, damaged, or another run is writing to it.
+    """
+    location = Location.of(store)
+    if location.remote:
+        raise InputError(f"{location}: an object store does not count objects; copy it to a folder to compact it")
+    attributes = read_attributes(location)
+    with Lease(location) as lease:
+        before = _size(location.path)
+        opened = Store.prepare(location, study_of(attributes, str(location)))
+        if opened.damaged:
+            raise StoreError(f"{location}: is damaged: ntkmc verify {location} --repair")
+        root = location.open("r+")
+        for group in dict.fromkeys(part.kind for part in opened.parts):
+            folder = f".{group}{PARTIAL}"
+            with quiet_zarr():
+                trials = open_array(root, group, "status").shape[-1]
+                create_group(root, group, opened.coordinates, trials, folder, opened.statistics, compact=True)
+            home = root[folder]
+            assert isinstance(home, zarr.Group)
+            for name, array in home.arrays():
+                _copy(open_array(root, group, name), array)
+            replace_group(location, group)
+        consolidate(location)
+        sweep(location)
+        lease.remove = True
+    after = _size(location.path)
+    return Compacted(before[0], after[0], before[1], after[1])
+
+
+def archive(store: str | Path, file: str | Path) -> Path:
+    """Pack a store into one zip file that zarr, xarray and ntkmc read as it is.
+
+    Raises
+    ------
+    InputError
+        For an object store.
+    StoreError
+        If it is no store, another run is writing to it, or the file exists.
+    """
+    location, target = Location.of(store), Path(file)
+    if location.remote:
+        raise InputError(f"{location}: only a folder can be packed; copy it first")
+    read_attributes(location)
+    if target.exists():
+        raise StoreError(f"{target}: exists and is not overwritten; name another file")
+    aside = target.with_name(f".{target.name}{PARTIAL}")
+    try:
+        with Lease(location), zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED, allowZip64=True) as packed:
+            for name in location.blobs().list():
+                if name != LEASE:
+                    packed.write(location.path / name, name)
+        aside.replace(target)
+    except OSError as error:
+        raise StoreError(f"{target}: cannot be written ({error.strerror or error})") from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return target
+
+
+def _copy(source: zarr.Array, target: zarr.Array) -> None:  # type: ignore[type-arg]
+    """File by file, each read back: what was there is deleted afterwards."""
+    lengths = chunk_lengths(target)
+    ranges = [range(0, size, length) for size, length in zip(target.shape, lengths, strict=True)]
+    for corner in itertools.product(*ranges):
+        part = tuple(slice(start, start + length) for start, length in zip(corner, lengths, strict=True))
+        values = np.asarray(source[part])
+        target[part] = values
+        back = np.asarray(target[part])
+        if not np.array_equal(back, values, equal_nan=values.dtype.kind == "f"):
+            raise StoreError(f"{source.name}: did not arrive as it was written; is the file system sound?")
+
+
+def _size(folder: Path) -> tuple[int, int]:
+    """Files below a folder, and their bytes."""
+    sizes = [(Path(home) / name).stat().st_size for home, _, names in os.walk(folder) for name in names]
+    return len(sizes), sum(sizes)

@@ -1,0 +1,189 @@
+"""Trials of a store, recomputed alone from their addresses and laid beside what is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from ntkmc.errors import InputError
+from ntkmc.experiment.analysis.verdicts import judge
+from ntkmc.experiment.schema.groups import trial_variables
+from ntkmc.experiment.store.layout import check_identity
+from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.store.reading import as_stored, open_results, stored_cells, study_of
+from ntkmc.experiment.study.cells import Cell
+from ntkmc.experiment.study.measurements import AXES, PLAIN, Axis, Part, axes_of, part_of, parts_in, values_by_kind
+from ntkmc.experiment.study.model import Study, find_cell
+from ntkmc.experiment.trial.draw import Recipe
+from ntkmc.experiment.trial.run import Arrays, BlockTask, run_block
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims import CLAIMS, instances
+from ntkmc.theory.claims.trial_statistics import STATISTICS, required
+
+Comparison = tuple[str, int | None, float, float]
+"""Variable, depth (None for a per-draw variable), value here, value in the store."""
+
+
+def compare_trial(store: str | Path, cell_name: str, trial: int, study: Study | None = None) -> list[Comparison]:
+    """Recompute one trial in this process, without Dask.
+
+    Parameters
+    ----------
+    store : str or Path
+    cell_name : str
+        `sphere,d=32,n=16`.
+    trial : int
+        Its number.
+    study : Study, optional
+        Where the code of laws of your own comes from, which is not imported on the store's word.
+
+    Raises
+    ------
+    InputError
+        If the store has no such cell, or the trial has not been run there, or its law is code that no study names.
+    """
+    location = Location.of(store)
+    tree = open_results(store)
+    origin = str(location)
+    if study is not None:
+        check_identity(location, study)
+    own = study.cells if study is not None else ()
+    cell = find_cell((*own, *stored_cells(tree.attrs, origin)), cell_name)
+    group = tree["trials"].to_dataset()
+    here = group.sel(distribution=cell.distribution.label, d=cell.d, n=cell.n)
+    if trial >= here.sizes["trial"]:
+        raise InputError(
+            f"trial {trial} of {cell_name} is not in {origin}: it has trials up to {here.sizes['trial'] - 1}"
+        )
+    stored = here.isel(trial=trial).load()
+    depths = tuple(depth for depth in here["depth"].to_numpy().tolist() if int(stored["status"].sel(depth=depth)) != 0)
+    if not depths:
+        raise InputError(f"trial {trial} of {cell_name} has not been run yet in {origin}")
+    statistics = required(tree.attrs["statistics"])
+    mine = as_stored(study, tree.attrs) if study else study_of(tree.attrs, origin)
+    arrays = recomputed(mine, statistics, cell, depths, trial)
+    found: list[Comparison] = []
+    for name, variable in trial_variables(statistics).items():
+        if variable.per_depth:
+            for row, depth in enumerate(depths):
+                there = np.asarray(stored[name].sel(depth=depth)).item()
+                found.append((name, depth, arrays[name][row, 0].item(), there))
+        else:
+            found.append((name, None, arrays[name][0].item(), np.asarray(stored[name]).item()))
+    for axis in axes_of(tree.attrs["coordinates"]):
+        beside = tree[axis.kind].to_dataset().sel(distribution=cell.distribution.label, d=cell.d, n=cell.n)
+        found += _compare_beside(axis, mine, beside, cell, trial)
+    return found
+
+
+def _compare_beside(axis: Axis, study: Study, stored: xr.Dataset, cell: Cell, trial: int) -> list[Comparison]:
+    """The same for what was measured beside a trial, as in `network_lambda_min[m=64]`."""
+    found: list[Comparison] = []
+    for value in stored[axis.dim].to_numpy().tolist():
+        there = stored.sel({axis.dim: value}).isel(trial=trial).load()
+        depths = tuple(each for each in there["depth"].to_numpy().tolist() if there["status"].sel(depth=each) != 0)
+        if not depths:
+            continue
+        arrays = recomputed(study, (), cell, depths, trial, Part(axis.kind, value))
+        for name, values in arrays.items():
+            for row, depth in enumerate(depths):
+                other = there[name].sel(depth=depth)
+                for at in np.ndindex(other.shape):  # a number, or a curve
+                    steps = "".join(
+                        f",{dim}={there[dim].to_numpy()[i]}"
+                        for dim, i in zip(there[name].dims[-len(at) :] if at else (), at, strict=True)
+                    )
+                    said = f"{axis.prefix}{name}[{axis.symbol}={value}{steps}]"
+                    found.append((said, depth, values[(row, 0, *at)].item(), other.to_numpy()[at].item()))
+    return found
+
+
+Margin = tuple[str, int, float, float, float, float, str]
+"""A claim's label, the depth, ends of its bound, ends of what it bounds, and what that says of the claim."""
+
+
+def claim_margins(
+    store: str | Path, cell_name: str, trial: int, claim: str | None = None, study: Study | None = None
+) -> list[Margin]:
+    """Claims in one trial, recomputed in this process: each bound beside what it bounds.
+
+    Parameters
+    ----------
+    store, cell_name, trial, study
+        As of `compare_trial`, which is called first: it says what may be wrong with them.
+    claim : str, optional
+        An id, or a label with its parameters; without it, the claims that the trial violates.
+
+    Raises
+    ------
+    InputError
+        If there is no such claim, it bounds nothing, or it does not apply to the cell.
+    """
+    tree = open_results(store)
+    own = as_stored(study, tree.attrs) if study else study_of(tree.attrs, str(Location.of(store)))
+    cells = stored_cells(tree.attrs, str(Location.of(store)))
+    cell = find_cell((*(study.cells if study is not None else ()), *cells), cell_name)
+    wanted = None if claim is None else CLAIMS[claim.partition("[")[0]].id
+    chosen = [
+        each
+        for each in instances(beside=values_by_kind(parts_in(tree.attrs["coordinates"])))
+        if each.claim.kind != "scaling"
+        and (claim is None or (claim in (each.label, wanted) and each.claim.id == wanted))
+    ]
+    if not chosen:
+        raise InputError(f"{claim} is not a bound that a single trial keeps to or violates")
+    lacking = sorted({name for each in chosen for name in each.needs} & set(STATISTICS)) if claim else []
+    statistics = required([*tree.attrs["statistics"], *lacking])
+    arrays = recomputed(own, statistics, cell, cell.depths, trial)
+    others = {
+        part: recomputed(own, (), cell, cell.depths, trial, part)
+        for part in dict.fromkeys(part_of(each) for each in chosen)
+        if not part.plain
+    }
+    found: list[Margin] = []
+    applied = False
+    for row, depth in enumerate(cell.depths):
+        context = own.context(cell, depth)
+        values = {name: each[row] if each.ndim == 2 else each for name, each in arrays.items()}
+        values |= _beside(own, cell, context, arrays, trial)
+        for instance in chosen:
+            part = part_of(instance)
+            mine = values
+            if not part.plain:
+                mine = values | {f"{AXES[part.kind].prefix}{name}": each[row] for name, each in others[part].items()}
+                mine["status"] = others[part]["status"][row]
+            if not instance.applies(context) or any(name not in mine for name in instance.needs):
+                continue
+            applied = True
+            bound, quantity = instance.bound(context, mine), instance.claim.quantity(context, mine)
+            ends = [float(end[0]) for end in (bound.lower, bound.upper, quantity.lower, quantity.upper)]
+            verdict = judge(instance, context, mine, mine, own.confidence, first=trial)
+            word = "violated" if verdict.get("violations") else "vacuous" if verdict.get("vacuous") else "holds"
+            if claim is not None or (word == "violated" and instance.claim.kind == "deterministic"):
+                found.append((instance.label, depth, ends[0], ends[1], ends[2], ends[3], word))
+    if claim is not None and not applied:
+        raise InputError(f"{claim} does not apply to {cell_name}: ntkmc claims {wanted} says where it does")
+    return found
+
+
+def _beside(study: Study, cell: Cell, context: CellContext, arrays: Arrays, trial: int) -> Arrays:
+    """lambda_min of the same draw at the next smaller depth, and of its first rows."""
+    found: Arrays = {}
+    if context.shallower is not None:
+        row = cell.depths.index(context.shallower)
+        found |= {f"shallower_{end}": arrays[f"lambda_min_{end}"][row] for end in ("lower", "upper")}
+    if context.fewer is not None:
+        smaller = Cell(cell.distribution, cell.d, context.fewer, (context.depth,))
+        other = recomputed(study, required(()), smaller, smaller.depths, trial)
+        found |= {f"fewer_{end}": other[f"lambda_min_{end}"][0] for end in ("lower", "upper")}
+    return found
+
+
+def recomputed(
+    study: Study, statistics: tuple[str, ...], cell: Cell, depths: tuple[int, ...], trial: int, part: Part = PLAIN
+) -> Arrays:
+    """All variables of one trial, or of a part of it, as blocks of length one: (depths, 1) or (1,)."""
+    recipe = Recipe.of(study, statistics)
+    return run_block(BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, trial, 1, part))

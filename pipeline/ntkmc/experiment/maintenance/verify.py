@@ -1,0 +1,393 @@
+"""Is what is in a store right? Checksums, enclosures, estimates, and a sample of trials computed again.
+
+A random sample of a store's trials, computed again from their addresses and laid beside what is stored.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import psutil
+import zarr
+from numpy.typing import NDArray
+
+from ntkmc.errors import NtkmcError, StoreError
+from ntkmc.experiment.analysis.update import Derived
+from ntkmc.experiment.maintenance.recompute import recomputed
+from ntkmc.experiment.schema.groups import dimensions, group_variables, groups_of
+from ntkmc.experiment.schema.variables import COORDINATES
+from ntkmc.experiment.store.arrays import chunk_lengths, open_array
+from ntkmc.experiment.store.journal import Journal
+from ntkmc.experiment.store.layout import check_identity, read_attributes, recorded_coordinates, recorded_statistics
+from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.store.provenance import bits_of, environment
+from ntkmc.experiment.store.reading import as_stored, stored_cells, study_of, understood
+from ntkmc.experiment.store.store import JOURNAL, Store
+from ntkmc.experiment.study.cells import Cell
+from ntkmc.experiment.study.measurements import AXES, PLAIN, Part
+from ntkmc.experiment.study.model import Study
+from ntkmc.linalg.cost import trial_bytes
+from ntkmc.linalg.eigen.result import Status
+from ntkmc.theory.distributions import Unimported
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A trial that is not what it is when it is computed again: its cell, its number, in what, and of which part."""
+
+    cell: str
+    trial: int
+    what: str
+    part: Part
+
+
+class Recomputing:
+    """A random sample of finished trials, computed again.
+
+    Attributes
+    ----------
+    count : int
+        Trials that were computed again.
+    last_bits : int
+        Those of them that differ from the store's as another processor's, or BLAS's, may: their enclosures overlap.
+    skipped : list of str
+        Cells of which none can be, each with the reason: its law is code that no study names, or memory.
+    """
+
+    def __init__(self, store: Store, study: Study, cells: Mapping[str, Cell]) -> None:
+        self.count = 0
+        self.last_bits = 0
+        self._store = store
+        self._study = study
+        environments: Any = store.root.attrs.get("environments", {})
+        # Bits are promised where everything that can change one is what it was.
+        self._exact = all(bits_of(each) == bits_of(environment()) for each in environments.values())
+        known = {cell.name: cell.distribution for cell in study.cells}
+        laws = {law.label: law for law in known.values() if not isinstance(law, Unimported)}
+        self._cells = []
+        self.skipped = []
+        for name, cell in cells.items():
+            law = laws.get(cell.distribution.label, cell.distribution)
+            needed = trial_bytes(cell.n, cell.d, cell.depths)
+            if isinstance(law, Unimported):
+                self.skipped.append(f"{name} (its law is code beside a study: --study FILE)")
+            elif needed > psutil.virtual_memory().available:  # a matrix that was blocked over several workers
+                self.skipped.append(f"{name} (it needs {needed / 2**30:.1f} GiB of memory)")
+            else:
+                self._cells.append(Cell(law, cell.d, cell.n, cell.depths))
+
+    def sample(self, number: int, seed: int) -> list[Difference]:
+        """What differs among `number` finished trials."""
+        kinds = [(cell, part) for cell in self._cells for part in self._store.parts]
+        done = [np.flatnonzero((self._store.statuses(*kind) != 0).any(axis=0)) for kind in kinds]
+        weights = np.array([len(trials) for trials in done], dtype=np.float64)
+        if not weights.sum():
+            return []
+        rng = np.random.default_rng(seed)
+        found = []
+        for at in rng.choice(len(kinds), size=number, p=weights / weights.sum()):
+            cell, part = kinds[at]
+            trial = int(rng.choice(done[at]))
+            self.count += 1
+            wrong = self._compare(cell, part, trial)
+            if wrong:
+                found.append(Difference(cell.name, trial, wrong, part))
+        return found
+
+    def _compare(self, cell: Cell, part: Part, trial: int) -> str:
+        """What is wrong with a trial; empty if nothing is."""
+        group = self._store.group(part)
+        depths_here = self._store.coordinates["depth"]
+        status = self._store.statuses(cell, part)
+        depths = tuple(sorted(depths_here[row] for row in range(len(depths_here)) if status[row, trial]))
+        try:
+            arrays = recomputed(self._study, self._store.statistics, cell, depths, trial, part)
+        except NtkmcError as error:
+            return f"cannot be computed again ({error})"
+        place = group.place((cell.distribution.label, cell.d, cell.n), part)
+        stored = group.read(place, range(trial, trial + 1))
+        rows = self._store.depth_positions(depths)
+        differ = []
+        for name, variable in group.variables.items():
+            there = stored[name][rows] if variable.per_depth else stored[name]
+            here = arrays[name]
+            if not np.array_equal(here, there, equal_nan=name != "status"):
+                differ.append(name)
+        if not differ:
+            return ""
+        # Nothing bounds the roundings of a deep network's kernel: another processor's enclosures may lie apart.
+        apart = part.plain and bool(
+            np.any(
+                (arrays["lambda_min_lower"] > stored["lambda_min_upper"][rows])
+                | (arrays["lambda_min_upper"] < stored["lambda_min_lower"][rows])
+            )
+        )
+        if not (self._exact or apart or _far(arrays, stored, rows, part)):
+            self.last_bits += 1
+            return ""
+        return f"computed again it differs in {', '.join(differ[:4])}{' ...' if len(differ) > 4 else ''}"
+
+
+def _far(arrays: Mapping[str, NDArray[Any]], stored: Mapping[str, NDArray[Any]], rows: list[int], part: Part) -> bool:
+    """Whether a statistic that has no enclosure differs by more than another processor's roundings would explain."""
+    for name, here in arrays.items():
+        if name == "status" or (part.plain and name in ("lambda_min", "lambda_min_lower", "lambda_min_upper")):
+            continue
+        there = stored[name][rows] if here.ndim > 1 else stored[name]
+        if np.isinf(there).any():  # an end of which a blocked matrix says nothing
+            continue
+        close = 1e-6 * (1.0 + np.nanmax(np.abs(here), initial=0.0))
+        if not np.allclose(here, there, rtol=1e-6, atol=close, equal_nan=True):
+            return True
+    return False
+
+
+SAMPLE: Final = 20
+"""Trials that are computed again unless another number is asked for."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong.
+
+    Attributes
+    ----------
+    where : str
+        A chunk, a block of the journal, or a cell with its trial.
+    what : str
+        What is wrong with it.
+    cell : str
+        Name of the cell whose trials are wrong, if it is about trials that can be read; else empty.
+    trials : tuple of int, or None
+        Which of them; None: all, because one that was picked at random is.
+    part : Part
+        Of which part of them.
+    """
+
+    where: str
+    what: str
+    cell: str = ""
+    trials: tuple[int, ...] | None = ()
+    part: Part = PLAIN
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was looked at, and what was found.
+
+    Attributes
+    ----------
+    chunks, blocks, trials : int
+        Chunks read; blocks of the journal read; finished trials (over all depths) whose enclosures were checked.
+    recomputed : int
+        Trials that were computed again.
+    last_bits : int
+        Those of them whose last bits differ, but whose enclosures overlap: another processor or BLAS.
+    skipped : tuple of str
+        Cells of which no trial could be computed again, each with the reason.
+    findings : tuple of Finding
+    """
+
+    chunks: int
+    blocks: int
+    trials: int
+    recomputed: int
+    last_bits: int
+    skipped: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def verify(store: str | Path, *, sample: int = SAMPLE, seed: int = 0, study: Study | None = None) -> Report:
+    """Read a store through and through; nothing is changed.
+
+    Parameters
+    ----------
+    store : str or Path
+    sample : int
+        Number of trials to compute again, drawn uniformly from those that are finished.
+    seed : int
+        Of that draw.
+    study : Study, optional
+        Where the code of laws of your own comes from, which is not imported on the store's word.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    StoreError
+        If there is no such store, or not even its metadata can be read.
+    """
+    with understood(store):
+        return _verify(Location.of(store), sample, seed, study)
+
+
+def _verify(location: Location, sample: int, seed: int, study: Study | None) -> Report:
+    attributes = read_attributes(location)
+    if study is not None:
+        check_identity(location, study)
+    mine = as_stored(study, attributes) if study else study_of(attributes, str(location))
+    root = location.open("r")
+    findings: list[Finding] = []
+    chunks = 0
+    for name, region in _chunks(root, findings):
+        chunks += 1
+        try:
+            _ = open_array(root, *name)[region]
+        except (ValueError, OSError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:120]
+            what = "its checksum does not match" if "checksum" in reason else f"cannot be read ({reason})"
+            findings.append(Finding(f"{name[0]}/{name[1]}{_shown(region)}", what))
+    findings += _coordinates(root)
+    journal = Journal(location.blobs(JOURNAL))
+    blocks = journal.names()
+    findings += _journal(journal, blocks)
+    if any(" metadata" in each.what for each in findings):  # what it holds cannot be told
+        return Report(chunks, len(blocks), 0, 0, 0, (), tuple(findings))
+    opened = _Comparing(location, mine)
+    if opened.damaged and not findings:
+        findings.append(Finding("trials", "some that are marked as finished have no value"))
+    cells = {cell.name: cell for cell in (*stored_cells(attributes, str(location)), *(study.cells if study else ()))}
+    trials = 0
+    for cell in cells.values():
+        for part in opened.parts:
+            number, wrong = _enclosures(opened, cell, part)
+            trials += number
+            findings += wrong
+    if not findings and not blocks:  # otherwise they cannot follow
+        findings += _estimates(opened, mine)
+    again = Recomputing(opened, mine, cells)
+    for each in again.sample(sample, seed):
+        where = f"{each.cell}{each.part.label}, trial {each.trial}"
+        findings.append(Finding(where, each.what, each.cell, None, each.part))
+    return Report(chunks, len(blocks), trials, again.count, again.last_bits, tuple(again.skipped), tuple(findings))
+
+
+def forget(store: Store, report: Report) -> None:
+    """Let every trial that was found wrong count as never run, so that the next run computes it again.
+
+    Damaged chunks and blocks of the journal were reset when `store` was prepared.
+    """
+    cells = {cell.name: cell for cell in stored_cells(dict(store.root.attrs), str(store.location))}
+    for finding in report.findings:
+        if finding.cell:
+            store.forget(cells[finding.cell], finding.trials, finding.part)
+
+
+class _Comparing(Store):
+    """A store in which writing means comparing."""
+
+    def __init__(self, location: Location, study: Study) -> None:
+        super().__init__(location, study, writing=False)
+        self.different: list[str] = []
+
+    def write_group(self, group: str, arrays: dict[str, NDArray[Any]]) -> None:
+        """Note what is not what it would be if it were written now."""
+        for name, values in arrays.items():
+            stored = np.asarray(open_array(self.root, group, name)[...])
+            same = (stored == values) | ((stored != stored) & (values != values))
+            if not same.all():
+                self.different.append(f"{group}/{name} at {int(np.sum(~same))} places")
+
+
+def _chunks(root: zarr.Group, findings: list[Finding]) -> Iterator[tuple[tuple[str, str], tuple[slice, ...]]]:
+    """Every chunk (or shard) of every array that a store of this schema has."""
+    statistics = recorded_statistics(root)
+    for group in groups_of(recorded_coordinates(root)):
+        names = [*group_variables(group, statistics)]
+        names += [name for name, each in COORDINATES.items() if each.dims[0] in dimensions(group)]
+        for name in names:
+            try:
+                array = open_array(root, group, name)
+            except (KeyError, OSError, StoreError):
+                if group != "blocks" or group in root:  # older stores have no such group
+                    findings.append(Finding(f"{group}/{name}", "is missing, or its metadata are damaged"))
+                continue
+            ranges = [range(0, size, length) for size, length in zip(array.shape, chunk_lengths(array), strict=True)]
+            for corner in itertools.product(*ranges):
+                yield (
+                    (group, name),
+                    tuple(
+                        slice(start, min(start + length, size))
+                        for start, length, size in zip(corner, chunk_lengths(array), array.shape, strict=True)
+                    ),
+                )
+
+
+def _shown(part: tuple[slice, ...]) -> str:
+    return "[" + ", ".join(f"{each.start}:{each.stop}" for each in part) + "]"
+
+
+def _coordinates(root: zarr.Group) -> list[Finding]:
+    """Coordinates of each group against the record in the root's attributes."""
+    found = []
+    record = recorded_coordinates(root)
+    for group in groups_of(record):
+        for dim in dimensions(group):
+            try:
+                values = np.asarray(open_array(root, group, dim)[...]).tolist()
+            except (KeyError, ValueError, OSError, RuntimeError, StoreError):
+                continue  # that was found before
+            if values != record[dim]:
+                found.append(Finding(f"{group}/{dim}", "is not what the store's record says"))
+    return found
+
+
+def _journal(journal: Journal, names: list[str]) -> list[Finding]:
+    found = []
+    for name in names:
+        try:
+            journal.read(name)
+        except FileNotFoundError:
+            continue
+        except StoreError as error:
+            found.append(Finding(f"journal/{name}", str(error).removeprefix("journal: ")))
+    return found
+
+
+def _enclosures(store: Store, cell: Cell, part: Part) -> tuple[int, list[Finding]]:
+    """Do enclosures nest, and does every status exist? Finished trials over all depths, and findings."""
+    group = store.group(part)
+    place = group.place((cell.distribution.label, cell.d, cell.n), part)
+    status = group.statuses(place)
+    enclosed = ("lambda_min",) if part.plain else AXES[part.kind].enclosed
+    alone = [name for name in enclosed if name in group.variables]  # stored beside its two ends
+    names = (*alone, *(f"{name}_{end}" for name in enclosed for end in ("lower", "upper")))
+    try:
+        values = group.read(place, range(status.shape[1]), names)
+    except (ValueError, OSError, RuntimeError):
+        return 0, []  # that was found before
+    decided = status == Status.DECIDED.code
+    valued = (status != 0) & (status != Status.FAILED.code)
+    wrong = (status < 0) | (status > len(Status))
+    for name in enclosed:
+        lower, upper = (values[f"{name}_{end}"] for end in ("lower", "upper"))
+        wrong |= valued & ~((lower <= upper) & np.isfinite(lower) & np.isfinite(upper))
+    for name in alone:
+        value, lower, upper = (values[each] for each in (name, f"{name}_lower", f"{name}_upper"))
+        wrong |= valued & ~decided & ~((lower <= value) & (value <= upper))
+    found = []
+    named = f"{cell.name}{part.label}"
+    for trial in np.flatnonzero(wrong.any(axis=0))[:3]:
+        found.append(Finding(f"{named}, trial {trial}", f"lower <= {(alone or ['value'])[0]} <= upper does not hold"))
+    if wrong.any():
+        trials = tuple(np.flatnonzero(wrong.any(axis=0)).tolist())
+        found[0] = Finding(found[0].where, f"{found[0].what} ({len(trials)} such trials)", cell.name, trials, part)
+    return int(np.count_nonzero(status)), found
+
+
+def _estimates(store: _Comparing, study: Study) -> list[Finding]:
+    """Do estimates and verdicts of the last study follow from the trials?"""
+    if any(isinstance(cell.distribution, Unimported) for cell in study.cells):
+        return []  # what laws satisfy is part of a verdict, and says only their code
+    derived = Derived(store)
+    derived.refresh(study.cells)
+    derived.finish()
+    derived.write()
+    return [Finding(each, "does not follow from the trials") for each in store.different]

@@ -1,0 +1,321 @@
+"""Zarr underneath the schema: groups that are created, extended and consolidated from declarations."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from ntkmc.errors import StoreError
+from ntkmc.experiment.schema.groups import (
+    BESIDE_GROUPS,
+    GROUPS,
+    PER_TRIAL,
+    declared,
+    dimensions,
+    group_variables,
+    groups_of,
+)
+from ntkmc.experiment.schema.variables import CELL, COORDINATES, Variable
+from ntkmc.experiment.store.location import Location
+from ntkmc.theory.distributions import Distribution
+
+Coordinates = dict[str, list[Any]]
+"""Values of each dimension's coordinate, in the order of the store."""
+
+_MOST_CHUNKS: Final = 50
+"""A variable's chunks at most, up to the largest chunk: with sixty variables three thousand files."""
+
+_LARGEST_CHUNK: Final = 2**24
+"""Bytes; a chunk is read, changed and written as a whole by every fold that touches it."""
+
+_LARGEST_SHARD: Final = 2**28
+"""Bytes; a shard is held in memory while it is written."""
+
+_LEAST_TRIALS: Final = 1024
+
+_MANY_TRIALS: Final = 16384
+"""Trials from which on a cell's are cut into several chunks."""
+
+_COORDINATE_CHUNK: Final = 4096
+
+BLOCK_CHUNK: Final = 4096
+"""Rows by which the table of blocks grows, and that stand in one chunk."""
+
+_METADATA: Final = "zarr.json"
+
+
+@contextmanager
+def quiet_zarr() -> Iterator[None]:
+    """Without the two warnings that writing cannot avoid: consolidated metadata is outside the v3 specification
+    (readers need it to open a group quickly), and the journal is no part of a zarr hierarchy."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component")
+        yield
+
+
+def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
+    """Chunk lengths by dimension for a group with a value for each trial.
+
+    One cell a chunk, with all its depths, widths and the like, while there are at most about 50 cells; beyond,
+    neighbouring cells share one, n first. The trial axis is cut only where it is long, or a chunk would exceed 16 MiB.
+
+    Examples
+    --------
+    >>> trial_chunk({"distribution": 4, "d": 3, "n": 4, "depth": 3, "trial": 300})
+    {'distribution': 1, 'd': 1, 'n': 1, 'depth': 3, 'trial': 1024}
+    """
+    chunk = {dim: 1 if dim in CELL else max(length, 1) for dim, length in shape.items() if dim != "block"}
+    for dim in ("n", "d", "distribution"):
+        cells = math.prod(math.ceil(shape[k] / chunk[k]) for k in ("distribution", "d", "n"))
+        if cells > _MOST_CHUNKS:
+            chunk[dim] = min(shape[dim], math.ceil(cells / _MOST_CHUNKS))
+    bytes_a_trial = 8 * math.prod(length for dim, length in chunk.items() if dim != "trial")
+    # A fold rewrites the chunks that it touches: many trials of a cell are cut, as far as files are left to be had.
+    pieces = max(1, _MOST_CHUNKS // math.prod(math.ceil(shape[k] / chunk[k]) for k in ("distribution", "d", "n")))
+    length = max(math.ceil(shape["trial"] / pieces), min(shape["trial"], _MANY_TRIALS))
+    # Never short: a pilot run of a few trials fixes the chunks of the thousands that follow it.
+    chunk["trial"] = max(1, min(max(length, _LEAST_TRIALS), _LARGEST_CHUNK // bytes_a_trial))
+    return chunk
+
+
+def whole_shard(shape: Mapping[str, int], chunk: Mapping[str, int]) -> dict[str, int]:
+    """Lengths of what one file holds in a compact group: all of a variable, up to 256 MiB.
+
+    >>> whole_shard({"n": 5, "trial": 1000}, {"n": 2, "trial": 1024})
+    {'n': 6, 'trial': 1024}
+    """
+    shard = dict(chunk)
+    for dim in reversed(list(chunk)):
+        room = _LARGEST_SHARD // (8 * math.prod(shard.values()))
+        shard[dim] *= max(1, min(room, -(-shape[dim] // chunk[dim])))
+    return shard
+
+
+def create_group(
+    root: zarr.Group,
+    group: str,
+    coordinates: Coordinates,
+    trials: int = 0,
+    folder: str | None = None,
+    statistics: Sequence[str] = (),
+    compact: bool = False,
+) -> None:
+    """Create a group with its variables and coordinates, in a folder of its own name or another.
+
+    With `compact` variables stand in few large files, in which chunks can still be read one by one.
+    """
+    folder = folder or group
+    home = root.create_group(folder, attributes={"long_name": groups_of(coordinates)[group]}, overwrite=True)
+    shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials, "block": BLOCK_CHUNK}
+    whole = {dim: max(length, 1) for dim, length in shape.items()}
+    chunk = trial_chunk(shape) if group in PER_TRIAL else whole
+    shard = whole_shard(shape, chunk) if compact else None
+    for variable in group_variables(group, statistics).values():
+        create_variable(home, variable, shape, chunk, shard)
+    for dim in dimensions(group):
+        for name in _names_along(dim):
+            create_variable(home, COORDINATES[name], shape, {dim: _COORDINATE_CHUNK})
+        _write_coordinate(root, folder, dim, coordinates[dim], 0)
+
+
+def regrow_group(
+    root: zarr.Group, location: Location, group: str, recorded: Coordinates, coordinates: Coordinates
+) -> None:
+    """Replace a derived group by a larger one with the same values, each variable in one chunk again.
+
+    Only what the store's record knows is taken over: beyond it may lie an extension that was killed.
+
+    Extended in place it would keep the chunks of the first study's grid: thousands of files after a pilot of one cell.
+    """
+    known = {name: tuple(slice(len(recorded[dim])) for dim in each.dims) for name, each in declared(group).items()}
+    values = {name: read_whole(root, group, name)[part] for name, part in known.items()}
+    folder = group if location.remote else f".{group}.partial"
+    create_group(root, group, coordinates, folder=folder)
+    for name, part in known.items():
+        open_array(root, folder, name)[part] = values[name]
+    if location.remote:
+        return  # an object store cannot rename: a reader in between sees less, and what is derived is derived again
+    replace_group(location, group)
+
+
+def replace_group(location: Location, group: str) -> None:
+    """Put the folder `.<group>.partial` in the place of a group; `creating.sweep` ends what is killed in between."""
+    path = location.path
+    shutil.rmtree(path / f".{group}.old", ignore_errors=True)
+    (path / group).rename(path / f".{group}.old")
+    (path / f".{group}.partial").rename(path / group)
+    shutil.rmtree(path / f".{group}.old", ignore_errors=True)
+
+
+def extend_group(
+    root: zarr.Group, group: str, coordinates: Coordinates, trials: int = 0, statistics: Sequence[str] = ()
+) -> None:
+    """Give a group the coordinates that the store's record will hold, of which the first ones are those it has.
+
+    Statistics that it does not have are added, without values.
+
+    Safe to be killed at any point and to be repeated with other coordinates: what lies beyond the record was never
+    written to, so that lengths may be changed and values overwritten freely.
+    """
+    shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials}
+    home = root[group]
+    assert isinstance(home, zarr.Group)
+    chunk: dict[str, int] = {}
+    for variable in group_variables(group, statistics).values():
+        if f"{group}/{variable.name}" not in root:
+            create_variable(home, variable, shape, chunk)
+            continue
+        array = open_array(root, group, variable.name)
+        chunk |= dict(zip(variable.dims, chunk_lengths(array), strict=True))
+        wanted = tuple(
+            max(shape[dim], length) if dim == "trial" else shape[dim]
+            for dim, length in zip(variable.dims, array.shape, strict=True)
+        )
+        if wanted != array.shape:
+            array.resize(wanted)
+    for dim in dimensions(group):
+        for name in _names_along(dim):
+            array = open_array(root, group, name)
+            if array.shape != (shape[dim],):
+                array.resize((shape[dim],))
+        _write_coordinate(root, group, dim, coordinates[dim], 0)
+
+
+def open_array(root: zarr.Group, group: str, name: str) -> zarr.Array[Any]:
+    """An array by its path from a root that was opened without consolidated metadata.
+
+    By its path, because a subgroup would bring its own consolidated metadata along, and with it the shapes from before
+    an extension.
+    """
+    try:
+        array = root[f"{group}/{name}"]
+    except (KeyError, FileNotFoundError):
+        raise
+    except Exception as error:  # metadata may be anything
+        raise StoreError(
+            f"{root.store_path}/{group}/{name}: its metadata are damaged ({type(error).__name__}); restore "
+            "zarr.json in this folder from a copy"
+        ) from error
+    if not isinstance(array, zarr.Array):
+        raise StoreError(f"{root.store_path}/{group}/{name}: is not an array; restore this folder from a copy")
+    return array
+
+
+def check_declared(array: zarr.Array[Any], variable: Variable, shape: Mapping[str, int]) -> None:
+    """Refuse an array that is not what its variable is declared to be (`StoreError`).
+
+    Parameters
+    ----------
+    shape : mapping of str to int
+        Lengths of those dimensions that are known.
+    """
+    wanted = "str" if variable.dtype == "str" else np.dtype(variable.dtype).name
+    found = "str" if array.dtype.kind in "OTU" else array.dtype.name
+    lengths = dict(zip(variable.dims, array.shape, strict=False))
+    sizes = {dim: length for dim, length in lengths.items() if dim in shape and shape[dim] != length}
+    if array.ndim != len(variable.dims) or wanted != found or sizes:
+        raise StoreError(
+            f"{array.store_path}: is {found} {array.shape}, which is not what the store's record says; restore "
+            "zarr.json in this folder from a copy"
+        )
+
+
+def chunk_lengths(array: zarr.Array[Any]) -> tuple[int, ...]:
+    """What is written as a whole along each dimension: a chunk, or the shard that holds many."""
+    return array.shards or array.chunks
+
+
+def read_whole(root: zarr.Group, group: str, name: str) -> np.ndarray[Any, np.dtype[Any]]:
+    """All of a small array; a damaged one is a `StoreError`, final unless the caller can derive it again."""
+    try:
+        return np.asarray(open_array(root, group, name)[...])
+    except (ValueError, OSError, RuntimeError) as error:
+        where = f"{root.store_path}/{group}/{name}"
+        raise StoreError(
+            f"{where}: is damaged ({error}); restore this folder from a copy, or use a new store"
+        ) from error
+
+
+def consolidate(location: Location) -> None:
+    """Write consolidated metadata for each group alone and for the whole tree."""
+    root = location.open("r+")
+    with quiet_zarr():
+        for group in (*GROUPS, *BESIDE_GROUPS):
+            if group in root:
+                zarr.consolidate_metadata(root.store, path=f"{root.path}/{group}".strip("/"))
+        zarr.consolidate_metadata(root.store, path=root.path)
+
+
+def unconsolidate(location: Location) -> None:
+    """Take the consolidated metadata off the root: it would show readers shapes that are about to change."""
+    blobs = location.blobs()
+    document = json.loads(blobs.get(_METADATA))
+    if document.pop("consolidated_metadata", None) is not None:
+        blobs.put(_METADATA, json.dumps(document).encode())
+
+
+def is_consolidated(location: Location) -> bool:
+    """Whether the root has consolidated metadata; it has none while, or after a run was killed while, a grid grows."""
+    return "consolidated_metadata" in json.loads(location.blobs().get(_METADATA))
+
+
+def describe_distribution(distribution: Distribution) -> tuple[str, str]:
+    """(name, parameters as JSON) of a law; a dataset's parameters show its path beside its content."""
+    parameters: dict[str, Any] = dict(distribution.parameters())
+    path = getattr(distribution, "path", None)
+    return distribution.name, json.dumps(parameters | ({"path": path} if path else {}), sort_keys=True)
+
+
+def write_descriptions(root: zarr.Group, group: str, labels: Sequence[str], laws: Mapping[str, Distribution]) -> None:
+    """Fill the two coordinates beside `distribution` for the laws that are known."""
+    for name, part in (("distribution_name", 0), ("distribution_params", 1)):
+        array = open_array(root, group, name)
+        for at, label in enumerate(labels):
+            if label in laws:
+                array[at : at + 1] = np.array([describe_distribution(laws[label])[part]], dtype=object)
+
+
+def _names_along(dim: str) -> tuple[str, ...]:
+    return (dim, "distribution_name", "distribution_params") if dim == "distribution" else (dim,)
+
+
+def create_variable(
+    home: zarr.Group,
+    variable: Variable,
+    shape: Mapping[str, int],
+    chunk: Mapping[str, int],
+    shard: Mapping[str, int] | None = None,
+) -> None:
+    """An array as it is declared, with lengths by dimension; in files of a shard each, if one is given."""
+    attributes = variable.attributes()
+    if variable.group and "distribution" in variable.dims:
+        attributes["coordinates"] = "distribution_name distribution_params"
+    home.create_array(
+        variable.name,
+        shape=tuple(shape[dim] for dim in variable.dims),
+        chunks=tuple(chunk[dim] for dim in variable.dims),
+        shards=tuple(shard[dim] for dim in variable.dims) if shard else None,
+        dtype=str if variable.dtype == "str" else np.dtype(variable.dtype),
+        fill_value=variable.fill,
+        dimension_names=variable.dims,
+        attributes=attributes,
+        compressors=(ZstdCodec(level=3), Crc32cCodec()),
+    )
+
+
+def _write_coordinate(root: zarr.Group, group: str, dim: str, values: Sequence[Any], start: int) -> None:
+    if not values:
+        return
+    variable = COORDINATES[dim]
+    kind: Any = object if variable.dtype == "str" else np.dtype(variable.dtype)
+    open_array(root, group, dim)[start : start + len(values)] = np.array(values, dtype=kind)

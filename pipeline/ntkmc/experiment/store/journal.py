@@ -1,0 +1,174 @@
+"""Finished blocks on their way into the store: one small file each, put atomically by the worker.
+
+A block exists whole or not at all. The driver folds the journal into zarr (`ntkmc.experiment.store.store`), then
+deletes the files; folding twice is harmless, so a crash in between costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ntkmc.errors import StoreError
+from ntkmc.experiment.store.location import Blobs
+from ntkmc.experiment.study.measurements import PLAIN, Part, placed
+from ntkmc.experiment.trial.run import Arrays
+
+_NAME = re.compile(r"[A-Za-z0-9.\-]+/\d+-\d+\.L([\d.]+|x[0-9a-f]{16})(\.[a-z]+[\w.\-]+)?\.npz")
+
+_LONGEST = 80  # characters of depths that a name spells out; file systems allow 255 in all
+
+
+@dataclass(frozen=True)
+class Block:
+    """A finished block as it stands in the journal.
+
+    Attributes
+    ----------
+    folder : str
+        The cell's folder name.
+    cell : (str, int, int)
+        Its distribution label, d and n, so that a block can be placed without the study.
+    first, count : int
+        Trials first ... first + count - 1.
+    depths : tuple of int
+        Rows of the per-depth arrays.
+    arrays : dict
+        As `run_block` returns them.
+    provenance : dict
+        Who computed it, and how long it took.
+    part : Part
+        What of its trials it holds.
+    """
+
+    folder: str
+    cell: tuple[str, int, int]
+    first: int
+    count: int
+    depths: tuple[int, ...]
+    arrays: Arrays
+    provenance: dict[str, Any]
+    part: Part = PLAIN
+
+    @property
+    def id(self) -> int:
+        """A number that no other block has; of one without it, made from what it is."""
+        given = self.provenance.get("id")
+        return int(given) if given is not None else _number(f"{self.name} {self.provenance}")
+
+    @property
+    def environment(self) -> str:
+        """Short name of what computed it: a hash of the document."""
+        document = self.provenance.get("environment")
+        return f"{_number(json.dumps(document, sort_keys=True)):016x}" if document else ""
+
+    @property
+    def name(self) -> str:
+        """Its file, relative to the journal. Depths and parts that are added later make blocks of their own."""
+        depths = ".".join(map(str, self.depths))
+        if len(depths) > _LONGEST:
+            depths = "x" + hashlib.blake2b(depths.encode(), digest_size=8).hexdigest()
+        beside = "" if self.part.plain else f".{self.part.tag}"
+        return f"{self.folder}/{self.first}-{self.count}.L{depths}{beside}.npz"
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Blocks in a place for blobs."""
+
+    blobs: Blobs
+
+    def put(self, block: Block) -> None:
+        """Commit one block, atomically."""
+        header = {
+            "folder": block.folder,
+            "cell": list(block.cell),
+            "first": block.first,
+            "count": block.count,
+            "depths": list(block.depths),
+            "provenance": block.provenance,
+            **block.part.place,
+        }
+        header["checksum"] = _checksum(header, block.arrays)
+        buffer = io.BytesIO()
+        text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+        np.savez(buffer, allow_pickle=False, header=text, **block.arrays)
+        self.blobs.put(block.name, buffer.getvalue())
+
+    def names(self) -> list[str]:
+        """Files of finished blocks."""
+        return [name for name in self.blobs.list() if _NAME.fullmatch(name)]
+
+    def read(self, name: str) -> Block:
+        """One block; `StoreError` if it is damaged."""
+        if not _NAME.fullmatch(name):
+            raise StoreError(f"journal: {name!r} is not the name of a block")
+        content = self.blobs.get(name)
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+                header = json.loads(bytes(archive["header"]))
+                arrays = {key: archive[key] for key in archive.files if key != "header"}
+            stated = header.pop("checksum")
+            label, d, n = header["cell"]
+            depths = tuple(header["depths"])
+            block = Block(
+                header["folder"],
+                (label, d, n),
+                header["first"],
+                header["count"],
+                depths,
+                arrays,
+                header["provenance"],
+                placed(header),
+            )
+        except Exception as error:  # a flipped bit can make the zip format ask for anything
+            raise StoreError(f"journal: block {name} is damaged ({type(error).__name__}: {error})") from error
+        if stated != _checksum(header, arrays) or block.name != name:
+            raise StoreError(f"journal: block {name} is damaged (its checksum does not match)")
+        return block
+
+    def sound_blocks(self, names: Iterable[str] | None = None) -> Iterator[Block]:
+        """Blocks that are whole, all or the named ones; for readers, who must not change anything."""
+        for name in self.names() if names is None else names:
+            try:
+                yield self.read(name)
+            except (FileNotFoundError, StoreError):
+                continue  # folded and deleted by the driver while this reader was looking, or damaged
+
+    def drop_damaged(self) -> int:
+        """Delete damaged blocks, so that their trials count as missing; returns how many. For the driver alone."""
+        dropped = 0
+        for name in self.names():
+            try:
+                self.read(name)
+            except FileNotFoundError:
+                continue
+            except StoreError:
+                self.blobs.delete(name)
+                dropped += 1
+        return dropped
+
+    def delete(self, block: Block) -> None:
+        """Forget a block that has been folded."""
+        self.blobs.delete(block.name)
+
+
+def _number(text: str) -> int:
+    """63 bits of a hash."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def _checksum(header: dict[str, Any], arrays: Arrays) -> str:
+    state = hashlib.blake2b(json.dumps(header, sort_keys=True).encode(), digest_size=16)
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        state.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
+        state.update(array.tobytes())
+    return state.hexdigest()

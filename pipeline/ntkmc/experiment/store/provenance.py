@@ -1,0 +1,167 @@
+"""What made these numbers: versions of what was imported, BLAS, processor, code state."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final
+
+from threadpoolctl import threadpool_info
+
+from ntkmc.experiment.study.numerics import NUMERICS
+
+SCHEMA: Final = 2
+"""Version of this document."""
+
+_PACKAGES: Final = (
+    "ntkmc",
+    "numpy",
+    "scipy",
+    "numba",
+    "llvmlite",
+    "zarr",
+    "xarray",
+    "dask",
+    "distributed",
+    "pydantic",
+)
+_QUEUE: Final = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
+
+
+def provenance() -> dict[str, Any]:
+    """The document that a run writes into its store.
+
+    Examples
+    --------
+    >>> sorted(provenance())[:3]
+    ['blas', 'code', 'cpu']
+    """
+    return environment() | {
+        "schema": SCHEMA,
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "host": platform.node(),
+        "job": {name: os.environ[name] for name in _QUEUE if name in os.environ},
+    }
+
+
+@cache
+def environment() -> dict[str, Any]:
+    """What can change a bit: versions of what this process imported, BLAS, processor, threads, state of the code."""
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "libc": "-".join(platform.libc_ver()),
+        "cpu": _cpu(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "blas": [
+            {key: pool.get(key) for key in ("internal_api", "version", "architecture")}
+            | {"file": Path(pool["filepath"]).name}  # wheels carry a hash of the build in it
+            # In an order of its own: that of loading differs from process to process, and means nothing.
+            for pool in sorted(threadpool_info(), key=lambda pool: Path(pool["filepath"]).name)
+            if pool.get("user_api") == "blas"
+        ],
+        "threads": NUMERICS["threads"],
+        "code": _code(),
+    }
+
+
+def bits_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an environment on which bits are promised to depend, for equal `NUMERICS`."""
+    packages = document.get("packages", {})
+    return {
+        "cpu": document.get("cpu"),
+        "blas": document.get("blas"),
+        "libc": document.get("libc"),
+        "matrix": document.get("matrix"),
+        "packages": {name: packages.get(name) for name in ("numpy", "scipy", "numba", "llvmlite")},
+    }
+
+
+def block_provenance(seconds: float, methods: Mapping[str, int], *, blocked: bool = False) -> dict[str, Any]:
+    """What travels with a block: who computed it, when, with what, how long it took, how eigenvectors were found.
+
+    `blocked`: its Gram matrices were held by several workers, on whose number the last bits depend.
+    """
+    return {
+        "id": uuid.uuid4().int >> 65,  # 63 bits
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "job": next((os.environ[name] for name in _QUEUE if name in os.environ), ""),
+        "seconds": round(seconds, 6),
+        "finished": int(time.time()),
+        "methods": dict(methods),
+        "environment": environment() | ({"matrix": "blocked"} if blocked else {}),
+    }
+
+
+def differing(environments: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """In what environments differ: the values of each fact that is not the same in all, by its name.
+
+    Examples
+    --------
+    >>> differing([{"cpu": "A", "packages": {"numpy": "2.3"}}, {"cpu": "A", "packages": {"numpy": "2.4"}}])
+    {'packages.numpy': ['2.3', '2.4']}
+    """
+    flat = [_flat(each) for each in environments]
+    names = dict.fromkeys(name for each in flat for name in each)
+    found = {name: sorted({each.get(name, "none") for each in flat}) for name in names}
+    return {name: values for name, values in found.items() if len(values) > 1}
+
+
+def _flat(document: Any, name: str = "") -> dict[str, str]:
+    if isinstance(document, Mapping):
+        inner = document.items()
+    elif isinstance(document, list):
+        inner = enumerate(document)  # type: ignore[assignment]
+    else:
+        return {name: str(document)}
+    return {key: text for part, each in inner for key, text in _flat(each, f"{name}.{part}".strip(".")).items()}
+
+
+def _version(name: str) -> str | None:
+    """The version of what is imported, which an editable or a shadowed install may know better than its metadata."""
+    imported = getattr(sys.modules.get(name), "__version__", None)
+    if isinstance(imported, str):
+        return imported
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _code() -> dict[str, Any]:
+    """Commit of the clone that the package is imported from, and whether it was changed; empty when installed."""
+    folder = Path(__file__).resolve().parents[3]
+    if not (folder / ".git").exists():
+        return {}
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return {"commit": commit, "modified": bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return {}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()

@@ -1,0 +1,179 @@
+"""Reading a store: lazily, without any right to write, also while a run is going on.
+
+What stands in a store may be anything; what is said about it is one line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import xarray as xr
+
+from ntkmc.errors import NtkmcError, StoreError
+from ntkmc.experiment.schema.groups import PER_TRIAL, declared, groups_of
+from ntkmc.experiment.store.arrays import is_consolidated
+from ntkmc.experiment.store.journal import Block, Journal
+from ntkmc.experiment.store.layout import read_attributes
+from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.store.store import JOURNAL
+from ntkmc.experiment.study.cells import Cell
+from ntkmc.experiment.study.loading import parse_study
+from ntkmc.experiment.study.model import Study
+from ntkmc.theory.claims.trial_statistics import STATISTICS
+
+UNREADABLE: Final = (
+    ValueError,
+    OSError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    IndexError,
+    AttributeError,
+    AssertionError,
+)
+"""What zarr, xarray, and the code that trusts a store's declarations raise where files are not what they should be."""
+
+
+@contextmanager
+def understood(store: Any) -> Iterator[None]:
+    """Context at whose door everything that a damaged store makes libraries raise becomes a `StoreError`."""
+    try:
+        yield
+    except NtkmcError:
+        raise
+    except UNREADABLE as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise StoreError(
+            f"{Location.of(store)}: cannot be read ({reason}); running its study again mends damaged pieces, "
+            "`ntkmc verify` names them"
+        ) from error
+
+
+_ATTEMPTS: Final = 4
+_PAUSE: Final = 0.3  # seconds between them
+
+
+def open_results(store: str | Path) -> xr.DataTree:
+    """The results tree of a store: groups `trials`, `estimates`, `claims` and `blocks`.
+
+    And, where a study asked for finite widths, `finite_width` and `convergence`; for features, `sketching` and
+    `sketch_accuracy`.
+
+    Parameters
+    ----------
+    store : str or Path
+        A folder that `ntkmc run` wrote, or is writing; the URL of one (`s3://bucket/run.zarr`); or its archive.
+
+    Returns
+    -------
+    xarray.DataTree
+        Lazy: values are read when they are looked at, and no file but the store's is needed. Blocks that are finished
+        but not yet folded are shown too; only then is the `trials` group held in memory.
+
+    Raises
+    ------
+    StoreError
+        If there is no ntkmc store of this schema, or it cannot be opened.
+    """
+    location = Location.of(store)
+    for _ in range(_ATTEMPTS):
+        attributes = read_attributes(location)
+        try:
+            return _opened(location, attributes)
+        except StoreError:  # a run may just be extending it: shapes change one by one
+            time.sleep(_PAUSE)
+    return _opened(location, attributes)
+
+
+def _opened(location: Location, attributes: dict[str, Any]) -> xr.DataTree:
+    with understood(location):
+        whole = is_consolidated(location)
+        groups = {
+            name: xr.open_dataset(
+                location.source,
+                engine="zarr",
+                group=name,
+                chunks=None,
+                consolidated=whole,
+                storage_options=location.storage_options,
+            )
+            for name in groups_of(attributes["coordinates"])
+            if name != "blocks" or attributes["schema"] > 2
+        }
+        for name, dataset in groups.items():
+            lacking = set(declared(name)) - set(map(str, dataset.variables)) - set(STATISTICS)
+            if lacking:
+                raise KeyError(f"{name}/{min(lacking)} is missing")
+        groups |= _with_journal({name: groups[name] for name in PER_TRIAL if name in groups}, location)
+        tree = xr.DataTree.from_dict({f"/{name}": dataset for name, dataset in groups.items()})
+    tree.attrs = attributes
+    return tree
+
+
+def study_of(attributes: Mapping[Any, Any], origin: str) -> Study:
+    """The study that a store was last run with; a user's own laws in it are named, not imported."""
+    return as_stored(parse_study(attributes["study"], origin=origin, trusted=False), attributes)
+
+
+def as_stored(study: Study, attributes: Mapping[Any, Any]) -> Study:
+    """A study of a store, whose feature maps, of an earlier study perhaps, are made as they were."""
+    known = attributes["identity"].get("sketching")
+    return study.model_copy(update={"sketch": known["method"]}) if known and not study.features else study
+
+
+def stored_studies(attributes: Mapping[Any, Any], origin: str) -> tuple[Study, ...]:
+    """All studies that a store was run with, each once, in the order of their last runs."""
+    documents = {entry["study"]: entry["document"] for entry in reversed(attributes["history"])}
+    return tuple(parse_study(each, origin=origin, trusted=False) for each in reversed(documents.values()))
+
+
+def stored_cells(attributes: Mapping[Any, Any], origin: str) -> tuple[Cell, ...]:
+    """Cells of all studies in a store's history, each once, with all their depths."""
+    found: dict[str, Cell] = {}
+    for study in stored_studies(attributes, origin):
+        for cell in study.cells:
+            depths = set(cell.depths) | set(found[cell.name].depths if cell.name in found else ())
+            found[cell.name] = Cell(cell.distribution, cell.d, cell.n, tuple(sorted(depths)))
+    return tuple(found.values())
+
+
+def _with_journal(groups: dict[str, xr.Dataset], location: Location) -> dict[str, xr.Dataset]:
+    """Groups with a value for each trial, those that blocks of the journal belong to in memory, with the blocks."""
+    found = dict(groups)
+    for block in Journal(location.blobs(JOURNAL)).sound_blocks():
+        name = block.part.kind
+        if name not in groups:
+            continue  # of an axis that was asked for after this reader opened the store
+        if found[name] is groups[name]:
+            found[name] = groups[name].load().copy()
+        _enter(found[name], block)
+    return found
+
+
+def _enter(loaded: xr.Dataset, block: Block) -> None:
+    """Put a block's values where they belong."""
+    label, d, n = block.cell
+    wanted: dict[str, list[Any]] = {"distribution": [label], "d": [d], "n": [n], "depth": list(block.depths)}
+    wanted |= {dim: [value] for dim, value in block.part.place.items()}
+    known = {dim: loaded[dim].to_numpy().tolist() for dim in wanted}
+    within = block.first + block.count <= loaded.sizes["trial"]
+    if not within or not all(set(values) <= set(known[dim]) for dim, values in wanted.items()):
+        return  # of an extension that began after this reader opened the store
+    at: dict[str, Any] = {dim: known[dim].index(values[0]) for dim, values in wanted.items()}
+    at["trial"] = slice(block.first, block.first + block.count)
+    for name, values in block.arrays.items():
+        if name not in loaded:
+            continue  # a statistic of a study that began after this reader opened the store
+        target, dims = loaded[name].to_numpy(), list(map(str, loaded[name].dims))
+        if values.ndim == 1:
+            measured = ~np.isnan(values)  # as in a fold: a failed trial does not erase what is known of its draw
+            target[tuple(at[dim] for dim in dims)][measured] = values[measured]
+        else:
+            for row, depth in enumerate(block.depths):
+                here = at | {"depth": known["depth"].index(depth)}
+                target[tuple(here.get(dim, slice(None)) for dim in dims)] = values[row]

@@ -1,0 +1,413 @@
+"""The study as data: validated, frozen, unknown keys refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
+
+from ntkmc.errors import InputError
+from ntkmc.experiment.study.cells import Cell, evaluate_size
+from ntkmc.experiment.study.measurements import AXES, PLAIN, SPECTRA_NUMERICS, Part, parts_beside, values_by_kind
+from ntkmc.experiment.study.numerics import NUMERICS
+from ntkmc.linalg.networks import empirical_ntk as empirical_ntk_module
+from ntkmc.linalg.networks import training
+from ntkmc.linalg.networks.weights import LARGEST_WIDTH
+from ntkmc.linalg.sketching import features as feature_maps
+from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims import Instance, instances, select
+from ntkmc.theory.claims.trial_statistics import EDGES, SPECTRUM, required
+from ntkmc.theory.distributions import Dataset, Unimported, build
+from ntkmc.theory.distributions.normalization import DEFAULT, Normalization
+from ntkmc.theory.kernels.functions import check_kernel
+from ntkmc.theory.targets import TARGETS, check_target
+
+Kernel = Literal["h-infinity", "ntk", "conjugate"]
+
+
+def _listed(value: Any) -> Any:
+    """A single value stands for a list of one."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _unbool(value: Any) -> Any:
+    """YAML's `yes` is a boolean, and pydantic would read it as 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, got {str(value).lower()}")
+    return value
+
+
+MOST_TRIALS = 10_000_000
+"""Trials of one cell: a driver holds one byte for each trial and depth."""
+
+PositiveInt = Annotated[int, BeforeValidator(_unbool), Field(ge=1, lt=2**32)]
+
+
+Width = Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=LARGEST_WIDTH)]
+
+StepSize = Annotated[float, BeforeValidator(_unbool), Field(gt=0.0, allow_inf_nan=False)] | Literal["max"]
+
+Scale = Annotated[float, BeforeValidator(_unbool), Field(gt=0.0, allow_inf_nan=False)]
+
+Features = Annotated[int, BeforeValidator(_unbool), Field(ge=2, le=LARGEST_WIDTH)]
+
+Depth = Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=1000)]
+"""Beyond a thousand layers the error bounds of the recursion were not tried."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Grid(_Model):
+    """A full product of values; n may be an expression in d."""
+
+    distribution: Annotated[tuple[Any, ...], BeforeValidator(_listed), Field(min_length=1)]
+    d: Annotated[tuple[PositiveInt, ...], BeforeValidator(_listed), Field(min_length=1)]
+    n: Annotated[tuple[PositiveInt | str, ...], BeforeValidator(_listed), Field(min_length=1)]
+    depth: Annotated[tuple[Depth, ...], BeforeValidator(_listed), Field(min_length=1)] = (2,)
+    normalize: Normalization | None = None
+
+    @field_validator("distribution", mode="before")
+    @classmethod
+    def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
+        context = info.context or {}
+        base, trusted = context.get("base"), context.get("trusted", True)
+        return [build(spec, base, trusted).stored(spec) for spec in _listed(value)]
+
+    @field_serializer("distribution")
+    def _specs(self, value: tuple[Any, ...]) -> list[Any]:
+        return [each.spec if isinstance(each, Unimported) else each for each in value]
+
+    @field_validator("n")
+    @classmethod
+    def _expressions(cls, value: tuple[int | str, ...], info: ValidationInfo) -> tuple[int | str, ...]:
+        for entry in value:
+            for d in info.data.get("d", ()):
+                if isinstance(entry, str):
+                    evaluate_size(entry, d)
+        return value
+
+
+class FixedTrials(_Model):
+    """Trials `first` ... `first + count - 1` of every cell, fixed in advance."""
+
+    first: Annotated[int, BeforeValidator(_unbool), Field(alias="from", ge=0)] = 0
+    count: Annotated[int, BeforeValidator(_unbool), Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _bounded(self) -> FixedTrials:
+        if self.first + self.count > MOST_TRIALS:
+            raise ValueError(f"trials are numbered up to {MOST_TRIALS}, got {self.first} + {self.count}")
+        return self
+
+
+class AdaptiveTrials(_Model):
+    """As many trials as a cell's interval needs to become narrow, within limits."""
+
+    at_least: PositiveInt = Field(alias="at-least")
+    at_most: PositiveInt = Field(alias="at-most", le=MOST_TRIALS)
+    half_width: float = Field(alias="half-width", gt=0.0, lt=0.5)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AdaptiveTrials:
+        if self.at_least > self.at_most:
+            raise ValueError(f"at-least ({self.at_least}) must not exceed at-most ({self.at_most})")
+        return self
+
+
+class Event(_Model):
+    """The event lambda_min >= lambda_0, and the failure probability delta that is allowed."""
+
+    lambda_0: Annotated[
+        tuple[Annotated[float, BeforeValidator(_unbool), Field(gt=0.0, allow_inf_nan=False)], ...],
+        BeforeValidator(_listed),
+        Field(alias="lambda-0", min_length=1),
+    ]
+    delta: float = Field(default=0.05, gt=0.0, lt=1.0)
+
+    @field_validator("lambda_0")
+    @classmethod
+    def _sorted(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(sorted(set(value)))
+
+
+class Training(_Model):
+    """Networks that are actually trained, on every target: each width with each scale of the initial weights."""
+
+    widths: Annotated[tuple[Width, ...], BeforeValidator(_listed), Field(min_length=1)]
+    kappa: Annotated[tuple[Scale, ...], BeforeValidator(_listed), Field(min_length=1)] = (1.0,)
+    steps: Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=training.MOST_STEPS)] = 1000
+
+
+def _trials(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError(f"must be at least 1, got {value}")
+        return FixedTrials(count=value)
+    if isinstance(value, dict):
+        return (FixedTrials if set(value) & {"from", "count"} else AdaptiveTrials).model_validate(value)
+    if isinstance(value, FixedTrials | AdaptiveTrials):
+        return value
+    raise ValueError("must be a number, {at-least, at-most, half-width} or {from, count}")
+
+
+class Study(_Model):
+    """A study: what is drawn, which kernel, which event, how many trials.
+
+    Read one with `load_study`; build one in Python with `Study.model_validate({...})`.
+    """
+
+    name: Annotated[str, Field(max_length=60, pattern=r"^\w[\w .+\-]*$")]  # it names a folder
+    seed: Annotated[int, BeforeValidator(_unbool), Field(ge=0, lt=2**128)]
+    kernel: Kernel
+    grid: Annotated[tuple[Grid, ...], BeforeValidator(_listed), Field(min_length=1)]
+    trials: Annotated[FixedTrials | AdaptiveTrials, BeforeValidator(_trials)]
+    event: Event
+    widths: Annotated[tuple[Width, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    targets: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    step_size: tuple[StepSize, ...] | None = Field(default=None, alias="step-size", min_length=1)
+    train: Training | None = None
+    features: Annotated[tuple[Features, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    sketch: Literal["random-features", "tensor-sketch"] | None = None
+    nested: bool = False
+    measure: Literal["lambda-min", "event"] = "lambda-min"
+    spectrum: Literal["edges", "full"] | None = None
+    claims: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("all",)
+    confidence: float = Field(default=0.95, gt=0.0, le=1.0 - 1e-9)
+
+    @field_validator("step_size", mode="before")
+    @classmethod
+    def _step_sizes(cls, value: Any) -> Any:
+        return None if value is None else _listed(value)
+
+    @field_validator("targets")
+    @classmethod
+    def _targets(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in value or ():
+            _said("targets", check_target, name)
+        return value
+
+    @field_validator("claims")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        select(value)
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Study:
+        if self.spectrum and self.measure == "event":
+            raise ValueError("spectrum: needs measure: lambda-min, got measure: event; leave one of them out")
+        modes = {grid.normalize or DEFAULT[self.kernel] for grid in self.grid}
+        if len(modes) > 1:
+            raise ValueError(f"grid: all grids of a study must share one normalize, got {', '.join(sorted(modes))}")
+        for number, grid in enumerate(self.grid):
+            where = f"grid[{number}]" if len(self.grid) > 1 else "grid"
+            for depth in grid.depth:
+                _said(where + ".depth", check_kernel, self.kernel, depth)
+        if self.networks:
+            depths = {depth for cell in self.cells for depth in cell.depths}
+            _said("widths", empirical_ntk_module.check_finite, self.kernel, sorted(depths))
+            if 1 in depths:
+                raise ValueError("widths: a network of depth 1 has no hidden layer; leave depth 1 out of the grid")
+        if self.targets is None and (self.train or self.step_size):
+            given = "train" if self.train else "step-size"
+            raise ValueError(f"{given}: nothing to train on; name targets: {', '.join(TARGETS)}")
+        if self.train and self.kernel != "h-infinity":
+            raise ValueError(f"train: networks are trained whose kernel is h-infinity, not {self.kernel}")
+        if self.sketch and not self.features:
+            raise ValueError(f"sketch: {self.sketch} of how many features? Add features: [256, 1024]")
+        if self.features:
+            depths = {depth for cell in self.cells for depth in cell.depths}
+            _said("features", feature_maps.check_features, self.kernel, sorted(depths), self.method)
+        for cell in self.cells:
+            if isinstance(cell.distribution, Unimported):
+                continue  # of a store: it was checked when it was run
+            _said("grid", cell.distribution.check, cell.n, cell.d)
+            if any(check_target(name).own for name in self.targets or ()):
+                _said("targets", cell.distribution.labels, 1, cell.d, np.random.default_rng(0))
+            if self.normalize == "mean":
+                _said("grid", cell.distribution.second_moment, cell.d)
+            if self.normalize == "unit" and isinstance(cell.distribution, Dataset):
+                zero = cell.distribution.zero_row()
+                if zero is not None:
+                    raise ValueError(
+                        f"grid: dataset {cell.distribution.path}: row {zero} is zero and cannot be normalized; "
+                        "remove it, or use normalize: mean or none"
+                    )
+        return self
+
+    @property
+    def networks(self) -> tuple[int, ...]:
+        """Widths of finite networks, each once; none unless the study asks for them."""
+        return tuple(dict.fromkeys(self.widths or ()))
+
+    @property
+    def method(self) -> str:
+        """How feature maps are made, where the study asks for any."""
+        return self.sketch or feature_maps.METHODS[0]
+
+    @cached_property
+    def beside(self) -> tuple[Part, ...]:
+        """What is asked for beside the draws."""
+        return parts_beside(self)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that a trial consists of: the draw, and what is asked for beside it."""
+        return (PLAIN, *self.beside)
+
+    @property
+    def normalize(self) -> Normalization:
+        """How rows are scaled; one for the whole study."""
+        return self.grid[0].normalize or DEFAULT[self.kernel]
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, each once, in the order of the grids; depths of equal cells are united."""
+        found: dict[tuple[str, int, int], Cell] = {}
+        for grid in self.grid:
+            for spec in grid.distribution:
+                distribution = build(spec)
+                for d in grid.d:
+                    for entry in grid.n:
+                        n = entry if isinstance(entry, int) else evaluate_size(entry, d)
+                        key = (distribution.label, d, n)
+                        depths = set(grid.depth) | set(found[key].depths if key in found else ())
+                        found[key] = Cell(distribution, d, n, tuple(sorted(depths)))
+        return tuple(found.values())
+
+    @property
+    def trial_range(self) -> range:
+        """Trials that a cell may have at most."""
+        if isinstance(self.trials, FixedTrials):
+            return range(self.trials.first, self.trials.first + self.trials.count)
+        return range(self.trials.at_most)
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the number of trials depends on what is found."""
+        return isinstance(self.trials, AdaptiveTrials)
+
+    @cached_property
+    def looks(self) -> tuple[int, ...]:
+        """Prefix lengths at which estimates are taken and stopping is decided: a function of the study alone.
+
+        Finished-so-far would be a biased sample where a trial's duration depends on its result; a fixed schedule of
+        contiguous prefixes is not. Geometric with ratio 1.5, so that at most half of the trials are unused.
+        """
+        total = len(self.trial_range)
+        least = self.trials.at_least if isinstance(self.trials, AdaptiveTrials) else min(16, total)
+        lengths = []
+        length = least
+        while length < total:
+            lengths.append(length)
+            length = max(length + 1, math.ceil(1.5 * length))
+        return (*lengths, total)
+
+    @cached_property
+    def instances(self) -> tuple[Instance, ...]:
+        """The claims that are tried, one for each set of parameters, without the event."""
+        return tuple(instances(self.claims, self.kernel, values_by_kind(self.beside)))
+
+    @cached_property
+    def statistics(self) -> tuple[str, ...]:
+        """What is measured beside lambda_min: all that the claims need, and spectra. A function of the claims, the
+        kernel and `spectrum` alone, so that a grid may grow without any trial lacking something."""
+        asked = {None: (), "edges": EDGES, "full": SPECTRUM}[self.spectrum]
+        return required([*asked, *(name for instance in self.instances for name in instance.needs)])
+
+    def context(self, cell: Cell, depth: int) -> CellContext:
+        """What claims may know of a cell at one depth."""
+        law, d = cell.distribution, cell.d
+        try:
+            moment = law.second_moment(d)
+        except InputError:
+            moment = None
+        unit = self.normalize == "unit" or law.unit_norm
+        scale = {"unit": None, "none": 1.0, "mean": None if moment is None else math.sqrt(moment)}[self.normalize]
+        if self.normalize == "unit" and law.unit_norm:
+            scale = 1.0  # the division changes nothing but roundings
+        fewer = [n for label, other, n in self._sizes if label == law.label and other == d and n < cell.n]
+        return CellContext(
+            kernel=self.kernel,
+            depth=depth,
+            n=cell.n,
+            d=d,
+            unit_rows=unit,
+            law=law.name,
+            hypotheses=law.hypotheses(d),
+            scale=scale,
+            energy=1.0 if self.normalize != "none" else moment,
+            shallower=max((other for other in cell.depths if other < depth), default=None),
+            fewer=max(fewer, default=None) if self.nested else None,
+        )
+
+    @cached_property
+    def _sizes(self) -> tuple[tuple[str, int, int], ...]:
+        return tuple((cell.distribution.label, cell.d, cell.n) for cell in self.cells)
+
+    def document(self) -> dict[str, Any]:
+        """The study as plain JSON data, paths resolved; `Study.model_validate` reads it back."""
+        data: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if not self.features:
+            data.pop("sketch", None)  # of a store that has feature maps of an earlier study
+        return data
+
+    def identity(self) -> dict[str, Any]:
+        """What a store belongs to: studies that differ here must not share one."""
+        return {
+            "seed": self.seed,
+            "kernel": self.kernel,
+            "normalize": self.normalize,
+            "nested": self.nested,
+            # Events are decided for their thresholds: trials of others would be undecided.
+            "measure": "lambda-min" if self.measure == "lambda-min" else {"event": list(self.event.lambda_0)},
+            "numerics": NUMERICS,
+            **{axis.kind: {**axis.numerics, **axis.options(self)} for axis in AXES.values() if axis.asked(self)},
+            **({"spectra": dict(SPECTRA_NUMERICS)} if self.spectrum else {}),
+        }
+
+    def digest(self) -> str:
+        """Hash of the whole study."""
+        return hash_document(self.document())
+
+
+def hash_document(document: Any) -> str:
+    """BLAKE2b-128 of canonical JSON, as hex."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _said(where: str, check: Any, *arguments: Any) -> None:
+    try:
+        check(*arguments)
+    except InputError as error:
+        raise ValueError(f"{where}: {error}") from error
+    except ArithmeticError as error:
+        raise ValueError(f"{where}: a parameter is so large or small that numbers overflow ({error})") from error
+
+
+def find_cell(cells: Iterable[Cell], name: str) -> Cell:
+    """The cell called `name` (`sphere,d=32,n=16`), or an `InputError` that shows how cells are called."""
+    wanted = name.replace(" ", "")
+    listed = list(cells)
+    for cell in listed:
+        if cell.name == wanted:
+            return cell
+    raise InputError(f"no cell {name!r} in this study; cells are called like {listed[0].name!r}")

@@ -1,0 +1,383 @@
+"""The statistics of one draw that claims need; `ntkmc.theory.claims.trial_statistics` says what they are.
+
+What is read off a matrix that the trial forms anyway costs next to nothing; eigenvalues of further matrices are
+enclosed like lambda_min itself, the error of evaluating their entries folded in.
+
+What a study that asks for spectra measures at each depth: the largest eigenvalue, or statistics of all of them.
+
+`ntkmc.theory.claims.trial_statistics` says what they are. They are taken after everything else of a depth, from the
+matrix that is there, and change no bit of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import numpy as np
+
+from ntkmc.compiled import compiled
+from ntkmc.linalg.blocked.tiles import PairSums, Survey
+from ntkmc.linalg.eigen.cholesky_bound import gershgorin, pair_bound
+from ntkmc.linalg.eigen.lapack import Matrix
+from ntkmc.linalg.eigen.result import Eigenvalue
+from ntkmc.linalg.eigen.rows import Rows
+from ntkmc.linalg.eigen.smallest import enclose
+from ntkmc.linalg.eigen.spectrum import Enclosed, largest_eigenvalue, measure
+from ntkmc.linalg.eigen.symmetric import Symmetric, own
+from ntkmc.linalg.gram.eigenvalues import Eigenvalues, enclose_all
+from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
+from ntkmc.linalg.gram.matrix import coherence_error, grams_of_rows
+from ntkmc.statistics import kolmogorov_distance
+from ntkmc.theory.claims.trial_statistics import (
+    EDGES,
+    HIGHEST_HARMONIC,
+    KHATRI_RAO,
+    LARGEST_SPECTRUM,
+    LEVELS,
+    POWERS,
+    SPECTRUM,
+    UNSCALED,
+)
+from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel
+from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, entry_error
+from ntkmc.theory.kernels.gegenbauer import expansion, gegenbauer, harmonics
+from ntkmc.theory.predictions.predictors import SMALL_DIMENSION
+from ntkmc.theory.predictions.spectral_law import FreeSum, elkaroui_law, free_sum_law
+
+Values = dict[str, float]
+
+_LAWS: Final = {"elkaroui_distance": elkaroui_law, "free_sum_distance": free_sum_law}
+
+
+def spectrum_statistics(
+    names: Iterable[str], matrix: Symmetric, error: float, rows: Rows, kernel: str, depth: int
+) -> Values:
+    """Statistics of the eigenvalues of any matrix within `error` of the one given, which is used up.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Those wanted; others are left out.
+    matrix : Symmetric
+        The Gram matrix of `rows`; its upper triangle may hold a factor.
+    error : float
+        As of `ntkmc.linalg.gram.enclosures.kernel_error`.
+    """
+    wanted = [name for name in names if name in SPECTRUM]
+    if not wanted:
+        return {}
+    matrix.restore()
+    if set(wanted) <= set(EDGES) or matrix.order > LARGEST_SPECTRUM:
+        ends = dict(zip(EDGES, largest_eigenvalue(matrix.A, error), strict=True))
+        return unknown_spectrum(wanted) | _of(wanted, ends)
+    found = enclose_all(matrix.A, error)
+    values: Values = {EDGES[0]: max(float(found.lower[-1]), 0.0), EDGES[1]: float(found.upper[-1])}
+    values |= {f"eigenvalue_q{round(100 * level):02d}": found.quantile(level) for level in LEVELS}
+    values["spectrum_radius"] = found.radius
+    if (slope := found.decay_exponent()) is not None:
+        values |= {"decay_exponent_lower": slope.lower, "decay_exponent_upper": slope.upper}
+    n, d = rows.unit.shape
+    energy = float(np.mean(rows.norms**2))
+    if d > SMALL_DIMENSION and n >= 2 and energy > 0.0:
+        for name, law in _LAWS.items():
+            if name in wanted:
+                values[name] = _distance(found, energy, law(kernel, depth, n, d))
+    return unknown_spectrum(wanted) | _of(wanted, values)
+
+
+def unknown_spectrum(names: Iterable[str]) -> Values:
+    """Statistics of eigenvalues that nobody computed: intervals of infinite length.
+
+    >>> unknown_spectrum(["lambda_max_lower", "eigenvalue_q50", "spectrum_radius", "coherence"])
+    {'lambda_max_lower': -inf, 'eigenvalue_q50': 0.0, 'spectrum_radius': inf}
+    """
+    return {name: _nothing(name) for name in names if name in SPECTRUM}
+
+
+def _nothing(name: str) -> float:
+    if name.startswith("eigenvalue_q"):
+        return 0.0  # and the radius is infinite
+    return -np.inf if name.endswith("_lower") else np.inf
+
+
+def _of(wanted: Iterable[str], values: Values) -> Values:
+    return {name: float(values[name]) for name in wanted if name in values}
+
+
+def _distance(found: Eigenvalues, energy: float, law: FreeSum) -> float:
+    """To a law for rows of mean squared norm 1. What the eigenvalues' radius adds is far below the law's own error."""
+    return kolmogorov_distance(found.values / energy, law.cdf, law.cdf_below)
+
+
+Ends = tuple[float, float]
+
+_UNKNOWN: Final[Ends] = (-np.inf, np.inf)
+
+
+def pair_sums_of(R: Matrix, rows: Rows, cosine: float) -> PairSums:
+    """Of all pairs, from R = `cosines(rows)`; `cosine` is their coherence."""
+    return PairSums(cosine, *_pair_sums(R, rows.norms), float(R[1, 0]) if len(R) > 1 else 0.0)
+
+
+def draw_statistics(names: Iterable[str], first: Matrix, rows: Rows, pairs: PairSums, standard_scale: float) -> Values:
+    """Statistics of a draw that are read off its rows and their pairs.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Those wanted; others are left out.
+    first : ndarray, (d,)
+        The first row of the draw.
+    rows : Rows
+        The draw (n, d), split.
+    pairs : PairSums
+        Of all its pairs.
+    standard_scale : float
+        What rows are multiplied by so that E|x|**2 = d.
+    """
+    n = len(rows.norms)
+    number = max(n * (n - 1) / 2, 1)
+    found = {
+        "first_cosine": abs(pairs.first),
+        "cosine_max": pairs.cosine_max,
+        "inner_max": pairs.inner_max,
+        "norm_mean": float(np.mean(rows.norms)),
+        "norm_square": float(np.mean(rows.norms**2)),
+        "mean_square": pairs.inner_sum / number,
+        "covariance_square": pairs.square_sum / number,
+        "first_norm": float(rows.norms[0]),
+        "first_coordinate": float(first[0]),
+        "largest_coordinate": float(first.max()),
+        "cube_distance": cube_distance(first * standard_scale),
+    }
+    return {name: found[name] for name in names if name in found}
+
+
+def cube_distance(x: Matrix) -> float:
+    """Distance of x to {y in {-1, 1}**d : sum y <= 0}: a function of Lipschitz constant 1, and no convex one.
+
+    The nearest corner has the signs of x, of which the cheapest positive ones are turned until the sum is not
+    positive; turning one costs (|x_i| + 1)**2 - (|x_i| - 1)**2 = 4 |x_i|.
+
+    >>> cube_distance(np.array([1.0, 1.0, -1.0, 1.0]))
+    2.0
+    """
+    positive = np.sort(x[x >= 0.0])
+    surplus = 2 * len(positive) - len(x)
+    turned = max(0, -(-surplus // 2))
+    return float(np.sqrt(np.sum((np.abs(x) - 1.0) ** 2) + 4.0 * np.sum(positive[:turned])))
+
+
+def matrix_statistics(names: Iterable[str], K: Matrix) -> Values:
+    """Statistics of one depth that are read off the Gram matrix."""
+    readers: dict[str, Callable[[], float]] = {
+        "gershgorin": lambda: gershgorin(K),
+        "pair_bound": lambda: pair_bound(K),
+        "entry_max": lambda: _entry_max(K),
+        "trace_mean": lambda: float(np.mean(np.diagonal(K))),
+        "trace_spread": lambda: _spread(K, float(np.mean(np.diagonal(K)))),
+        "ones_form": lambda: float(np.sum(K, axis=1).sum()),
+    }
+    return {name: float(readers[name]()) for name in names if name in readers}
+
+
+def surveyed_statistics(names: Iterable[str], survey: Survey, diagonal: Matrix) -> Values:
+    """`matrix_statistics` of a matrix that is held in tiles."""
+    mean = float(np.mean(diagonal))
+    found = {
+        "gershgorin": float(np.min(diagonal - survey.absolute)),
+        "pair_bound": min(survey.pair_bound, float(diagonal.min())),
+        "entry_max": survey.entry_max,
+        "trace_mean": mean,
+        "trace_spread": float(
+            np.sqrt((float(np.sum((diagonal - mean) ** 2)) + 2.0 * survey.square_sum) / len(diagonal))
+        ),
+        "ones_form": float(np.sum(survey.plain) + np.sum(diagonal)),
+    }
+    return {name: found[name] for name in names if name in found}
+
+
+def unknown(names: Iterable[str]) -> Values:
+    """Ends of eigenvalues and forms that nobody enclosed: nothing is known of them.
+
+    >>> unknown(["kappa0_lower", "kappa0_upper", "inner_max"])
+    {'kappa0_lower': -inf, 'kappa0_upper': inf}
+    """
+    ends, names = dict(zip(("_lower", "_upper"), _UNKNOWN, strict=True)), list(names)
+    return {name: ends[name[-6:]] for name in names if name[-6:] in ends} | unknown_spectrum(names)
+
+
+def inverse_statistics(
+    names: Iterable[str], matrix: Symmetric, error: float, smallest: Eigenvalue | None = None
+) -> Values:
+    """log det K and 1'K^-1 1, enclosed, of any matrix within `error` of K in norm; `smallest` encloses its lambda_min.
+
+    The upper triangle of the matrix may hold a factor, and does so afterwards.
+    """
+    wanted = set(names)
+    if not wanted & {"log_det_lower", "log_det_upper", "ones_inverse_lower", "ones_inverse_upper"}:
+        return {}
+    matrix.restore()
+    if smallest is None:
+        smallest = about_exact_kernel(enclose(matrix), error)
+        matrix.restore()
+    found = measure(matrix, smallest, np.ones((1, matrix.order)), error)
+    form = found.quadratic_forms[0] if found.quadratic_forms else None
+    return _chosen({"log_det": _ends(found.log_det), "ones_inverse": _ends(form)}, wanted)
+
+
+def eigenvalue_statistics(
+    names: Iterable[str], rows: Rows, R: Matrix, kernel: str, depths: Iterable[int], cosine: float
+) -> tuple[Values, dict[int, Values]]:
+    """Smallest eigenvalues of further matrices: (per draw, per depth). R is left as it is."""
+    wanted, depths = set(names), sorted(depths)
+    ends: dict[str, Ends] = {}
+    d = rows.unit.shape[1]
+    off = 1.1 * UNIT_ROUNDOFF  # of an entry, for each unit of roundoff below
+    for r in POWERS:
+        if f"power{r}_lower" in wanted or f"power{r}_upper" in wanted:
+            ends[f"power{r}"] = _smallest(_power(R, np.ones(len(R)), r, 0), off * r * (d + 10), float(len(R)))
+    for r in KHATRI_RAO:
+        if f"khatri_rao{r}_lower" in wanted or f"khatri_rao{r}_upper" in wanted:
+            energy = float(np.sum(rows.norms**2))
+            ends[f"khatri_rao{r}"] = _smallest(_power(R, rows.norms, r, 1), off * (r * (d + 10) + 8), energy)
+    for r in UNSCALED:
+        if f"unscaled{r}_lower" in wanted or f"unscaled{r}_upper" in wanted:
+            energy = float(np.sum(rows.norms ** (2 * r)))
+            ends[f"unscaled{r}"] = _smallest(_power(R, rows.norms, r, r), off * r * (d + 18), energy)
+    if wanted & {"kappa0_lower", "kappa0_upper"}:
+        ends["kappa0"] = _smallest(_kappa_0(R, rows.unit), entry_error("ntk", 2, d, cosine), float(len(R)))
+    if wanted & {"log_det_linear_lower", "log_det_linear_upper"}:
+        error = kernel_error(rows, "ntk", 1, cosine)
+        K = next(grams_of_rows(rows, "ntk", (1,)))[1]
+        values = inverse_statistics(("log_det_lower", "log_det_upper"), own(K), error)
+        ends["log_det_linear"] = values["log_det_lower"], values["log_det_upper"]
+    deep: dict[int, Values] = {depth: {} for depth in depths}
+    if wanted & {"directions_lower", "directions_upper"}:
+        directions = Rows(rows.unit, np.ones(len(R)))
+        for depth, K in grams_of_rows(directions, kernel, depths):
+            found = _interval(K, kernel_error(directions, kernel, depth, cosine))
+            deep[depth] |= _chosen({"directions": found}, wanted)
+    if wanted & {"layers_lower", "layers_upper"}:
+        low, high = 0.0, 0.0
+        for layer, G in grams_of_rows(rows, "conjugate", range(1, depths[-1] + 1)):
+            found = _interval(G, kernel_error(rows, "conjugate", layer, cosine))
+            low, high = np.nextafter(low + found[0], -np.inf), np.nextafter(high + found[1], np.inf)
+            if layer in deep:
+                deep[layer] |= _chosen({"layers": (max(low, 0.0), high)}, wanted)
+    if wanted & {"gegenbauer_lower", "gegenbauer_upper"}:
+        for depth, found in _gegenbauer(R, kernel, depths, d).items():
+            deep[depth] |= _chosen({"gegenbauer": found}, wanted)
+    return _chosen(ends, wanted), deep
+
+
+def _gegenbauer(R: Matrix, kernel: str, depths: Iterable[int], d: int) -> dict[int, Ends]:
+    """Sum over 1 <= k <= HIGHEST_HARMONIC of xi_k lambda_min(Q_k(R)), by depth; 0 for d < 3: nothing is claimed."""
+    n = len(R)
+    if d < 3:
+        return dict.fromkeys(depths, (0.0, 0.0))
+    smallest: dict[int, Ends] = {}
+    for k in range(1, HIGHEST_HARMONIC + 1):
+        if harmonics(d, k) >= n:  # otherwise Q_k(R) has a rank below n
+            M = np.tril(R, -1)
+            M = gegenbauer(np.clip(M, -1.0, 1.0), d, k)[k]
+            M = np.tril(M, -1)
+            M += M.T
+            np.fill_diagonal(M, 1.0)
+            slope = k * (k + d - 2) / (d - 1)  # of Q_k at 1, where it is steepest
+            error = 1.1 * (slope * coherence_error(d) + 16.0 * k * UNIT_ROUNDOFF)
+            smallest[k] = _smallest(np.ascontiguousarray(M), error, float(n))
+    found: dict[int, Ends] = {}
+    for depth in depths:
+        xi, _ = expansion(kernel, depth, d, n)
+        known = {k: max(float(xi[k]), 0.0) for k in smallest if k < len(xi)}
+        # The quadrature behind xi is good to 1e-12 where it was compared with other rules; 1e-9 is allowed for.
+        low = sum(weight * (1.0 - 1e-9) * smallest[k][0] for k, weight in known.items())
+        high = sum(weight * (1.0 + 1e-9) * smallest[k][1] for k, weight in known.items())
+        found[depth] = max(low - 1e-12, 0.0), high + 1e-12
+    return found
+
+
+def _smallest(M: Matrix, entry: float, energy: float) -> Ends:
+    """Ends of lambda_min for all matrices whose entries differ by at most entry * s_i s_j, sum of s_i**2 = energy."""
+    return _interval(M, entry * energy * (1.0 + 2.0**-30) + len(M) * 2.0**-900)
+
+
+def _interval(M: Matrix, error: float) -> Ends:
+    answer = about_exact_kernel(enclose(own(M)), error)
+    return answer.lower, answer.upper
+
+
+def _ends(value: Enclosed | None) -> Ends:
+    return _UNKNOWN if value is None else (value.lower, value.upper)
+
+
+def _chosen(ends: dict[str, Ends], wanted: set[str]) -> Values:
+    both = {f"{name}_{end}": values[i] for name, values in ends.items() for i, end in enumerate(("lower", "upper"))}
+    return {name: float(value) for name, value in both.items() if name in wanted}
+
+
+@compiled
+def _pair_sums(R: Matrix, norms: Matrix) -> tuple[float, float, float, float]:
+    """Over pairs: the largest absolute inner product, the sums of inner products and squares, the largest cosine."""
+    largest, total, squares, closest = 0.0, 0.0, 0.0, -1.0
+    for i in range(R.shape[0]):
+        for j in range(i):
+            inner = (norms[i] * norms[j]) * R[i, j]
+            largest = max(largest, abs(inner))
+            total += inner
+            squares += inner * inner
+            closest = max(closest, R[i, j])
+    return largest, total, squares, closest
+
+
+@compiled
+def _entry_max(K: Matrix) -> float:
+    largest = 0.0
+    for i in range(K.shape[0]):
+        for j in range(i):
+            largest = max(largest, abs(K[i, j]))
+    return largest
+
+
+@compiled
+def _spread(K: Matrix, mean: float) -> float:
+    """|K - mean I|_F / sqrt n: no difference of large squares."""
+    n = K.shape[0]
+    total = 0.0
+    for i in range(n):
+        row = (K[i, i] - mean) ** 2
+        for j in range(i):
+            row += 2.0 * K[i, j] * K[i, j]
+        total += row
+    return float(np.sqrt(total / n))
+
+
+@compiled
+def _power(R: Matrix, norms: Matrix, r: int, times: int) -> Matrix:
+    """(|x_i| |x_j|)**times rho_ij**r, both triangles; 1 to the power on the diagonal."""
+    n = R.shape[0]
+    M = np.empty((n, n))
+    for i in range(n):
+        for j in range(i):
+            value = (norms[i] * norms[j]) ** times * R[i, j] ** r
+            M[i, j] = value
+            M[j, i] = value
+        M[i, i] = (norms[i] * norms[i]) ** times
+    return M
+
+
+@compiled
+def _kappa_0(R: Matrix, unit: Matrix) -> Matrix:
+    n = R.shape[0]
+    M = np.empty((n, n))
+    for i in range(n):
+        for j in range(i):
+            _, value, _ = first_layer(R[i, j])
+            if abs(R[i, j]) > NEARLY_PARALLEL:
+                _, value, _ = first_layer_parallel(unit[i], unit[j])
+            M[i, j] = value
+            M[j, i] = value
+        M[i, i] = 1.0
+    return M
