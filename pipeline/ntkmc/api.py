@@ -90,7 +90,7 @@ def lambda_min(
                 "certificate=False and single=True need a client: in one process's memory the proof costs the least"
             )
         return enclosures.lambda_min(X, kernel, depths, method=method)
-    from ntkmc.execution.blocked import lambda_min_blocked
+    from ntkmc.execution.blocked.lambda_min import lambda_min_blocked
 
     return lambda_min_blocked(client, X, kernel, depths, method=method, certificate=certificate, single=single)
 
@@ -153,14 +153,14 @@ def execute(
     block_length: int | None = None,
 ) -> Outcome:
     """`run`, but telling how it ended instead of raising."""
+    from ntkmc.execution.batch.status import Record
+    from ntkmc.execution.batch.workspace import Workspace
     from ntkmc.execution.driver import drive
     from ntkmc.execution.events import Note
-    from ntkmc.execution.live.feed import study_page
     from ntkmc.execution.plan import check_plan, make_plan
     from ntkmc.execution.profiles import connect, load_profile
-    from ntkmc.execution.progress import ProgressView
-    from ntkmc.execution.standing import Record
-    from ntkmc.execution.workspace import Workspace
+    from ntkmc.execution.progress.study_page.feed import study_page
+    from ntkmc.execution.progress.terminal import ProgressView
     from ntkmc.experiment.store.lease import Lease
     from ntkmc.experiment.store.location import LEASE
 

@@ -19,7 +19,7 @@ import psutil
 from bokeh.client import pull_session
 from distributed import Client
 
-from ntkmc.execution.live.plugin import NAME, StudyPlugin, tell
+from ntkmc.execution.progress.study_page.plugin import NAME, StudyPlugin, tell
 
 
 def seed(cells: int) -> dict[str, object]:
@@ -85,7 +85,7 @@ def main(cells: int, seconds: float) -> None:
             "--host",
             "127.0.0.1",
         ]
-        command += ["--dashboard-address", "127.0.0.1:0", "--preload", "ntkmc.execution.live.plugin"]
+        command += ["--dashboard-address", "127.0.0.1:0", "--preload", "ntkmc.execution.progress.study_page.plugin"]
         server = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             with connected(file) as client:

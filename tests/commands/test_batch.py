@@ -13,9 +13,9 @@ import yaml
 
 from calling import called
 from ntkmc import run as run_study
+from ntkmc.execution.batch.status import Record, standing
+from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.events import BlockDone, CellFailed, RunFinished, RunStarted
-from ntkmc.execution.standing import Record, standing
-from ntkmc.execution.workspace import Workspace
 from ntkmc.experiment.store.lease import Lease
 from ntkmc.experiment.study.loading import parse_study
 

@@ -19,11 +19,11 @@ from distributed import Client, LocalCluster, Worker
 from numba.core.dispatcher import Dispatcher
 
 from ntkmc import InputError, Status, lambda_min
-from ntkmc.execution import fleet as fleets
-from ntkmc.execution import holding
-from ntkmc.execution.blocked import lambda_min_blocked
-from ntkmc.execution.fleet import DaskFleet, Stopped
-from ntkmc.execution.workforce import SCHEDULER
+from ntkmc.execution.blocked import matrix as fleets
+from ntkmc.execution.blocked import worker
+from ntkmc.execution.blocked.lambda_min import lambda_min_blocked
+from ntkmc.execution.blocked.matrix import DaskFleet, Stopped
+from ntkmc.execution.cluster import SCHEDULER
 from ntkmc.linalg.blocked.block_rows import Shelf, Shifted
 from ntkmc.linalg.blocked.cost import dealt
 from ntkmc.linalg.blocked.tiles import gram_diagonal
@@ -136,8 +136,8 @@ def test_tiles_that_do_not_fit_go_to_disk(two_workers: Client, monkeypatch: pyte
 def _open_without_room(*arguments: object) -> object:
     from unittest import mock
 
-    with mock.patch.object(holding, "FILLED", 0.0):
-        return holding.open_share(*arguments)  # type: ignore[arg-type]
+    with mock.patch.object(worker, "FILLED", 0.0):
+        return worker.open_share(*arguments)  # type: ignore[arg-type]
 
 
 def test_a_worker_that_holds_a_share_is_not_paused(two_workers: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_what_a_share_loads_is_there_before_its_room_is_measured(single: bool, t
 
 def _compiled_around(single: bool, folder: str) -> tuple[dict[str, int], dict[str, int]]:
     """Versions of each compiled function, after the trial and after all that is asked of a share."""
-    holding._tried("ntk", single, folder)
+    worker._tried("ntk", single, folder)
     tried = _versions()
     n = 200
     rows = split_rows(data(n, 40))

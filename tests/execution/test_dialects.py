@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ntkmc.execution.dialects import DIALECTS, parse_bjobs, parse_qstat_full, parse_qstat_table, parse_squeue, refusal
+from ntkmc.execution.batch.dialects import (
+    DIALECTS,
+    parse_bjobs,
+    parse_qstat_full,
+    parse_qstat_table,
+    parse_squeue,
+    refusal,
+)
 
 
 def test_squeue() -> None:

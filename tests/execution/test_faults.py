@@ -18,8 +18,8 @@ import yaml
 from ntkmc.errors import ExecutionError
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, CellFailed, Event
-from ntkmc.execution.interruption import noticed
 from ntkmc.execution.profiles import Profile, connect
+from ntkmc.execution.signals import noticed
 from ntkmc.experiment.store.location import DirectoryBlobs
 from ntkmc.experiment.study.loading import parse_study
 from stores import assert_equal_bits, trials_of

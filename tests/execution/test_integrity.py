@@ -192,7 +192,7 @@ def test_nothing_is_supported_before_it_was_tried(
             raise RuntimeError("planted")
         return run_block(task, methods)
 
-    monkeypatch.setattr("ntkmc.execution.tasks.run_block", refusing)
+    monkeypatch.setattr("ntkmc.execution.worker.run_block", refusing)
     study = laws | {"grid": laws["grid"] | {"distribution": ["sphere", "gaussian"]}, "trials": 300}
     outcome = drive(parse_study(study | {"event": {"lambda-0": [1e-6]}}), tmp_path / "s", client)
     assert list(outcome.failed) == ["gaussian,d=8,n=4"]

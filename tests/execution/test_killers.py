@@ -10,10 +10,10 @@ from distributed import Future
 from distributed.scheduler import KilledWorker
 
 from ntkmc.execution import driver
+from ntkmc.execution.cluster import killers_sentence, needed_bytes
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
 from ntkmc.execution.profiles import Profile, connect
-from ntkmc.execution.workforce import killers_sentence, needed_bytes
 from ntkmc.experiment.study.loading import parse_study
 from stores import assert_equal_bits, trials_of
 

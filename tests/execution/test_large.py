@@ -20,8 +20,8 @@ import yaml
 from distributed import Client, LocalCluster
 
 from ntkmc import Eigenvalue, lambda_min, open_results
-from ntkmc.execution.fleet import DaskFleet
-from ntkmc.execution.workforce import SCHEDULER
+from ntkmc.execution.blocked.matrix import DaskFleet
+from ntkmc.execution.cluster import SCHEDULER
 from ntkmc.linalg.eigen.lapack import Matrix
 
 THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Folded, Note, RunFinished, RunStarted
-from ntkmc.execution.progress import ProgressView
+from ntkmc.execution.progress.terminal import ProgressView
 from ntkmc.experiment.schema.variables import Verdict
 
 STARTED = RunStarted("s", 3, 100, 300, 2, "http://127.0.0.1:8787/status")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ntkmc.execution.queue import CellWork, WorkQueue
+from ntkmc.execution.work_queue import CellWork, WorkQueue
 from ntkmc.experiment.study.cells import Cell
 from ntkmc.experiment.trial.draw import Recipe
 from ntkmc.linalg.cost import trial_seconds

@@ -14,8 +14,8 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.scheduler import Scheduler
 
 from ntkmc import open_results
+from ntkmc.execution.cluster import MEMORY, Workforce, limit_for, needed_bytes
 from ntkmc.execution.driver import drive
-from ntkmc.execution.workforce import MEMORY, Workforce, limit_for, needed_bytes
 from ntkmc.experiment.study.loading import parse_study
 from ntkmc.experiment.study.model import Study
 

@@ -15,11 +15,11 @@ import pytest
 from calling import called
 from ntkmc import gram, kernel_eigenvalues, open_results
 from ntkmc.errors import InputError, StoreError
+from ntkmc.execution.cluster import needed_bytes
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
 from ntkmc.execution.plan import make_plan
 from ntkmc.execution.profiles import load_profile
-from ntkmc.execution.workforce import needed_bytes
 from ntkmc.experiment.maintenance.compact import compact
 from ntkmc.experiment.maintenance.merge import joined, merge
 from ntkmc.experiment.maintenance.recompute import compare_trial

@@ -19,11 +19,11 @@ from ntkmc import open_results
 from ntkmc.api import execute
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
-from ntkmc.execution.live import feed as feeds
-from ntkmc.execution.live.feed import study_page
-from ntkmc.execution.live.page import Viewers, _Page
-from ntkmc.execution.live.plugin import NAME, StudyPlugin
-from ntkmc.execution.live.state import Studies, StudyState
+from ntkmc.execution.progress.study_page import feed as feeds
+from ntkmc.execution.progress.study_page.feed import study_page
+from ntkmc.execution.progress.study_page.page import Viewers, _Page
+from ntkmc.execution.progress.study_page.plugin import NAME, StudyPlugin
+from ntkmc.execution.progress.study_page.state import Studies, StudyState
 from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.experiment.study.model import Study
 from stores import trials_of

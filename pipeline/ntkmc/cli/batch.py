@@ -23,10 +23,10 @@ def submit(
     ] = 20,
 ) -> None:
     """Run a study as a batch job that survives the login node, stops before its walltime, and follows itself."""
+    from ntkmc.execution.batch.submission import Submission, batch_script
+    from ntkmc.execution.batch.submission import submit as put
     from ntkmc.execution.plan import check_plan, check_store, make_plan
     from ntkmc.execution.profiles import load_profile
-    from ntkmc.execution.submission import Submission, batch_script
-    from ntkmc.execution.submission import submit as put
     from ntkmc.experiment.store.layout import check_identity
     from ntkmc.experiment.store.location import Location
     from ntkmc.experiment.study.loading import load_study
@@ -59,7 +59,7 @@ def status(
     ] = None,
 ) -> None:
     """How runs stand: what is done by the store, what jobs do by the queue, the rate, the last error with its log."""
-    from ntkmc.execution.standing import standing
+    from ntkmc.execution.batch.status import standing
 
     stores = [store] if store else _known()
     if not stores:
@@ -80,8 +80,8 @@ def status(
 @app.command()
 def cancel(store: StoreFolder) -> None:
     """End the driver's job and its workers; what is finished stays, and `ntkmc submit` goes on from there."""
-    from ntkmc.execution.standing import cancel as end
-    from ntkmc.execution.standing import standing
+    from ntkmc.execution.batch.status import cancel as end
+    from ntkmc.execution.batch.status import standing
 
     ended = end(store)
     typer.echo(f"cancelled {', '.join(f'job {number}' for number in ended)}" if ended else "no job was left to cancel")

@@ -119,7 +119,7 @@ def _together(large: Blocked) -> str:
 
 def asks(layout: Layout) -> str:
     """What a queue is asked for, in one line."""
-    from ntkmc.execution.dialects import clock
+    from ntkmc.execution.batch.dialects import clock
 
     jobs = "1 job" if layout.jobs == 1 else f"{layout.jobs} jobs"
     workers = "1 worker" if layout.workers == 1 else f"{layout.workers} workers"

@@ -22,6 +22,17 @@ from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError, NtkmcError
+from ntkmc.execution.blocked.lambda_min import commit_large
+from ntkmc.execution.blocked.matrix import Stopped
+from ntkmc.execution.cluster import (
+    MEMORY,
+    Workforce,
+    killers_sentence,
+    limit_for,
+    needed_bytes,
+    needed_seconds,
+    no_room_sentence,
+)
 from ntkmc.execution.events import (
     BlockDone,
     CellDone,
@@ -33,20 +44,9 @@ from ntkmc.execution.events import (
     RunStarted,
     Subscriber,
 )
-from ntkmc.execution.fleet import Stopped
-from ntkmc.execution.interruption import Interruption, noticed
-from ntkmc.execution.large import commit_large
-from ntkmc.execution.queue import CellWork, WorkQueue
-from ntkmc.execution.tasks import Report, commit_block, running
-from ntkmc.execution.workforce import (
-    MEMORY,
-    Workforce,
-    killers_sentence,
-    limit_for,
-    needed_bytes,
-    needed_seconds,
-    no_room_sentence,
-)
+from ntkmc.execution.signals import Interruption, noticed
+from ntkmc.execution.work_queue import CellWork, WorkQueue
+from ntkmc.execution.worker import Report, commit_block, running
 from ntkmc.experiment.analysis.update import Derived
 from ntkmc.experiment.store.layout import create
 from ntkmc.experiment.store.lease import Lease

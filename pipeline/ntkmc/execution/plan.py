@@ -13,11 +13,11 @@ import numpy as np
 import psutil
 
 from ntkmc.errors import InputError, NtkmcError, StoreError
+from ntkmc.execution.cluster import IDLE_WORKER_BYTES, needed_bytes, needed_seconds, usable_bytes
 from ntkmc.execution.profile_schema import Profile, number_of_bytes
 from ntkmc.execution.profiles import available_cpus
-from ntkmc.execution.queue import BLOCK_SECONDS
 from ntkmc.execution.sizing import Layout, Needs, check_layout, choose
-from ntkmc.execution.workforce import IDLE_WORKER_BYTES, needed_bytes, needed_seconds, usable_bytes
+from ntkmc.execution.work_queue import BLOCK_SECONDS
 from ntkmc.experiment.schema.groups import declared, trial_variables
 from ntkmc.experiment.schema.variables import Variable
 from ntkmc.experiment.store.arrays import trial_chunk

@@ -19,14 +19,14 @@ from distributed import Client
 from distributed.security import Security
 
 from ntkmc.errors import ExecutionError, InputError
-from ntkmc.execution.allocation import enter_allocation
-from ntkmc.execution.batch_jobs import JobKeeper
-from ntkmc.execution.dialects import DIALECTS, Dialect
+from ntkmc.execution.batch.allocation import enter_allocation
+from ntkmc.execution.batch.dialects import DIALECTS, Dialect
+from ntkmc.execution.batch.jobs import JobKeeper
+from ntkmc.execution.batch.workspace import Workspace
+from ntkmc.execution.cluster import MEMORY, SCHEDULER
 from ntkmc.execution.profile_schema import Certificates, Profile, load_profile
 from ntkmc.execution.security import given_security, own_security
 from ntkmc.execution.sizing import Layout
-from ntkmc.execution.workforce import MEMORY, SCHEDULER
-from ntkmc.execution.workspace import Workspace
 from ntkmc.experiment.store.location import Location
 
 __all__ = ["Profile", "available_cpus", "cluster_class", "connect", "dialect_of", "job_arguments", "load_profile"]

@@ -20,8 +20,8 @@ from distributed.dashboard import scheduler as dashboard
 from distributed.dashboard.components.scheduler import env
 from distributed.dashboard.core import BokehApplication
 
-from ntkmc.execution.live import markup
-from ntkmc.execution.live.state import Studies, StudyState
+from ntkmc.execution.progress.study_page import markup
+from ntkmc.execution.progress.study_page.state import Studies, StudyState
 from ntkmc.palette import SEQUENCE, colour
 
 _TICK: Final = 500  # milliseconds between looks whether there is something to draw

@@ -2,7 +2,7 @@
 
 Installed on a scheduler that runs already, wherever it runs: `Client.register_plugin` brings the plugin there, and the
 plugin adds its page to the dashboard. A scheduler that is started by hand may also have it from its first second:
-`dask scheduler --preload ntkmc.execution.live.plugin`.
+`dask scheduler --preload ntkmc.execution.progress.study_page.plugin`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from distributed import Scheduler, SchedulerPlugin
 from tornado.ioloop import IOLoop
 from tornado.web import RequestHandler
 
-from ntkmc.execution.live.state import Message, Studies
+from ntkmc.execution.progress.study_page.state import Message, Studies
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from ntkmc.execution.live.page import Viewers
+    from ntkmc.execution.progress.study_page.page import Viewers
 
 NAME: Final = "ntkmc-study"
 OPERATION: Final = "ntkmc_study"
@@ -47,7 +47,7 @@ class StudyPlugin(SchedulerPlugin):
         bokeh = [each for each in application.applications if "bokeh" in type(each).__mro__[1].__module__]
         if bokeh:
             prefix = bokeh[0].prefix or "/"
-            from ntkmc.execution.live.page import add_page
+            from ntkmc.execution.progress.study_page.page import add_page
 
             self.viewers = add_page(scheduler, self.studies, prefix, IOLoop.current())
         route = "/" + f"{prefix.strip('/')}/study.json".lstrip("/")

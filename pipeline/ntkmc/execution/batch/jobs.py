@@ -10,9 +10,9 @@ from typing import Any
 from distributed import Client, Status
 
 from ntkmc.errors import ExecutionError, InputError
-from ntkmc.execution.dialects import Dialect, QueuedJob, refusal
+from ntkmc.execution.batch.dialects import Dialect, QueuedJob, refusal
+from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.profile_schema import Scaling
-from ntkmc.execution.workspace import Workspace
 
 _EVERY = 5.0  # seconds between looks at the queue, gentle on a scheduler that thousands share
 _FUTILE = 3  # jobs that may end before any worker has come

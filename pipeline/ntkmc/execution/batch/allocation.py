@@ -14,11 +14,11 @@ from distributed.core import rpc
 from distributed.security import Security
 
 from ntkmc.errors import ExecutionError, InputError
+from ntkmc.execution.batch.workspace import Workspace
+from ntkmc.execution.cluster import MEMORY
 from ntkmc.execution.profile_schema import JOB_ARGUMENTS, Certificates, Profile
 from ntkmc.execution.security import await_certificates, given_security, own_security, write_certificates
 from ntkmc.execution.sizing import Layout
-from ntkmc.execution.workforce import MEMORY
-from ntkmc.execution.workspace import Workspace
 
 _RANK = ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 _DRIVER = 1  # the rank that goes on as the client; 0 is the scheduler

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 import math
 
-from ntkmc.execution.live.state import StudyState
-from ntkmc.execution.progress import duration
+from ntkmc.execution.progress.study_page.state import StudyState
+from ntkmc.execution.progress.terminal import duration
 from ntkmc.palette import SIGNS, VERDICTS
 
 _STYLE = """<style>

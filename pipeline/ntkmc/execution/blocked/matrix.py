@@ -27,7 +27,7 @@ from distributed import Client, Future, wait
 from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError
-from ntkmc.execution.holding import USABLE, asked, open_share
+from ntkmc.execution.blocked.worker import USABLE, asked, open_share
 from ntkmc.linalg.blocked.block_rows import Behind, Shifted
 from ntkmc.linalg.blocked.cost import COMPILED_BYTES, dealt
 from ntkmc.linalg.blocked.tiles import NO_PAIRS, PairSums, Survey, spans

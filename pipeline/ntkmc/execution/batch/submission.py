@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ntkmc.errors import InputError
-from ntkmc.execution.dialects import refusal
+from ntkmc.execution.batch.dialects import refusal
+from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.profile_schema import JOB_ARGUMENTS, Profile
 from ntkmc.execution.profiles import cluster_class, dialect_of, filled
 from ntkmc.execution.sizing import Layout
-from ntkmc.execution.workspace import Workspace
 from ntkmc.experiment.store.location import Location
 
 CHAIN: Final = 20

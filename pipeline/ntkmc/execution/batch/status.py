@@ -13,9 +13,9 @@ from typing import Any, Final
 import numpy as np
 
 from ntkmc.errors import InputError, StoreError
-from ntkmc.execution.dialects import DIALECTS, Dialect, QueuedJob
+from ntkmc.execution.batch.dialects import DIALECTS, Dialect, QueuedJob
+from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.events import BlockDone, CellFailed, Event, RunFinished, RunStarted
-from ntkmc.execution.workspace import Workspace
 from ntkmc.experiment.store.location import Location
 from ntkmc.experiment.store.reading import open_results, study_of
 from ntkmc.experiment.study.model import AdaptiveTrials

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Event, Folded, Note, RunFinished, RunStarted
-from ntkmc.execution.live.plugin import NAME, StudyPlugin, tell
+from ntkmc.execution.progress.study_page.plugin import NAME, StudyPlugin, tell
 from ntkmc.experiment.schema.variables import Verdict
 
 if TYPE_CHECKING:
