@@ -17,10 +17,10 @@ from bokeh.models import Span
 from explorer_parts import CSS, Parts, image, tells
 from ntkmc.errors import NtkmcError
 from ntkmc.palette import CATEGORIES
-from ntkmc.views import plots
+from ntkmc.views.cells import Grid, Place, open_grid
 from ntkmc.views.curves import median_exponents, medians_frame, probabilities_at, surface_frame, survival
 from ntkmc.views.evidence import evidence
-from ntkmc.views.exploring import (
+from ntkmc.views.explorer_data import (
     Selection,
     evidence_html,
     from_query,
@@ -30,10 +30,10 @@ from ntkmc.views.exploring import (
     readout,
     slider_range,
 )
-from ntkmc.views.findings import totals
 from ntkmc.views.frames import claims_frame, estimates_frame, overall_frame, select
-from ntkmc.views.grid import Grid, Place, open_grid
+from ntkmc.views.plots import base
 from ntkmc.views.report.markup import svg
+from ntkmc.views.summary import totals
 
 EMPTY = "Nothing is estimated yet. Run the study; this page follows the store while it is being written."
 SHARE = '<p class="note">The address of this page holds the selection: copy it to share what you see.</p>'
@@ -182,7 +182,7 @@ class Explorer(Parts):
     def _draw_scaling(self) -> None:
         if self.tabs.active != 2:
             return  # its figures take half a second: drawn when they are looked at
-        plot = plots.scaling_plot(self.grid, [self.at.distribution], [self.at.depth])
+        plot = base.scaling_plot(self.grid, [self.at.distribution], [self.at.depth])
         self.scaling.object = image(plot)
         found = median_exponents(medians_frame(self.grid, self.at.distribution, self.at.depth)) if plot else {}
         rows = "".join(
@@ -190,7 +190,7 @@ class Explorer(Parts):
             for axis, e in found.items()
         )
         self.exponents.object = f"<h3>Median of λ<sub>min</sub></h3><dl>{rows}</dl>" if plot else f"<p>{EMPTY}</p>"
-        scaling = self.claim.value and plots.constants_plot(self.grid, [self.claim.value])
+        scaling = self.claim.value and base.constants_plot(self.grid, [self.claim.value])
         none = '<p class="note">Choose a scaling claim on the tab Claims to see its constants here.</p>'
         self.constants.object = image(scaling) if scaling else none
 
@@ -279,12 +279,12 @@ class Explorer(Parts):
 
     def _plot(self) -> Any:
         if self.tabs.active == 1:
-            return plots.surface_plot(self.grid, self.at.lambda_0, laws=[self.at.distribution])
+            return base.surface_plot(self.grid, self.at.lambda_0, laws=[self.at.distribution])
         if self.tabs.active == 2:
-            return plots.scaling_plot(self.grid, [self.at.distribution], [self.at.depth])
+            return base.scaling_plot(self.grid, [self.at.distribution], [self.at.depth])
         if self.tabs.active == 3:
-            return plots.tightness_plot(self.grid)
-        return plots.survival_plot(self.grid, [self.at.place])
+            return base.tightness_plot(self.grid)
+        return base.survival_plot(self.grid, [self.at.place])
 
     def picture(self) -> io.BytesIO:
         """The figure of the tab that is open, as SVG."""

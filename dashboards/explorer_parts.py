@@ -14,7 +14,7 @@ from bokeh.plotting import figure
 from bokeh.transform import linear_cmap
 
 from ntkmc.palette import CATEGORIES, SEQUENCE
-from ntkmc.views import plots
+from ntkmc.views.plots import base
 from ntkmc.views.report.markup import svg
 
 CSS = """
@@ -161,7 +161,7 @@ def tells(column: Any) -> bool:
     return bool((column.notna() & ~column.isin([0, -1])).any())
 
 
-def image(plot: plots.Plot | None) -> str:
+def image(plot: base.Plot | None) -> str:
     """A figure as an image that needs nothing else; empty where there is none."""
     if plot is None:
         return ""

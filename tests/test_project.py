@@ -23,14 +23,19 @@ from ntkmc.execution.profiles import connect, load_profile
 from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.theory.claims import CLAIMS
 from ntkmc.theory.claims.probability import NONDEGENERATE
+from ntkmc.views.axis_frames import (
+    features_frame,
+    features_tables,
+    targets_frame,
+    targets_tables,
+    widths_frame,
+    widths_tables,
+)
+from ntkmc.views.cells import Grid
 from ntkmc.views.frames import estimates_frame, hypotheses_frame
-from ntkmc.views.grid import Grid
-from ntkmc.views.sketches import features_frame, features_tables
 from ntkmc.views.spectra import has_spectra, laws_frame, spectra_frame, spectra_tables
 from ntkmc.views.tables import probabilities
-from ntkmc.views.targets import targets_frame, targets_tables
 from ntkmc.views.verdicts import verdicts
-from ntkmc.views.widths import widths_frame, widths_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 HUGE = {"large-n"}  # minutes, and the memory of a whole machine: by hand

@@ -15,8 +15,8 @@ from ntkmc.execution.profiles import load_profile
 from ntkmc.experiment.maintenance.recompute import compare_trial
 from ntkmc.experiment.study.loading import parse_study
 from ntkmc.linalg.eigen.result import Status
-from ntkmc.views.figures import survival_figure
 from ntkmc.views.frames import claims_frame
+from ntkmc.views.plots.base import survival_figure
 from stores import assert_equal_bits, trials_of
 
 

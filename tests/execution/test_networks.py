@@ -37,7 +37,7 @@ from ntkmc.experiment.trial.run import BlockTask, run_block
 from ntkmc.linalg.networks import empirical_ntk as empirical_ntk_module
 from ntkmc.theory.claims import find_instance
 from ntkmc.views import evidence
-from ntkmc.views.grid import open_grid
+from ntkmc.views.cells import open_grid
 
 DATA: dict[str, Any] = {
     "name": "networks",

@@ -33,10 +33,10 @@ from ntkmc.experiment.trial.statistics import unknown
 from ntkmc.statistics import kolmogorov_distance
 from ntkmc.theory.claims.trial_statistics import EDGES, LEVELS, SPECTRUM, eigenvalue_problems
 from ntkmc.theory.predictions.spectral_law import free_sum_law
-from ntkmc.views.grid import open_grid
+from ntkmc.views.cells import open_grid
+from ntkmc.views.plots.spectra import coherence_plot, depth_plot, laws_plot
 from ntkmc.views.report.page import report_html
 from ntkmc.views.spectra import laws_frame, spectra_frame
-from ntkmc.views.spectral_plots import coherence_plot, depth_plot, laws_plot
 from stores import assert_equal_bits, trials_of
 
 DATA: dict[str, Any] = {

@@ -40,7 +40,7 @@ from ntkmc.theory.claims import find_instance
 from ntkmc.theory.distributions import build
 from ntkmc.theory.targets import CHECKPOINTS
 from ntkmc.views import evidence
-from ntkmc.views.grid import open_grid
+from ntkmc.views.cells import open_grid
 
 DATA: dict[str, Any] = {
     "name": "training",

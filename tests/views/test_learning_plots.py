@@ -11,10 +11,10 @@ import pytest
 from ntkmc import open_results
 from ntkmc.execution.driver import drive
 from ntkmc.experiment.study.loading import parse_study
-from ntkmc.views.grid import Grid
-from ntkmc.views.learning_plots import bound_plot, sketches_plot, training_plot, widths_plot
+from ntkmc.views.axis_frames import targets_frame
+from ntkmc.views.cells import Grid
+from ntkmc.views.plots.learning import bound_plot, sketches_plot, training_plot, widths_plot
 from ntkmc.views.report.page import report_html, report_plots
-from ntkmc.views.targets import targets_frame
 
 STUDY: dict[str, Any] = {
     "name": "learning",

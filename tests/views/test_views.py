@@ -19,14 +19,14 @@ from ntkmc.experiment.study.address import generator, spawn_key
 from ntkmc.experiment.study.loading import parse_study
 from ntkmc.statistics import dkw_band
 from ntkmc.theory.claims import instances
-from ntkmc.views import plots
+from ntkmc.views.cells import Grid, Place
 from ntkmc.views.curves import Curve, median_exponents, medians_frame, probabilities_at, surface_frame, survival
 from ntkmc.views.evidence import evidence
-from ntkmc.views.exploring import Selection, first_selection, from_query, nearest, options, overlays, readout
-from ntkmc.views.findings import totals, what_was_found, what_was_run
+from ntkmc.views.explorer_data import Selection, first_selection, from_query, nearest, options, overlays, readout
 from ntkmc.views.frames import claims_frame, estimates_frame, overall_frame, parse_selection, select
-from ntkmc.views.grid import Grid, Place
+from ntkmc.views.plots import base
 from ntkmc.views.report import report_html
+from ntkmc.views.summary import totals, what_was_found, what_was_run
 
 SPARSE = {"sparse": {"p": 0.5}}  # of few coordinates: some rows are zero, and their trials fail
 
@@ -287,7 +287,7 @@ def test_sentences_count_right(grid: Grid) -> None:
 
 def test_plots_draw_the_frames(grid: Grid) -> None:
     """What comes with a figure is what is drawn, and equals the store."""
-    surface = plots.surface_plot(grid, 0.4)
+    surface = base.surface_plot(grid, 0.4)
     assert surface is not None
     frame = estimates_frame(grid.tree)
     frame = frame[frame["lambda_0"] == 0.4]
@@ -295,7 +295,7 @@ def test_plots_draw_the_frames(grid: Grid) -> None:
     assert len(merged) == len(frame) == len(surface.data)
     for name in ("probability", "lower", "upper"):
         assert merged[name].tolist() == merged[f"{name}_stored"].tolist()
-    tight = plots.tightness_plot(grid)
+    tight = base.tightness_plot(grid)
     assert tight is not None
     overall = overall_frame(grid.tree).set_index("claim")["tightness"]
     assert tight.data.set_index("claim")["median"].to_dict() == {
@@ -321,7 +321,7 @@ def test_empty_store(tmp_path: Path) -> None:
     assert "No estimate here yet" in readout(empty, at)
     assert overlays(empty, at.place)["kind"].isin(["prediction"]).all()
     assert surface_frame(empty, "gaussian", 2, 0.1).empty
-    assert plots.survival_plot(empty, empty.places) is None
+    assert base.survival_plot(empty, empty.places) is None
 
 
 def test_events_alone(tmp_path: Path, client: Any) -> None:

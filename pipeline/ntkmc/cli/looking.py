@@ -36,12 +36,24 @@ def show(
     from ntkmc.experiment.store.reading import open_results
     from ntkmc.views import tables
     from ntkmc.views import verdicts as judged
-    from ntkmc.views.frames import claims_frame, estimates_frame, parse_selection, select, unused_trials
-    from ntkmc.views.origins import mixed_origins
-    from ntkmc.views.predicted import predictions_frame, predictions_table
-    from ntkmc.views.sketches import features_frame, features_tables
-    from ntkmc.views.targets import targets_frame, targets_tables
-    from ntkmc.views.widths import widths_frame, widths_tables
+    from ntkmc.views.axis_frames import (
+        features_frame,
+        features_tables,
+        targets_frame,
+        targets_tables,
+        widths_frame,
+        widths_tables,
+    )
+    from ntkmc.views.frames import (
+        claims_frame,
+        estimates_frame,
+        mixed_origins,
+        parse_selection,
+        predictions_frame,
+        predictions_table,
+        select,
+        unused_trials,
+    )
 
     if claims + predictions + widths + targets + spectrum + features > 1:
         raise InputError(
@@ -90,7 +102,7 @@ def show(
     if unused and form is Format.TABLE:
         say(f"{unused:,} finished trials (over all depths) lie beyond the looks that these estimates rest on")
     if figure is not None:
-        from ntkmc.views.figures import save, survival_figure
+        from ntkmc.views.plots.base import save, survival_figure
 
         with reading(store):
             drawn = survival_figure(tree, confidence, chosen)
@@ -104,8 +116,8 @@ def _spectrum(
     """Spectra as tables; as CSV the frame of eigenvalues, as JSON that of predicted laws beside it."""
     import json
 
+    from ntkmc.views.cells import Grid
     from ntkmc.views.frames import select
-    from ntkmc.views.grid import Grid
     from ntkmc.views.spectra import laws_frame, of_the_same_cells, spectra_frame, spectra_tables
 
     with reading(store):
@@ -122,9 +134,9 @@ def _spectrum(
     else:
         table(spectra_tables(eigenvalues, laws))
     if figure is not None:
-        from ntkmc.views.figures import save
+        from ntkmc.views.plots.base import save
+        from ntkmc.views.plots.spectra import laws_plot
         from ntkmc.views.spectra import places_of
-        from ntkmc.views.spectral_plots import laws_plot
 
         with reading(store):
             drawn = laws_plot(grid, places_of(grid, eigenvalues))

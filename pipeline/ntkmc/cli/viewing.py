@@ -24,7 +24,7 @@ def report(
     ] = None,
 ) -> None:
     """One self-contained page: what was run, what was found, figures, verdicts, the exact study, provenance."""
-    from ntkmc.views.grid import open_grid
+    from ntkmc.views.cells import open_grid
     from ntkmc.views.report import write_report
 
     grid = open_grid(store)

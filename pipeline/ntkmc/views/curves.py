@@ -15,7 +15,7 @@ from ntkmc.linalg.eigen.result import Status
 from ntkmc.statistics import quantile_interval
 from ntkmc.statistics.intervals import dkw_halfwidth
 from ntkmc.statistics.scaling import Estimate, exponents
-from ntkmc.views.grid import Arrays, Grid, Place
+from ntkmc.views.cells import Arrays, Grid, Place
 
 Floats = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from ntkmc.experiment.study.address import spawn_key
 from ntkmc.experiment.study.measurements import AXES, part_of
 from ntkmc.theory.claims import CLAIMS, Claim, Instance, find_instance
 from ntkmc.theory.claims.probability import NONDEGENERATE
-from ntkmc.views.grid import Grid, Place
+from ntkmc.views.cells import Grid, Place
 
 
 @dataclass(frozen=True)

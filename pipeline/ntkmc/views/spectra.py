@@ -17,7 +17,7 @@ from ntkmc.errors import InputError
 from ntkmc.statistics import confidence_sequence, distance_interval, kolmogorov_distance, quantile_sequence
 from ntkmc.theory.claims.trial_statistics import LEVELS
 from ntkmc.theory.predictions.predictors import LAWS, laws_for
-from ntkmc.views.grid import Grid, Place
+from ntkmc.views.cells import Grid, Place
 from ntkmc.views.tables import captioned, law, table
 
 Ends = tuple[NDArray[Any], NDArray[Any]]

@@ -15,8 +15,8 @@ import pandas as pd
 from latex2mathml import converter
 
 from ntkmc.palette import SIGNS, VERDICTS
-from ntkmc.views.plots import Plot
-from ntkmc.views.style import journal
+from ntkmc.views.plots.base import Plot
+from ntkmc.views.plots.style import journal
 
 _SYMBOLS: Final = {
     "lambda_min": "λ_min",

@@ -10,14 +10,14 @@ from typing import Final
 import yaml
 
 from ntkmc.errors import InputError
-from ntkmc.views import learning_plots, plots, spectral_plots
-from ntkmc.views.findings import totals, what_was_found, what_was_run
+from ntkmc.views.cells import Grid
 from ntkmc.views.frames import estimates_frame
-from ntkmc.views.grid import Grid
+from ntkmc.views.plots import base, learning, spectra
+from ntkmc.views.plots.style import journal
 from ntkmc.views.report import sections
 from ntkmc.views.report.markup import figure, formula, text
 from ntkmc.views.report.style import CSS
-from ntkmc.views.style import journal
+from ntkmc.views.summary import totals, what_was_found, what_was_run
 
 _METHODS: Final = (
     "Every λ_min carries an enclosure [lower, upper] that is proved, rounding included. A trial whose "
@@ -38,23 +38,23 @@ _LEARNING: Final = ("widths", "sketches", "training", "bound")
 """Figures of `learning_plots`, in their order."""
 
 
-def report_plots(grid: Grid) -> list[plots.Plot]:
+def report_plots(grid: Grid) -> list[base.Plot]:
     """The report's figures, those that the store has something for."""
     dimension = _widest_dimension(grid)
     thresholds = grid.thresholds
     drawn = [
-        plots.survival_plot(grid, [place for place in grid.places if place.d == dimension]),
-        plots.surface_plot(grid, thresholds[len(thresholds) // 2]),
-        plots.scaling_plot(grid),
-        spectral_plots.depth_plot(grid),
-        spectral_plots.laws_plot(grid),
-        spectral_plots.coherence_plot(grid),
-        learning_plots.widths_plot(grid),
-        learning_plots.sketches_plot(grid),
-        learning_plots.training_plot(grid),
-        learning_plots.bound_plot(grid),
-        plots.tightness_plot(grid),
-        plots.constants_plot(grid),
+        base.survival_plot(grid, [place for place in grid.places if place.d == dimension]),
+        base.surface_plot(grid, thresholds[len(thresholds) // 2]),
+        base.scaling_plot(grid),
+        spectra.depth_plot(grid),
+        spectra.laws_plot(grid),
+        spectra.coherence_plot(grid),
+        learning.widths_plot(grid),
+        learning.sketches_plot(grid),
+        learning.training_plot(grid),
+        learning.bound_plot(grid),
+        base.tightness_plot(grid),
+        base.constants_plot(grid),
     ]
     return [plot for plot in drawn if plot is not None]
 
@@ -68,7 +68,7 @@ def _widest_dimension(grid: Grid) -> int:
     return most[len(most) // 2]
 
 
-def report_html(grid: Grid, store: str, drawn: list[plots.Plot] | None = None) -> str:
+def report_html(grid: Grid, store: str, drawn: list[base.Plot] | None = None) -> str:
     """The report as one HTML document that needs nothing else.
 
     Parameters
@@ -164,7 +164,7 @@ def write_report(grid: Grid, store: str, path: Path, figures: Path | None = None
     return [path, *(save_plots(drawn, figures) if figures is not None else [])]
 
 
-def save_plots(drawn: list[plots.Plot], folder: Path) -> list[Path]:
+def save_plots(drawn: list[base.Plot], folder: Path) -> list[Path]:
     """Figures as PDF and PNG (600 dots an inch), with their numbers as CSV."""
     written = []
     try:

@@ -10,10 +10,10 @@ from typing import Any, Final
 import pandas as pd
 
 from ntkmc.theory.claims import CLAIMS
+from ntkmc.views.cells import Grid
 from ntkmc.views.curves import median_exponents, medians_frame
 from ntkmc.views.frames import overall_frame
-from ntkmc.views.grid import Grid
-from ntkmc.views.plots import spread
+from ntkmc.views.plots.base import spread
 from ntkmc.views.report.markup import data_link, formula, number, sentence, table, text, verdict
 
 _MOST_ROWS: Final = 60

@@ -10,8 +10,8 @@ import pandas as pd
 
 from ntkmc.linalg.eigen.result import Status
 from ntkmc.theory.claims import find_instance
+from ntkmc.views.cells import Grid
 from ntkmc.views.frames import estimates_frame, overall_frame
-from ntkmc.views.grid import Grid
 
 _KERNELS = {
     "ntk": "the neural tangent kernel K^(L)",

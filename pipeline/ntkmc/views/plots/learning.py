@@ -11,12 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ntkmc.theory.targets import NetworkLabel
-from ntkmc.views.grid import Grid
-from ntkmc.views.plots import Plot, log_ticks, spread
-from ntkmc.views.sketches import features_frame
-from ntkmc.views.style import TEXT, hue, journal, named
-from ntkmc.views.targets import targets_frame
-from ntkmc.views.widths import widths_frame
+from ntkmc.views.axis_frames import features_frame, targets_frame, widths_frame
+from ntkmc.views.cells import Grid
+from ntkmc.views.plots.base import Plot, log_ticks, spread
+from ntkmc.views.plots.style import TEXT, hue, journal, named
 
 _LAW_STYLES: Final[tuple[Any, ...]] = ("-", "--", ":", "-.")
 """How lines of one colour are told apart by the law of the rows."""

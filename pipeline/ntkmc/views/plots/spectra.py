@@ -14,10 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from ntkmc.statistics import dkw_band
 from ntkmc.theory.claims.trial_statistics import LEVELS
 from ntkmc.theory.predictions.predictors import LAWS, laws_for
-from ntkmc.views.grid import Grid, Place
-from ntkmc.views.plots import Plot, log_ticks, spread
+from ntkmc.views.cells import Grid, Place
+from ntkmc.views.plots.base import Plot, log_ticks, spread
+from ntkmc.views.plots.style import TEXT, hue, journal, named
 from ntkmc.views.spectra import QUANTILES, has_spectra, laws_frame, spectra_frame
-from ntkmc.views.style import TEXT, hue, journal, named
 
 _POINTS: Final = 240
 """Points of a drawn law."""
