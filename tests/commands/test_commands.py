@@ -326,7 +326,7 @@ def test_spectrum_and_labels(ntkmc: Call, tmp_path: Path) -> None:
 def test_silent_thresholds_are_said(
     tmp_path: Path, small: dict[str, Any], client: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ntkmc.cli.running import _warn_if_silent
+    from ntkmc.cli.run import _warn_if_silent
     from ntkmc.views.frames import estimates_frame
 
     grid = {"distribution": "sphere", "d": 50, "n": 3, "depth": 2}

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ntkmc.cli import batch, catalogues, keeping, looking, own_data, running, viewing
+from ntkmc.cli import batch, catalogue, lambda_min, report, run, show, store
 from ntkmc.cli.app import app, say
 from ntkmc.errors import ExecutionError, NtkmcError
 
-__all__ = ["app", "batch", "catalogues", "keeping", "looking", "main", "own_data", "running", "viewing"]
+__all__ = ["app", "batch", "catalogue", "lambda_min", "main", "report", "run", "show", "store"]
 
 
 @app.callback(invoke_without_command=True)

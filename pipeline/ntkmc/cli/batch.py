@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ntkmc.cli.app import RESULTS, ProfileName, StoreFolder, StudyFile, app, say
-from ntkmc.cli.running import asks
+from ntkmc.cli.run import asks
 from ntkmc.errors import NtkmcError
 
 
