@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.study.loading import Sections, describe, read_yaml
-from ntkmc.share import find_shared
+from ntkmc.shipped_files import find_shared
 
 _CLASS = r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$"
 JOB_ARGUMENTS = (

@@ -9,7 +9,7 @@ from typing import Any
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.store.reading import open_results
-from ntkmc.share import find_shared
+from ntkmc.shipped_files import find_shared
 
 
 def serve(store: str, port: int = 5006, browser: bool = True, app: str = "explorer") -> None:
