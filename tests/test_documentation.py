@@ -71,7 +71,7 @@ def test_contributing_example() -> None:
     """The worked example of a claim holds where it should, and is not registered by being read."""
     import numpy as np
 
-    from ntkmc.theory.claims import CellContext
+    from ntkmc.theory.cell import CellContext
 
     (block,) = blocks(ROOT / "CONTRIBUTING.md", "python")
     scope: dict[str, object] = {}

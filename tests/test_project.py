@@ -289,12 +289,6 @@ def test_versions_agree() -> None:
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_files_stay_small() -> None:
-    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "pipeline").rglob("*.py")}
-    assert max(lengths.values()) <= 500
-    assert np.median(list(lengths.values())) <= 200
-
-
 def test_import_is_free_of_heavy_modules() -> None:
     """`import ntkmc` needs no figure library, and no optional package."""
     heavy = {"matplotlib", "bokeh", "pyarrow", "dask_jobqueue", "cryptography", "panel", "latex2mathml"}

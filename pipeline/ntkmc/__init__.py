@@ -9,20 +9,15 @@ from importlib.metadata import PackageNotFoundError, version
 from ntkmc import statistics
 from ntkmc.api import lambda_min, run
 from ntkmc.errors import ExecutionError, InputError, NtkmcError, StoreError
-from ntkmc.experiment.store.reading import open_results
-from ntkmc.experiment.study.loading import load_study
-from ntkmc.experiment.study.model import Study
-from ntkmc.linalg.eigen.event import event_holds
-from ntkmc.linalg.eigen.result import Eigenvalue, Status
-from ntkmc.linalg.eigen.smallest import smallest_eigenvalue
-from ntkmc.linalg.eigen.spectrum import Enclosed, Spectrum, spectrum
-from ntkmc.linalg.gram.eigenvalues import Eigenvalues, eigenvalues, kernel_eigenvalues
-from ntkmc.linalg.gram.enclosures import kernel_spectrum
-from ntkmc.linalg.gram.matrix import gram, grams
+from ntkmc.experiment.store import open_results
+from ntkmc.experiment.study import Study, load_study
+from ntkmc.linalg.eigen import Eigenvalue, Enclosed, Spectrum, Status, event_holds, smallest_eigenvalue
+from ntkmc.linalg.eigen.spectrum import spectrum
+from ntkmc.linalg.gram import Eigenvalues, gram, grams, kernel_eigenvalues, kernel_spectrum
+from ntkmc.linalg.gram.eigenvalues import eigenvalues
+from ntkmc.linalg.networks import TrainedNetwork, TrainingPrediction, predict_training, train
 from ntkmc.linalg.networks.empirical_ntk import empirical_ntk
-from ntkmc.linalg.networks.training import TrainedNetwork, TrainingPrediction, predict_training, train
-from ntkmc.linalg.sketching.comparison import compare_features
-from ntkmc.linalg.sketching.features import ntk_features
+from ntkmc.linalg.sketching import compare_features, ntk_features
 from ntkmc.theory.claims import claims
 from ntkmc.theory.distributions import Distribution, check_distribution, sample
 from ntkmc.theory.distributions.hypotheses import Hypotheses

@@ -12,13 +12,11 @@ from numpy.typing import ArrayLike
 
 from ntkmc.errors import ExecutionError, InputError
 from ntkmc.experiment.maintenance.verify import Report, forget, verify
+from ntkmc.experiment.store import Lease, Location, Store, open_results
 from ntkmc.experiment.store.layout import check_identity, read_attributes
-from ntkmc.experiment.store.lease import Lease
-from ntkmc.experiment.store.location import Location
-from ntkmc.experiment.store.reading import open_results, stored_studies
-from ntkmc.experiment.store.store import Store
-from ntkmc.experiment.study.model import Study
-from ntkmc.linalg.eigen.result import Eigenvalue
+from ntkmc.experiment.store.reading import stored_studies
+from ntkmc.experiment.study import Study
+from ntkmc.linalg.eigen import Eigenvalue
 from ntkmc.linalg.gram import enclosures
 from ntkmc.theory.distributions import Unimported
 
@@ -161,7 +159,7 @@ def execute(
     from ntkmc.execution.profiles import connect, load_profile
     from ntkmc.execution.progress.study_page.feed import study_page
     from ntkmc.execution.progress.terminal import ProgressView
-    from ntkmc.experiment.store.lease import Lease
+    from ntkmc.experiment.store import Lease
     from ntkmc.experiment.store.location import LEASE
 
     location = Location.of(store)

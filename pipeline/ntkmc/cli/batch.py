@@ -27,9 +27,9 @@ def submit(
     from ntkmc.execution.batch.submission import submit as put
     from ntkmc.execution.plan import check_plan, check_store, make_plan
     from ntkmc.execution.profiles import load_profile
+    from ntkmc.experiment.store import Location
     from ntkmc.experiment.store.layout import check_identity
-    from ntkmc.experiment.store.location import Location
-    from ntkmc.experiment.study.loading import load_study
+    from ntkmc.experiment.study import load_study
 
     loaded, place = load_study(study), load_profile(profile)
     named = store or str(RESULTS / f"{loaded.name}.zarr")

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ntkmc.linalg.eigen.result import Eigenvalue
-    from ntkmc.linalg.eigen.spectrum import Enclosed, Spectrum
+    from ntkmc.linalg.eigen import Eigenvalue, Enclosed, Spectrum
 
 
 class Method(enum.StrEnum):
@@ -61,7 +60,7 @@ def lambda_min(
     import json
 
     from ntkmc.api import lambda_min as compute
-    from ntkmc.linalg.gram.enclosures import kernel_spectrum
+    from ntkmc.linalg.gram import kernel_spectrum
     from ntkmc.theory.distributions import Dataset, load_vectors
 
     if profile is not None and (spectrum or labels is not None):

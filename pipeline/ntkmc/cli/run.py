@@ -33,10 +33,9 @@ def run(
     from ntkmc.api import execute
     from ntkmc.execution.plan import check_plan, check_store, make_plan
     from ntkmc.execution.profiles import load_profile
+    from ntkmc.experiment.store import Location, open_results
     from ntkmc.experiment.store.layout import check_identity
-    from ntkmc.experiment.store.location import Location
-    from ntkmc.experiment.store.reading import open_results
-    from ntkmc.experiment.study.loading import load_study
+    from ntkmc.experiment.study import load_study
     from ntkmc.views.frames import estimates_frame
     from ntkmc.views.tables import probabilities
     from ntkmc.views.verdicts import verdicts
@@ -74,8 +73,8 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
     """What a study would take: cells, tasks, memory a worker, core-hours, disk; refuses what cannot fit."""
     from ntkmc.execution.plan import check_plan, make_plan
     from ntkmc.execution.profiles import load_profile
-    from ntkmc.experiment.study.loading import load_study
-    from ntkmc.experiment.study.measurements import AXES, values_by_kind
+    from ntkmc.experiment.study import AXES, load_study
+    from ntkmc.experiment.study.measurements import values_by_kind
     from ntkmc.theory.claims.trial_statistics import LARGEST_SPECTRUM
 
     loaded = load_study(study)
@@ -152,7 +151,7 @@ def trial(
 ) -> None:
     """Recompute one trial from its address, in this process, and compare it with the store bit for bit."""
     from ntkmc.experiment.maintenance.recompute import claim_margins, compare_trial
-    from ntkmc.experiment.study.loading import load_study
+    from ntkmc.experiment.study import load_study
 
     loaded = load_study(study) if study else None
     with reading(store):

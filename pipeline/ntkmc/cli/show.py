@@ -33,7 +33,7 @@ def show(
     figure: Annotated[Path | None, typer.Option(help="Also draw P(lambda_min >= lambda_0) into this file.")] = None,
 ) -> None:
     """Estimates and verdicts as a table, CSV or JSON."""
-    from ntkmc.experiment.store.reading import open_results
+    from ntkmc.experiment.store import open_results
     from ntkmc.views import tables
     from ntkmc.views import verdicts as judged
     from ntkmc.views.axis_frames import (

@@ -32,7 +32,7 @@ def verify(
     """Checksums, enclosures, estimates, and a sample of trials computed again; exit code 3 if something is wrong."""
     from ntkmc.api import repair
     from ntkmc.experiment.maintenance.verify import verify as verified
-    from ntkmc.experiment.study.loading import load_study
+    from ntkmc.experiment.study import load_study
 
     trusted = load_study(study) if study else None
     with reading(store):

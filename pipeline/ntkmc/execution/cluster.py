@@ -10,10 +10,8 @@ from typing import Any, Final
 from distributed import Client
 from distributed.scheduler import KilledWorker
 
-from ntkmc.experiment.study.cells import Cell
-from ntkmc.experiment.study.measurements import PLAIN, Part
-from ntkmc.experiment.study.model import Study
-from ntkmc.experiment.trial.measurements import MEASURES
+from ntkmc.experiment.study import PLAIN, Cell, Part, Study
+from ntkmc.experiment.trial import MEASURES
 from ntkmc.linalg.cost import trial_bytes, trial_seconds
 from ntkmc.theory.claims.trial_statistics import eigenvalue_problems
 

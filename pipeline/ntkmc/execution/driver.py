@@ -47,17 +47,14 @@ from ntkmc.execution.events import (
 from ntkmc.execution.signals import Interruption, noticed
 from ntkmc.execution.work_queue import CellWork, WorkQueue
 from ntkmc.execution.worker import Report, commit_block, running
-from ntkmc.experiment.analysis.update import Derived
+from ntkmc.experiment.analysis import Derived
+from ntkmc.experiment.store import Lease, Location, Store
 from ntkmc.experiment.store.layout import create
-from ntkmc.experiment.store.lease import Lease
-from ntkmc.experiment.store.location import Location
 from ntkmc.experiment.store.reading import understood
-from ntkmc.experiment.store.store import Store
-from ntkmc.experiment.study.cells import Cell
-from ntkmc.experiment.study.model import Study
-from ntkmc.experiment.trial.draw import Recipe
+from ntkmc.experiment.study import Cell, Study
+from ntkmc.experiment.trial import Recipe
 from ntkmc.experiment.trial.run import BlockTask
-from ntkmc.linalg.eigen.result import Status
+from ntkmc.linalg.eigen import Status
 
 _FOLD_EVERY = 5.0  # seconds; a reader of plain zarr lags by this much, `open_results` by nothing
 _QUIET = 30.0  # seconds without a word from the cluster, after which it is asked whether anybody is at work

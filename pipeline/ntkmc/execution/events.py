@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ntkmc.experiment.study.measurements import PLAIN, Part
+from ntkmc.experiment.study import PLAIN, Part
 
 if TYPE_CHECKING:
-    from ntkmc.experiment.analysis.update import Derived
-    from ntkmc.experiment.store.store import Store
+    from ntkmc.experiment.analysis import Derived
+    from ntkmc.experiment.store import Store
 
 
 @dataclass(frozen=True)

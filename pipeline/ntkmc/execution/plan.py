@@ -18,22 +18,14 @@ from ntkmc.execution.profile_schema import Profile, number_of_bytes
 from ntkmc.execution.profiles import available_cpus
 from ntkmc.execution.sizing import Layout, Needs, check_layout, choose
 from ntkmc.execution.work_queue import BLOCK_SECONDS
-from ntkmc.experiment.schema.groups import declared, trial_variables
-from ntkmc.experiment.schema.variables import Variable
+from ntkmc.experiment.schema import Variable, declared, trial_variables
+from ntkmc.experiment.store import Location
 from ntkmc.experiment.store.arrays import trial_chunk
-from ntkmc.experiment.store.location import Location
-from ntkmc.experiment.study.cells import Cell
-from ntkmc.experiment.study.measurements import AXES, values_by_kind
-from ntkmc.experiment.study.model import Study
-from ntkmc.experiment.trial.measurements import MEASURES
-from ntkmc.linalg.blocked.cost import (
-    COMPILED_BYTES,
-    block_length,
-    blocked_bytes,
-    blocked_seconds,
-    blocked_traffic,
-    tile_bytes,
-)
+from ntkmc.experiment.study import AXES, Cell, Study
+from ntkmc.experiment.study.measurements import values_by_kind
+from ntkmc.experiment.trial import MEASURES
+from ntkmc.linalg.blocked import blocked_bytes, blocked_seconds, blocked_traffic
+from ntkmc.linalg.blocked.cost import COMPILED_BYTES, block_length, tile_bytes
 from ntkmc.linalg.cost import trial_bytes
 from ntkmc.theory.claims import is_costly, select
 from ntkmc.theory.claims.trial_statistics import SPECTRUM, eigenvalue_problems

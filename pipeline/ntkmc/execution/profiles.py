@@ -27,7 +27,7 @@ from ntkmc.execution.cluster import MEMORY, SCHEDULER
 from ntkmc.execution.profile_schema import Certificates, Profile, load_profile
 from ntkmc.execution.security import given_security, own_security
 from ntkmc.execution.sizing import Layout
-from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.store import Location
 
 __all__ = ["Profile", "available_cpus", "cluster_class", "connect", "dialect_of", "job_arguments", "load_profile"]
 

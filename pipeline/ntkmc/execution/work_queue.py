@@ -6,9 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ntkmc.experiment.study.cells import Cell
-from ntkmc.experiment.study.measurements import PLAIN, Part
-from ntkmc.experiment.trial.draw import Recipe
+from ntkmc.experiment.study import PLAIN, Cell, Part
+from ntkmc.experiment.trial import Recipe
 from ntkmc.experiment.trial.run import BlockTask
 
 BLOCK_SECONDS = 1.0

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from distributed import Worker
 
-from ntkmc.experiment.store.journal import Block, Journal
-from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.store import Block, Journal, Location
 from ntkmc.experiment.store.provenance import block_provenance
 from ntkmc.experiment.trial.run import BlockTask, run_block
-from ntkmc.linalg.eigen.result import Status
+from ntkmc.linalg.eigen import Status
 
 
 @dataclass(frozen=True)

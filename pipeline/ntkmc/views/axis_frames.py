@@ -16,7 +16,7 @@ import xarray as xr
 from rich.console import Group, RenderableType
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.sketching.cost import feature_flops, kernel_flops
+from ntkmc.linalg.sketching import feature_flops, kernel_flops
 from ntkmc.statistics.scaling import exponents
 from ntkmc.theory.targets import NetworkLabel
 from ntkmc.views.frames import estimates_along

@@ -13,10 +13,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.experiment.analysis.estimates import Rules
-from ntkmc.experiment.study.cells import Cell
-from ntkmc.experiment.study.loading import parse_study
-from ntkmc.experiment.study.model import Study
+from ntkmc.experiment.analysis import Rules
+from ntkmc.experiment.study import Cell, Study, parse_study
 from ntkmc.theory.cell import CellContext
 
 Arrays = dict[str, NDArray[Any]]
@@ -170,6 +168,6 @@ class Grid:
 
 def open_grid(store: str | Path) -> Grid:
     """The grid of the store at a path or URL, as it is now."""
-    from ntkmc.experiment.store.reading import open_results
+    from ntkmc.experiment.store import open_results
 
     return Grid(open_results(store))

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.analysis.estimates import estimate
-from ntkmc.experiment.schema.variables import Verdict
-from ntkmc.linalg.eigen.result import Status
+from ntkmc.experiment.schema import Verdict
+from ntkmc.linalg.eigen import Status
 from ntkmc.statistics import quantile_interval
 from ntkmc.statistics.intervals import dkw_halfwidth
 from ntkmc.statistics.scaling import Estimate, exponents

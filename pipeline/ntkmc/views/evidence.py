@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ntkmc.errors import InputError
-from ntkmc.experiment.schema.groups import VARIABLES
-from ntkmc.experiment.schema.variables import CLAIM, Verdict
+from ntkmc.experiment.schema import CLAIM, VARIABLES, Verdict
+from ntkmc.experiment.study import AXES
 from ntkmc.experiment.study.address import spawn_key
-from ntkmc.experiment.study.measurements import AXES, part_of
+from ntkmc.experiment.study.measurements import part_of
 from ntkmc.theory.claims import CLAIMS, Claim, Instance, find_instance
 from ntkmc.theory.claims.probability import NONDEGENERATE
 from ntkmc.views.cells import Grid, Place

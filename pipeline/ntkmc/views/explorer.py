@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from ntkmc.errors import InputError
-from ntkmc.experiment.store.reading import open_results
+from ntkmc.experiment.store import open_results
 from ntkmc.shipped_files import find_shared
 
 

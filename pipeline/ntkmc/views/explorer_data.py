@@ -13,7 +13,7 @@ import pandas as pd
 from ntkmc.errors import InputError
 from ntkmc.theory.claims import CLAIMS
 from ntkmc.theory.claims.base import smallest_eigenvalue
-from ntkmc.theory.predictions.predictors import PREDICTORS, predictions
+from ntkmc.theory.predictions import PREDICTORS, predictions
 from ntkmc.views.cells import Grid, Place
 from ntkmc.views.curves import Probability, probabilities_at
 from ntkmc.views.evidence import Evidence

@@ -17,14 +17,15 @@ import xarray as xr
 from rich.console import RenderableType
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.experiment.schema.groups import VARIABLES
-from ntkmc.experiment.schema.variables import AXES, CLAIM, Verdict
+from ntkmc.experiment.schema import CLAIM, VARIABLES, Verdict
+from ntkmc.experiment.schema.variables import AXES
+from ntkmc.experiment.store import study_of
 from ntkmc.experiment.store.provenance import differing
-from ntkmc.experiment.store.reading import stored_cells, study_of
-from ntkmc.experiment.study.measurements import AXES as PARTS
+from ntkmc.experiment.store.reading import stored_cells
+from ntkmc.experiment.study import AXES as PARTS
 from ntkmc.theory.claims import CLAIMS
 from ntkmc.theory.claims.probability import NONDEGENERATE
-from ntkmc.theory.predictions.predictors import PREDICTORS, predictions
+from ntkmc.theory.predictions import PREDICTORS, predictions
 from ntkmc.views.tables import captioned, law, number, table
 
 _CELL = ["distribution", "d", "n", "depth"]

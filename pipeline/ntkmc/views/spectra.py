@@ -16,7 +16,7 @@ from rich.console import Group, RenderableType
 from ntkmc.errors import InputError
 from ntkmc.statistics import confidence_sequence, distance_interval, kolmogorov_distance, quantile_sequence
 from ntkmc.theory.claims.trial_statistics import LEVELS
-from ntkmc.theory.predictions.predictors import LAWS, laws_for
+from ntkmc.theory.predictions import LAWS, laws_for
 from ntkmc.views.cells import Grid, Place
 from ntkmc.views.tables import captioned, law, table
 

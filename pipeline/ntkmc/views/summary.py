@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ntkmc.linalg.eigen.result import Status
+from ntkmc.linalg.eigen import Status
 from ntkmc.theory.claims import find_instance
 from ntkmc.views.cells import Grid
 from ntkmc.views.frames import estimates_frame, overall_frame

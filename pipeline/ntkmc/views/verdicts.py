@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ntkmc.experiment.schema.variables import Verdict
+from ntkmc.experiment.schema import Verdict
 from ntkmc.views.frames import hypotheses_frame, overall_frame
 from ntkmc.views.tables import captioned, coloured, law, number, table
 

@@ -16,8 +16,7 @@ from ntkmc.errors import InputError, StoreError
 from ntkmc.execution.batch.dialects import DIALECTS, Dialect, QueuedJob
 from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.events import BlockDone, CellFailed, Event, RunFinished, RunStarted
-from ntkmc.experiment.store.location import Location
-from ntkmc.experiment.store.reading import open_results, study_of
+from ntkmc.experiment.store import Location, open_results, study_of
 from ntkmc.experiment.study.model import AdaptiveTrials
 
 _RECORD_EVERY: Final = 2.0  # seconds

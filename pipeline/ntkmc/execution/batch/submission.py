@@ -19,7 +19,7 @@ from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.profile_schema import JOB_ARGUMENTS, Profile
 from ntkmc.execution.profiles import cluster_class, dialect_of, filled
 from ntkmc.execution.sizing import Layout
-from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.store import Location
 
 CHAIN: Final = 20
 """How often a driver may follow itself, unless the user says otherwise."""

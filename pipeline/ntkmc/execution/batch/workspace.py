@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkmc.errors import InputError
-from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.store import Location
 
 _ERROR = re.compile(
     r"^ntkmc: |^cell .* failed|error: |^\w*(Error|Exception)\b|^Killed|CANCELLED|oom-kill|TERM_\w+|"

@@ -18,20 +18,21 @@ from numpy.typing import ArrayLike
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.execution.blocked.matrix import DaskFleet, room_of
 from ntkmc.execution.worker import Report
-from ntkmc.experiment.store.journal import Block, Journal
+from ntkmc.experiment.store import Block, Journal
 from ntkmc.experiment.store.provenance import block_provenance
-from ntkmc.experiment.trial.draw import draw, standard_scale
+from ntkmc.experiment.trial import draw
+from ntkmc.experiment.trial.draw import standard_scale
 from ntkmc.experiment.trial.run import NUMERICAL_ERRORS, BlockTask, Trial, blank, record, single_thread
 from ntkmc.experiment.trial.statistics import draw_statistics, surveyed_statistics, unknown
+from ntkmc.linalg.blocked import enclose_blocked
 from ntkmc.linalg.blocked.cost import block_length
-from ntkmc.linalg.blocked.solver import METHODS, BlockedBench, enclose_blocked
+from ntkmc.linalg.blocked.solver import METHODS, BlockedBench
 from ntkmc.linalg.blocked.tiles import gram_diagonal
+from ntkmc.linalg.eigen import Eigenvalue, Rows, as_data, split_rows
 from ntkmc.linalg.eigen.lapack import Matrix
-from ntkmc.linalg.eigen.result import Eigenvalue
-from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
 from ntkmc.linalg.eigen.smallest import RTOL, rescaled
-from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
-from ntkmc.theory.kernels.functions import check_depths
+from ntkmc.linalg.gram import about_exact_kernel, kernel_error
+from ntkmc.theory.kernels import check_depths
 
 _MODERATE: Final = 20
 """Exponents of the largest entry up to which data stay as they are."""

@@ -28,12 +28,13 @@ from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError
 from ntkmc.execution.blocked.worker import USABLE, asked, open_share
+from ntkmc.linalg.blocked import PairSums, Survey
 from ntkmc.linalg.blocked.block_rows import Behind, Shifted
 from ntkmc.linalg.blocked.cost import COMPILED_BYTES, dealt
-from ntkmc.linalg.blocked.tiles import NO_PAIRS, PairSums, Survey, spans
+from ntkmc.linalg.blocked.tiles import NO_PAIRS, spans
+from ntkmc.linalg.eigen import Rows
 from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.rayleigh import joined
-from ntkmc.linalg.eigen.rows import Rows
 
 _AHEAD: Final = 3
 """Block columns of a factorization that are asked for before the first of them is finished."""

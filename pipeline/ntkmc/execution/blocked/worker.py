@@ -23,7 +23,7 @@ from ntkmc.experiment.trial.run import single_thread
 from ntkmc.linalg.blocked.block_rows import Shelf, Shifted
 from ntkmc.linalg.blocked.cost import PANELS
 from ntkmc.linalg.blocked.tiles import gram_diagonal
-from ntkmc.linalg.eigen.rows import Rows, split_rows
+from ntkmc.linalg.eigen import Rows, split_rows
 
 FILLED: Final = 0.6
 """Share of a worker's memory limit up to which tiles are kept in memory: from 0.7 on Dask looks for what to spill."""

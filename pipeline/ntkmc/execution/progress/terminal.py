@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Event, Folded, Note, RunFinished, RunStarted
-from ntkmc.experiment.schema.variables import Verdict
+from ntkmc.experiment.schema import Verdict
 
 _LINE_EVERY = 10.0  # seconds between plain lines, so that a batch job's log stays short
 

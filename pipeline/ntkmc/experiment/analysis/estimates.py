@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkmc.experiment.schema.variables import QUANTILES, Verdict
-from ntkmc.linalg.eigen.result import Status
+from ntkmc.linalg.eigen import Status
 from ntkmc.statistics import clopper_pearson, confidence_sequence, quantile_lower_limit
 
 Floats = NDArray[np.float64]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ntkmc.experiment.analysis.estimates import Values
 from ntkmc.experiment.schema.variables import Verdict
-from ntkmc.linalg.eigen.result import Status
+from ntkmc.linalg.eigen import Status
 from ntkmc.statistics import (
     Estimate,
     confidence_sequence,

@@ -32,7 +32,7 @@ from ntkmc.experiment.study.cells import Cell
 from ntkmc.experiment.study.measurements import AXES, PLAIN, Part
 from ntkmc.experiment.study.model import Study
 from ntkmc.linalg.cost import trial_bytes
-from ntkmc.linalg.eigen.result import Status
+from ntkmc.linalg.eigen import Status
 from ntkmc.theory.distributions import Unimported
 
 

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ntkmc.linalg.eigen.result import Status
+from ntkmc.linalg.eigen import Status
 
 
 class Verdict(enum.IntEnum):

@@ -1,1 +1,21 @@
-""""""
+"""The results on disk: where a store lives, its layout, the journal of finished blocks, the groups with one value per
+trial, the writer and its lease, and readers.
+
+May import `trial`, `schema` and `study`.
+"""
+
+from ntkmc.experiment.store.journal import Block, Journal
+from ntkmc.experiment.store.lease import Lease
+from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.store.reading import open_results, study_of
+from ntkmc.experiment.store.store import Store
+
+__all__ = [
+    "Block",
+    "Journal",
+    "Lease",
+    "Location",
+    "Store",
+    "open_results",
+    "study_of",
+]

@@ -20,7 +20,7 @@ from ntkmc.experiment.store.arrays import Coordinates, check_declared, chunk_len
 from ntkmc.experiment.store.journal import Block
 from ntkmc.experiment.store.location import Location
 from ntkmc.experiment.study.measurements import PLAIN, Part
-from ntkmc.linalg.eigen.result import Status
+from ntkmc.linalg.eigen import Status
 
 Place = tuple[int, ...]
 """Position of a cell along (distribution, d, n), and along a further axis where a group has one."""

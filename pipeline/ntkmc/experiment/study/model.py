@@ -25,16 +25,15 @@ from ntkmc.errors import InputError
 from ntkmc.experiment.study.cells import Cell, evaluate_size
 from ntkmc.experiment.study.measurements import AXES, PLAIN, SPECTRA_NUMERICS, Part, parts_beside, values_by_kind
 from ntkmc.experiment.study.numerics import NUMERICS
+from ntkmc.linalg.networks import LARGEST_WIDTH, training
 from ntkmc.linalg.networks import empirical_ntk as empirical_ntk_module
-from ntkmc.linalg.networks import training
-from ntkmc.linalg.networks.weights import LARGEST_WIDTH
 from ntkmc.linalg.sketching import features as feature_maps
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import Instance, instances, select
 from ntkmc.theory.claims.trial_statistics import EDGES, SPECTRUM, required
 from ntkmc.theory.distributions import Dataset, Unimported, build
 from ntkmc.theory.distributions.normalization import DEFAULT, Normalization
-from ntkmc.theory.kernels.functions import check_kernel
+from ntkmc.theory.kernels import check_kernel
 from ntkmc.theory.targets import TARGETS, check_target
 
 Kernel = Literal["h-infinity", "ntk", "conjugate"]

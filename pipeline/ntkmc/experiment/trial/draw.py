@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ntkmc.errors import InputError
 from ntkmc.experiment.study.address import Purpose, generator, seed_sequence, spawn_key
 from ntkmc.experiment.study.model import Study
-from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
+from ntkmc.linalg.eigen import Rows, as_data, split_rows
 from ntkmc.theory.claims.trial_statistics import ALWAYS
 from ntkmc.theory.distributions import Distribution
 from ntkmc.theory.distributions.normalization import Normalization, normalize

@@ -19,12 +19,11 @@ from ntkmc.linalg.cost import (
     training_bytes,
     training_seconds,
 )
-from ntkmc.linalg.eigen.result import Eigenvalue
+from ntkmc.linalg.eigen import Eigenvalue
 from ntkmc.linalg.eigen.spectrum import Ends
+from ntkmc.linalg.networks import Weights
 from ntkmc.linalg.networks.empirical_ntk import measure_network
-from ntkmc.linalg.networks.weights import Weights
-from ntkmc.linalg.sketching.comparison import measure_features
-from ntkmc.linalg.sketching.cost import feature_bytes, feature_seconds
+from ntkmc.linalg.sketching import feature_bytes, feature_seconds, measure_features
 from ntkmc.linalg.sketching.features import Randomness
 from ntkmc.theory.targets import NetworkLabel
 

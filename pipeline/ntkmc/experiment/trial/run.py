@@ -30,12 +30,12 @@ from ntkmc.experiment.trial.statistics import (
     pair_sums_of,
     spectrum_statistics,
 )
+from ntkmc.linalg.eigen import Eigenvalue, Status, as_data, split_rows
 from ntkmc.linalg.eigen.event import bracket
-from ntkmc.linalg.eigen.result import Bracket, Eigenvalue, Status
-from ntkmc.linalg.eigen.rows import as_data, split_rows
+from ntkmc.linalg.eigen.result import Bracket
 from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.symmetric import own
-from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
+from ntkmc.linalg.gram import about_exact_kernel, kernel_error
 from ntkmc.linalg.gram.matrix import coherence_of, cosines, grams_of_cosines
 from ntkmc.theory.distributions import Distribution
 

@@ -17,17 +17,16 @@ from typing import Final
 import numpy as np
 
 from ntkmc.compiled import compiled
-from ntkmc.linalg.blocked.tiles import PairSums, Survey
+from ntkmc.linalg.blocked import PairSums, Survey
+from ntkmc.linalg.eigen import Eigenvalue, Enclosed, Rows
 from ntkmc.linalg.eigen.cholesky_bound import gershgorin, pair_bound
 from ntkmc.linalg.eigen.lapack import Matrix
-from ntkmc.linalg.eigen.result import Eigenvalue
-from ntkmc.linalg.eigen.rows import Rows
 from ntkmc.linalg.eigen.smallest import enclose
-from ntkmc.linalg.eigen.spectrum import Enclosed, largest_eigenvalue, measure
+from ntkmc.linalg.eigen.spectrum import largest_eigenvalue, measure
 from ntkmc.linalg.eigen.symmetric import Symmetric, own
-from ntkmc.linalg.gram.eigenvalues import Eigenvalues, enclose_all
-from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
-from ntkmc.linalg.gram.matrix import coherence_error, grams_of_rows
+from ntkmc.linalg.gram import Eigenvalues, about_exact_kernel, grams_of_rows, kernel_error
+from ntkmc.linalg.gram.eigenvalues import enclose_all
+from ntkmc.linalg.gram.matrix import coherence_error
 from ntkmc.statistics import kolmogorov_distance
 from ntkmc.theory.claims.trial_statistics import (
     EDGES,
@@ -39,11 +38,11 @@ from ntkmc.theory.claims.trial_statistics import (
     SPECTRUM,
     UNSCALED,
 )
+from ntkmc.theory.kernels import UNIT_ROUNDOFF, entry_error
 from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, entry_error
 from ntkmc.theory.kernels.gegenbauer import expansion, gegenbauer, harmonics
+from ntkmc.theory.predictions import FreeSum, elkaroui_law, free_sum_law
 from ntkmc.theory.predictions.predictors import SMALL_DIMENSION
-from ntkmc.theory.predictions.spectral_law import FreeSum, elkaroui_law, free_sum_law
 
 Values = dict[str, float]
 

@@ -12,11 +12,10 @@ from ntkmc.errors import InputError
 from ntkmc.experiment.study.address import Purpose
 from ntkmc.experiment.study.measurements import TEST_ROWS
 from ntkmc.experiment.trial.draw import Subject, draw
-from ntkmc.linalg.eigen.result import Status
-from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
-from ntkmc.linalg.gram.matrix import grams_of_rows
-from ntkmc.linalg.networks.training import TrainingPrediction, accuracy, descend, predictions
-from ntkmc.linalg.networks.weights import Weights
+from ntkmc.linalg.eigen import Rows, Status, as_data, split_rows
+from ntkmc.linalg.gram import grams_of_rows
+from ntkmc.linalg.networks import TrainingPrediction, Weights
+from ntkmc.linalg.networks.training import accuracy, descend, predictions
 from ntkmc.theory.distributions import Distribution
 from ntkmc.theory.targets import CHECKPOINTS, NetworkLabel, Target, labels, split_label
 

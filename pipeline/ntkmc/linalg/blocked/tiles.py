@@ -18,8 +18,8 @@ from ntkmc.compiled import compiled, fma
 from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.rows import Rows
 from ntkmc.linalg.gram.matrix import CODE, NTK, begun
+from ntkmc.theory.kernels import diagonal_value
 from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel, next_layer
-from ntkmc.theory.kernels.functions import diagonal_value
 
 _LANE: Final = 64
 """Entries whose recursion runs side by side, so that it is vectorized and stays in the first cache."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from ntkmc.compiled import compiled
 from ntkmc.linalg.eigen.lapack import Matrix, factor
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
+from ntkmc.theory.kernels import UNIT_ROUNDOFF
 
 
 @compiled

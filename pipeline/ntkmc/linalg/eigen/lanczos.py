@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, eigh_tridiagonal, solveh_banded
 
 from ntkmc.linalg.eigen.lapack import Matrix
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
+from ntkmc.theory.kernels import UNIT_ROUNDOFF
 
 FIRST_LOOK: Final = 8
 """Steps before the first look at whether they suffice; the next looks are half as far on again."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from ntkmc.compiled import compiled, fma
 from ntkmc.linalg.eigen.lapack import Matrix
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
+from ntkmc.theory.kernels import UNIT_ROUNDOFF
 
 UP: Final = 1.0 + 2.0**-40
 """Absorbs the roundings of a bound's own evaluation (fewer than 2**12 of them, each at most u)."""

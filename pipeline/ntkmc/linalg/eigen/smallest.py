@@ -22,7 +22,7 @@ from ntkmc.linalg.eigen.rows import as_array, as_float64
 from ntkmc.linalg.eigen.solvers import LEAST_ORDER, SOLVERS, automatic
 from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, on_bench, own
 from ntkmc.linalg.eigen.temple_kato import enclose_isolated
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
+from ntkmc.theory.kernels import UNIT_ROUNDOFF
 
 MARGIN: Final = 1.0 / 8.0
 """Distance of the shift below the quotient, in allowances: the true error of a Cholesky is far below its allowance,

@@ -26,7 +26,7 @@ from ntkmc.linalg.eigen.result import Eigenvalue
 from ntkmc.linalg.eigen.rows import as_array, as_float64
 from ntkmc.linalg.eigen.smallest import check_method, enclose, scaled
 from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, on_bench, own
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
+from ntkmc.theory.kernels import UNIT_ROUNDOFF
 
 _SUM: Final = 1.0 + 2.0**-20
 """Covers the roundings of plain sums of n**2 terms of one sign, n**2 u relative, for any n that fits in memory."""

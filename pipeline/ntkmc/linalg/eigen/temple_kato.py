@@ -23,7 +23,7 @@ from ntkmc.compiled import compiled
 from ntkmc.linalg.eigen.cholesky_bound import allowance
 from ntkmc.linalg.eigen.lapack import Matrix, factor, product, solve
 from ntkmc.linalg.eigen.rayleigh import TINY, UP, Quotient, rayleigh_quotient
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
+from ntkmc.theory.kernels import UNIT_ROUNDOFF
 
 FRACTION: Final = 1.0 / 64.0
 """beta - theta in units of the gap: small, since each solve shrinks the error by about this much, but above what

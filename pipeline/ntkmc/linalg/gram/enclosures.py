@@ -16,7 +16,7 @@ from ntkmc.linalg.eigen.smallest import RTOL, check_method, enclose, rescaled, s
 from ntkmc.linalg.eigen.spectrum import Spectrum, as_labels, measure
 from ntkmc.linalg.eigen.symmetric import own
 from ntkmc.linalg.gram.matrix import coherence_error, coherence_of, cosines, grams_of_cosines
-from ntkmc.theory.kernels.functions import check_depths, entry_error
+from ntkmc.theory.kernels import check_depths, entry_error
 
 
 def lambda_min(

@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike
 from ntkmc.compiled import compiled
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.rows import Matrix, Rows, as_data, split_rows
+from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths, diagonal_value
 from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel, next_layer
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, check_depths, diagonal_value
 
 TILE: Final = 64
 """Side of a tile: two 64 x 64 tiles of float64 (a block and its mirror) fill 64 KiB, inside a core's L2 cache.

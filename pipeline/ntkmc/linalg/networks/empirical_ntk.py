@@ -28,7 +28,7 @@ from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
 from ntkmc.linalg.gram.matrix import LARGEST_NORM, PANEL, coherence_of, cosines, grams_of_cosines, grams_of_rows
 from ntkmc.linalg.networks.weights import NUMERICS as NETWORK
 from ntkmc.linalg.networks.weights import STREAM, Weights, check_width
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, check_depths
+from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
 
 BLOCK: Final = 16 * STREAM
 """Neurons of a two-layer network that are looked at together. It decides the order of sums: see `NUMERICS`."""

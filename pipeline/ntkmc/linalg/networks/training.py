@@ -26,7 +26,7 @@ from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
 from ntkmc.linalg.gram.matrix import coherence_of, cosines, gram, grams_of_cosines
 from ntkmc.linalg.networks.weights import NUMERICS as NETWORK
 from ntkmc.linalg.networks.weights import Weights, check_width
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, check_depths
+from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
 from ntkmc.theory.targets import CHECKPOINTS, SHARE
 
 RESOLVED: Final = 1e-10

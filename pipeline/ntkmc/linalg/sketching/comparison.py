@@ -17,7 +17,7 @@ from ntkmc.linalg.eigen.symmetric import own
 from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
 from ntkmc.linalg.gram.matrix import LARGEST_NORM, PANEL, coherence_of, cosines, grams_of_cosines
 from ntkmc.linalg.sketching.features import Randomness, feature_maps
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, check_depths
+from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
 
 
 @dataclass(frozen=True)

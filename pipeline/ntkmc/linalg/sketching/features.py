@@ -36,7 +36,7 @@ from ntkmc.linalg.eigen.rows import Matrix, Rows, as_data, split_rows
 from ntkmc.linalg.gram.matrix import LARGEST_NORM
 from ntkmc.linalg.networks.weights import STREAM, Weights, check_width
 from ntkmc.linalg.sketching.sketches import CountSketch, Hashes, TensorSketch, powers
-from ntkmc.theory.kernels.functions import check_depths
+from ntkmc.theory.kernels import check_depths
 from ntkmc.theory.kernels.series import surrogate
 
 DIRECTIONS: Final = {"stream": STREAM}

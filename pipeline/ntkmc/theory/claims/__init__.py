@@ -25,7 +25,6 @@ from ntkmc.theory.claims.base import (
 __all__ = [
     "CLAIMS",
     "Bound",
-    "CellContext",
     "Claim",
     "Instance",
     "claims",

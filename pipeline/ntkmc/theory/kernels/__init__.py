@@ -1,1 +1,23 @@
-""""""
+"""Kernels as functions of norms and cosines: the arc-cosine recursion, bounds on its rounding errors, power series
+and Gegenbauer series.
+
+Imports nothing else of `theory`.
+"""
+
+from ntkmc.theory.kernels.functions import (
+    KERNELS,
+    UNIT_ROUNDOFF,
+    check_depths,
+    check_kernel,
+    diagonal_value,
+    entry_error,
+)
+
+__all__ = [
+    "KERNELS",
+    "UNIT_ROUNDOFF",
+    "check_depths",
+    "check_kernel",
+    "diagonal_value",
+    "entry_error",
+]

@@ -1,1 +1,1 @@
-""""""
+"""Figures of the report, of `ntkmc show --figure` and of the explorer."""

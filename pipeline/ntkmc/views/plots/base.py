@@ -18,11 +18,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.eigen.result import Status
+from ntkmc.linalg.eigen import Status
 from ntkmc.palette import CATEGORIES as _COLOURS
 from ntkmc.statistics.scaling import Estimate
 from ntkmc.theory.claims import CLAIMS
-from ntkmc.theory.predictions.predictors import PREDICTORS
+from ntkmc.theory.predictions import PREDICTORS
 from ntkmc.views.cells import Grid, Place
 from ntkmc.views.curves import median_exponents, medians_frame, surface_frame, survival
 from ntkmc.views.frames import claims_frame, overall_frame, predictions_frame

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ntkmc.statistics import dkw_band
 from ntkmc.theory.claims.trial_statistics import LEVELS
-from ntkmc.theory.predictions.predictors import LAWS, laws_for
+from ntkmc.theory.predictions import LAWS, laws_for
 from ntkmc.views.cells import Grid, Place
 from ntkmc.views.plots.base import Plot, log_ticks, spread
 from ntkmc.views.plots.style import TEXT, hue, journal, named

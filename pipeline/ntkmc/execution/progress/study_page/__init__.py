@@ -1,1 +1,1 @@
-"""The Study page of the Dask dashboard: a driver's word, kept by the scheduler, shown to whoever looks."""
+""" "Study" page of the Dask dashboard, fed by the driver through the scheduler."""

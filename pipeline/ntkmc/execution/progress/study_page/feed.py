@@ -16,12 +16,12 @@ import numpy as np
 
 from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Event, Folded, Note, RunFinished, RunStarted
 from ntkmc.execution.progress.study_page.plugin import NAME, StudyPlugin, tell
-from ntkmc.experiment.schema.variables import Verdict
+from ntkmc.experiment.schema import Verdict
 
 if TYPE_CHECKING:
     from distributed import Client
 
-    from ntkmc.experiment.study.model import Study
+    from ntkmc.experiment.study import Study
 
 _LOG = logging.getLogger(__name__)
 
