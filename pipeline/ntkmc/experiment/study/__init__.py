@@ -1,7 +1,6 @@
-"""The study as data: its model, how it is read, its cells, the address of every random draw, what a trial measures,
-and the constants that can change a bit.
+"""Studies as data: model, loading, grid cells, addresses of random draws, measurements, and versioned constants.
 
-Imports nothing else of `experiment`.
+This sub-package imports no other sub-package of `experiment`.
 """
 
 from ntkmc.experiment.study.cells import Cell

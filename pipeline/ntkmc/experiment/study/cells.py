@@ -1,4 +1,4 @@
-"""Cells of a grid: one distribution at one (d, n), with the depths that are wanted there."""
+"""Cells of a grid: one distribution at one (d, n), with a set of depths; sizes given as expressions in d."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FUNCTIONS: Final[dict[str, Callable[[float], float]]] = {"log": math.log, "sqrt
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell.
+    """One distribution at one (d, n), with the depths at which it is measured.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Cell:
     d, n : int
         Dimension and number of rows.
     depths : tuple of int
-        Increasing.
+        In increasing order.
     """
 
     distribution: Distribution
@@ -44,26 +44,27 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """For people, and for `ntkmc trial`: `student-t(df=3),d=32,n=16`."""
+        """Readable name, as accepted by `ntkmc trial`: `student-t(df=3),d=32,n=16`."""
         return f"{self.distribution.label},d={self.d},n={self.n}"
 
     @property
     def folder(self) -> str:
-        """For file systems and task keys: letters, digits, dots and dashes, unique by a hash of the label."""
+        """Name for files and task keys: letters, digits, dots and dashes."""
         plain = re.sub(r"[^A-Za-z0-9]+", "-", self.distribution.label).strip("-")[:40]
+        # Different labels may have the same letters and digits; the hash keeps their folders apart.
         digest = hashlib.blake2b(self.distribution.label.encode(), digest_size=4).hexdigest()
         return f"{plain}-{digest}.d{self.d}.n{self.n}"
 
 
 def evaluate_size(expression: str, d: int) -> int:
-    """An expression in d, rounded half up to an integer of at least 1.
+    """Evaluate an expression in d, rounded half up to an integer of at least 1.
 
-    Numbers, `d`, `+ - * / ^` (or `**`), parentheses, `log` and `sqrt`.
+    An expression consists of numbers, `d`, `+ - * / ^` (or `**`), parentheses, `log` and `sqrt`.
 
     Raises
     ------
     InputError
-        If it is not such an expression, or its value is not a finite number of at least 1.
+        If it is not such an expression, or its rounded value is not in [1, 2**31).
 
     Examples
     --------
@@ -74,7 +75,7 @@ def evaluate_size(expression: str, d: int) -> int:
         tree = ast.parse(expression.replace("^", "**"), mode="eval")
         value = _value(tree.body, float(d))
     except (SyntaxError, ValueError, ArithmeticError, TypeError, RecursionError, MemoryError):
-        value = math.nan
+        value = math.nan  # fails the comparison below: one message for all mistakes
     if not 0.5 <= value < 2**31:
         raise InputError(
             f"n = {expression[:60]!r} at d = {d} is not a number from 1 to {2**31 - 1}; "
@@ -84,6 +85,7 @@ def evaluate_size(expression: str, d: int) -> int:
 
 
 def _value(node: ast.expr, d: float) -> float:
+    # Study files may come from others: only the listed syntax is evaluated, never `eval`.
     match node:
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool):
             return float(number)

@@ -1,4 +1,4 @@
-"""From a YAML file to a `Study`, with one line that says what is wrong where."""
+"""Loading of studies from YAML files; each mistake is reported as one line with its location."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _VARIANTS = {
     "literal['all']",
     "constrained-int",
 }
-"""Words of pydantic's for the alternatives of a union, which no user has written."""
+"""Names by which pydantic labels the alternatives of a union; they are removed from locations in messages."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases, and without keys given twice (PyYAML would silently keep the last).
+    """Safe YAML loader that refuses aliases and duplicate keys.
 
-    A few nested aliases can stand for more values than fit in memory.
+    PyYAML would silently keep the last of two equal keys. A few nested aliases can expand to more values than fit in
+    memory.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """One node, refused if it is an alias."""
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.constructor.ConstructorError(None, None, "aliases (*name) are not used in study files", mark)
@@ -71,7 +71,7 @@ def load_study(path: str | Path) -> Study:
     Raises
     ------
     InputError
-        One line: the file, the place in it, what is wrong, what would be right.
+        If the file cannot be read or is not a valid study. The message is one line: file, location, mistake, remedy.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def load_study(path: str | Path) -> Study:
 
 
 def read_yaml(file: Path) -> Any:
-    """The content of a YAML file, or an `InputError` with the line and column of the mistake."""
+    """Return the content of a YAML file; an `InputError` has the line and column of the mistake."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -105,9 +105,23 @@ def read_yaml(file: Path) -> Any:
 
 
 def parse_study(data: Any, origin: str = "study", base: Path | None = None, trusted: bool = True) -> Study:
-    """A `Study` from plain data; `origin` starts every message, `base` is where relative paths start.
+    """Build a `Study` from plain data.
 
-    With `trusted=False`, as for a study that stands in a store, no code that it names is imported.
+    Parameters
+    ----------
+    data : Any
+        A mapping, as read from YAML or JSON.
+    origin : str
+        Start of every message, such as the name of the file.
+    base : Path, optional
+        Folder to which paths of datasets are relative.
+    trusted : bool
+        Whether code that the study names may be imported. Pass False for a study that was read from a store.
+
+    Raises
+    ------
+    InputError
+        If the data are not a valid study.
     """
     if not isinstance(data, dict):
         keys = ", ".join(name for name, field in Study.model_fields.items() if field.is_required())
@@ -124,19 +138,21 @@ Sections = dict[str, tuple[type[BaseModel], ...]]
 
 
 def describe(error: ValidationError, model: type[BaseModel], sections: Sections = _SECTIONS) -> str:
-    """One line for the first of pydantic's complaints about a `model`, and how many more there are.
+    """Describe the first error that pydantic reports about a `model` in one line, with the number of further errors.
 
-    `sections` says which models stand under which key, for advice on a key that is unknown there.
+    `sections` maps a key to the models of its value; their keys are suggested in place of an unknown key.
     """
     problems = error.errors(include_url=False)
-    # A missing key often makes others fail: what is unknown comes first, it is mostly the same key misspelt.
+    # Unknown keys first: an unknown key is mostly a misspelt one, and causes the errors about missing keys.
     problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
     line = _sentence(first["type"], tuple(first["loc"]), first["msg"], first.get("input"), model, sections)
-    others = len({_place(tuple(problem["loc"])) for problem in problems}) - 1
-    # A key may hold anything, line breaks too; the message is one line.
+    other_count = len({_place(tuple(problem["loc"])) for problem in problems}) - 1
+    # A key may contain line breaks, but the message must be one line.
     line = " ".join(line.split())
-    return (line if len(line) <= 400 else line[:400] + " ...") + (f" (and {others} more)" if others > 0 else "")
+    return (line if len(line) <= 400 else line[:400] + " ...") + (
+        f" (and {other_count} more)" if other_count > 0 else ""
+    )
 
 
 def _sentence(
@@ -146,14 +162,14 @@ def _sentence(
     if kind == "extra_forbidden":
         section = next((str(part) for part in loc[:-1] if part in sections), None)
         models = sections[section] if section else (model,)
-        valid = {field.alias or name for each in models for name, field in each.model_fields.items()}
+        valid = {field.alias or name for section_model in models for name, field in section_model.model_fields.items()}
         return f"{place}: unknown key, {did_you_mean(str(loc[-1]), valid)}"
     if kind == "missing":
         return f"{place}: this key is missing"
     text = message.removeprefix("Value error, ").removeprefix("Input ").removeprefix("Value ")
     text = re.sub(r"valid dictionary or instance of \w+", "mapping", text)
-    shown = repr(given)
-    tail = f", got {shown}" if "got" not in text and len(shown) <= 60 and kind != "value_error" else ""
+    shown_input = repr(given)
+    tail = f", got {shown_input}" if "got" not in text and len(shown_input) <= 60 and kind != "value_error" else ""
     return f"{place}: {text}{tail}" if place else f"{text}{tail}"
 
 
@@ -161,7 +177,7 @@ def _place(loc: tuple[int | str, ...]) -> str:
     place = ""
     for position, part in enumerate(loc):
         if isinstance(part, int):
-            # A single grid stands for a list of one: its index would only confuse.
+            # A study with a single grid is written without a list: an index would only confuse.
             if not (position == 1 and loc[0] == "grid"):
                 place += f"[{part}]"
         elif part not in _VARIANTS:

@@ -1,9 +1,17 @@
-"""Parts of a trial: the draw itself, and what a study asks for beside it, along axes of their own.
+"""Parts of a trial, and the axes of measurements that a study may add to the draws.
 
-A block of trials, and all that knows of one (its task, its file, its place in the store, its cost), is about one part.
-A further axis is a table entry here, one in `schema.BESIDE_VARIABLES` (what is stored), one in `beside.MEASURES` (what
-computes it, and what that takes), and, if anything is estimated or claimed of it, one in `derived.ESTIMATORS` and in
-`ntkmc.theory.claims.base.BESIDE`. Nothing else asks which axis it is.
+A part is either the draw with its limiting kernel, or one value on an additional axis, such as networks of one width.
+A block of trials, its task, its file, its location in the store and its cost all refer to one part.
+
+A new axis needs an entry in each of these tables:
+
+- `AXES` in this module;
+- `BESIDE_VARIABLES` in `ntkmc.experiment.schema.groups`: the stored variables;
+- `MEASURES` in `ntkmc.experiment.trial.measurements`: the computation and its cost;
+- `ESTIMATORS` in `ntkmc.experiment.analysis.update` and `BESIDE` in `ntkmc.theory.claims.base`, if the store has
+  estimates of it or if there are claims about it.
+
+No other code distinguishes axes.
 """
 
 from __future__ import annotations
@@ -26,7 +34,7 @@ from ntkmc.theory.targets import CHECKPOINTS, NetworkLabel
 Value = int | str
 
 TEST_ROWS: Final = 256
-"""Further rows of the law, on which losses are measured; fewer where a data set has no more."""
+"""Number of additional rows on which test losses are measured; fewer if a data set is too short."""
 
 
 SPECTRA_NUMERICS: Final[dict[str, Any]] = {
@@ -35,12 +43,14 @@ SPECTRA_NUMERICS: Final[dict[str, Any]] = {
     "levels": list(LEVELS),
     **eigenvalues.NUMERICS,
 }
-"""Constants that can change a bit of the statistics of all eigenvalues (`ntkmc.experiment.trial.statistics`); part
-of a store's identity once a study asks for them. Change the version with the laws that distances are measured to."""
+"""Constants that can change a bit of the statistics of all eigenvalues (`ntkmc.experiment.trial.statistics`).
+
+They are part of the identity of a store once a study asks for spectra. The version must change with the laws to which
+distances are measured."""
 
 
 class TrainingLike(Protocol):
-    """Networks that a study asks to be trained."""
+    """Interface of the networks that a study trains."""
 
     @property
     def widths(self) -> Sequence[int]:
@@ -56,8 +66,10 @@ class TrainingLike(Protocol):
 
 
 class StudyLike(Protocol):
-    """Attributes of a study that the axes read. `ntkmc.experiment.study.model` imports this module, not the
-    reverse."""
+    """Attributes of a study that the axes read.
+
+    A protocol, because `ntkmc.experiment.study.model` imports this module and not the reverse.
+    """
 
     @property
     def widths(self) -> Sequence[int] | None:
@@ -85,14 +97,14 @@ class StudyLike(Protocol):
 
 
 class Part(NamedTuple):
-    """What a block of trials is about.
+    """One part of a trial; a block of trials measures one part.
 
     Attributes
     ----------
     kind : str
-        The group of the store that has a value for each trial of it.
+        Group of the store that holds one value of the part per trial.
     value : int or str
-        Where it stands on the axis of that group.
+        Coordinate of the part on the axis of that group.
     """
 
     kind: str
@@ -100,12 +112,12 @@ class Part(NamedTuple):
 
     @property
     def plain(self) -> bool:
-        """Whether it is the draws themselves, with the limiting kernel."""
+        """Whether the part is the draw with its limiting kernel."""
         return self.kind == PLAIN.kind
 
     @property
     def tag(self) -> str:
-        """For names of files; empty where it is plain.
+        """Suffix for names of files; empty for a plain part.
 
         >>> PLAIN.tag, Part("finite_width", 64).tag
         ('', 'm64')
@@ -114,7 +126,7 @@ class Part(NamedTuple):
 
     @property
     def label(self) -> str:
-        """For people, behind the name of a cell; empty where it is plain.
+        """Readable suffix to the name of a cell; empty for a plain part.
 
         >>> "sphere,d=3,n=4" + Part("finite_width", 64).label
         'sphere,d=3,n=4,m=64'
@@ -123,7 +135,7 @@ class Part(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What it is, in words; empty where it is plain.
+        """Description in words; empty for a plain part.
 
         >>> Part("finite_width", 64).words
         'networks of width 64'
@@ -132,46 +144,46 @@ class Part(NamedTuple):
 
     @property
     def place(self) -> dict[str, Value]:
-        """Its value by the dimension of its group; nothing where it is plain."""
+        """Mapping from the dimension of the group to the value of the part; empty for a plain part."""
         return {} if self.plain else {AXES[self.kind].dim: self.value}
 
 
 PLAIN: Final = Part("trials")
-"""The draws themselves: lambda_min of the limiting kernel, and all that is measured beside it."""
+"""The draw: lambda_min of its limiting kernel, and the statistics of the draw and of the kernel matrix."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis beside the draws: for each of its values something is measured on every draw.
+    """Axis of additional measurements: each of its values is measured on every draw.
 
     Attributes
     ----------
     kind : str
-        Group of the store with a value for each trial; kind of the parts along it.
+        Group of the store with one value per trial; kind of the parts along the axis.
     dim : str
         Dimension of that group, declared in `variables.COORDINATES`.
     derived : str
-        Group of the estimates that follow from it.
+        Group of the estimates computed from it.
     key : str
         Key of the study that asks for it.
     asked : callable
-        Study -> values asked for, each once.
+        Study -> values that the study asks for, without duplicates.
     numerics : mapping
-        Constants that can change a bit of it: part of the identity of studies that ask, and of no others.
+        Constants that can change a bit of the measurements: part of the identity of studies that ask for them.
     purpose : Purpose
-        What its random numbers are for.
+        Purpose of the random numbers of the measurements.
     words, plan, none : str
-        What a part is, its value in braces; what a plan says of all of them; what a store without any says.
+        Sentences for messages: a part, with braces for its value; all parts, in a plan; a store without the axis.
     options : callable
-        Study -> what else of it decides how this is computed, beside `numerics`: part of the same identity.
+        Study -> settings that can change a bit of the measurements: part of the identity as `numerics` is.
     settings : tuple of str
-        Further keys of the study that say so.
+        Keys of the study from which `options` are taken.
     further : mapping of str to tuple
-        Dimensions, with their coordinates, that some of its variables have behind the trial.
+        Dimensions, with their coordinates, that follow the dimension `trial` in some variables.
     open_ended : tuple of str
-        Those of its enclosed variables of which an end may be infinite.
+        Enclosed variables of which an end may be infinite.
     join : callable or None
-        (document of a study, of another) -> what stands in both together, where its key is no list.
+        (document of a study, of another) -> their union, for keys of the study that are not plain lists.
     """
 
     kind: str
@@ -191,7 +203,7 @@ class Axis:
     join: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]] | None = None
 
     def joined(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-        """What two studies, as documents, ask for together."""
+        """Return the union of what two studies, as documents, ask for."""
         if self.join is not None:
             return self.join(one, other)
         values = _union(one, other, self.key)
@@ -199,22 +211,22 @@ class Axis:
 
     @property
     def kind_of_value(self) -> type:
-        """Of its values."""
+        """Type of the values on the axis."""
         return str if BESIDE[self.kind].named else int
 
     @property
     def symbol(self) -> str:
-        """What its value is called in names and in parameters of claims."""
+        """Symbol of the value in names and in parameters of claims."""
         return BESIDE[self.kind].symbol
 
     @property
     def enclosed(self) -> tuple[str, ...]:
-        """Variables with a `_lower` and an `_upper`, both finite in every trial that did not fail."""
+        """Names of variables whose `_lower` and `_upper` are both finite in every trial that did not fail."""
         return tuple(name for name in BESIDE[self.kind].enclosed if name not in self.open_ended)
 
     @property
     def prefix(self) -> str:
-        """What precedes names of its variables where those of the draws stand beside them."""
+        """Prefix of the names of its variables where they are joined with variables of the draws."""
         return BESIDE[self.kind].prefix
 
 
@@ -281,11 +293,11 @@ AXES: Final = {
         ),
     )
 }
-"""Axes beside the draws, by kind."""
+"""Axes of additional measurements, by kind."""
 
 
 def _targets(study: StudyLike) -> tuple[str, ...]:
-    """Targets, each with every step size; that of 1 / lambda_max is not written."""
+    """Return labels of all pairs of target and step size; the default step size 1 / lambda_max has no suffix."""
     sizes = ("" if size == "max" else f"@{size!r}" for size in study.step_size or ("max",))
     return tuple(dict.fromkeys(f"{target}{size}" for size in sizes for target in study.targets or ()))
 
@@ -294,7 +306,7 @@ def _networks(study: StudyLike) -> tuple[str, ...]:
     if study.train is None:
         return ()
     every = itertools.product(_targets(study), study.train.widths, study.train.kappa)
-    return tuple(dict.fromkeys(str(NetworkLabel(*each)) for each in every))
+    return tuple(dict.fromkeys(str(NetworkLabel(*combination)) for combination in every))
 
 
 def _union(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> list[Any]:
@@ -302,7 +314,8 @@ def _union(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> list[A
 
 
 def _joined_train(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Widths and scales of both; that they train for equally many steps is part of their identity."""
+    """Return the union of the widths and scales of two studies."""
+    # Both have the same number of steps: it is part of the identity that studies in one store share.
     first, second = one.get("train"), other.get("train")
     if not (first and second):
         return {"train": first or second} if first or second else {}
@@ -310,22 +323,22 @@ def _joined_train(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str,
 
 
 def axes_of(dims: Iterable[str]) -> list[Axis]:
-    """Axes that a store has room for whose record has these dimensions.
+    """Return the axes of a store, from the dimensions of its record.
 
     >>> [axis.kind for axis in axes_of(["d", "width"])]
     ['finite_width']
     """
-    known = set(dims)
-    return [axis for axis in AXES.values() if axis.dim in known]
+    dimensions = set(dims)
+    return [axis for axis in AXES.values() if axis.dim in dimensions]
 
 
 def parts_beside(study: StudyLike) -> tuple[Part, ...]:
-    """Parts that a study asks for beside the draws."""
+    """Return the parts that a study measures in addition to the draws."""
     return tuple(Part(axis.kind, value) for axis in AXES.values() for value in axis.asked(study))
 
 
 def parts_in(coordinates: Mapping[str, Iterable[Value]]) -> tuple[Part, ...]:
-    """Parts beside the draws that a store has room for.
+    """Return the additional parts of a store, from its coordinates.
 
     >>> parts_in({"d": [3], "width": [2, 64]})
     (Part(kind='finite_width', value=2), Part(kind='finite_width', value=64))
@@ -334,20 +347,20 @@ def parts_in(coordinates: Mapping[str, Iterable[Value]]) -> tuple[Part, ...]:
 
 
 def values_by_kind(parts: Iterable[Part]) -> dict[str, tuple[Value, ...]]:
-    """Values of parts, by their kind: what `ntkmc.theory.claims.instances` asks for."""
-    found: dict[str, tuple[Value, ...]] = {}
+    """Return the values of parts by their kind, as expected by `ntkmc.theory.claims.instances`."""
+    values: dict[str, tuple[Value, ...]] = {}
     for part in parts:
-        found[part.kind] = (*found.get(part.kind, ()), part.value)
-    return found
+        values[part.kind] = (*values.get(part.kind, ()), part.value)
+    return values
 
 
 def part_of(instance: Instance) -> Part:
-    """What a claim with its parameters is about."""
+    """Return the part that an instance of a claim refers to."""
     return Part(*instance.beside) if instance.beside else PLAIN
 
 
 def labelled(label: str) -> Part:
-    """The part with a label.
+    """Return the part with a label; the plain part if no axis has its symbol.
 
     >>> labelled(",m=64"), labelled("")
     (Part(kind='finite_width', value=64), Part(kind='trials', value=0))
@@ -357,7 +370,7 @@ def labelled(label: str) -> Part:
 
 
 def placed(place: Mapping[str, Any]) -> Part:
-    """The part with a `place`, among other things.
+    """Return the part whose `place` is contained in a mapping; the plain part if there is none.
 
     >>> placed({"first": 3, "width": 64})
     Part(kind='finite_width', value=64)

@@ -1,4 +1,4 @@
-"""The study as data: validated, frozen, unknown keys refused."""
+"""Model of a study: validated, immutable, unknown keys refused."""
 
 from __future__ import annotations
 
@@ -39,34 +39,34 @@ from ntkmc.theory.targets import TARGETS, check_target
 Kernel = Literal["h-infinity", "ntk", "conjugate"]
 
 
-def _listed(value: Any) -> Any:
-    """A single value stands for a list of one."""
+def _as_list(value: Any) -> Any:
+    """Wrap a single value in a list."""
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _unbool(value: Any) -> Any:
-    """YAML's `yes` is a boolean, and pydantic would read it as 1."""
+def _reject_bool(value: Any) -> Any:
+    """Refuse a boolean: YAML reads `yes` as True, and pydantic would convert it to 1."""
     if isinstance(value, bool):
         raise ValueError(f"must be a number, got {str(value).lower()}")
     return value
 
 
 MOST_TRIALS = 10_000_000
-"""Trials of one cell: a driver holds one byte for each trial and depth."""
+"""Largest number of trials of one cell: a driver holds one byte per trial and depth in memory."""
 
-PositiveInt = Annotated[int, BeforeValidator(_unbool), Field(ge=1, lt=2**32)]
+PositiveInt = Annotated[int, BeforeValidator(_reject_bool), Field(ge=1, lt=2**32)]
 
 
-Width = Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=LARGEST_WIDTH)]
+Width = Annotated[int, BeforeValidator(_reject_bool), Field(ge=1, le=LARGEST_WIDTH)]
 
-StepSize = Annotated[float, BeforeValidator(_unbool), Field(gt=0.0, allow_inf_nan=False)] | Literal["max"]
+StepSize = Annotated[float, BeforeValidator(_reject_bool), Field(gt=0.0, allow_inf_nan=False)] | Literal["max"]
 
-Scale = Annotated[float, BeforeValidator(_unbool), Field(gt=0.0, allow_inf_nan=False)]
+Scale = Annotated[float, BeforeValidator(_reject_bool), Field(gt=0.0, allow_inf_nan=False)]
 
-Features = Annotated[int, BeforeValidator(_unbool), Field(ge=2, le=LARGEST_WIDTH)]
+Features = Annotated[int, BeforeValidator(_reject_bool), Field(ge=2, le=LARGEST_WIDTH)]
 
-Depth = Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=1000)]
-"""Beyond a thousand layers the error bounds of the recursion were not tried."""
+Depth = Annotated[int, BeforeValidator(_reject_bool), Field(ge=1, le=1000)]
+"""The error bounds of the recursion were not tested beyond 1000 layers."""
 
 
 class _Model(BaseModel):
@@ -74,12 +74,12 @@ class _Model(BaseModel):
 
 
 class Grid(_Model):
-    """A full product of values; n may be an expression in d."""
+    """Full product of distributions, dimensions, numbers of rows and depths; n may be an expression in d."""
 
-    distribution: Annotated[tuple[Any, ...], BeforeValidator(_listed), Field(min_length=1)]
-    d: Annotated[tuple[PositiveInt, ...], BeforeValidator(_listed), Field(min_length=1)]
-    n: Annotated[tuple[PositiveInt | str, ...], BeforeValidator(_listed), Field(min_length=1)]
-    depth: Annotated[tuple[Depth, ...], BeforeValidator(_listed), Field(min_length=1)] = (2,)
+    distribution: Annotated[tuple[Any, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    d: Annotated[tuple[PositiveInt, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    n: Annotated[tuple[PositiveInt | str, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    depth: Annotated[tuple[Depth, ...], BeforeValidator(_as_list), Field(min_length=1)] = (2,)
     normalize: Normalization | None = None
 
     @field_validator("distribution", mode="before")
@@ -87,11 +87,11 @@ class Grid(_Model):
     def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
         context = info.context or {}
         base, trusted = context.get("base"), context.get("trusted", True)
-        return [build(spec, base, trusted).stored(spec) for spec in _listed(value)]
+        return [build(spec, base, trusted).stored(spec) for spec in _as_list(value)]
 
     @field_serializer("distribution")
     def _specs(self, value: tuple[Any, ...]) -> list[Any]:
-        return [each.spec if isinstance(each, Unimported) else each for each in value]
+        return [entry.spec if isinstance(entry, Unimported) else entry for entry in value]
 
     @field_validator("n")
     @classmethod
@@ -104,10 +104,10 @@ class Grid(_Model):
 
 
 class FixedTrials(_Model):
-    """Trials `first` ... `first + count - 1` of every cell, fixed in advance."""
+    """A number of trials fixed in advance: `first`, ..., `first + count - 1` in every cell."""
 
-    first: Annotated[int, BeforeValidator(_unbool), Field(alias="from", ge=0)] = 0
-    count: Annotated[int, BeforeValidator(_unbool), Field(ge=1)]
+    first: Annotated[int, BeforeValidator(_reject_bool), Field(alias="from", ge=0)] = 0
+    count: Annotated[int, BeforeValidator(_reject_bool), Field(ge=1)]
 
     @model_validator(mode="after")
     def _bounded(self) -> FixedTrials:
@@ -117,7 +117,7 @@ class FixedTrials(_Model):
 
 
 class AdaptiveTrials(_Model):
-    """As many trials as a cell's interval needs to become narrow, within limits."""
+    """A number of trials chosen per cell: until the half-width of its interval is small enough, within limits."""
 
     at_least: PositiveInt = Field(alias="at-least")
     at_most: PositiveInt = Field(alias="at-most", le=MOST_TRIALS)
@@ -131,11 +131,11 @@ class AdaptiveTrials(_Model):
 
 
 class Event(_Model):
-    """The event lambda_min >= lambda_0, and the failure probability delta that is allowed."""
+    """The event lambda_min >= lambda_0 for one or more thresholds, and the allowed failure probability delta."""
 
     lambda_0: Annotated[
-        tuple[Annotated[float, BeforeValidator(_unbool), Field(gt=0.0, allow_inf_nan=False)], ...],
-        BeforeValidator(_listed),
+        tuple[Annotated[float, BeforeValidator(_reject_bool), Field(gt=0.0, allow_inf_nan=False)], ...],
+        BeforeValidator(_as_list),
         Field(alias="lambda-0", min_length=1),
     ]
     delta: float = Field(default=0.05, gt=0.0, lt=1.0)
@@ -147,11 +147,11 @@ class Event(_Model):
 
 
 class Training(_Model):
-    """Networks that are actually trained, on every target: each width with each scale of the initial weights."""
+    """Networks trained by gradient descent on every target: all pairs of a width and an initial scale."""
 
-    widths: Annotated[tuple[Width, ...], BeforeValidator(_listed), Field(min_length=1)]
-    kappa: Annotated[tuple[Scale, ...], BeforeValidator(_listed), Field(min_length=1)] = (1.0,)
-    steps: Annotated[int, BeforeValidator(_unbool), Field(ge=1, le=training.MOST_STEPS)] = 1000
+    widths: Annotated[tuple[Width, ...], BeforeValidator(_as_list), Field(min_length=1)]
+    kappa: Annotated[tuple[Scale, ...], BeforeValidator(_as_list), Field(min_length=1)] = (1.0,)
+    steps: Annotated[int, BeforeValidator(_reject_bool), Field(ge=1, le=training.MOST_STEPS)] = 1000
 
 
 def _trials(value: Any) -> Any:
@@ -167,39 +167,39 @@ def _trials(value: Any) -> Any:
 
 
 class Study(_Model):
-    """A study: what is drawn, which kernel, which event, how many trials.
+    """Study: the grid of draws, the kernel, the event, the number of trials, and optional measurements.
 
-    Read one with `load_study`; build one in Python with `Study.model_validate({...})`.
+    Read a study with `load_study`, or build it in Python with `Study.model_validate({...})`.
     """
 
-    name: Annotated[str, Field(max_length=60, pattern=r"^\w[\w .+\-]*$")]  # it names a folder
-    seed: Annotated[int, BeforeValidator(_unbool), Field(ge=0, lt=2**128)]
+    name: Annotated[str, Field(max_length=60, pattern=r"^\w[\w .+\-]*$")]  # the name of a folder too
+    seed: Annotated[int, BeforeValidator(_reject_bool), Field(ge=0, lt=2**128)]
     kernel: Kernel
-    grid: Annotated[tuple[Grid, ...], BeforeValidator(_listed), Field(min_length=1)]
+    grid: Annotated[tuple[Grid, ...], BeforeValidator(_as_list), Field(min_length=1)]
     trials: Annotated[FixedTrials | AdaptiveTrials, BeforeValidator(_trials)]
     event: Event
-    widths: Annotated[tuple[Width, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
-    targets: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    widths: Annotated[tuple[Width, ...], BeforeValidator(_as_list), Field(min_length=1)] | None = None
+    targets: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)] | None = None
     step_size: tuple[StepSize, ...] | None = Field(default=None, alias="step-size", min_length=1)
     train: Training | None = None
-    features: Annotated[tuple[Features, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    features: Annotated[tuple[Features, ...], BeforeValidator(_as_list), Field(min_length=1)] | None = None
     sketch: Literal["random-features", "tensor-sketch"] | None = None
     nested: bool = False
     measure: Literal["lambda-min", "event"] = "lambda-min"
     spectrum: Literal["edges", "full"] | None = None
-    claims: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)] = ("all",)
+    claims: Annotated[tuple[str, ...], BeforeValidator(_as_list), Field(min_length=1)] = ("all",)
     confidence: float = Field(default=0.95, gt=0.0, le=1.0 - 1e-9)
 
     @field_validator("step_size", mode="before")
     @classmethod
     def _step_sizes(cls, value: Any) -> Any:
-        return None if value is None else _listed(value)
+        return None if value is None else _as_list(value)
 
     @field_validator("targets")
     @classmethod
     def _targets(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         for name in value or ():
-            _said("targets", check_target, name)
+            _with_location("targets", check_target, name)
         return value
 
     @field_validator("claims")
@@ -218,10 +218,10 @@ class Study(_Model):
         for number, grid in enumerate(self.grid):
             where = f"grid[{number}]" if len(self.grid) > 1 else "grid"
             for depth in grid.depth:
-                _said(where + ".depth", check_kernel, self.kernel, depth)
+                _with_location(where + ".depth", check_kernel, self.kernel, depth)
         if self.networks:
             depths = {depth for cell in self.cells for depth in cell.depths}
-            _said("widths", empirical_ntk_module.check_finite, self.kernel, sorted(depths))
+            _with_location("widths", empirical_ntk_module.check_finite, self.kernel, sorted(depths))
             if 1 in depths:
                 raise ValueError("widths: a network of depth 1 has no hidden layer; leave depth 1 out of the grid")
         if self.targets is None and (self.train or self.step_size):
@@ -233,15 +233,15 @@ class Study(_Model):
             raise ValueError(f"sketch: {self.sketch} of how many features? Add features: [256, 1024]")
         if self.features:
             depths = {depth for cell in self.cells for depth in cell.depths}
-            _said("features", feature_maps.check_features, self.kernel, sorted(depths), self.method)
+            _with_location("features", feature_maps.check_features, self.kernel, sorted(depths), self.method)
         for cell in self.cells:
             if isinstance(cell.distribution, Unimported):
-                continue  # of a store: it was checked when it was run
-            _said("grid", cell.distribution.check, cell.n, cell.d)
+                continue  # read from a store, and checked when it was run
+            _with_location("grid", cell.distribution.check, cell.n, cell.d)
             if any(check_target(name).own for name in self.targets or ()):
-                _said("targets", cell.distribution.labels, 1, cell.d, np.random.default_rng(0))
+                _with_location("targets", cell.distribution.labels, 1, cell.d, np.random.default_rng(0))
             if self.normalize == "mean":
-                _said("grid", cell.distribution.second_moment, cell.d)
+                _with_location("grid", cell.distribution.second_moment, cell.d)
             if self.normalize == "unit" and isinstance(cell.distribution, Dataset):
                 zero = cell.distribution.zero_row()
                 if zero is not None:
@@ -253,33 +253,33 @@ class Study(_Model):
 
     @property
     def networks(self) -> tuple[int, ...]:
-        """Widths of finite networks, each once; none unless the study asks for them."""
+        """Widths of finite networks without duplicates; empty unless the study asks for networks."""
         return tuple(dict.fromkeys(self.widths or ()))
 
     @property
     def method(self) -> str:
-        """How feature maps are made, where the study asks for any."""
+        """Name of the method that makes feature maps."""
         return self.sketch or feature_maps.METHODS[0]
 
     @cached_property
     def beside(self) -> tuple[Part, ...]:
-        """What is asked for beside the draws."""
+        """Measurements on every draw in addition to those of the limiting kernel."""
         return parts_beside(self)
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All that a trial consists of: the draw, and what is asked for beside it."""
+        """All parts of a trial: the draw with its limiting kernel, and the additional measurements."""
         return (PLAIN, *self.beside)
 
     @property
     def normalize(self) -> Normalization:
-        """How rows are scaled; one for the whole study."""
+        """Normalization of rows; the same in all grids of the study."""
         return self.grid[0].normalize or DEFAULT[self.kernel]
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """All cells, each once, in the order of the grids; depths of equal cells are united."""
-        found: dict[tuple[str, int, int], Cell] = {}
+        """All cells without duplicates, in the order of the grids. Equal cells of several grids unite their depths."""
+        by_key: dict[tuple[str, int, int], Cell] = {}
         for grid in self.grid:
             for spec in grid.distribution:
                 distribution = build(spec)
@@ -287,28 +287,29 @@ class Study(_Model):
                     for entry in grid.n:
                         n = entry if isinstance(entry, int) else evaluate_size(entry, d)
                         key = (distribution.label, d, n)
-                        depths = set(grid.depth) | set(found[key].depths if key in found else ())
-                        found[key] = Cell(distribution, d, n, tuple(sorted(depths)))
-        return tuple(found.values())
+                        depths = set(grid.depth) | set(by_key[key].depths if key in by_key else ())
+                        by_key[key] = Cell(distribution, d, n, tuple(sorted(depths)))
+        return tuple(by_key.values())
 
     @property
     def trial_range(self) -> range:
-        """Trials that a cell may have at most."""
+        """Range of trials that a cell has at most."""
         if isinstance(self.trials, FixedTrials):
             return range(self.trials.first, self.trials.first + self.trials.count)
         return range(self.trials.at_most)
 
     @property
     def adaptive(self) -> bool:
-        """Whether the number of trials depends on what is found."""
+        """Whether the number of trials depends on their results."""
         return isinstance(self.trials, AdaptiveTrials)
 
     @cached_property
     def looks(self) -> tuple[int, ...]:
-        """Prefix lengths at which estimates are taken and stopping is decided: a function of the study alone.
+        """Prefix lengths at which estimates are taken and stopping is decided.
 
-        Finished-so-far would be a biased sample where a trial's duration depends on its result; a fixed schedule of
-        contiguous prefixes is not. Geometric with ratio 1.5, so that at most half of the trials are unused.
+        The schedule depends on the study alone. The trials finished so far would be a biased sample if the duration
+        of a trial depends on its result; contiguous prefixes of fixed lengths are not biased. The lengths grow
+        geometrically with ratio 1.5, so that at most half of the trials are unused.
         """
         total = len(self.trial_range)
         least = self.trials.at_least if isinstance(self.trials, AdaptiveTrials) else min(16, total)
@@ -321,28 +322,30 @@ class Study(_Model):
 
     @cached_property
     def instances(self) -> tuple[Instance, ...]:
-        """The claims that are tried, one for each set of parameters, without the event."""
+        """Instances of the claims under test, one per set of parameters, without the event."""
         return tuple(instances(self.claims, self.kernel, values_by_kind(self.beside)))
 
     @cached_property
     def statistics(self) -> tuple[str, ...]:
-        """What is measured beside lambda_min: all that the claims need, and spectra. A function of the claims, the
-        kernel and `spectrum` alone, so that a grid may grow without any trial lacking something."""
-        asked = {None: (), "edges": EDGES, "full": SPECTRUM}[self.spectrum]
-        return required([*asked, *(name for instance in self.instances for name in instance.needs)])
+        """Names of the statistics measured in addition to lambda_min: those that claims need, and spectra."""
+        # A function of the claims, the kernel and `spectrum` alone: if the grid entered, trials measured before the
+        # grid has grown would lack statistics.
+        spectrum_names = {None: (), "edges": EDGES, "full": SPECTRUM}[self.spectrum]
+        return required([*spectrum_names, *(name for instance in self.instances for name in instance.needs)])
 
     def context(self, cell: Cell, depth: int) -> CellContext:
-        """What claims may know of a cell at one depth."""
+        """Return the facts about a cell at one depth that claims may use."""
         law, d = cell.distribution, cell.d
         try:
             moment = law.second_moment(d)
         except InputError:
             moment = None
         unit = self.normalize == "unit" or law.unit_norm
+        # `scale` multiplies unit rows back to rows of the law; None where no such factor is known.
         scale = {"unit": None, "none": 1.0, "mean": None if moment is None else math.sqrt(moment)}[self.normalize]
         if self.normalize == "unit" and law.unit_norm:
             scale = 1.0  # the division changes nothing but roundings
-        fewer = [n for label, other, n in self._sizes if label == law.label and other == d and n < cell.n]
+        smaller_sizes = [n for label, other, n in self._sizes if label == law.label and other == d and n < cell.n]
         return CellContext(
             kernel=self.kernel,
             depth=depth,
@@ -354,7 +357,7 @@ class Study(_Model):
             scale=scale,
             energy=1.0 if self.normalize != "none" else moment,
             shallower=max((other for other in cell.depths if other < depth), default=None),
-            fewer=max(fewer, default=None) if self.nested else None,
+            fewer=max(smaller_sizes, default=None) if self.nested else None,
         )
 
     @cached_property
@@ -362,20 +365,20 @@ class Study(_Model):
         return tuple((cell.distribution.label, cell.d, cell.n) for cell in self.cells)
 
     def document(self) -> dict[str, Any]:
-        """The study as plain JSON data, paths resolved; `Study.model_validate` reads it back."""
+        """Return the study as plain JSON data with resolved paths, readable by `Study.model_validate`."""
         data: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         if not self.features:
-            data.pop("sketch", None)  # of a store that has feature maps of an earlier study
+            data.pop("sketch", None)  # the store may hold feature maps of an earlier study, made by either method
         return data
 
     def identity(self) -> dict[str, Any]:
-        """What a store belongs to: studies that differ here must not share one."""
+        """Return the settings that all studies in one store must share."""
         return {
             "seed": self.seed,
             "kernel": self.kernel,
             "normalize": self.normalize,
             "nested": self.nested,
-            # Events are decided for their thresholds: trials of others would be undecided.
+            # Trials decide the events of their own thresholds only: at other thresholds they would be undecided.
             "measure": "lambda-min" if self.measure == "lambda-min" else {"event": list(self.event.lambda_0)},
             "numerics": NUMERICS,
             **{axis.kind: {**axis.numerics, **axis.options(self)} for axis in AXES.values() if axis.asked(self)},
@@ -383,17 +386,18 @@ class Study(_Model):
         }
 
     def digest(self) -> str:
-        """Hash of the whole study."""
+        """Return the hash of the whole study."""
         return hash_document(self.document())
 
 
 def hash_document(document: Any) -> str:
-    """BLAKE2b-128 of canonical JSON, as hex."""
+    """Return the BLAKE2b-128 hash of canonical JSON, in hexadecimal."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _said(where: str, check: Any, *arguments: Any) -> None:
+def _with_location(where: str, check: Any, *arguments: Any) -> None:
+    """Call `check`, and prefix its error with the location in the study; pydantic expects a ValueError."""
     try:
         check(*arguments)
     except InputError as error:
@@ -403,10 +407,10 @@ def _said(where: str, check: Any, *arguments: Any) -> None:
 
 
 def find_cell(cells: Iterable[Cell], name: str) -> Cell:
-    """The cell called `name` (`sphere,d=32,n=16`), or an `InputError` that shows how cells are called."""
-    wanted = name.replace(" ", "")
-    listed = list(cells)
-    for cell in listed:
-        if cell.name == wanted:
+    """Return the cell with a name such as `sphere,d=32,n=16`; raise an InputError if there is none."""
+    compact_name = name.replace(" ", "")
+    candidates = list(cells)
+    for cell in candidates:
+        if cell.name == compact_name:
             return cell
-    raise InputError(f"no cell {name!r} in this study; cells are called like {listed[0].name!r}")
+    raise InputError(f"no cell {name!r} in this study; cells are called like {candidates[0].name!r}")

@@ -1,7 +1,7 @@
-"""Everything that can change a bit of a result, as one constant, versioned document.
+"""Versioned constants that can change a bit of a result.
 
-It is stored with every run, and two runs with different `NUMERICS` do not share a store. Change the version whenever
-an operation behind a result changes, even if no constant does.
+They are stored with every run, and runs with different `NUMERICS` do not share a store. The version must change
+whenever an operation that a result depends on changes, even if no constant does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ntkmc.theory.kernels import functions
 
 NUMERICS: Final[dict[str, Any]] = {
     "version": 2,
-    "threads": 1,  # BLAS threads inside a trial: summation order, hence last bits, depends on it
+    "threads": 1,  # BLAS threads in a trial: the order of summation, and so the last bits, depend on it
     "generator": "Philox",
     "kernels": dict(functions.NUMERICS),
     "gram": dict(matrix.NUMERICS),
