@@ -1,4 +1,4 @@
-"""Context of a claim or a prediction: kernel, depth, sizes and law of one cell."""
+"""Context of a claim or a prediction: kernel, depth, sizes and law of one cell of a study."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class CellContext:
     law : str
         Registered name of the distribution, without parameters.
     hypotheses : Hypotheses
-        What the law satisfies, as drawn.
+        Hypotheses that the law satisfies, for rows as drawn.
     scale : float or None
-        The constant that rows were divided by after the draw; None where each was divided by its own norm.
+        Constant by which rows are divided after the draw; None if each row is divided by its own norm.
     energy : float or None
-        E|x|**2 of the rows as the kernel sees them; None where it does not exist.
+        E|x|**2 of the normalized rows, the kernel's input; None where it does not exist.
     shallower : int or None
-        The next smaller depth that is measured on the same draws.
+        Next smaller depth that is measured on the same draws.
     fewer : int or None
-        The next smaller n that is measured on the first rows of the same draws (nested studies).
+        Next smaller n that is measured on the first rows of the same draws (nested studies).
     """
 
     kernel: str
@@ -45,7 +45,7 @@ class CellContext:
 
     @property
     def pairs(self) -> int:
-        """n (n - 1) / 2."""
+        """Number of pairs of rows, n (n - 1) / 2."""
         return self.n * (self.n - 1) // 2
 
     @property

@@ -1,4 +1,4 @@
-"""Labels: functions of a row that a study trains on, and signs that are no function of it."""
+"""Targets of training: labels as functions of a row, random signs, and labels of a data set."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ CHECKPOINTS: Final = (0, *(2**power for power in range(21)))
 """Steps of training at which curves are recorded: 0, and powers of two up to a million."""
 
 SHARE: Final = 0.1
-"""delta of the accuracy |y| delta / n whose number of steps is recorded: log(n / delta) is the slides' logarithm."""
+"""delta of the accuracy |y| delta / n whose number of steps is recorded.
+
+The claimed number of steps contains the logarithm log(n / delta)."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A way to label rows.
+    """A rule that labels rows.
 
     Attributes
     ----------
@@ -31,13 +33,14 @@ class Target:
     words : str
         The label of a row x, beta a random unit vector.
     function : callable or None
-        Of beta'x sqrt(d), whose square has mean 1 on the unit sphere; None where labels are no function of the row.
+        Label as a function of sqrt(d) beta'x, whose square has mean 1 on the unit sphere; None where the label
+        does not depend on the row.
     power : int
-        p of a label alpha (beta'x)**p; 0 where it is none.
+        p of a label alpha (beta'x)**p; 0 for any other label.
     own : bool
-        Whether it is the law that brings the labels: a data set's own column.
+        Whether the labels come with the law, as a column of a data set.
     alpha : callable
-        d -> alpha.
+        d -> alpha of a label alpha (beta'x)**p.
     """
 
     name: str
@@ -60,11 +63,11 @@ TARGETS: Final = {
         Target("column", "a data set's own column of labels, over its root mean square", None, own=True),
     )
 }
-"""By name. All have mean square 1, or nearly so, where |x| = 1 and directions are uniform."""
+"""Targets by name. All have mean square 1, at least approximately, for |x| = 1 and uniform directions."""
 
 
 def labels(target: Target, X: Floats, rng: np.random.Generator) -> Floats:
-    """Labels of the rows of X, (n, d); those of more rows begin with those of fewer, bit for bit.
+    """Return labels of the rows of X, (n, d); labels of the first m rows do not depend on n, bit for bit.
 
     >>> X = np.random.default_rng(0).standard_normal((5, 3))
     >>> long, short = (labels(TARGETS["relu"], rows, np.random.default_rng(1)) for rows in (X, X[:2]))
@@ -76,19 +79,19 @@ def labels(target: Target, X: Floats, rng: np.random.Generator) -> Floats:
         return np.where(rng.random(n) < 0.5, -1.0, 1.0)
     beta = rng.standard_normal(d)
     beta /= np.sqrt(np.sum(beta * beta))
-    # Row by row: a matrix product's bits would depend on how many rows there are.
+    # A sum per row: the bits of a matrix product would depend on the number of rows.
     return np.asarray(target.function(math.sqrt(d) * np.sum(X * beta, axis=1)))
 
 
 def check_target(name: str) -> Target:
-    """The target of a name, or an `InputError` with the nearest one."""
+    """Return the target with a name; `InputError` with the nearest name if there is none."""
     if name not in TARGETS:
         raise InputError(f"unknown target {name!r}: {did_you_mean(name, TARGETS)}")
     return TARGETS[name]
 
 
 def split_label(label: str) -> tuple[Target, float | None]:
-    """The target and the step size of a label; None for 1 / lambda_max.
+    """Return the target and the step size of a label; the step size is None for 1 / lambda_max.
 
     >>> target, step_size = split_label("linear@0.01")
     >>> target.name, step_size, split_label("relu")[1]
@@ -100,7 +103,7 @@ def split_label(label: str) -> tuple[Target, float | None]:
 
 @dataclass(frozen=True)
 class NetworkLabel:
-    """A network that is trained: on which labels, with which step size, how wide, from weights of which scale.
+    """Label of a trained network: target with step size, width m, and scale kappa of the initial weights.
 
     >>> str(NetworkLabel("linear@0.01", 64, 0.5)), NetworkLabel.parse("linear@0.01:m=64:kappa=0.5")
     ('linear@0.01:m=64:kappa=0.5', NetworkLabel(target='linear@0.01', width=64, kappa=0.5))
@@ -115,6 +118,6 @@ class NetworkLabel:
 
     @classmethod
     def parse(cls, label: str) -> NetworkLabel:
-        """The one with a label."""
+        """Return the network with a label."""
         target, width, kappa = label.split(":")
         return cls(target, int(width.removeprefix("m=")), float(kappa.removeprefix("kappa=")))

@@ -1,4 +1,7 @@
-"""Theorems about lambda_min as objects that can be evaluated: importing this package registers all of them."""
+"""Theorems and conjectures about lambda_min as objects that can be evaluated.
+
+Importing the package registers all claims. It may import `kernels`, `distributions` and `predictions`.
+"""
 
 from ntkmc.theory.claims import (  # noqa: F401  (registers the claims, in the order in which they are shown)
     deterministic,

@@ -1,4 +1,8 @@
-"""What a claim is, and the registry of all of them."""
+"""Claims about lambda_min: the data types, their registry, and the thresholds that decide verdicts.
+
+A `Claim` is one statement with a way to evaluate its bound. An `Instance` is a claim with its parameters fixed. The
+other modules of the package register the claims; `ntkmc.experiment.analysis` tests them on samples.
+"""
 
 from __future__ import annotations
 
@@ -26,34 +30,37 @@ Parameters = Mapping[str, int | float | str]
 
 @dataclass(frozen=True)
 class Bound:
-    """Numbers, one per trial, each between two proved ends."""
+    """An enclosure per trial: the number lies between `lower` and `upper`, both proved."""
 
     lower: Floats
     upper: Floats
 
     @property
     def value(self) -> Floats:
-        """Midpoint."""
-        with np.errstate(invalid="ignore"):  # -inf ... inf: nothing is known, and the midpoint is NaN
+        """Midpoint of each enclosure; NaN where both ends are infinite."""
+        with np.errstate(invalid="ignore"):  # -inf ... inf: unknown, midpoint NaN
             return np.asarray(0.5 * (self.lower + self.upper))
 
 
 # Thresholds that decide verdicts; `how_tested` prints them.
 DRIFT: Final = 0.1
-"""An exponent of a claimed constant up to this cannot be distinguished from logarithmic corrections at finite n, d."""
+"""Largest exponent of drift that does not refute a claimed constant.
+
+Up to it, drift cannot be distinguished from logarithmic corrections at finite n and d."""
 
 LEVEL: Final = 0.8
-"""A drift whose exponent in the upper half of the range is below this share of the lower half's levels off."""
+"""Share below which a drift is taken to level off: exponent in the upper half of the range over that in the lower."""
 
 HEAVY: Final = 1.15
-"""An exponent of quantiles against normal ones above this is a heavier tail than sub-Gaussian: 1.5 for exponential
-tails at the levels that thousands of trials reach."""
+"""Exponent of quantiles against normal quantiles above which a tail is heavier than sub-Gaussian.
+
+An exponential tail has exponent 1.5 at the levels that thousands of trials reach."""
 
 SAME: Final = 0.05
-"""A constant that is claimed to have a value is supported if it is proved to be at most this much above it."""
+"""Margin above the claimed value of a constant within which an upper limit supports the claim."""
 
 EXACT: Final = 0.1
-"""A probability p that is claimed exactly is supported if its interval lies within this share of min(p, 1 - p)."""
+"""Margin of a probability p that is claimed exactly, as a share of min(p, 1 - p): its interval must lie within it."""
 
 Evaluate = Callable[[CellContext, Statistics, Parameters], Bound]
 Quantity = Callable[[CellContext, Statistics], Bound]
@@ -62,79 +69,81 @@ Claimed = Callable[[CellContext, Parameters], tuple[float, float]]
 
 
 def smallest_eigenvalue(context: CellContext, statistics: Statistics) -> Bound:
-    """lambda_min with its enclosure: what most claims are about."""
+    """Return the enclosure of lambda_min, the quantity that most claims bound."""
     return Bound(statistics["lambda_min_lower"], statistics["lambda_min_upper"])
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement, tried on every cell where it applies.
+    """A statement about draws, tested in every cell where it applies.
 
     Attributes
     ----------
     id : str
-        Stable name; a parameter stands in brackets behind it, `det-khatri-rao-gershgorin[r=4]`. A form that is printed
-        somewhere and corrected by another claim is `printed/<id of the correction>`.
+        Stable name. A label adds the parameters in brackets, `det-khatri-rao-gershgorin[r=4]`. A published form that
+        another claim corrects has the id `printed/<id of the correction>`.
     words, latex : str
-        The statement, for people and for papers.
+        The statement, in plain text and in LaTeX.
     source : str
         Paper and theorem, or the derivation in one line.
     hypotheses : str
-        Where it applies, in words; `applies` decides.
+        Where it applies, in plain text; `applies` decides.
     kind : {"deterministic", "probability", "scaling", "event"}
-        `deterministic`: the quantity is on its side of the bound in every trial. `probability`: it is beyond the bound
-        with a probability in the range `claimed`. `scaling`: quantity / (what it is claimed to scale as), which
-        `evaluate` gives, has quantiles between constants in every cell. `event`: the one event with its interval.
+        `deterministic`: the quantity satisfies the bound in every trial. `probability`: it violates the bound with a
+        probability in the range `claimed`. `scaling`: `evaluate` returns the ratio of the quantity to its claimed
+        order, and the quantiles of this ratio lie between constants in every cell. `event`: the event of the study
+        with its confidence interval.
     side : {"lower", "upper"}
-        Which side of the quantity the bound is on.
+        Whether the bound is a lower or an upper bound on the quantity.
     needs : tuple of str
-        Per-trial statistics that are read: variables of the store's `trials`, or the derived ones of `DERIVED`; a
-        parameter's name in braces stands for its value, `power{r}_lower`.
+        Per-trial statistics that the claim reads: variables of the store's group `trials`, or those of `DERIVED`.
+        A parameter's name in braces is replaced by its value, as in `power{r}_lower`.
     evaluate : callable or None
         (context, statistics, parameters) -> `Bound`; None for the event.
     parameters : tuple of mappings
-        The instances that are tried; one empty mapping where there is no parameter.
+        One mapping per instance to test; a single empty mapping where there is no parameter.
     constants : str
-        `explicit`, or which ones are fitted.
+        `explicit`, or the constants that are not.
     kernels : tuple of str
-        Kernels that it is about.
+        Kernels to which the claim refers.
     quantity : callable
-        (context, statistics) -> `Bound`: what is bounded; lambda_min by default.
+        (context, statistics) -> `Bound` of the quantity that is bounded; lambda_min by default.
     claimed : callable or None
-        (context, parameters) -> range that the probability of being beyond the bound is claimed to lie in.
+        (context, parameters) -> claimed range of the probability of a violation.
     where : callable or None
-        (context, parameters) -> whether an instance applies, beyond `applies`.
+        (context, parameters) -> whether an instance applies, in addition to `applies`.
     functional : {"quantile", "mean", "tail"}
-        Of a scaling claim: what of the ratio's law is the constant. `quantile`: that of level 1 - delta (side upper)
-        or delta (lower); `mean`, of a ratio that is not below `least`; `tail`: its sub-Gaussian scale, the quantiles
-        in units of a normal law's, the largest of the functions that `evaluate` gives as rows.
+        Of a scaling claim: the functional of the ratio's law that is the constant. `quantile`: the quantile of level
+        1 - delta (side upper) or delta (lower). `mean`: the mean of a ratio that is at least `least`. `tail`: the
+        sub-Gaussian scale, which is the ratio of quantiles to those of a normal law; `evaluate` returns one row per
+        function, and the largest scale counts.
     tails : callable or None
-        (context, parameters) -> for each function that `evaluate` gives, whether its tail is compared with a normal
-        one's. A heavier tail keeps a claim from being supported, and refutes it where `proved` says False.
+        (context, parameters) -> for each row of `evaluate`, whether its tail is compared with a normal tail. A
+        heavier tail keeps a claim from being supported, and refutes it where `proved` is False.
     equal : float or None
-        Of a scaling claim: the value that the constant must have, and that it cannot be below; with `most`, the value
-        that it must not exceed.
+        Of a scaling claim: the claimed value of the constant, which cannot be smaller; with `most`, the largest
+        claimed value.
     ceiling : callable or None
-        (context, parameters) -> value that the constant is proved not to exceed, None where there is none. Limits
-        below it support the claim, and no drift below it speaks against it.
+        (context, parameters) -> proved upper bound on the constant, or None. Limits below it support the claim, and
+        no drift below it refutes the claim.
     least : callable or None
-        Of a mean: (context) -> value that no draw's ratio is below; 0 unless given.
+        Of a mean: (context) -> lower bound on the ratio of every draw; 0 if None.
     most : callable or None
-        Of a mean: (context) -> value that no draw's ratio is above, so that its upper limit is by betting, too.
+        Of a mean: (context) -> upper bound on the ratio of every draw. With it, the upper limit is by betting, too.
     proved : callable or None
-        (context, parameters) -> what is proved of the claim for the cell's law: True, and no drift within a finite
-        range refutes it; False, and any drift does; None, and a drift must show no sign of levelling off.
+        (context, parameters) -> whether the claim is proved for the cell's law. True: no drift within a finite range
+        refutes it. False (disproved): any drift does. None (open): a drift refutes it only if it does not level off.
     along : tuple of str
-        Axes in which the constant must not drift, each with the others fixed; it must have been seen not to do so in
-        all of them to be supported. `n` only where a claim speaks of every n at fixed d.
+        Axes in which the constant must not drift, each with the others fixed. Support requires data on all of them.
+        `n` only for claims about every n at fixed d.
     hypothesis : bool
-        Whether it is a property of the law of the rows: it holds or fails for each law by itself.
+        Whether the claim is a property of the law of the rows, so that each law has a verdict of its own.
     trivial : float or None
-        A lower bound at or below this, or an upper bound at or above it, says nothing: 0 and infinity unless given.
+        A lower bound at or below this value, or an upper bound at or above it, is vacuous; 0 and infinity if None.
     beside : str
-        A key of `BESIDE`, where it is about what is measured beside the draws, such as finite networks: tried for each
-        value that a study asks for (each width m), with that value as a further parameter. It needs statistics of the
-        group of that name, behind a prefix (`network_`); `status` is that group's.
+        A key of `BESIDE` for a claim about an additional group of the store, such as finite networks; otherwise empty.
+        The claim is tested for every value along the group's axis (each width m), which becomes a parameter. It reads
+        statistics of that group, with a prefix (`network_`), and its `status` is the group's.
     """
 
     id: str
@@ -166,40 +175,40 @@ class Claim:
     beside: str = ""
 
     def vacuous(self, bound: Bound) -> NDArray[np.bool_]:
-        """Trials in which the bound says nothing."""
+        """Return a mask of the trials in which the bound is vacuous."""
         if self.side == "lower":
             return np.asarray(bound.upper <= (0.0 if self.trivial is None else self.trivial))
         return np.asarray(bound.lower >= (math.inf if self.trivial is None else self.trivial))
 
     @property
     def tested(self) -> str:
-        """How the data decide, in words."""
+        """Description of the test; see `how_tested`."""
         return how_tested(self)
 
     @property
     def corrected_by(self) -> str | None:
-        """Id of the claim that corrects this printed form, None for claims that are no printed form."""
+        """Id of the claim that corrects this published form; None for all other claims."""
         prefix, _, rest = self.id.partition("/")
         return rest if prefix == "printed" else None
 
 
 class Beside(NamedTuple):
-    """How claims speak of what is measured beside the draws, along an axis of its own.
+    """Names of an additional group of the store, measured along an axis of its own.
 
     Attributes
     ----------
     symbol : str
-        The parameter that its value is.
+        Name of the parameter that holds a value of the axis.
     prefix : str
-        What precedes the names of its statistics.
+        Prefix of the names of its statistics.
     enclosed : tuple of str
-        Those of its statistics that have two ends.
+        Its statistics that are stored as enclosures, with two ends.
     words : str
-        What they are of.
+        The measured object, for descriptions.
     plain : tuple of str
-        Those of its statistics that are numbers without ends.
+        Its statistics that are stored as single numbers.
     named : bool
-        Whether its values are names, not whole numbers.
+        Whether values of the axis are names rather than integers.
     """
 
     symbol: str
@@ -240,7 +249,7 @@ BESIDE: Final = {
         "the Gram matrix of a feature map",
     ),
 }
-"""By the group of the store that holds them."""
+"""Additional groups, keyed by the name of the store's group."""
 
 NETWORK: Final = BESIDE["finite_width"].prefix
 SKETCH: Final = BESIDE["sketching"].prefix
@@ -262,8 +271,7 @@ DERIVED: Final = {
         for name in beside.plain
     },
 }
-"""Statistics that claims may need and that stand elsewhere: in another depth's or another cell's place, or another
-group."""
+"""Statistics that claims may need and that are read from another depth, another cell or another group."""
 
 
 @dataclass(frozen=True)
@@ -275,22 +283,22 @@ class Instance:
 
     @property
     def label(self) -> str:
-        """What the store's `claim` coordinate holds."""
+        """Label of the instance, as stored in the coordinate `claim`."""
         return label(self.claim.id, self.parameters)
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Statistics that are read."""
+        """Names of the statistics that are read, with the parameters filled in."""
         return tuple(name.format(**self.parameters) for name in self.claim.needs)
 
     @property
     def beside(self) -> tuple[str, int | str] | None:
-        """What it is about beside the draws: a key of `BESIDE`, and the value there; None where it is about none."""
+        """Key of `BESIDE` and value along its axis; None for a claim about the draws alone."""
         kind = self.claim.beside
         return (kind, _plain(self.parameters[BESIDE[kind].symbol])) if kind else None
 
     def applies(self, context: CellContext) -> bool:
-        """Whether the claim says anything about a cell."""
+        """Return whether the claim applies to a cell."""
         claim = self.claim
         return (
             context.kernel in claim.kernels
@@ -299,22 +307,22 @@ class Instance:
         )
 
     def bound(self, context: CellContext, statistics: Statistics) -> Bound:
-        """The claimed bound in each trial."""
+        """Return the claimed bound in each trial."""
         if self.claim.evaluate is None:
             raise TypeError(f"{self.claim.id} is an event, not a bound")
         return self.claim.evaluate(context, statistics, self.parameters)
 
     def ceiling(self, context: CellContext) -> float:
-        """Value that the constant is proved not to exceed; infinite where there is none."""
-        found = None if self.claim.ceiling is None else self.claim.ceiling(context, self.parameters)
-        return math.inf if found is None else found
+        """Return the proved upper bound on the constant; infinity if there is none."""
+        ceiling = None if self.claim.ceiling is None else self.claim.ceiling(context, self.parameters)
+        return math.inf if ceiling is None else ceiling
 
     def proved(self, context: CellContext) -> bool | None:
-        """What is proved of the claim for the cell's law."""
+        """Return whether the claim is proved (True), disproved (False) or open (None) for the cell's law."""
         return None if self.claim.proved is None else self.claim.proved(context, self.parameters)
 
     def claimed(self, context: CellContext) -> tuple[float, float]:
-        """Range that the probability of being beyond the bound is claimed to lie in; (0, 0) if it must not be."""
+        """Return the claimed range of the probability of a violation; (0, 0) for a deterministic claim."""
         return (0.0, 0.0) if self.claim.claimed is None else self.claim.claimed(context, self.parameters)
 
 
@@ -322,12 +330,12 @@ CLAIMS: Final[Registry[Claim]] = Registry("claim")
 
 
 def register(claim: Claim) -> Claim:
-    """Enter a claim into the registry under its id."""
+    """Add a claim to the registry under its id, and return it."""
     return CLAIMS.add(claim.id, claim)
 
 
 def label(claim_id: str, parameters: Mapping[str, object]) -> str:
-    """Id with its parameters.
+    """Return the label of a claim: its id with the parameters in brackets, sorted by name.
 
     >>> label("det-khatri-rao-gershgorin", {"r": 4})
     'det-khatri-rao-gershgorin[r=4]'
@@ -337,7 +345,7 @@ def label(claim_id: str, parameters: Mapping[str, object]) -> str:
 
 
 def claims() -> list[Claim]:
-    """All registered claims.
+    """Return all registered claims, in the order of registration.
 
     Examples
     --------
@@ -348,20 +356,20 @@ def claims() -> list[Claim]:
 
 
 def is_costly(claim: Claim) -> bool:
-    """Whether trying a claim takes eigenvalue problems beside lambda_min itself."""
+    """Return whether testing a claim requires eigenvalue problems in addition to lambda_min."""
     needs = {name for parameters in claim.parameters for name in Instance(claim, parameters).needs}
     return any(STATISTICS[name].eigenvalues > 0.0 for name in needs if name in STATISTICS)
 
 
 def select(chosen: tuple[str, ...] = ("all",), kernel: str | None = None) -> list[Claim]:
-    """Claims that a study names, in the order of the registry.
+    """Return the claims that a study selects, in the order of the registry.
 
     Parameters
     ----------
     chosen : tuple of str
-        Ids; `all` stands for every claim that costs nothing beside lambda_min, `everything` for all.
+        Ids; `all` selects every claim that is not costly (`is_costly`), `everything` selects all.
     kernel : str, optional
-        Leaves out claims about other kernels.
+        If given, omit claims about other kernels.
 
     Raises
     ------
@@ -373,12 +381,12 @@ def select(chosen: tuple[str, ...] = ("all",), kernel: str | None = None) -> lis
     >>> len(select(("all",))) < len(select(("everything",))) == len(claims())
     True
     """
-    named = {CLAIMS[name].id for name in chosen if name not in ("all", "everything")}
+    selected = {CLAIMS[name].id for name in chosen if name not in ("all", "everything")}
     everything, free = "everything" in chosen, "all" in chosen
     return [
         claim
         for claim in CLAIMS.values()
-        if (everything or claim.id in named or (free and not is_costly(claim)))
+        if (everything or claim.id in selected or (free and not is_costly(claim)))
         and (kernel is None or kernel in claim.kernels)
     ]
 
@@ -388,15 +396,15 @@ def instances(
     kernel: str | None = None,
     beside: Mapping[str, Iterable[int | str]] | None = None,
 ) -> list[Instance]:
-    """Claims to be tried, one per parameter set, and per width where they are about networks; without the event.
+    """Return the instances to test: one per parameter set and per value of an additional axis, without the event.
 
     Parameters
     ----------
     chosen, kernel
         As for `select`.
     beside : mapping of str to iterable of int or str, optional
-        What is measured beside the draws, by the keys of `BESIDE`: the widths of networks that are drawn. No claim
-        about anything else beside the draws is tried.
+        Measured values of the additional axes, by the keys of `BESIDE`, such as the widths of networks. Claims about
+        a group that is not a key here are omitted.
     """
     return [
         Instance(claim, parameters)
@@ -407,22 +415,24 @@ def instances(
 
 
 def find_instance(labelled: str) -> Instance | None:
-    """The instance with a label, whatever the width in it; None if there is none.
+    """Return the instance with a label, for any value of an additional axis such as the width; None if there is none.
 
     >>> find_instance("width-rank[m=77]").beside
     ('finite_width', 77)
     """
-    claim = next((each for each in CLAIMS.values() if each.id == labelled.partition("[")[0]), None)
+    claim_id = labelled.partition("[")[0]
+    claim = next((claim for claim in CLAIMS.values() if claim.id == claim_id), None)
     if claim is None or claim.evaluate is None:
         return None
     values: dict[str, tuple[int | str, ...]] = {}
     if claim.beside:
         beside = BESIDE[claim.beside]
-        given = re.search(rf"[\[,]{beside.symbol}=({'[^,]+?' if beside.named else '[0-9]+'})[,\]]", labelled)
-        if given:
-            values[claim.beside] = (given.group(1) if beside.named else int(given.group(1)),)
-    found = (Instance(claim, parameters) for parameters in _parameters(claim, values))
-    return next((each for each in found if each.label == labelled), None)
+        # The value may be any width, so it is read from the label; the other parameters are matched below.
+        match = re.search(rf"[\[,]{beside.symbol}=({'[^,]+?' if beside.named else '[0-9]+'})[,\]]", labelled)
+        if match:
+            values[claim.beside] = (match.group(1) if beside.named else int(match.group(1)),)
+    candidates = (Instance(claim, parameters) for parameters in _parameters(claim, values))
+    return next((instance for instance in candidates if instance.label == labelled), None)
 
 
 def _parameters(claim: Claim, beside: Mapping[str, Iterable[int | str]]) -> list[Parameters]:
@@ -437,7 +447,7 @@ def _plain(value: float | str) -> int | str:
 
 
 def how_tested(claim: Claim) -> str:
-    """What is measured, and what refutes and supports."""
+    """Return a description of the test of a claim: the measured quantity, and the criteria for its verdict."""
     match claim.kind:
         case "event":
             return "by a confidence sequence in each cell, valid while one looks"
@@ -473,9 +483,9 @@ def _measured(claim: Claim) -> str:
     match claim.functional:
         case "quantile":
             level = "(1 - delta)" if claim.side == "upper" else "delta"
-            what = f"the {level}-quantile of the ratio, by order statistics, valid while one looks"
+            constant = f"the {level}-quantile of the ratio, by order statistics, valid while one looks"
         case "mean":
-            what = (
+            constant = (
                 "the mean of the ratio: its lower limit by betting, for any tail and valid while one looks; its upper "
                 "limit "
                 + (
@@ -485,33 +495,35 @@ def _measured(claim: Claim) -> str:
                 )
             )
         case _:
-            what = (
+            constant = (
                 "the largest ratio of quantiles of |f - median| to those of a normal law, down to level 20 / T, once "
                 "the number of trials that was fixed in advance is reached"
             )
-    return f"the constant in each cell is {what}; limits hold for all cells at once"
+    return f"the constant in each cell is {constant}; limits hold for all cells at once"
 
 
 def _drift(claim: Claim) -> str:
-    way = "decay" if claim.side == "lower" or claim.functional == "mean" else "growth"
+    trend = "decay" if claim.side == "lower" or claim.functional == "mean" else "growth"
     axes = " or ".join(claim.along)
-    drift = f"a {way} with an exponent above {DRIFT:g} in {axes}"
+    drift = f"a {trend} with an exponent above {DRIFT:g} in {axes}"
     if claim.ceiling is not None and claim.functional == "quantile":
         return "A ceiling is proved: supported where all limits are below it, refuted where one is above."
-    said = [
+    sentences = [
         f"Refuted by {drift}, by proof of its limits, in the upper half of the range too and there with at least "
         f"{LEVEL:g} of the lower half's; a finite range shows no limit"
     ]
     if claim.proved is not None:
-        said.append(
+        sentences.append(
             "where the hypothesis is declared of the law no drift refutes, where it is declared not to hold any does"
         )
     if claim.tails is not None:
-        said.append(
+        sentences.append(
             f"a coordinate's quantiles that grow like those of a normal law to a power above {HEAVY:g} keep it from "
             "being supported, and refute it for laws that are declared not to satisfy it"
         )
-    return "; ".join(said) + f". Supported if {axes.replace(' or ', ' and ')} varied, and no such exponent can be."
+    return (
+        "; ".join(sentences) + f". Supported if {axes.replace(' or ', ' and ')} varied, and no such exponent can be."
+    )
 
 
 def _family(claim: Claim) -> str:

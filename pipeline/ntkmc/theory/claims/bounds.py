@@ -1,4 +1,4 @@
-"""Bounds with an enclosure of their own: how far a bound that is computed from rounded statistics may be off.
+"""Enclosures of bounds: bounds that are computed from rounded statistics, with their rounding errors.
 
 A trial violates a claim only if the enclosure of lambda_min and that of the bound are disjoint on the wrong side.
 """
@@ -15,35 +15,35 @@ from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, diagonal_value, entry_
 
 
 def around(value: Floats, error: Floats | float) -> Bound:
-    """value - error ... value + error."""
+    """Return the enclosure [value - error, value + error]."""
     return Bound(np.asarray(value - error), np.asarray(value + error))
 
 
 def exactly(value: Floats | float, statistics: Statistics) -> Bound:
-    """The same number in every trial, known to a few units of roundoff."""
+    """Return an enclosure of one number for every trial, with a relative error of 16 units of roundoff."""
     full = np.full_like(statistics["norm_min"], value)
     return around(full, 16.0 * UNIT_ROUNDOFF * np.abs(full))
 
 
 def enclosed(statistics: Statistics, name: str) -> Bound:
-    """A statistic that was stored with both ends."""
+    """Return the enclosure of a statistic that is stored with both ends."""
     return Bound(statistics[f"{name}_lower"], statistics[f"{name}_upper"])
 
 
 def scaled(bound: Bound, factor: Floats | float, relative: float = 8.0 * UNIT_ROUNDOFF) -> Bound:
-    """Times a non-negative factor that is known to a relative error."""
+    """Return a bound times a non-negative factor that has a relative error of at most `relative`."""
     ends = np.stack(np.broadcast_arrays(bound.lower * factor, bound.upper * factor))
     slack = relative * np.abs(ends)
     return Bound(ends[0] - slack[0], ends[1] + slack[1])
 
 
 def positive_part(bound: Bound) -> Bound:
-    """Cut at 0, for eigenvalues of matrices that are positive semi-definite."""
+    """Return max(bound, 0), for eigenvalues of positive semi-definite matrices."""
     return Bound(np.maximum(bound.lower, 0.0), np.maximum(bound.upper, 0.0))
 
 
 def decreasing(function: Callable[[Floats], Floats], context: CellContext, statistics: Statistics) -> Bound:
-    """A decreasing function of the coherence, which is known to (d + 8) u."""
+    """Return the enclosure of a decreasing function of the coherence, whose error is at most (d + 8) u."""
     cosine = statistics["coherence"]
     error = (context.d + 8) * UNIT_ROUNDOFF  # `ntkmc.linalg.gram.matrix.coherence_error`
     low = function(np.clip(cosine - error, 0.0, 1.0))
@@ -55,20 +55,20 @@ def decreasing(function: Callable[[Floats], Floats], context: CellContext, stati
 
 
 def largest_entry(context: CellContext, statistics: Statistics) -> Floats:
-    """The largest diagonal entry of K."""
+    """Return the largest diagonal entry of K."""
     return diagonal_value(context.kernel, context.depth) * statistics["norm_max"] ** 2
 
 
 def evaluation_error(context: CellContext, statistics: Statistics) -> Floats:
-    """What the evaluation of one entry may be off by, relative to |x_i| |x_j| <= max |x|**2."""
+    """Return a bound on the absolute evaluation error of an entry of K, from |x_i| |x_j| <= max |x|**2."""
     return entry_error(context.kernel, context.depth, context.d, 1.0) * statistics["norm_max"] ** 2
 
 
 def two_layers(context: CellContext) -> bool:
-    """Whether the cell is about H-infinity on unit rows."""
+    """Return whether the kernel is H-infinity and all rows have norm 1."""
     return context.kernel == "h-infinity" and context.unit_rows
 
 
 def tangent(context: CellContext) -> bool:
-    """Whether the cell is about K^(L) with at least one hidden layer."""
+    """Return whether the kernel is K^(L) with at least one hidden layer."""
     return context.kernel == "ntk" and context.depth >= 2

@@ -1,15 +1,16 @@
 """One layer of the arc-cosine recursion for one pair of points, stable at every angle.
 
-A pair of unit vectors at angle theta is carried through the layers as s = sin(theta/2)**2 rather than as its cosine:
-near theta = 0 the cosine has lost theta (two identical vectors whose product rounds to 1 - 2**-53 look 1.5e-8
-apart), s has not. With kappa_0, kappa_1 the arc-cosine functions of order 0 and 1 (Cho & Saul, NeurIPS 2009),
+A pair of unit vectors at angle theta is represented by s = sin(theta/2)**2 rather than by its cosine. Near theta = 0
+the cosine does not determine theta: for two identical vectors whose product rounds to 1 - 2**-53, it gives an angle of
+1.5e-8. The number s keeps its relative accuracy. With kappa_0, kappa_1 the arc-cosine functions of order 0 and 1
+(Cho & Saul, NeurIPS 2009),
 f_1 = rho and f_{l+1} = kappa_1(f_l),
 
     f_l = 1 - 2 s_l,   s_{l+1} = s_l - g(theta_l) / (2 pi),   g(theta) = sin(theta) - theta cos(theta),
 
     kappa_0(f_l) = 1 - theta_l / pi.
 
-The functions here are compiled and called once per entry and layer by `ntkmc.linalg.gram.matrix`.
+The functions are compiled; `ntkmc.linalg.gram.matrix` calls them once per entry and layer.
 """
 
 from __future__ import annotations
@@ -21,22 +22,25 @@ import numpy as np
 from ntkmc.compiled import compiled
 
 NEARLY_PARALLEL = 0.99
-"""Beyond this |rho| the Gram product no longer determines the angle well (its error grows as 1 / sin(theta), here a
-factor 7), and the angle is taken from differences of the two vectors. It is part of `numerics`: it changes bits."""
+"""Value of |rho| above which the angle is computed from differences of the two vectors.
+
+The error of an angle from the Gram product grows as 1 / sin(theta), a factor of 7 at this value. The threshold is
+part of `numerics`, because it changes bits."""
 
 SMALL_ANGLE = 0.05
-"""Below this angle g(theta) is summed as a series: three terms err by theta**9 / 45360, 4e-17 at the limit."""
+"""Angle below which g(theta) is summed as a series; three terms have error theta**9 / 45360, 4e-17 at this angle."""
 
 PI = math.pi
 
 
 @compiled
 def small_angle_of(s: float) -> float:
-    """theta = 2 asin(sqrt(s)) for 0 <= s <= 1/2, by a polynomial: relative error at most 4 u.
+    """Return theta = 2 asin(sqrt(s)) for 0 <= s <= 1/2, by a polynomial: relative error at most 4 u.
 
-    Not libm's asin: a loop of calls cannot be vectorized, and libm's last bit differs from system to system; this uses
-    multiplications, additions and a square root alone, each rounded as IEEE 754 says. asin(x) = x (1 + x**2 p(x**2))
-    with p of degree 19 interpolating at Chebyshev nodes of [0, 1/2], error 6e-18 relative (computed at 60 digits).
+    libm's asin is not used, because a loop of calls cannot be vectorized and its last bit differs between systems. The
+    polynomial needs only multiplications, additions and a square root, each rounded as in IEEE 754:
+    asin(x) = x (1 + x**2 p(x**2)) with p of degree 19 interpolating at Chebyshev nodes of [0, 1/2], with a relative
+    error of 6e-18 (computed with 60 digits).
     """
     # Horner's scheme, written out: a loop over a table of coefficients would not be vectorized.
     p = 1.0656658840535
@@ -64,7 +68,7 @@ def small_angle_of(s: float) -> float:
 
 @compiled
 def bend(theta: float, sine: float, cosine: float) -> float:
-    """g(theta) = sin(theta) - theta cos(theta), without cancellation at small angles."""
+    """Return g(theta) = sin(theta) - theta cos(theta), without cancellation at small angles."""
     square = theta * theta
     series = theta * square * (1.0 / 3.0 - square * (1.0 / 30.0 - square / 840.0))
     # Both are computed, so that loops over many pairs stay free of branches.
@@ -73,7 +77,7 @@ def bend(theta: float, sine: float, cosine: float) -> float:
 
 @compiled
 def next_layer(s: float) -> tuple[float, float]:
-    """(s_{l+1}, kappa_0(f_l)) from s_l, for 0 <= s_l <= 1/2, where every pair is from the second layer on."""
+    """Return (s_{l+1}, kappa_0(f_l)) from s_l in [0, 1/2], the range of s_l for l >= 2."""
     theta = small_angle_of(s)
     sine = 2.0 * math.sqrt(s * (1.0 - s))
     step = bend(theta, sine, 1.0 - 2.0 * s) * (0.5 / PI)
@@ -82,9 +86,10 @@ def next_layer(s: float) -> tuple[float, float]:
 
 @compiled
 def first_layer(rho: float) -> tuple[float, float, float]:
-    """(rho, kappa_0(rho), s_2) from the cosine of an angle that is not nearly 0 or pi."""
+    """Return (rho, kappa_0(rho), s_2) from the cosine of an angle that is not nearly 0 or pi."""
     s = 0.5 * (1.0 - rho)
     t = 0.5 * (1.0 + rho)
+    # The polynomial covers [0, 1/2]: an obtuse angle is pi minus the acute one.
     acute = small_angle_of(max(min(s, t), 0.0))
     theta = acute if rho >= 0.0 else PI - acute
     sine = 2.0 * math.sqrt(max(s * t, 0.0))
@@ -93,10 +98,10 @@ def first_layer(rho: float) -> tuple[float, float, float]:
 
 @compiled
 def first_layer_parallel(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float]:
-    """(rho, kappa_0(rho), s_2) for two nearly parallel or antiparallel unit vectors (Kahan's angle).
+    """Return (rho, kappa_0(rho), s_2) for two nearly parallel or antiparallel unit vectors (Kahan's angle).
 
-    theta = 2 atan2(|a - b|, |a + b|): the differences are exact to a rounding of the entries, so that the angle is
-    exact to about 2e-17 absolute; identical vectors give exactly (1, 1, 0), opposite ones exactly (-1, 0, 1/2).
+    theta = 2 atan2(|a - b|, |a + b|). The differences are exact up to a rounding of the entries, so that the absolute
+    error of the angle is about 2e-17. Identical vectors give exactly (1, 1, 0), opposite vectors (-1, 0, 1/2).
     """
     minus = 0.0
     plus = 0.0
@@ -111,7 +116,7 @@ def first_layer_parallel(a: np.ndarray, b: np.ndarray) -> tuple[float, float, fl
         sine = 2.0 * math.sqrt(s * (1.0 - s))
         rho = 1.0 - 2.0 * s
         return rho, 1.0 - theta / PI, max(s - bend(theta, sine, rho) / (2.0 * PI), 0.0)
-    # Near pi work with phi = pi - theta: kappa_0 = phi / pi, kappa_1 = g(phi) / pi.
+    # Near pi the small quantity is phi = pi - theta, with kappa_0 = phi / pi and kappa_1 = g(phi) / pi.
     s = plus / (minus + plus)
     phi = 2.0 * math.atan2(math.sqrt(plus), math.sqrt(minus))
     sine = 2.0 * math.sqrt(s * (1.0 - s))

@@ -1,6 +1,6 @@
-"""The limiting kernels as scalar functions of the cosine rho, and a bound on their evaluation error.
+"""Limiting kernels as scalar functions k of the cosine rho, and a bound on their evaluation error.
 
-All of them act on data rows x_i, x_j with cosine rho as |x_i| |x_j| k(rho):
+The kernel of two data rows x_i, x_j with cosine rho is |x_i| |x_j| k(rho):
 
 ==============  ==============================================================================================
 `h-infinity`    h(rho) = rho kappa_0(rho) / 2, two layers, first layer trained (Arora et al., ICML 2019)
@@ -28,7 +28,7 @@ UNIT_ROUNDOFF: Final = 2.0**-53
 
 
 def check_kernel(kernel: str, depth: int) -> None:
-    """Refuse a kernel that does not exist, or a depth that it does not have.
+    """Raise `InputError` for an unknown kernel, or a depth for which the kernel is not defined.
 
     Raises
     ------
@@ -44,19 +44,19 @@ def check_kernel(kernel: str, depth: int) -> None:
 
 
 def check_depths(kernel: str, depths: Iterable[int]) -> list[int]:
-    """Depths, sorted and each once; `InputError` if there is none, or one that the kernel does not have."""
+    """Return the depths sorted, without duplicates; `InputError` if there is none or one is invalid for the kernel."""
     if isinstance(depths, int):
         raise InputError(f"depths must be a sequence such as ({depths},), got {depths}")
-    wanted = list(dict.fromkeys(depths))
-    if not wanted:
+    unique = list(dict.fromkeys(depths))
+    if not unique:
         raise InputError("no depth given: depths must name at least one")
-    for depth in wanted:
+    for depth in unique:
         check_kernel(kernel, depth)
-    return sorted(wanted)
+    return sorted(unique)
 
 
 def diagonal_value(kernel: str, depth: int) -> float:
-    """k(1): the diagonal of the Gram matrix of unit rows (1/2, L or 1).
+    """Return k(1), the diagonal of the Gram matrix of unit rows (1/2, L or 1).
 
     >>> diagonal_value("ntk", 3)
     3.0
@@ -66,14 +66,14 @@ def diagonal_value(kernel: str, depth: int) -> float:
 
 
 def kernel_function(rho: ArrayLike, kernel: str = "ntk", depth: int = 2) -> NDArray[np.float64]:
-    """k(rho) elementwise, for cosines given in float64.
+    """Evaluate k(rho) elementwise, for cosines in float64.
 
     Parameters
     ----------
     rho : array_like of float
         Cosines in [-1, 1].
     kernel, depth
-        See the module's table.
+        One of `KERNELS` and the number of weight layers, as in the table of the module.
 
     Returns
     -------
@@ -115,8 +115,7 @@ def _values(cosines: NDArray[np.float64], depth: int, two_layers: bool, tangent:
 
 
 def entry_error(kernel: str, depth: int, d: int, coherence: float) -> float:
-    """A number e with |computed K_ij - K_ij| <= e |x_i| |x_j| for every entry that `ntkmc.linalg.gram.matrix`
-    computes.
+    """Return e with |computed K_ij - K_ij| <= e |x_i| |x_j| for all entries computed by `ntkmc.linalg.gram.matrix`.
 
     K is the exact kernel of the float64 matrix X. Derivation, u = 2**-53, constants rounded up:
 
@@ -135,8 +134,8 @@ def entry_error(kernel: str, depth: int, d: int, coherence: float) -> float:
        4 l u of rounding.
     5. *Scaling* by the two norms: 8u relative.
 
-    libm's atan2 is taken to err by at most 2 units in the last place (glibc, musl: below 1); sqrt is correctly
-    rounded.
+    The error of libm's atan2 is assumed to be at most 2 units in the last place (glibc, musl: below 1); sqrt is
+    correctly rounded.
 
     Parameters
     ----------
@@ -150,6 +149,7 @@ def entry_error(kernel: str, depth: int, d: int, coherence: float) -> float:
     """
     check_kernel(kernel, depth)
     u = UNIT_ROUNDOFF
+    # Beyond NEARLY_PARALLEL Kahan's formula is used, whose error is smaller than the bound at the threshold (step 2).
     cosine = min(abs(coherence), NEARLY_PARALLEL)
     angle = 1.1 * (d + 8) * u / math.sqrt((1.0 - cosine) * (1.0 + cosine)) + 12.0 * u
     if kernel == "h-infinity":
@@ -165,3 +165,4 @@ def entry_error(kernel: str, depth: int, d: int, coherence: float) -> float:
 
 
 NUMERICS: Final = {"nearly_parallel": NEARLY_PARALLEL, "small_angle": SMALL_ANGLE}
+"""Thresholds that change bits of the kernels, part of the `numerics` that a store records."""

@@ -1,4 +1,4 @@
-"""Zonal kernels on the sphere: expansion in Gegenbauer polynomials, and the edge of the spectrum that it predicts.
+"""Expansion of zonal kernels in Gegenbauer polynomials, and the edge of the spectrum that it predicts.
 
 k(t) = sum over degrees j of xi_j Q_j(t), Q_j the Gegenbauer polynomial of dimension d with Q_j(1) = 1. By Schoenberg
 (Duke Math. J. 1942) every Q_j(R) is positive semi-definite, with rank at most B(d, j), the number of spherical
@@ -21,17 +21,22 @@ from ntkmc.theory.kernels.functions import diagonal_value, kernel_function
 Floats = NDArray[np.float64]
 
 _NODES: Final = 4000
-"""Quadrature nodes. The kernels have singularities (1 - t)**(1/2) or weaker at the ends, where nodes are dense: twice
-as many change no coefficient by more than 1e-11 (see the tests)."""
+"""Number of quadrature nodes.
+
+The kernels have singularities (1 - t)**(1/2) or weaker at the ends, where nodes are dense. Twice as many nodes change
+no coefficient by more than 1e-11 (see the tests)."""
 
 _NEGLIGIBLE: Final = 1e6
-"""Degrees with B(d, j) >= this times n act as a multiple of the identity; there quadrature noise times B explodes."""
+"""Ratio B(d, j) / n from which a degree is truncated.
+
+Such a degree acts as a multiple of the identity, and its coefficient would be quadrature noise times B(d, j)."""
 
 _HIGHEST: Final = 400
+"""Largest degree of an expansion."""
 
 
 def harmonics(d: int, degree: int) -> int:
-    """B(d, j): the dimension of the spherical harmonics of degree j on the sphere of R^d, d >= 2.
+    """Return B(d, j), the dimension of the spherical harmonics of degree j on the sphere of R^d, d >= 2.
 
     >>> [harmonics(3, j) for j in range(4)], [harmonics(2, j) for j in range(3)]
     ([1, 3, 5, 7], [1, 2, 2])
@@ -44,9 +49,10 @@ def harmonics(d: int, degree: int) -> int:
 
 
 def gegenbauer(t: ArrayLike, d: int, degree: int) -> Floats:
-    """Q_0(t) ... Q_degree(t), as an array with the degree first.
+    """Return Q_0(t) ... Q_degree(t), as an array whose first axis is the degree.
 
-    By (j + 2 l - 1) Q_j = 2 (j - 1 + l) t Q_{j-1} - (j - 1) Q_{j-2}, l = (d - 2)/2; for d = 2 these are Chebyshev's.
+    Recurrence: (j + 2 l - 1) Q_j = 2 (j - 1 + l) t Q_{j-1} - (j - 1) Q_{j-2}, l = (d - 2)/2. For d = 2
+    these are the Chebyshev polynomials.
 
     Examples
     --------
@@ -66,7 +72,7 @@ def gegenbauer(t: ArrayLike, d: int, degree: int) -> Floats:
 
 @lru_cache(maxsize=64)
 def _rule(d: int) -> tuple[Floats, Floats]:
-    """Nodes and weights for E_t, t the cosine of two uniform directions: Gauss in the angle after t = cos(theta).
+    """Return nodes and weights for E_t, t = cos(theta) the cosine of two uniform directions: Gauss-Legendre in theta.
 
     In the angle the density sin(theta)**(d - 2) is smooth and so are the kernels, whose singularities at t = 1 and -1
     are half powers of 1 - t: Gauss-Jacobi in t itself would converge only algebraically.
@@ -80,7 +86,7 @@ def _rule(d: int) -> tuple[Floats, Floats]:
 
 @lru_cache(maxsize=512)
 def expansion(kernel: str, depth: int, d: int, n: int) -> tuple[Floats, float]:
-    """Coefficients xi_j of a kernel, and what is left of k(1).
+    """Return the coefficients xi_j of a kernel, and the remainder of k(1).
 
     Parameters
     ----------
@@ -89,12 +95,12 @@ def expansion(kernel: str, depth: int, d: int, n: int) -> tuple[Floats, float]:
     d : int
         Dimension, at least 2.
     n : int
-        Degrees are followed until B(d, j) is a million times this, or to 400.
+        Number of rows. Degrees are included until B(d, j) is a million times n, or up to 400.
 
     Returns
     -------
     xi : ndarray, (degrees,), read-only
-        xi_j = B(d, j) E_t[k(t) Q_j(t)] >= 0; what quadrature leaves below zero is set to it.
+        xi_j = B(d, j) E_t[k(t) Q_j(t)] >= 0; negative values from rounding in the quadrature are replaced by 0.
     rest : float
         k(1) less the sum of xi.
 
@@ -108,30 +114,32 @@ def expansion(kernel: str, depth: int, d: int, n: int) -> tuple[Floats, float]:
     values = kernel_function(np.clip(t, -1.0, 1.0), kernel, depth) * weights
     xi = []
     half = 0.5 * (d - 2)
-    before, now = np.ones_like(t), t
+    # The recurrence of `gegenbauer`, with two degrees in memory: 400 degrees at 2000 nodes are not needed at once.
+    previous, current = np.ones_like(t), t
     for j in range(_HIGHEST + 1):
         if j == 0:
-            Q = before
+            Q = previous
         elif j == 1:
-            Q = now
+            Q = current
         else:
-            before, now = now, (2.0 * (j - 1 + half) * t * now - (j - 1) * before) / (j - 1 + 2.0 * half)
-            Q = now
+            following = (2.0 * (j - 1 + half) * t * current - (j - 1) * previous) / (j - 1 + 2.0 * half)
+            previous, current = current, following
+            Q = current
         size = harmonics(d, j)
         if size >= _NEGLIGIBLE * n:
             break
         xi.append(max(0.0, size * math.fsum(values * Q)))
-    found = np.array(xi)
-    found.setflags(write=False)
-    return found, diagonal_value(kernel, depth) - float(found.sum())
+    coefficients = np.array(xi)
+    coefficients.setflags(write=False)
+    return coefficients, diagonal_value(kernel, depth) - float(coefficients.sum())
 
 
 def effective_ridge(kernel: str, depth: int, n: int, d: int) -> float:
-    """Predicted lambda_min for n uniform directions in dimension d: the left edge of a free sum.
+    """Return the predicted lambda_min for n uniform directions in dimension d: the left edge of a free sum.
 
     max over s > 0 of sum over j of xi_j s / (s + n xi_j / B(d, j)) - s: the degree-j parts xi_j Q_j(R) as free
-    Marchenko-Pastur matrices of aspect ratio n / B(d, j). A prediction, good to a few percent where n and d are not
-    small (not for small fixed d, where the closest pair decides).
+    Marchenko-Pastur matrices of aspect ratio n / B(d, j). A prediction, accurate to a few percent unless n or d is
+    small; for small fixed d the closest pair of rows determines lambda_min.
 
     Examples
     --------
@@ -146,10 +154,11 @@ def effective_ridge(kernel: str, depth: int, n: int, d: int) -> float:
         return float(np.sum(xi * s / (s + ratios))) + rest - s
 
     top = diagonal_value(kernel, depth)
-    grid = np.linspace(math.log(top) - 40.0, math.log(top) + 2.0, 400)  # the function is concave in s, one maximum
+    # The function is concave in s and has one maximum: a grid in log s brackets it, the minimizer refines it.
+    grid = np.linspace(math.log(top) - 40.0, math.log(top) + 2.0, 400)
     best = int(np.argmax([edge(x) for x in grid]))
     low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-    found = optimize.minimize_scalar(
+    minimum = optimize.minimize_scalar(
         lambda x: -edge(x), bounds=(low, high), method="bounded", options={"xatol": 1e-10}
     )
-    return max(0.0, -float(found.fun))
+    return max(0.0, -float(minimum.fun))

@@ -1,9 +1,8 @@
-"""Power series of the kernels at rho = 0, their tails, and the Hermite coefficients of ReLU.
+"""Power series of the kernels at rho = 0, their tails, polynomial surrogates, and the Hermite coefficients of ReLU.
 
-Every kernel here has non-negative Taylor coefficients (theory of dot-product kernels, Schoenberg 1942; for the NTK:
-Murray, Jin, Bowman & Montúfar, ICLR 2023), which is what makes tail bounds deterministic.
-
-Polynomials that stand for a kernel where a sketch can only make powers of the cosine.
+All kernels have non-negative Taylor coefficients (theory of dot-product kernels, Schoenberg 1942; for the NTK: Murray,
+Jin, Bowman & Montúfar, ICLR 2023). Bounds by the tail of the series are therefore deterministic. A surrogate is a
+polynomial that replaces a kernel in sketches, which compute powers of the cosine.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from ntkmc.errors import InputError
 from ntkmc.theory.kernels.functions import check_kernel, diagonal_value, kernel_function
 
 _WORKING_TERMS = 64
-"""Coefficients computed at a time; the recurrences below are exact for each coefficient, whatever the truncation."""
+"""Largest number of coefficients. The recurrences are exact for each coefficient, for any truncation."""
 
 
 @lru_cache(maxsize=256)
 def series_coefficients(kernel: str, depth: int, terms: int = 16) -> NDArray[np.float64]:
-    """Taylor coefficients of k at 0, orders 0 ... terms - 1 (read-only).
+    """Return the Taylor coefficients of k at 0, orders 0 ... terms - 1 (read-only).
 
-    With q = kappa_0(f): q' = f' / (pi sqrt(1 - f**2)) and (kappa_1 o f)' = q f', as truncated power series; the
-    coefficients are those called h_r, b_{L,r} and c_{L,r} in the literature's notation.
+    With q = kappa_0(f): q' = f' / (pi sqrt(1 - f**2)) and (kappa_1 o f)' = q f', as truncated power series. The
+    literature denotes the coefficients by h_r, b_{L,r} and c_{L,r}.
 
     Examples
     --------
@@ -71,14 +70,14 @@ def _kappa_1_at(rho: float) -> float:
 
 
 def _kappa_0(f: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Series of kappa_0(f) = 1 - arccos(f) / pi."""
+    """Return the series of kappa_0(f) = 1 - arccos(f) / pi."""
     inverse_root = _inverse_square_root(np.append(1.0, np.zeros(len(f) - 1)) - _multiply(f, f))
     derivative = _multiply(_differentiate(f), inverse_root) / math.pi
     return _integrate(derivative, 1.0 - math.acos(f[0]) / math.pi)
 
 
 def _inverse_square_root(a: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Series of a**(-1/2), from a y' = -a' y / 2 (Knuth, TAOCP 2, section 4.7)."""
+    """Return the series of a**(-1/2), from a y' = -a' y / 2 (Knuth, TAOCP 2, section 4.7)."""
     y = np.zeros_like(a)
     y[0] = a[0] ** -0.5
     for m in range(1, len(a)):
@@ -87,9 +86,10 @@ def _inverse_square_root(a: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def tail(t: ArrayLike, kernel: str, depth: int, order: int) -> NDArray[np.float64]:
-    """T_{>= s}(t) = sum over r >= s of coefficient_r t**r, as (exact total) - (partial sum); s is `order`.
+    """Return T_{>= s}(t) = sum over r >= s of coefficient_r t**r, with s = `order`.
 
-    Never by summing a truncated tail: the coefficients decay as r**-1.5 and the remainder would be missing.
+    Computed as total minus partial sum. The coefficients decay as r**-1.5, so that a truncated sum of the tail would
+    omit a remainder that is not small.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def tail(t: ArrayLike, kernel: str, depth: int, order: int) -> NDArray[np.float6
 
 
 def hermite_coefficient(r: int) -> float:
-    """mu_r(sigma) = E[sigma(g) h_r(g)], g standard normal, sigma = ReLU, h_r orthonormal probabilists' Hermite.
+    """Return mu_r(sigma) = E[sigma(g) h_r(g)], g standard normal, sigma = ReLU, h_r orthonormal probabilists' Hermite.
 
     mu_0 = 1/sqrt(2 pi), mu_1 = 1/2, mu_r = (-1)**((r-2)/2) (r-3)!! / sqrt(2 pi r!) for even r, 0 for odd r >= 3.
 
@@ -138,9 +138,9 @@ def hermite_coefficient(r: int) -> float:
 
 
 def linearization(kernel: str, depth: int) -> tuple[float, float, float]:
-    """a_0, a_1 and a_* = k(1) - a_0 - a_1: near orthogonal unit rows K acts as a_0 11' + a_1 R + a_* I.
+    """Return a_0, a_1 and a_* = k(1) - a_0 - a_1: for nearly orthogonal unit rows, K ~ a_0 11' + a_1 R + a_* I.
 
-    >>> [round(each, 6) for each in linearization("h-infinity", 2)]
+    >>> [round(constant, 6) for constant in linearization("h-infinity", 2)]
     [0.0, 0.25, 0.25]
     """
     constant, linear = series_coefficients(kernel, depth)[:2]
@@ -148,20 +148,23 @@ def linearization(kernel: str, depth: int) -> tuple[float, float, float]:
 
 
 LARGEST_DEGREE: Final = 63
+"""Largest degree of a surrogate: `series_coefficients` returns up to 64 coefficients."""
 
 _NOTHING: Final = 1e-13
-"""Sums of coefficients that are zero, but for their rounding."""
+"""Sum of coefficients up to which it is treated as 0, since it is rounding error."""
 
 
 @lru_cache(maxsize=256)
 def surrogate(kernel: str, depth: int, degree: int) -> NDArray[np.float64]:
-    """Coefficients, all non-negative, of a polynomial p of a degree with p(1) = k(1) and p(-1) = k(-1) (read-only).
+    """Return the coefficients of a surrogate: a polynomial p with p(1) = k(1) and p(-1) = k(-1) (read-only).
 
-    Those of k's power series, except that all even powers beyond the degree are counted at the largest even one within
-    it, and all odd ones at the largest odd one. A series that is merely cut off would lack on the diagonal what its
-    tail sums to, of which K's smallest eigenvalue is largely made, and the tail falls with the root of the degree
-    alone. So |p - k| at a cosine rho is at most p - k at |rho|, which is not negative, 0 at 0 and 1, and for degree q
-    at most what the tail sums to times |rho|**(q - 1).
+    The coefficients are non-negative. They are those of k's power series, except that the coefficients of all even
+    powers beyond the degree are added to the largest even power within it, and those of the odd powers to the largest
+    odd power. A truncated series would be too small on the diagonal by the sum of its tail. This sum decreases only as
+    degree**-0.5, and lambda_min(K) consists largely of it.
+
+    Error: |p(rho) - k(rho)| <= p(|rho|) - k(|rho|), which is non-negative, 0 at 0 and 1, and for degree q at most the
+    sum of the tail times |rho|**(q - 1).
 
     Parameters
     ----------
@@ -177,7 +180,7 @@ def surrogate(kernel: str, depth: int, degree: int) -> NDArray[np.float64]:
     Raises
     ------
     InputError
-        For an unknown kernel or depth, or another degree.
+        For an unknown kernel or depth, or a degree out of range.
 
     Examples
     --------
@@ -190,7 +193,7 @@ def surrogate(kernel: str, depth: int, degree: int) -> NDArray[np.float64]:
         raise InputError(f"degree must be an integer from 2 to {LARGEST_DEGREE}, got {degree!r}")
     coefficients = np.array(series_coefficients(kernel, depth, degree + 1))
     ends = diagonal_value(kernel, depth), float(kernel_function(-1.0, kernel, depth))
-    totals = 0.5 * (ends[0] + ends[1]), 0.5 * (ends[0] - ends[1])  # of the even and of the odd ones
+    totals = 0.5 * (ends[0] + ends[1]), 0.5 * (ends[0] - ends[1])  # of the even and of the odd coefficients
     for last in (degree - 1, degree):
         parity = last % 2
         rest = totals[parity] - float(coefficients[parity:last:2].sum())
