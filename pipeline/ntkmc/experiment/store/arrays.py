@@ -1,4 +1,4 @@
-"""Zarr underneath the schema: groups that are created, extended and consolidated from declarations."""
+"""Groups of arrays in zarr: create, extend and consolidate them as the schema declares them."""
 
 from __future__ import annotations
 
@@ -32,31 +32,35 @@ Coordinates = dict[str, list[Any]]
 """Values of each dimension's coordinate, in the order of the store."""
 
 _MOST_CHUNKS: Final = 50
-"""A variable's chunks at most, up to the largest chunk: with sixty variables three thousand files."""
+"""Largest number of chunks per variable, unless a chunk would be too large: sixty variables give 3000 files."""
 
 _LARGEST_CHUNK: Final = 2**24
-"""Bytes; a chunk is read, changed and written as a whole by every fold that touches it."""
+"""Bytes per chunk at most: every fold that touches a chunk reads, changes and writes all of it."""
 
 _LARGEST_SHARD: Final = 2**28
-"""Bytes; a shard is held in memory while it is written."""
+"""Bytes per shard at most: a shard is held in memory while it is written."""
 
 _LEAST_TRIALS: Final = 1024
+"""Smallest length of a chunk along the trial axis."""
 
 _MANY_TRIALS: Final = 16384
-"""Trials from which on a cell's are cut into several chunks."""
+"""Number of trials above which the trials of a cell are split into several chunks."""
 
 _COORDINATE_CHUNK: Final = 4096
 
 BLOCK_CHUNK: Final = 4096
-"""Rows by which the table of blocks grows, and that stand in one chunk."""
+"""Rows per chunk of the table of blocks, which grows by whole chunks."""
 
 _METADATA: Final = "zarr.json"
 
 
 @contextmanager
 def quiet_zarr() -> Iterator[None]:
-    """Without the two warnings that writing cannot avoid: consolidated metadata is outside the v3 specification
-    (readers need it to open a group quickly), and the journal is no part of a zarr hierarchy."""
+    """Suppress two zarr warnings that writing cannot avoid.
+
+    Consolidated metadata is outside the v3 specification (readers need it to open a group quickly), and the journal
+    is not part of the zarr hierarchy.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component")
@@ -64,10 +68,11 @@ def quiet_zarr() -> Iterator[None]:
 
 
 def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
-    """Chunk lengths by dimension for a group with a value for each trial.
+    """Return the chunk length per dimension for a group with one value per trial.
 
-    One cell a chunk, with all its depths, widths and the like, while there are at most about 50 cells; beyond,
-    neighbouring cells share one, n first. The trial axis is cut only where it is long, or a chunk would exceed 16 MiB.
+    A chunk holds one cell with all its depths, widths and the like while there are at most about 50 cells. With more
+    cells, neighbouring cells share a chunk, first along n. The trial axis is split only if it is long, or if a chunk
+    would exceed 16 MiB.
 
     Examples
     --------
@@ -75,21 +80,22 @@ def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
     {'distribution': 1, 'd': 1, 'n': 1, 'depth': 3, 'trial': 1024}
     """
     chunk = {dim: 1 if dim in CELL else max(length, 1) for dim, length in shape.items() if dim != "block"}
+    # Merge cells into chunks along n, then d, then distribution, until there are few enough chunks.
     for dim in ("n", "d", "distribution"):
         cells = math.prod(math.ceil(shape[k] / chunk[k]) for k in ("distribution", "d", "n"))
         if cells > _MOST_CHUNKS:
             chunk[dim] = min(shape[dim], math.ceil(cells / _MOST_CHUNKS))
     bytes_a_trial = 8 * math.prod(length for dim, length in chunk.items() if dim != "trial")
-    # A fold rewrites the chunks that it touches: many trials of a cell are cut, as far as files are left to be had.
+    # A fold rewrites the chunks that it touches: split many trials, as far as the limit on chunks leaves room.
     pieces = max(1, _MOST_CHUNKS // math.prod(math.ceil(shape[k] / chunk[k]) for k in ("distribution", "d", "n")))
     length = max(math.ceil(shape["trial"] / pieces), min(shape["trial"], _MANY_TRIALS))
-    # Never short: a pilot run of a few trials fixes the chunks of the thousands that follow it.
+    # Never shorter than _LEAST_TRIALS: a pilot run of a few trials fixes the chunks of the thousands that follow.
     chunk["trial"] = max(1, min(max(length, _LEAST_TRIALS), _LARGEST_CHUNK // bytes_a_trial))
     return chunk
 
 
 def whole_shard(shape: Mapping[str, int], chunk: Mapping[str, int]) -> dict[str, int]:
-    """Lengths of what one file holds in a compact group: all of a variable, up to 256 MiB.
+    """Return the shard length per dimension of a compact group: all of a variable, up to 256 MiB.
 
     >>> whole_shard({"n": 5, "trial": 1000}, {"n": 2, "trial": 1024})
     {'n': 6, 'trial': 1024}
@@ -110,9 +116,9 @@ def create_group(
     statistics: Sequence[str] = (),
     compact: bool = False,
 ) -> None:
-    """Create a group with its variables and coordinates, in a folder of its own name or another.
+    """Create a group with its variables and coordinates, in a folder with its own name or another.
 
-    With `compact` variables stand in few large files, in which chunks can still be read one by one.
+    With `compact`, variables are stored in few large files, from which chunks can still be read one by one.
     """
     folder = folder or group
     home = root.create_group(folder, attributes={"long_name": groups_of(coordinates)[group]}, overwrite=True)
@@ -133,23 +139,26 @@ def regrow_group(
 ) -> None:
     """Replace a derived group by a larger one with the same values, each variable in one chunk again.
 
-    Only what the store's record knows is taken over: beyond it may lie an extension that was killed.
+    Only values within the recorded coordinates are copied: beyond them there may be an extension that was killed.
 
-    Extended in place it would keep the chunks of the first study's grid: thousands of files after a pilot of one cell.
+    A group that is extended in place would keep the chunks of the first study's grid: thousands of files after a
+    pilot run of one cell.
     """
-    known = {name: tuple(slice(len(recorded[dim])) for dim in each.dims) for name, each in declared(group).items()}
+    known = {
+        name: tuple(slice(len(recorded[dim])) for dim in variable.dims) for name, variable in declared(group).items()
+    }
     values = {name: read_whole(root, group, name)[part] for name, part in known.items()}
     folder = group if location.remote else f".{group}.partial"
     create_group(root, group, coordinates, folder=folder)
     for name, part in known.items():
         open_array(root, folder, name)[part] = values[name]
     if location.remote:
-        return  # an object store cannot rename: a reader in between sees less, and what is derived is derived again
+        return  # an object store cannot rename: a reader may see fewer values, which the next run derives again
     replace_group(location, group)
 
 
 def replace_group(location: Location, group: str) -> None:
-    """Put the folder `.<group>.partial` in the place of a group; `creating.sweep` ends what is killed in between."""
+    """Replace a group by the folder `.<group>.partial`; `layout.sweep` completes a replacement that was killed."""
     path = location.path
     shutil.rmtree(path / f".{group}.old", ignore_errors=True)
     (path / group).rename(path / f".{group}.old")
@@ -160,12 +169,12 @@ def replace_group(location: Location, group: str) -> None:
 def extend_group(
     root: zarr.Group, group: str, coordinates: Coordinates, trials: int = 0, statistics: Sequence[str] = ()
 ) -> None:
-    """Give a group the coordinates that the store's record will hold, of which the first ones are those it has.
+    """Extend a group to `coordinates`, which begin with the coordinates that it has.
 
     Statistics that it does not have are added, without values.
 
-    Safe to be killed at any point and to be repeated with other coordinates: what lies beyond the record was never
-    written to, so that lengths may be changed and values overwritten freely.
+    The extension can be killed at any point and repeated with other coordinates: nothing beyond the recorded
+    coordinates holds results, so lengths may be changed and values overwritten.
     """
     shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials}
     home = root[group]
@@ -177,12 +186,12 @@ def extend_group(
             continue
         array = open_array(root, group, variable.name)
         chunk |= dict(zip(variable.dims, chunk_lengths(array), strict=True))
-        wanted = tuple(
+        extended = tuple(
             max(shape[dim], length) if dim == "trial" else shape[dim]
             for dim, length in zip(variable.dims, array.shape, strict=True)
         )
-        if wanted != array.shape:
-            array.resize(wanted)
+        if extended != array.shape:
+            array.resize(extended)
     for dim in dimensions(group):
         for name in _names_along(dim):
             array = open_array(root, group, name)
@@ -192,16 +201,15 @@ def extend_group(
 
 
 def open_array(root: zarr.Group, group: str, name: str) -> zarr.Array[Any]:
-    """An array by its path from a root that was opened without consolidated metadata.
+    """Open an array by its path from a root that was opened without consolidated metadata.
 
-    By its path, because a subgroup would bring its own consolidated metadata along, and with it the shapes from before
-    an extension.
+    The path is necessary: a subgroup has its own consolidated metadata, with the shapes from before an extension.
     """
     try:
         array = root[f"{group}/{name}"]
     except (KeyError, FileNotFoundError):
         raise
-    except Exception as error:  # metadata may be anything
+    except Exception as error:  # damaged metadata can raise any exception
         raise StoreError(
             f"{root.store_path}/{group}/{name}: its metadata are damaged ({type(error).__name__}); restore "
             "zarr.json in this folder from a copy"
@@ -212,31 +220,31 @@ def open_array(root: zarr.Group, group: str, name: str) -> zarr.Array[Any]:
 
 
 def check_declared(array: zarr.Array[Any], variable: Variable, shape: Mapping[str, int]) -> None:
-    """Refuse an array that is not what its variable is declared to be (`StoreError`).
+    """Raise `StoreError` if an array differs from the declaration of its variable.
 
     Parameters
     ----------
     shape : mapping of str to int
-        Lengths of those dimensions that are known.
+        Lengths of the known dimensions.
     """
-    wanted = "str" if variable.dtype == "str" else np.dtype(variable.dtype).name
-    found = "str" if array.dtype.kind in "OTU" else array.dtype.name
+    declared_type = "str" if variable.dtype == "str" else np.dtype(variable.dtype).name
+    stored_type = "str" if array.dtype.kind in "OTU" else array.dtype.name
     lengths = dict(zip(variable.dims, array.shape, strict=False))
     sizes = {dim: length for dim, length in lengths.items() if dim in shape and shape[dim] != length}
-    if array.ndim != len(variable.dims) or wanted != found or sizes:
+    if array.ndim != len(variable.dims) or declared_type != stored_type or sizes:
         raise StoreError(
-            f"{array.store_path}: is {found} {array.shape}, which is not what the store's record says; restore "
+            f"{array.store_path}: is {stored_type} {array.shape}, which is not what the store's record says; restore "
             "zarr.json in this folder from a copy"
         )
 
 
 def chunk_lengths(array: zarr.Array[Any]) -> tuple[int, ...]:
-    """What is written as a whole along each dimension: a chunk, or the shard that holds many."""
+    """Return the lengths of the unit of writing: a shard if the array has shards, else a chunk."""
     return array.shards or array.chunks
 
 
 def read_whole(root: zarr.Group, group: str, name: str) -> np.ndarray[Any, np.dtype[Any]]:
-    """All of a small array; a damaged one is a `StoreError`, final unless the caller can derive it again."""
+    """Read a whole small array; `StoreError` if it is damaged, which only derived arrays can recover from."""
     try:
         return np.asarray(open_array(root, group, name)[...])
     except (ValueError, OSError, RuntimeError) as error:
@@ -247,7 +255,7 @@ def read_whole(root: zarr.Group, group: str, name: str) -> np.ndarray[Any, np.dt
 
 
 def consolidate(location: Location) -> None:
-    """Write consolidated metadata for each group alone and for the whole tree."""
+    """Write consolidated metadata for each group and for the whole tree."""
     root = location.open("r+")
     with quiet_zarr():
         for group in (*GROUPS, *BESIDE_GROUPS):
@@ -257,7 +265,7 @@ def consolidate(location: Location) -> None:
 
 
 def unconsolidate(location: Location) -> None:
-    """Take the consolidated metadata off the root: it would show readers shapes that are about to change."""
+    """Remove the consolidated metadata of the root: its shapes are about to change."""
     blobs = location.blobs()
     document = json.loads(blobs.get(_METADATA))
     if document.pop("consolidated_metadata", None) is not None:
@@ -265,19 +273,22 @@ def unconsolidate(location: Location) -> None:
 
 
 def is_consolidated(location: Location) -> bool:
-    """Whether the root has consolidated metadata; it has none while, or after a run was killed while, a grid grows."""
+    """Return whether the root has consolidated metadata.
+
+    It has none while a grid grows, or after a run was killed while a grid grew.
+    """
     return "consolidated_metadata" in json.loads(location.blobs().get(_METADATA))
 
 
 def describe_distribution(distribution: Distribution) -> tuple[str, str]:
-    """(name, parameters as JSON) of a law; a dataset's parameters show its path beside its content."""
+    """Return the name of a law and its parameters as JSON; for a dataset, with the path of its file."""
     parameters: dict[str, Any] = dict(distribution.parameters())
     path = getattr(distribution, "path", None)
     return distribution.name, json.dumps(parameters | ({"path": path} if path else {}), sort_keys=True)
 
 
 def write_descriptions(root: zarr.Group, group: str, labels: Sequence[str], laws: Mapping[str, Distribution]) -> None:
-    """Fill the two coordinates beside `distribution` for the laws that are known."""
+    """Fill the auxiliary coordinates of `distribution` for those labels whose laws are given."""
     for name, part in (("distribution_name", 0), ("distribution_params", 1)):
         array = open_array(root, group, name)
         for at, label in enumerate(labels):
@@ -296,7 +307,7 @@ def create_variable(
     chunk: Mapping[str, int],
     shard: Mapping[str, int] | None = None,
 ) -> None:
-    """An array as it is declared, with lengths by dimension; in files of a shard each, if one is given."""
+    """Create an array as its variable declares it, from lengths per dimension; one file per shard, if given."""
     attributes = variable.attributes()
     if variable.group and "distribution" in variable.dims:
         attributes["coordinates"] = "distribution_name distribution_params"

@@ -1,7 +1,7 @@
-"""The table of blocks: who computed which trials, when, with what, and how long it took.
+"""Table of blocks: which process computed which trials, when, with which software, and in what time.
 
-It says what made a number, and changes none. A row is entered when its block is folded; a run that is killed between
-that and the deletion of the block's file folds it again, and finds its row by its random number.
+The table documents the results and does not affect them. A row is added when its block is folded. A run that is
+killed before it deletes the block's file folds the block again, and recognizes its row by the block's random number.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ntkmc.experiment.store.journal import Block
 from ntkmc.experiment.store.location import Location
 
 _RECENT: Final = 16 * BLOCK_CHUNK
-"""Rows that a fold which is repeated may find its own among: more than one fold enters."""
+"""Number of last rows in which a repeated fold looks for its blocks: more than one fold adds."""
 
 
 class BlockLog:
-    """The group `blocks` of a store, open for entering. For the holder of the lease alone."""
+    """The group `blocks` of a store, open for writing. Only the holder of the lease may use it."""
 
     def __init__(self, location: Location, root: zarr.Group) -> None:
         self._location = location
@@ -44,6 +44,7 @@ class BlockLog:
         self._describe_environments(new)
         rows = {name: [_row(block)[name] for block in new] for name in VARIABLES["blocks"]}
         stop = self._used + len(new)
+        # Grow by whole chunks, so that no chunk is written with two lengths.
         size = -(-stop // BLOCK_CHUNK) * BLOCK_CHUNK
         if size > self._array("count").shape[0]:
             for name in VARIABLES["blocks"]:
@@ -59,18 +60,18 @@ class BlockLog:
             self._known = {block.id for block in new}
 
     def _describe_environments(self, blocks: Sequence[Block]) -> None:
-        found = {block.environment: block.provenance.get("environment") for block in blocks}
-        unknown = {key: document for key, document in found.items() if document and key not in self._environments}
+        documents = {block.environment: block.provenance.get("environment") for block in blocks}
+        unknown = {key: document for key, document in documents.items() if document and key not in self._environments}
         if unknown:
             self._environments |= unknown
             self._root.attrs.update({"environments": self._environments})
             consolidate(self._location)
 
     def _end(self) -> tuple[int, set[int]]:
-        """Rows that are used, and the numbers of the last of them."""
+        """Return the number of used rows, and the identifiers of the last of them."""
         try:
             self._forget_damaged()
-        except (KeyError, FileNotFoundError, StoreError):  # an array of it is missing, or its metadata are damaged
+        except (KeyError, FileNotFoundError, StoreError):  # an array is missing, or its metadata are damaged
             create_group(self._root, "blocks", {})
         count = self._array("count")
         start = max(0, count.shape[0] - _RECENT)
@@ -80,7 +81,7 @@ class BlockLog:
         return stop, set(numbers.tolist())
 
     def _forget_damaged(self) -> None:
-        """Empty the rows of chunks that cannot be read: what they said is lost, the numbers themselves are not."""
+        """Reset the rows of chunks that cannot be read: their provenance is lost, the results are not."""
         for start in range(0, self._array("count").shape[0], BLOCK_CHUNK):
             rows = slice(start, start + BLOCK_CHUNK)
             try:
@@ -97,7 +98,7 @@ class BlockLog:
 
 
 def read_blocks(root: zarr.Group) -> pd.DataFrame:
-    """The table of blocks, a row each; empty where a store has none.
+    """Return the table of blocks, one row per block; empty if a store has none.
 
     Columns: the variables of the group `blocks`.
     """

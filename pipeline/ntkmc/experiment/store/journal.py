@@ -1,7 +1,7 @@
-"""Finished blocks on their way into the store: one small file each, put atomically by the worker.
+"""Journal of finished blocks that are not yet in zarr: one small file per block, written atomically by the worker.
 
-A block exists whole or not at all. The driver folds the journal into zarr (`ntkmc.experiment.store.store`), then
-deletes the files; folding twice is harmless, so a crash in between costs nothing.
+A block exists completely or not at all. The driver folds the journal into zarr (`ntkmc.experiment.store.store`), then
+deletes the files. Folding a block twice gives the same result, so a crash in between loses nothing.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from ntkmc.experiment.trial.run import Arrays
 
 _NAME = re.compile(r"[A-Za-z0-9.\-]+/\d+-\d+\.L([\d.]+|x[0-9a-f]{16})(\.[a-z]+[\w.\-]+)?\.npz")
 
-_LONGEST = 80  # characters of depths that a name spells out; file systems allow 255 in all
+_LONGEST = 80  # characters of a list of depths in a file name; longer lists are hashed, as names are limited to 255
 
 
 @dataclass(frozen=True)
 class Block:
-    """A finished block as it stands in the journal.
+    """A finished block, as it is stored in the journal.
 
     Attributes
     ----------
     folder : str
         The cell's folder name.
     cell : (str, int, int)
-        Its distribution label, d and n, so that a block can be placed without the study.
+        Distribution label, d and n of the cell: they locate the block without the study.
     first, count : int
         Trials first ... first + count - 1.
     depths : tuple of int
-        Rows of the per-depth arrays.
+        Depths of the rows of the per-depth arrays.
     arrays : dict
         As `run_block` returns them.
     provenance : dict
-        Who computed it, and how long it took.
+        Process that computed it, and time that it took.
     part : Part
-        What of its trials it holds.
+        Part of the trials that it holds.
     """
 
     folder: str
@@ -59,34 +59,34 @@ class Block:
 
     @property
     def id(self) -> int:
-        """A number that no other block has; of one without it, made from what it is."""
+        """Unique identifier; of blocks that were stored without one, a hash of name and provenance."""
         given = self.provenance.get("id")
         return int(given) if given is not None else _number(f"{self.name} {self.provenance}")
 
     @property
     def environment(self) -> str:
-        """Short name of what computed it: a hash of the document."""
+        """Hash of the document of the environment that computed it; empty without one."""
         document = self.provenance.get("environment")
         return f"{_number(json.dumps(document, sort_keys=True)):016x}" if document else ""
 
     @property
     def name(self) -> str:
-        """Its file, relative to the journal. Depths and parts that are added later make blocks of their own."""
+        """Name of the file, relative to the journal. Depths and parts that are added later form separate blocks."""
         depths = ".".join(map(str, self.depths))
         if len(depths) > _LONGEST:
             depths = "x" + hashlib.blake2b(depths.encode(), digest_size=8).hexdigest()
-        beside = "" if self.part.plain else f".{self.part.tag}"
-        return f"{self.folder}/{self.first}-{self.count}.L{depths}{beside}.npz"
+        suffix = "" if self.part.plain else f".{self.part.tag}"
+        return f"{self.folder}/{self.first}-{self.count}.L{depths}{suffix}.npz"
 
 
 @dataclass(frozen=True)
 class Journal:
-    """Blocks in a place for blobs."""
+    """Finished blocks as files below a folder or a URL."""
 
     blobs: Blobs
 
     def put(self, block: Block) -> None:
-        """Commit one block, atomically."""
+        """Write one block atomically."""
         header = {
             "folder": block.folder,
             "cell": list(block.cell),
@@ -103,11 +103,11 @@ class Journal:
         self.blobs.put(block.name, buffer.getvalue())
 
     def names(self) -> list[str]:
-        """Files of finished blocks."""
+        """Return the file names of finished blocks."""
         return [name for name in self.blobs.list() if _NAME.fullmatch(name)]
 
     def read(self, name: str) -> Block:
-        """One block; `StoreError` if it is damaged."""
+        """Read one block; `StoreError` if it is damaged."""
         if not _NAME.fullmatch(name):
             raise StoreError(f"journal: {name!r} is not the name of a block")
         content = self.blobs.get(name)
@@ -128,22 +128,22 @@ class Journal:
                 header["provenance"],
                 placed(header),
             )
-        except Exception as error:  # a flipped bit can make the zip format ask for anything
+        except Exception as error:  # a flipped bit can make the zip reader raise anything
             raise StoreError(f"journal: block {name} is damaged ({type(error).__name__}: {error})") from error
         if stated != _checksum(header, arrays) or block.name != name:
             raise StoreError(f"journal: block {name} is damaged (its checksum does not match)")
         return block
 
     def sound_blocks(self, names: Iterable[str] | None = None) -> Iterator[Block]:
-        """Blocks that are whole, all or the named ones; for readers, who must not change anything."""
+        """Iterate over undamaged blocks, all or those named; changes nothing, so that readers may call it."""
         for name in self.names() if names is None else names:
             try:
                 yield self.read(name)
             except (FileNotFoundError, StoreError):
-                continue  # folded and deleted by the driver while this reader was looking, or damaged
+                continue  # folded and deleted by the driver in the meantime, or damaged
 
     def drop_damaged(self) -> int:
-        """Delete damaged blocks, so that their trials count as missing; returns how many. For the driver alone."""
+        """Delete damaged blocks, so that their trials count as missing; return their number. Only for the driver."""
         dropped = 0
         for name in self.names():
             try:
@@ -156,12 +156,12 @@ class Journal:
         return dropped
 
     def delete(self, block: Block) -> None:
-        """Forget a block that has been folded."""
+        """Delete the file of a folded block."""
         self.blobs.delete(block.name)
 
 
 def _number(text: str) -> int:
-    """63 bits of a hash."""
+    """Return 63 bits of a hash."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 

@@ -1,4 +1,7 @@
-"""A store is made, and grows with its studies; what it is can be asked without opening it for writing."""
+"""Layout of a store: create it, extend it to a study, check its identity, and read its root attributes.
+
+The record of a store is its root attributes. They are written last, in one atomic write.
+"""
 
 from __future__ import annotations
 
@@ -49,14 +52,15 @@ SOFTWARE: Final = "ntkmc"
 
 
 def create(location: Location, study: Study) -> None:
-    """Make a new store for a study, whole or not at all, unless there is one already.
+    """Create a store for a study, completely or not at all, unless it exists.
 
-    On an object store, which cannot rename, hold the lease: there the root's attributes, put last, make it a store.
+    An object store cannot rename folders. There the caller must hold the lease, and the root's attributes, which are
+    written last, complete the store.
 
     Raises
     ------
     StoreError
-        If `location` is something else than a store of a study with the same identity, or cannot be written.
+        If `location` exists and is not a store of a study with the same identity, or cannot be written.
     """
     if location.archived:
         raise StoreError(f"{location}: is an archive; to go on with it, unzip it into a folder")
@@ -74,7 +78,7 @@ def create(location: Location, study: Study) -> None:
         aside.rename(path)
     except OSError as error:
         if location.occupied():
-            check_identity(location, study)  # another run was faster; its store serves as well
+            check_identity(location, study)  # another run was faster, and created the store
             return
         raise StoreError(f"{location}: cannot be written ({error.strerror or error})") from error
     finally:
@@ -82,12 +86,12 @@ def create(location: Location, study: Study) -> None:
 
 
 def grow(location: Location, study: Study) -> tuple[str, ...]:
-    """Extend an existing store to a study's grid, thresholds, claims and statistics, and enter it in the history.
+    """Extend a store to a study's grid, thresholds, claims and statistics, and add the study to its history.
 
     Returns
     -------
     tuple of str
-        Statistics that trials of earlier studies lack.
+        Statistics that the trials of earlier studies lack.
     """
     check_identity(location, study)
     root = location.open("r+")
@@ -110,7 +114,7 @@ def grow(location: Location, study: Study) -> tuple[str, ...]:
         except (KeyError, FileNotFoundError):
             raise StoreError(f"{location}: the group {axis.kind} is missing; restore it from a copy") from None
     if coordinates != recorded or statistics != measured:
-        # Only now: until here readers were best served by the shapes from before.
+        # Not earlier: up to here the consolidated shapes from before the extension are valid for readers.
         unconsolidate(location)
     if "blocks" not in root:
         create_group(root, "blocks", coordinates)
@@ -124,11 +128,11 @@ def grow(location: Location, study: Study) -> tuple[str, ...]:
                 for name, variable in declared(group).items():
                     lengths = {dim: len(coordinates[dim]) for dim in variable.dims}
                     check_declared(open_array(root, group, name), variable, lengths)
-            except (KeyError, FileNotFoundError, StoreError):  # what is derived can be derived again
+            except (KeyError, FileNotFoundError, StoreError):  # derived values can be computed again
                 create_group(root, group, coordinates)
     _describe(root, study, coordinates)
     _plan(root, study, coordinates, recorded)
-    # The record comes last, in one atomic write: until then the store is what it was.
+    # The record is written last, in one atomic write: until then the store keeps its old coordinates.
     known: Any = root.attrs["identity"]
     root.attrs.update(_attributes(study, history, coordinates, statistics, known))
     consolidate(location)
@@ -136,9 +140,12 @@ def grow(location: Location, study: Study) -> tuple[str, ...]:
 
 
 def sweep(location: Location) -> None:
-    """Remove what killed writers left behind, in the store and beside it. For the holder of the lease alone."""
+    """Remove temporary files of killed writers, in the store and in its parent folder.
+
+    Only the holder of the lease may call it.
+    """
     if not location.remote:
-        for group in (*GROUPS, *BESIDE_GROUPS):  # killed between the two renames that replace a group, or after them
+        for group in (*GROUPS, *BESIDE_GROUPS):  # killed between or after the two renames that replace a group
             old, new = location.path / f".{group}.old", location.path / group
             if old.exists() and not new.exists():
                 old.rename(new)
@@ -151,19 +158,19 @@ def sweep(location: Location) -> None:
 
 
 def recorded_coordinates(root: zarr.Group) -> Coordinates:
-    """The coordinates of a store, by dimension: its record, in the root's attributes, is what counts."""
+    """Return the coordinates of a store by dimension, from its record in the root's attributes."""
     record: Any = root.attrs["coordinates"]
     return {dim: list(values) for dim, values in record.items()}
 
 
 def recorded_statistics(root: zarr.Group) -> tuple[str, ...]:
-    """Statistics that a store's trials hold beside lambda_min."""
+    """Return the statistics that a store's trials hold in addition to lambda_min."""
     record: Any = root.attrs["statistics"]
     return required(record)
 
 
 def check_identity(location: Location, study: Study) -> None:
-    """Refuse a store that is not there, not ours, of another schema, or of a study with another identity."""
+    """Raise `StoreError` unless a store exists, has a known schema, and has the identity of the study."""
     attributes = read_attributes(location)
     difference = identity_difference(attributes["identity"], study.identity())
     if difference:
@@ -173,30 +180,30 @@ def check_identity(location: Location, study: Study) -> None:
 
 
 def identity_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
-    """The first part of two identities that differs, in words; empty if none does.
+    """Describe the first difference between two identities; empty if there is none.
 
-    How networks, or anything beside the draws, and spectra are computed concerns those alone that have any.
+    Keys about spectra and about additional axes (such as finite widths) are compared only if the store has them.
     """
     for key, value in here.items():
         if key in (*PARTS, "spectra") and key not in there:
             continue
-        found = there.get(key)
-        if found == value:
+        stored = there.get(key)
+        if stored == value:
             continue
-        if isinstance(found, dict) and isinstance(value, dict):
-            inner = next(name for name in {**found, **value} if found.get(name) != value.get(name))
-            found, value, key = found.get(inner), value.get(inner), f"{key}.{inner}"
-        return f"{key} is {_short(found)} there and {_short(value)} here"
+        if isinstance(stored, dict) and isinstance(value, dict):
+            inner = next(name for name in {**stored, **value} if stored.get(name) != value.get(name))
+            stored, value, key = stored.get(inner), value.get(inner), f"{key}.{inner}"
+        return f"{key} is {_short(stored)} there and {_short(value)} here"
     return ""
 
 
 def read_attributes(location: Location) -> dict[str, Any]:
-    """Root attributes of a store, or a `StoreError` that says what the location is instead."""
+    """Return the root attributes of a store; `StoreError` if the location is not a readable store."""
     if not location.occupied() and (location.remote or not location.path.exists()):
         raise StoreError(f"{location}: no such store")
     try:
         attributes = dict(location.open("r").attrs)
-    except Exception:  # whatever is there, it is not one of ours
+    except Exception:  # not a zarr group: any reader may fail in any way
         attributes = {}
     if attributes.get("software") != SOFTWARE:
         raise StoreError(f"{location}: exists and is not an ntkmc store (it is left untouched)")
@@ -212,7 +219,7 @@ def read_attributes(location: Location) -> dict[str, Any]:
 
 
 def _wrong(attributes: dict[str, Any]) -> str:
-    """Name of the first root attribute that is not what it should be; empty if none is."""
+    """Return the name of the first invalid root attribute; empty if all are valid."""
     for key, kind in {
         "identity": dict,
         "study": dict,
@@ -227,9 +234,9 @@ def _wrong(attributes: dict[str, Any]) -> str:
             return "history"
         if not (isinstance(entry.get("study"), str) and isinstance(entry.get("provenance"), dict)):
             return "history"
-    wanted = {dim for group in VARIABLES for dim in dimensions(group)}
+    dims = {dim for group in VARIABLES for dim in dimensions(group)}
     kinds = {"distribution": str, "claim": str, "axis": str, "lambda_0": float, "quantile": float}
-    for dim in wanted:
+    for dim in dims:
         values = attributes["coordinates"].get(dim)
         known = (kinds.get(dim, int), int) if kinds.get(dim) is float else kinds.get(dim, int)
         if not isinstance(values, list) or not all(isinstance(value, known) for value in values):
@@ -248,7 +255,7 @@ def _wrong(attributes: dict[str, Any]) -> str:
 
 
 def _abandoned(location: Location) -> bool:
-    """Whether an object store holds a store whose making was interrupted, and nothing else."""
+    """Return whether an object store holds only a store whose creation was interrupted."""
     if not location.remote:
         return False
     try:
@@ -281,11 +288,11 @@ def _attributes(
     statistics: tuple[str, ...],
     known: dict[str, Any],
 ) -> dict[str, Any]:
-    """Root attributes; `known` is the identity that the store has already."""
+    """Return the root attributes; `known` is the identity that the store has already."""
     identity = known | study.identity()
     entry = {"study": study.digest(), "document": study.document(), "provenance": provenance()}
     if history and _timeless(history[-1]) == _timeless(entry):
-        history = history[:-1]  # the same again, as a run that is resumed time after time
+        history = history[:-1]  # the same study, resumed: keep only the last entry
     return {
         "software": SOFTWARE,
         "schema": VERSION,
@@ -305,12 +312,12 @@ def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _coordinates(study: Study) -> Coordinates:
-    """Coordinates that a study needs, in its own order; further axes only where it asks for them."""
-    beside = values_by_kind(study.beside)
-    further = {dim: list(values) for kind in beside for dim, values in PARTS[kind].further.items()}
+    """Return the coordinates that a study needs, in the order of the study."""
+    values_per_kind = values_by_kind(study.beside)
+    inner_axes = {dim: list(values) for kind in values_per_kind for dim, values in PARTS[kind].further.items()}
     return (
-        {PARTS[kind].dim: list(values) for kind, values in beside.items()}
-        | further
+        {PARTS[kind].dim: list(values) for kind, values in values_per_kind.items()}
+        | inner_axes
         | {
             "distribution": list(dict.fromkeys(cell.distribution.label for cell in study.cells)),
             "d": list(dict.fromkeys(cell.d for cell in study.cells)),
@@ -325,7 +332,7 @@ def _coordinates(study: Study) -> Coordinates:
 
 
 def _claim_labels(study: Study) -> list[str]:
-    """Labels of all claim instances that a study asks for."""
+    """Return the labels of all claim instances of a study."""
     labels = [instance.label for instance in study.instances]
     if NONDEGENERATE in select(study.claims):
         labels += [label(NONDEGENERATE.id, {"lambda_0": value}) for value in study.event.lambda_0]
@@ -346,7 +353,7 @@ def _describe(root: zarr.Group, study: Study, coordinates: Coordinates) -> None:
 def _plan(root: zarr.Group, study: Study, coordinates: Coordinates, recorded: Coordinates) -> None:
     array = open_array(root, "trials", "planned")
     planned = np.zeros(array.shape, dtype=np.int64)
-    # Beyond the record there may be plans of an extension that was killed.
+    # Outside the recorded coordinates there may be values of an extension that was killed.
     known = tuple(slice(len(recorded[dim])) for dim in ("distribution", "d", "n"))
     planned[known] = read_whole(root, "trials", "planned")[known]
     for cell in study.cells:

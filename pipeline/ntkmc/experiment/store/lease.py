@@ -1,12 +1,12 @@
-"""One writer a store: a lock that the operating system releases, and a sign of life for everybody else.
+"""Lease of a store, which limits it to one writer: a file lock and a heartbeat.
 
-On one host `flock` decides alone: the kernel releases it when its holder dies, by whatever cause. Across hosts, and on
-object stores, nobody can see that a process is dead; there the holder shows a sign of life every few seconds, and a
-lease whose sign has not moved for `PATIENCE` may be taken over. A holder that was merely asleep finds that out before
-its next write (`confirm`) and stops. Should even that come too late, nothing wrong is written: equal addresses give
-equal bits, and at worst a block is computed again.
+On one host `flock` is sufficient: the kernel releases it when its holder dies for any reason. Across hosts, and on
+object stores, a dead process cannot be detected directly. There the holder increments a counter every few seconds,
+and a lease whose counter has not changed for `PATIENCE` seconds may be taken over. A holder that was only suspended
+detects this before its next write (`confirm`) and stops. If it detects it too late, it still writes no wrong values:
+equal addresses of trials give equal bits, so at worst a block is computed twice.
 
-Clocks of hosts differ, so none is compared: a newcomer watches whether the sign moves.
+Clocks of hosts differ and are not compared: a new process only observes whether the counter changes.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ from ntkmc.errors import StoreError
 from ntkmc.experiment.store.location import LEASE, Location
 
 BEAT: Final = 5.0
-"""Seconds between signs of life."""
+"""Seconds between heartbeats."""
 
 PATIENCE: Final = 30.0
-"""Seconds without one after which a holder on another host counts as dead: six beats, and more than a stalled file
-system or a long pause of the interpreter was seen to take."""
+"""Seconds without a heartbeat after which a holder on another host counts as dead.
+
+Six heartbeats: longer than the observed stalls of file systems and pauses of the interpreter.
+"""
 
 _RECORD: Final = 512  # bytes; a fixed size, so that one write replaces all of it
 
@@ -45,12 +47,12 @@ class Lease:
     store : str, Path or Location
         A store; on a file system, its folder must exist.
     say : callable, optional
-        Is told, in a sentence, if somebody else's silence has to be waited for.
+        Called with a message if the heartbeat of another holder has to be observed.
 
     Attributes
     ----------
     remove : bool
-        Set while it is held: its file goes with it, for a store that is put away.
+        Set it while the lease is held to delete the lease file on release, as for a compacted store.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class Lease:
         self._over.set()
         if self._pulse is not None:
             self._pulse.join()
-        with suppress(Exception):  # it may be gone, or the disk full; then a successor waits once, that is all
+        with suppress(Exception):  # store deleted or disk full: the next holder waits for `PATIENCE`
             if self._mine():
                 self._put({})
                 if self.remove and not self._location.remote:
@@ -106,14 +108,14 @@ class Lease:
         self._close()
 
     def confirm(self) -> None:
-        """Call before writing. `StoreError` if somebody else took over while this process was stalled."""
+        """Raise `StoreError` if another process took the lease over; to be called before every write."""
         with self._writing:
             if not self._mine():
                 raise StoreError(
                     f"{self._location}: another run took this store over while this one was stalled "
                     f"({_named(self._read() or {})}); what is finished is kept, and it goes on there"
                 )
-        with suppress(OSError):  # a full disk says so where the results are written
+        with suppress(OSError):  # a full disk raises where the results are written
             self._write()
 
     def _lock(self) -> None:
@@ -125,7 +127,7 @@ class Lease:
             except OSError as error:
                 if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
                     raise self._refusal(self._read() or {}) from error
-                return  # a file system without locks: the sign of life decides
+                return  # a file system without locks: the heartbeat decides
             # A holder may have removed the file between the two lines above: then another one is locked now.
             with suppress(FileNotFoundError):
                 self._locked = os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._location.path / LEASE))
@@ -133,11 +135,11 @@ class Lease:
                 self._file.close()
 
     def _surely_dead(self, before: dict[str, Any]) -> bool:
-        """A holder on this very kernel would still have the lock."""
+        """Return whether the previous holder is dead: on the same kernel it would still hold the lock."""
         return self._locked and before.get("kernel") == self._me["kernel"]
 
     def _watch(self, before: dict[str, Any]) -> None:
-        """Wait until the holder has been silent for long enough; refuse as soon as it is not."""
+        """Wait for `patience` seconds; raise `StoreError` as soon as the holder's heartbeat changes."""
         self._say(f"{self._location}: {_named(before)} may still be writing; watching it for {self._patience:g} s")
         deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
@@ -149,14 +151,14 @@ class Lease:
                 raise self._refusal(now)
 
     def _settle(self) -> None:
-        """Of several that take an object store's lease at once the last one to write has it."""
+        """Resolve simultaneous acquisition on an object store: the last writer holds the lease."""
         time.sleep(min(2.0, self._beat))
         if not self._mine():
             raise self._refusal(self._read() or {})
 
     def _live(self) -> None:
         while not self._over.wait(self._beat):
-            with suppress(Exception):  # the next one may succeed; `confirm` tells the driver if none does
+            with suppress(Exception):  # the next heartbeat may succeed; if none does, `confirm` raises in the driver
                 if self._mine():
                     self._write()
 
@@ -177,9 +179,9 @@ class Lease:
             self._location.blobs().put(LEASE, content)
 
     def _read(self) -> dict[str, Any] | None:
-        """What stands there; None if nobody holds it."""
+        """Return the record of the holder; None if there is no holder."""
         try:
-            # Opened anew each time: only then does a network file system ask for what another host wrote.
+            # Open the file for every read: otherwise a network file system may not see writes of other hosts.
             return json.loads(self._location.blobs().get(LEASE)) or None
         except (FileNotFoundError, ValueError):  # ValueError: empty, or of another version
             return None
@@ -200,7 +202,7 @@ def _named(holder: dict[str, Any]) -> str:
 
 
 def _kernel() -> str:
-    """What tells one running kernel from all others; containers of one host share it, and its locks."""
+    """Return an identifier of the running kernel; containers of one host share the kernel and its locks."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return platform.node()

@@ -1,6 +1,6 @@
-"""Where a store lives: a folder of this machine (or of a file system that it shares), or an object store's URL.
+"""Location of a store (a folder, a zip archive, or an object store's URL) and atomic access to its small files.
 
-Small files, put whole or not at all: below a folder, or below an address that fsspec knows (`s3://bucket/key`).
+URLs are those that fsspec supports, such as `s3://bucket/key`.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ import zarr
 from ntkmc.errors import InputError, StoreError
 
 PARTIAL: Final = ".partial"
-"""End of the names of files that are being written."""
+"""Suffix of the names of files that are being written."""
 
 
 class Blobs(Protocol):
-    """The few things that a store asks of the place it lives in, beside zarr itself."""
+    """Interface to small files below a folder or URL, for those parts of a store that are not zarr arrays."""
 
     @property
     def address(self) -> str:
-        """A path, or a URL."""
+        """Path or URL."""
 
     def put(self, name: str, content: bytes) -> None:
-        """Store under `name`, whole or not at all."""
+        """Write `content` under `name`, completely or not at all."""
 
     def list(self) -> list[str]:
-        """All names at any depth, `/` between folders; not what is being written."""
+        """Return all names at any depth, with `/` between folders, without files that are being written."""
 
     def get(self, name: str) -> bytes:
-        """What was put; `FileNotFoundError` if nothing was."""
+        """Read the content of `name`; `FileNotFoundError` if it does not exist."""
 
     def delete(self, name: str) -> None:
-        """Forget; without complaint if there is nothing."""
+        """Delete `name`, if it exists."""
 
     def sweep(self) -> int:
-        """Remove what killed writers left behind; returns how much. For the holder of the lease alone."""
+        """Remove temporary files of killed writers; return their number. Only for the holder of the lease."""
 
 
 @dataclass(frozen=True)
 class DirectoryBlobs:
-    """Blobs as files below a folder: written aside, synced, then renamed."""
+    """Files below a folder: written under a temporary name, synced, then renamed."""
 
     root: Path
 
     @property
     def address(self) -> str:
-        """The folder's path."""
+        """Path of the folder."""
         return str(self.root)
 
     def put(self, name: str, content: bytes) -> None:
-        """Atomic on POSIX: a reader sees the old file, none, or the whole new one."""
+        """Write a file; atomic on POSIX, so that a reader sees the old file, none, or the complete new one."""
         target = self.root / name
         aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}{PARTIAL}")
         try:
@@ -72,23 +72,23 @@ class DirectoryBlobs:
             raise
 
     def list(self) -> list[str]:
-        """Names relative to the root."""
-        found = []
+        """Return all names relative to the folder, sorted."""
+        names = []
         for folder, _, files in os.walk(self.root):
             inside = Path(folder).relative_to(self.root)
-            found += [(inside / file).as_posix() for file in files if not file.endswith(PARTIAL)]
-        return sorted(found)
+            names += [(inside / file).as_posix() for file in files if not file.endswith(PARTIAL)]
+        return sorted(names)
 
     def get(self, name: str) -> bytes:
-        """The whole file."""
+        """Read the file `name`."""
         return (self.root / name).read_bytes()
 
     def delete(self, name: str) -> None:
-        """Remove the file."""
+        """Delete the file `name`, if it exists."""
         (self.root / name).unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        """Remove half-written files, zarr's own among them (`c/0.<uuid>.partial`), and empty folders."""
+        """Remove incomplete files, including those of zarr (`c/0.<uuid>.partial`), and empty folders."""
         swept = 0
         for folder, _, files in os.walk(self.root, topdown=False):
             for file in files:
@@ -101,7 +101,7 @@ class DirectoryBlobs:
 
 
 def _opened(file: Path) -> IO[bytes]:
-    """A new file in a folder that may not exist, or that a sweep may remove at this moment."""
+    """Open a new file in a folder that may not exist, or that a concurrent sweep may remove."""
     for _ in range(9):
         file.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
@@ -111,13 +111,13 @@ def _opened(file: Path) -> IO[bytes]:
 
 @dataclass(frozen=True)
 class ObjectBlobs:
-    """Blobs as objects below a URL that fsspec knows. A put is atomic by the nature of an object store."""
+    """Objects below a URL that fsspec supports. Object stores write each object atomically."""
 
     url: str
 
     @property
     def address(self) -> str:
-        """The URL."""
+        """URL below which the objects are."""
         return self.url
 
     @cached_property
@@ -128,58 +128,58 @@ class ObjectBlobs:
         return f"{self._place[1]}/{name}" if name else self._place[1]
 
     def put(self, name: str, content: bytes) -> None:
-        """One request; nobody sees half of it."""
+        """Write an object in one request."""
         self._place[0].pipe_file(self._path(name), content)
 
     def list(self) -> list[str]:
-        """Names relative to the URL."""
+        """Return all names relative to the URL, sorted."""
         fs, root = self._place
         fs.invalidate_cache()
         try:
-            found = fs.find(root)
+            paths = fs.find(root)
         except FileNotFoundError:
             return []
-        return sorted(path[len(root) + 1 :] for path in found)
+        return sorted(path[len(root) + 1 :] for path in paths)
 
     def get(self, name: str) -> bytes:
-        """The whole object."""
+        """Read the object `name`."""
         content: bytes = self._place[0].cat_file(self._path(name))
         return content
 
     def delete(self, name: str) -> None:
-        """Remove the object."""
+        """Delete the object `name`, if it exists."""
         try:
             self._place[0].rm_file(self._path(name))
         except FileNotFoundError:
             return
 
     def sweep(self) -> int:
-        """Nothing: an object store keeps no halves."""
+        """Do nothing: an object store keeps no incomplete objects."""
         return 0
 
 
 @dataclass(frozen=True)
 class ZipBlobs:
-    """Files in a zip file, which can be read and nothing else."""
+    """Files in a zip archive, which is read-only."""
 
     file: Path
 
     @property
     def address(self) -> str:
-        """The file's path."""
+        """Path of the archive."""
         return str(self.file)
 
     def put(self, name: str, content: bytes) -> None:
-        """Refused."""
+        """Raise `StoreError`."""
         raise self._refusal()
 
     def list(self) -> list[str]:
-        """Names in it."""
+        """Return all names in the archive, sorted."""
         with zipfile.ZipFile(self.file) as packed:
             return sorted(packed.namelist())
 
     def get(self, name: str) -> bytes:
-        """The whole file."""
+        """Read the file `name`."""
         with zipfile.ZipFile(self.file) as packed:
             try:
                 return packed.read(name)
@@ -187,11 +187,11 @@ class ZipBlobs:
                 raise FileNotFoundError(name) from None
 
     def delete(self, name: str) -> None:
-        """Refused."""
+        """Raise `StoreError`."""
         raise self._refusal()
 
     def sweep(self) -> int:
-        """Nothing."""
+        """Do nothing: an archive has no incomplete files."""
         return 0
 
     def _refusal(self) -> StoreError:
@@ -199,9 +199,9 @@ class ZipBlobs:
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL and the path in it (`InputError` if that kind is not known or not installed).
+    """Return the fsspec file system of a URL and the path in it; `InputError` if fsspec cannot open that kind of URL.
 
-    Listings are not cached: other processes write too.
+    Listings are not cached, because other processes write to the store.
     """
     import fsspec
 
@@ -220,12 +220,12 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*(::[A-Za-z]\w*)*://")
 
 @dataclass(frozen=True)
 class Location:
-    """The address of a store.
+    """Address of a store.
 
     Attributes
     ----------
     address : str
-        An absolute path, or a URL that fsspec knows.
+        An absolute path, or a URL that fsspec supports.
 
     Examples
     --------
@@ -237,7 +237,7 @@ class Location:
 
     @classmethod
     def of(cls, store: str | Path | Location) -> Location:
-        """From what a user gives."""
+        """Convert a path or URL to a location; relative paths become absolute."""
         if isinstance(store, Location):
             return store
         text = str(store)
@@ -252,45 +252,45 @@ class Location:
 
     @property
     def remote(self) -> bool:
-        """Whether it is a URL."""
+        """Whether the location is a URL."""
         return _URL.match(self.address) is not None
 
     @property
     def archived(self) -> bool:
-        """Whether it is a zip file, as `ntkmc compact --archive` makes one."""
+        """Whether the location is a zip file, as `ntkmc compact --archive` writes it."""
         return not self.remote and self.address.endswith(".zip") and self.path.is_file()
 
     @property
     def path(self) -> Path:
-        """The folder, of a location that is one."""
+        """Path of the folder or archive; only for a location that is not remote."""
         return Path(self.address)
 
     @property
     def name(self) -> str:
-        """The last part of the address."""
+        """Last component of the address."""
         return self.address.rpartition("/")[2]
 
     @property
     def storage_options(self) -> dict[str, Any] | None:
-        """What zarr and xarray pass on to fsspec. Endpoints and keys come from its environment variables."""
+        """Options that zarr and xarray pass to fsspec; endpoints and keys come from environment variables."""
         return {"use_listings_cache": False} if self.remote else None
 
     @property
     def source(self) -> Any:
-        """What zarr and xarray open it by."""
+        """Argument with which zarr and xarray open the location."""
         return zarr.storage.ZipStore(self.path, mode="r") if self.archived else self.address
 
     def blobs(self, folder: str = "") -> Blobs:
-        """Files below it, or below a folder in it (of an archive, all of them)."""
+        """Return access to the files below the location or a folder in it; for an archive, to all of its files."""
         if self.archived:
             return ZipBlobs(self.path)
         address = f"{self.address}/{folder}" if folder else self.address
         return ObjectBlobs(address) if self.remote else DirectoryBlobs(Path(address))
 
     def open(self, mode: Literal["r", "r+", "a"] = "r", attributes: dict[str, Any] | None = None) -> zarr.Group:
-        """The root group, without consolidated metadata, which speaks of the shapes from before an extension.
+        """Open the root group without consolidated metadata, which may hold the shapes from before an extension.
 
-        `a` makes one with these attributes if there is none.
+        Mode `a` creates the group with the given attributes if it does not exist.
         """
         if mode == "a":
             return zarr.open_group(
@@ -301,7 +301,7 @@ class Location:
         return zarr.open_group(self.source, mode=mode, use_consolidated=False, storage_options=self.storage_options)
 
     def occupied(self) -> bool:
-        """Whether something is there already: anything but an empty folder, and a lease.
+        """Return whether the location exists and is not empty; on an object store, a lease does not count.
 
         Raises
         ------
@@ -312,9 +312,9 @@ class Location:
             return self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
         try:
             return any(name != LEASE for name in self.blobs().list())
-        except Exception as error:  # botocore's errors share no class with anybody else's
+        except Exception as error:  # errors of botocore share no base class with those of other clients
             raise StoreError(f"{self}: cannot be reached ({' '.join(str(error).split())[:200]})") from error
 
 
 LEASE = ".lease"
-"""Name of the file in which the one writer of a store shows that it is alive."""
+"""Name of the file with the lease of a store."""

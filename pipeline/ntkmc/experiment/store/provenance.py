@@ -1,4 +1,4 @@
-"""What made these numbers: versions of what was imported, BLAS, processor, code state."""
+"""Provenance of results: versions of the imported packages, BLAS, processor, and state of the code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_info
 from ntkmc.experiment.study.numerics import NUMERICS
 
 SCHEMA: Final = 2
-"""Version of this document."""
+"""Version of the provenance document."""
 
 _PACKAGES: Final = (
     "ntkmc",
@@ -38,7 +38,7 @@ _QUEUE: Final = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 
 
 def provenance() -> dict[str, Any]:
-    """The document that a run writes into its store.
+    """Return the provenance document that a run writes into its store.
 
     Examples
     --------
@@ -55,7 +55,10 @@ def provenance() -> dict[str, Any]:
 
 @cache
 def environment() -> dict[str, Any]:
-    """What can change a bit: versions of what this process imported, BLAS, processor, threads, state of the code."""
+    """Return everything on which bits can depend.
+
+    That is: versions of the packages that this process imported, BLAS, processor, threads, and state of the code.
+    """
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
@@ -64,8 +67,8 @@ def environment() -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "blas": [
             {key: pool.get(key) for key in ("internal_api", "version", "architecture")}
-            | {"file": Path(pool["filepath"]).name}  # wheels carry a hash of the build in it
-            # In an order of its own: that of loading differs from process to process, and means nothing.
+            | {"file": Path(pool["filepath"]).name}  # the file name in a wheel contains a hash of the build
+            # Sorted by name: the order of loading differs between processes and has no meaning.
             for pool in sorted(threadpool_info(), key=lambda pool: Path(pool["filepath"]).name)
             if pool.get("user_api") == "blas"
         ],
@@ -75,7 +78,7 @@ def environment() -> dict[str, Any]:
 
 
 def bits_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of an environment on which bits are promised to depend, for equal `NUMERICS`."""
+    """Return the part of an environment that determines all bits, for equal `NUMERICS`."""
     packages = document.get("packages", {})
     return {
         "cpu": document.get("cpu"),
@@ -87,9 +90,9 @@ def bits_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def block_provenance(seconds: float, methods: Mapping[str, int], *, blocked: bool = False) -> dict[str, Any]:
-    """What travels with a block: who computed it, when, with what, how long it took, how eigenvectors were found.
+    """Return the provenance of a block: process, job, time, environment, and number of trials per eigenvalue method.
 
-    `blocked`: its Gram matrices were held by several workers, on whose number the last bits depend.
+    With `blocked`, its Gram matrices were distributed over several workers, on whose number the last bits depend.
     """
     return {
         "id": uuid.uuid4().int >> 65,  # 63 bits
@@ -104,17 +107,17 @@ def block_provenance(seconds: float, methods: Mapping[str, int], *, blocked: boo
 
 
 def differing(environments: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """In what environments differ: the values of each fact that is not the same in all, by its name.
+    """Return the entries in which environments differ: all values of such an entry, by its dotted name.
 
     Examples
     --------
     >>> differing([{"cpu": "A", "packages": {"numpy": "2.3"}}, {"cpu": "A", "packages": {"numpy": "2.4"}}])
     {'packages.numpy': ['2.3', '2.4']}
     """
-    flat = [_flat(each) for each in environments]
-    names = dict.fromkeys(name for each in flat for name in each)
-    found = {name: sorted({each.get(name, "none") for each in flat}) for name in names}
-    return {name: values for name, values in found.items() if len(values) > 1}
+    flat = [_flat(entries) for entries in environments]
+    names = dict.fromkeys(name for entries in flat for name in entries)
+    values_by_name = {name: sorted({entries.get(name, "none") for entries in flat}) for name in names}
+    return {name: values for name, values in values_by_name.items() if len(values) > 1}
 
 
 def _flat(document: Any, name: str = "") -> dict[str, str]:
@@ -124,11 +127,11 @@ def _flat(document: Any, name: str = "") -> dict[str, str]:
         inner = enumerate(document)  # type: ignore[assignment]
     else:
         return {name: str(document)}
-    return {key: text for part, each in inner for key, text in _flat(each, f"{name}.{part}".strip(".")).items()}
+    return {key: text for part, value in inner for key, text in _flat(value, f"{name}.{part}".strip(".")).items()}
 
 
 def _version(name: str) -> str | None:
-    """The version of what is imported, which an editable or a shadowed install may know better than its metadata."""
+    """Return the version of a package, preferably of the imported module: metadata of installs may be outdated."""
     imported = getattr(sys.modules.get(name), "__version__", None)
     if isinstance(imported, str):
         return imported
@@ -149,7 +152,7 @@ def _cpu() -> str:
 
 
 def _code() -> dict[str, Any]:
-    """Commit of the clone that the package is imported from, and whether it was changed; empty when installed."""
+    """Return the commit of the clone that contains the package, and whether it was modified; empty if installed."""
     folder = Path(__file__).resolve().parents[3]
     if not (folder / ".git").exists():
         return {}

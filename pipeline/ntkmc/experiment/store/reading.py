@@ -1,6 +1,6 @@
-"""Reading a store: lazily, without any right to write, also while a run is going on.
+"""Readers of a store: lazy, without write access, also while a run is writing.
 
-What stands in a store may be anything; what is said about it is one line.
+A store may be damaged in any way; readers report damage as a one-line `StoreError`.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ UNREADABLE: Final = (
     AttributeError,
     AssertionError,
 )
-"""What zarr, xarray, and the code that trusts a store's declarations raise where files are not what they should be."""
+"""Exceptions that zarr, xarray, and code that relies on the schema raise for damaged files."""
 
 
 @contextmanager
 def understood(store: Any) -> Iterator[None]:
-    """Context at whose door everything that a damaged store makes libraries raise becomes a `StoreError`."""
+    """Convert exceptions raised by a damaged store into `StoreError`."""
     try:
         yield
     except NtkmcError:
@@ -55,13 +55,13 @@ def understood(store: Any) -> Iterator[None]:
 
 
 _ATTEMPTS: Final = 4
-_PAUSE: Final = 0.3  # seconds between them
+_PAUSE: Final = 0.3  # seconds between attempts
 
 
 def open_results(store: str | Path) -> xr.DataTree:
-    """The results tree of a store: groups `trials`, `estimates`, `claims` and `blocks`.
+    """Open the results of a store as a tree with the groups `trials`, `estimates`, `claims` and `blocks`.
 
-    And, where a study asked for finite widths, `finite_width` and `convergence`; for features, `sketching` and
+    Studies of finite widths add the groups `finite_width` and `convergence`; studies of features add `sketching` and
     `sketch_accuracy`.
 
     Parameters
@@ -72,8 +72,8 @@ def open_results(store: str | Path) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree
-        Lazy: values are read when they are looked at, and no file but the store's is needed. Blocks that are finished
-        but not yet folded are shown too; only then is the `trials` group held in memory.
+        Lazy: values are read when they are accessed. Finished blocks that are not yet folded are included; only if
+        there are any is the `trials` group held in memory.
 
     Raises
     ------
@@ -85,13 +85,14 @@ def open_results(store: str | Path) -> xr.DataTree:
         attributes = read_attributes(location)
         try:
             return _opened(location, attributes)
-        except StoreError:  # a run may just be extending it: shapes change one by one
+        except StoreError:  # a run may be extending the store, whose shapes then change one by one
             time.sleep(_PAUSE)
     return _opened(location, attributes)
 
 
 def _opened(location: Location, attributes: dict[str, Any]) -> xr.DataTree:
     with understood(location):
+        # Without consolidated metadata a run is extending the store: read the metadata of each array.
         whole = is_consolidated(location)
         groups = {
             name: xr.open_dataset(
@@ -116,62 +117,67 @@ def _opened(location: Location, attributes: dict[str, Any]) -> xr.DataTree:
 
 
 def study_of(attributes: Mapping[Any, Any], origin: str) -> Study:
-    """The study that a store was last run with; a user's own laws in it are named, not imported."""
+    """Return the study that a store was last run with, without importing the user's own laws."""
     return as_stored(parse_study(attributes["study"], origin=origin, trusted=False), attributes)
 
 
 def as_stored(study: Study, attributes: Mapping[Any, Any]) -> Study:
-    """A study of a store, whose feature maps, of an earlier study perhaps, are made as they were."""
+    """Return the study with the sketching method of the store, if the study itself has no features."""
     known = attributes["identity"].get("sketching")
     return study.model_copy(update={"sketch": known["method"]}) if known and not study.features else study
 
 
 def stored_studies(attributes: Mapping[Any, Any], origin: str) -> tuple[Study, ...]:
-    """All studies that a store was run with, each once, in the order of their last runs."""
+    """Return the distinct studies that a store was run with, in the order of their last runs."""
     documents = {entry["study"]: entry["document"] for entry in reversed(attributes["history"])}
-    return tuple(parse_study(each, origin=origin, trusted=False) for each in reversed(documents.values()))
+    return tuple(parse_study(document, origin=origin, trusted=False) for document in reversed(documents.values()))
 
 
 def stored_cells(attributes: Mapping[Any, Any], origin: str) -> tuple[Cell, ...]:
-    """Cells of all studies in a store's history, each once, with all their depths."""
-    found: dict[str, Cell] = {}
+    """Return the distinct cells of all studies in a store's history, with all their depths."""
+    cells: dict[str, Cell] = {}
     for study in stored_studies(attributes, origin):
         for cell in study.cells:
-            depths = set(cell.depths) | set(found[cell.name].depths if cell.name in found else ())
-            found[cell.name] = Cell(cell.distribution, cell.d, cell.n, tuple(sorted(depths)))
-    return tuple(found.values())
+            depths = set(cell.depths) | set(cells[cell.name].depths if cell.name in cells else ())
+            cells[cell.name] = Cell(cell.distribution, cell.d, cell.n, tuple(sorted(depths)))
+    return tuple(cells.values())
 
 
 def _with_journal(groups: dict[str, xr.Dataset], location: Location) -> dict[str, xr.Dataset]:
-    """Groups with a value for each trial, those that blocks of the journal belong to in memory, with the blocks."""
-    found = dict(groups)
+    """Return the groups with one value per trial; those with blocks in the journal in memory, with the blocks."""
+    loaded = dict(groups)
     for block in Journal(location.blobs(JOURNAL)).sound_blocks():
         name = block.part.kind
         if name not in groups:
-            continue  # of an axis that was asked for after this reader opened the store
-        if found[name] is groups[name]:
-            found[name] = groups[name].load().copy()
-        _enter(found[name], block)
-    return found
+            continue  # of an axis that was added after this reader opened the store
+        if loaded[name] is groups[name]:
+            loaded[name] = groups[name].load().copy()
+        _enter(loaded[name], block)
+    return loaded
 
 
 def _enter(loaded: xr.Dataset, block: Block) -> None:
-    """Put a block's values where they belong."""
+    """Copy the values of a block into the loaded group."""
     label, d, n = block.cell
-    wanted: dict[str, list[Any]] = {"distribution": [label], "d": [d], "n": [n], "depth": list(block.depths)}
-    wanted |= {dim: [value] for dim, value in block.part.place.items()}
-    known = {dim: loaded[dim].to_numpy().tolist() for dim in wanted}
+    block_coordinates: dict[str, list[Any]] = {
+        "distribution": [label],
+        "d": [d],
+        "n": [n],
+        "depth": list(block.depths),
+    }
+    block_coordinates |= {dim: [value] for dim, value in block.part.place.items()}
+    known = {dim: loaded[dim].to_numpy().tolist() for dim in block_coordinates}
     within = block.first + block.count <= loaded.sizes["trial"]
-    if not within or not all(set(values) <= set(known[dim]) for dim, values in wanted.items()):
+    if not within or not all(set(values) <= set(known[dim]) for dim, values in block_coordinates.items()):
         return  # of an extension that began after this reader opened the store
-    at: dict[str, Any] = {dim: known[dim].index(values[0]) for dim, values in wanted.items()}
+    at: dict[str, Any] = {dim: known[dim].index(values[0]) for dim, values in block_coordinates.items()}
     at["trial"] = slice(block.first, block.first + block.count)
     for name, values in block.arrays.items():
         if name not in loaded:
             continue  # a statistic of a study that began after this reader opened the store
         target, dims = loaded[name].to_numpy(), list(map(str, loaded[name].dims))
         if values.ndim == 1:
-            measured = ~np.isnan(values)  # as in a fold: a failed trial does not erase what is known of its draw
+            measured = ~np.isnan(values)  # as in a fold: a failed trial does not erase values of its draw
             target[tuple(at[dim] for dim in dims)][measured] = values[measured]
         else:
             for row, depth in enumerate(block.depths):

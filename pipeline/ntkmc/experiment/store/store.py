@@ -1,4 +1,4 @@
-"""The store as its one writer sees it: folded into, and asked what is missing."""
+"""A results store that is open for its single writer: fold blocks, and list missing trials."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ JOURNAL: Final = "journal"
 """Folder of the journal in a store."""
 
 _AT_ONCE: Final = 512
+"""Largest number of blocks that a fold holds in memory."""
+
 _BYTES_AT_ONCE: Final = 8 * 2**20
-"""Blocks, and bytes of their arrays, that a fold holds in memory: a driver that lags behind has many to fold."""
+"""Largest number of bytes of arrays that a fold holds in memory: after a delay there are many blocks to fold."""
 
 
 class Store:
-    """A results store, open for writing. Hold its `Lease` while using it; make one with `Store.prepare`.
+    """A results store that is open for writing. Hold its `Lease` while using it; open it with `Store.prepare`.
 
-    With `writing=False` it only looks: a damaged chunk counts as never run here, too, but stays as it is.
+    With `writing=False` nothing is changed: a damaged chunk also counts as never run, but is not reset.
     """
 
     def __init__(self, location: Location, study: Study, added: tuple[str, ...] = (), *, writing: bool = True) -> None:
@@ -56,7 +58,7 @@ class Store:
 
     @classmethod
     def prepare(cls, location: Location, study: Study) -> Store:
-        """Open an existing store, extended to the study's grid, with its journal folded and swept."""
+        """Open an existing store: extend it to the study, remove temporary files, and fold the journal."""
         if not location.remote and not os.access(location.path, os.W_OK):
             raise StoreError(f"{location}: cannot be written (permission denied)")
         sweep(location)
@@ -67,7 +69,7 @@ class Store:
 
     @property
     def variables(self) -> dict[str, Variable]:
-        """Variables of the `trials` group that have a value for each trial."""
+        """Variables of the `trials` group with one value per trial."""
         return self.trials.variables
 
     @property
@@ -77,34 +79,34 @@ class Store:
 
     @property
     def lacking(self) -> int:
-        """Trials that lack a statistic that was `added`."""
+        """Number of trials that lack one of the statistics in `added`."""
         return self.trials.lacking
 
     @property
     def beside(self) -> tuple[Part, ...]:
-        """Parts beside the draws that the store has room for."""
+        """Parts other than the plain draws, such as finite widths, along the axes of the store."""
         return parts_in(self.coordinates)
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """All parts that the store has room for."""
+        """All parts along the axes of the store, the plain draws first."""
         return (PLAIN, *self.beside)
 
     def index(self, cell: Cell) -> Place:
-        """Where a cell stands."""
+        """Return the position of a cell."""
         return self.trials.place((cell.distribution.label, cell.d, cell.n))
 
     def depth_positions(self, depths: Sequence[int]) -> list[int]:
-        """Where depths stand along the depth axis."""
+        """Return the positions of depths along the depth axis."""
         return [self.coordinates["depth"].index(depth) for depth in depths]
 
     def statuses(self, cell: Cell, part: Part = PLAIN) -> NDArray[np.int8]:
-        """(depths of the store, trials) of a part of a cell."""
+        """Return the status of a part of a cell, (depths of the store, trials)."""
         group = self.group(part)
         return group.statuses(group.place((cell.distribution.label, cell.d, cell.n), part))
 
     def group(self, part: Part = PLAIN) -> PerTrial:
-        """The group that holds trials of a part."""
+        """Return the group that holds the trials of a part; `StoreError` if the store has none."""
         if part.plain:
             return self.trials
         if part.kind not in self._beside:
@@ -112,15 +114,15 @@ class Store:
         return self._beside[part.kind]
 
     def done(self, cell: Cell, part: Part = PLAIN) -> NDArray[np.bool_]:
-        """(depths of the cell, trials) -> whether that is folded."""
+        """Return whether each trial of a part is folded, (depths of the cell, trials)."""
         return np.asarray(self.statuses(cell, part)[self.depth_positions(cell.depths)] != 0)
 
     def prefix(self, cell: Cell) -> int:
-        """Length of the contiguous run of done trials (all depths) from the study's first trial on."""
+        """Return the number of contiguous trials, done at all depths, from the study's first trial on."""
         return contiguous(np.asarray(self.done(cell).all(axis=0)), self.study.trial_range.start)
 
     def missing(self, cell: Cell, wanted: range, part: Part = PLAIN) -> list[tuple[range, tuple[int, ...]]]:
-        """Runs of wanted trials that lack some depths, each with the depths that it lacks."""
+        """Return the runs of trials in a range that lack some depths, each with the depths that it lacks."""
         lacking = ~self.done(cell, part)[:, wanted.start : wanted.stop]
         runs: list[tuple[range, tuple[int, ...]]] = []
         start = wanted.start
@@ -133,7 +135,7 @@ class Store:
         return runs
 
     def fold(self) -> list[Block]:
-        """Move finished blocks from the journal into zarr; returns them, without their arrays.
+        """Move finished blocks from the journal into zarr; return them without their arrays.
 
         Safe to repeat after any interruption.
         """
@@ -143,29 +145,27 @@ class Store:
         for block in self.journal.sound_blocks(self.journal.names()):
             waiting.append(block)
             held += sum(values.nbytes for values in block.arrays.values())
+            # Fold in batches: each batch rewrites the chunks that it touches once, and bounds the memory.
             if held >= _BYTES_AT_ONCE or len(waiting) == _AT_ONCE:
                 self._fold(waiting)
-                folded += [replace(each, arrays={}) for each in waiting]
+                folded += [replace(stored, arrays={}) for stored in waiting]
                 waiting, held = [], 0
         if waiting:
             self._fold(waiting)
-        return folded + [replace(each, arrays={}) for each in waiting]
+        return folded + [replace(stored, arrays={}) for stored in waiting]
 
     def _fold(self, blocks: list[Block]) -> None:
         for kind, group in {PLAIN.kind: self.trials, **self._beside}.items():
             group.fold(block for block in blocks if block.part.kind == kind)
+        # Values first, then the table, then the deletion: a crash in between only repeats the fold.
         if self._log is None:
             self._log = BlockLog(self.location, self.root)
         self._log.enter(blocks)
         for block in blocks:
             self.journal.delete(block)
 
-    def read_cell(self, place: Place, trials: range, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-        """Trial variables of one cell, all or some, over a range of trials, depth axis first where there is one."""
-        return self.trials.read(place, trials, names)
-
     def forget(self, cell: Cell, trials: Sequence[int] | None = None, part: Part = PLAIN) -> None:
-        """Let trials of a part of a cell count as never run: some, or all of them."""
+        """Reset the status of some or all trials of a part of a cell, so that they count as never run."""
         group = self.group(part)
         group.forget(group.place((cell.distribution.label, cell.d, cell.n), part), trials)
 
@@ -186,7 +186,7 @@ class Store:
 
 
 def contiguous(done: NDArray[np.bool_], start: int) -> int:
-    """Number of consecutive True from position `start` on.
+    """Return the number of consecutive True values from position `start` on.
 
     >>> contiguous(np.array([True, True, False, True]), 0)
     2

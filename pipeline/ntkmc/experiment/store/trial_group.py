@@ -1,6 +1,6 @@
-"""A group of the store with a value for each trial, as its one writer sees it: verified, folded into, read.
+"""Groups with one value per trial: verify them, fold blocks into them, and read the trials of one cell.
 
-Trials of one cell, read variable by variable as a claim looks at them: a cell may have a million.
+The trials of a cell are read one variable at a time, because a cell may have a million trials.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from ntkmc.experiment.study.measurements import PLAIN, Part
 from ntkmc.linalg.eigen import Status
 
 Place = tuple[int, ...]
-"""Position of a cell along (distribution, d, n), and along a further axis where a group has one."""
+"""Position of a cell along (distribution, d, n), and along the additional axis of a group, if it has one."""
 
 Region = dict[str, slice]
 
 T = TypeVar("T")
 
 REQUESTS: Final = 16
-"""Variables that are read from, or written to, an object store at once."""
+"""Number of variables that are read from, or written to, an object store concurrently."""
 
 
 class PerTrial:
-    """The variables of one group that have a value for each trial, with the status of every trial in memory.
+    """Variables of a group with one value per trial; the status of every trial is held in memory.
 
     Parameters
     ----------
     variables : mapping of str to Variable
         Among them `status`, with all the group's dimensions; some may lack depth.
     incomplete : bool
-        Whether trials may lack variables because nobody asked for them when they ran.
+        Whether trials may lack variables that were not part of the study when they ran.
     """
 
     def __init__(
@@ -72,16 +72,16 @@ class PerTrial:
         self.status = self._verified_status()
 
     def place(self, cell: tuple[str, int, int], part: Part = PLAIN) -> Place:
-        """Where a part of a cell stands."""
+        """Return the position of a part of a cell."""
         values = dict(zip(("distribution", "d", "n"), cell, strict=True)) | part.place
         return tuple(self._coordinates[dim].index(values[dim]) for dim in self.axes)
 
     def statuses(self, place: Place) -> NDArray[np.int8]:
-        """(depths, trials) of a cell."""
+        """Return the status of the trials of a cell, (depths, trials)."""
         return np.asarray(self.status[self._at(place)])
 
     def read(self, place: Place, trials: range, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
-        """Variables of one cell, all or some, over a range of trials, depth axis first where there is one."""
+        """Read variables of one cell over a range of trials: all or those named; a depth axis comes first."""
 
         def read(name: str) -> NDArray[Any]:
             selection = self._at(place) if self.variables[name].per_depth else place
@@ -91,14 +91,15 @@ class PerTrial:
         return dict(zip(chosen, self.each(read, chosen), strict=True))
 
     def forget(self, place: Place, trials: Sequence[int] | None = None) -> None:
-        """Let trials of a cell, or all of them, count as never run."""
+        """Reset the status of some or all trials of a cell, so that they count as never run."""
         chosen = slice(None) if trials is None else np.asarray(trials)
         at = self._at(place)
         self.status[at][:, chosen] = 0
         self.array("status")[at] = self.status[at]
 
     def fold(self, blocks: Iterable[Block]) -> None:
-        """Put blocks into zarr, chunk by chunk."""
+        """Write blocks into zarr, chunk by chunk."""
+        # Collect the blocks per chunk, so that each chunk is read and written once.
         by_chunk: dict[tuple[int, ...], list[Block]] = defaultdict(list)
         lengths = self._chunk_lengths()
         for block in blocks:
@@ -111,20 +112,20 @@ class PerTrial:
             self._fold_chunk(chunk, members, lengths)
 
     def each(self, work: Callable[[str], T], names: Iterable[str]) -> list[T]:
-        """Do something for each variable; at an object store, whose answers take long, for many at once."""
+        """Call a function for each variable; concurrently on an object store, whose latency is high."""
         if not self._location.remote:
             return [work(name) for name in names]
         with ThreadPoolExecutor(REQUESTS) as pool:
             return list(pool.map(work, names))
 
     def array(self, name: str) -> zarr.Array[Any]:
-        """A variable; its shape stays what it is while the store is open."""
+        """Open the array of a variable and keep it: its shape does not change while the store is open."""
         if name not in self._arrays:
             self._arrays[name] = open_array(self._root, self.variables[name].group, name)
         return self._arrays[name]
 
     def _at(self, place: Place) -> tuple[Any, ...]:
-        """An index that selects all depths and trials of a cell: all that follows the last axis may be left out."""
+        """Return an index that selects all depths and trials of a cell; trailing axes are omitted."""
         index: dict[str, Any] = dict(zip(self.axes, place, strict=True))
         return tuple(index.get(dim, slice(None)) for dim in self.dims[:-1])
 
@@ -132,7 +133,7 @@ class PerTrial:
         return dict(zip(self.dims, chunk_lengths(self.array("status")), strict=True))
 
     def _regions(self) -> Iterator[Region]:
-        """The whole group, by chunks along all dimensions but depth (per-draw variables have none)."""
+        """Iterate over the group by chunks; depth is not split, as per-draw variables have no depth axis."""
         lengths = self._chunk_lengths()
         shape = dict(zip(self.dims, self.array("status").shape, strict=True))
         lengths["depth"] = max(shape["depth"], 1)
@@ -144,7 +145,7 @@ class PerTrial:
             }
 
     def _verified_status(self) -> NDArray[np.int8]:
-        """Status of every trial, after reading every chunk: one that is damaged or missing counts as never run."""
+        """Return the status of every trial after reading all chunks; damaged or missing chunks count as never run."""
         status = np.zeros(self.array("status").shape, dtype=np.int8)
         for region in self._regions():
             selection = _select(self.dims, region)
@@ -167,10 +168,10 @@ class PerTrial:
         return status
 
     def _read_status(self, region: Region) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
-        """Status of the trials in a region, and which of them claim a value but lack one.
+        """Return the status of the trials in a region, and a mask of those whose status requires a missing value.
 
-        A chunk file that went missing reads as fill values, without error. Or a trial lacks a statistic that claims
-        of a later study need. One variable at a time: chunks may be large.
+        A chunk file that is missing reads as fill values, without an error. A trial may also lack a statistic that the
+        claims of a later study need. Variables are read a few at a time, because chunks may be large.
         """
         status = np.asarray(self.array("status")[_select(self.dims, region)])
         valued = (status != 0) & (status != Status.FAILED.code)
@@ -179,7 +180,8 @@ class PerTrial:
             variable = self.variables[name]
             absent = np.isnan(self.array(name)[_select(variable.dims, region)])
             if variable.behind:
-                absent = absent.reshape(*status.shape, -1)[..., 0]  # where a curve is, it begins
+                absent = absent.reshape(*status.shape, -1)[..., 0]  # a curve is absent if its first value is
+            # A trial whose event was decided by a bound has no lambda_min.
             if name == "lambda_min":
                 absent &= status != Status.DECIDED.code
             return absent if variable.per_depth else absent[..., None, :]
@@ -221,7 +223,7 @@ class PerTrial:
                 self.status[selection] = content
 
         self.each(fold, [name for name in self.variables if name != "status"])
-        fold("status")  # last: a trial counts as done by it
+        fold("status")  # last: the status marks a trial as done
 
     def _copy(self, content: NDArray[Any], block: Block, region: Region, values: NDArray[Any]) -> None:
         """Copy the part of a block's variable that lies in a region into the region's content."""
@@ -232,7 +234,7 @@ class PerTrial:
         inside = slice(start - region["trial"].start, stop - region["trial"].start)
         taken = slice(start - block.first, stop - block.first)
         if values.ndim == 1:
-            # A trial that failed has no per-draw values; another depth may have measured them before.
+            # A failed trial has no per-draw values; keep those that a block of another depth has stored.
             known = ~np.isnan(values[taken])
             content[(*at.values(), inside)][known] = values[taken][known]
         else:
@@ -243,19 +245,19 @@ class PerTrial:
 
 
 def _select(dims: Iterable[str], region: Region) -> tuple[slice, ...]:
-    """All of a dimension that the region does not speak of: one behind the trial."""
+    """Return the slices of a region; dimensions that it lacks, which follow the trial axis, are taken completely."""
     return tuple(region.get(dim, slice(None)) for dim in dims)
 
 
 HELD: Final = 4 * 2**20
-"""Bytes of a cell's variables that are kept: all of a cell of some ten thousand trials, some of a larger one."""
+"""Bytes of a cell's variables that are cached: all variables for some ten thousand trials, fewer for more trials."""
 
 
 class CellTrials(Mapping[str, NDArray[Any]]):
-    """Variables of a group at one cell (and place beside it): (depths, T), or (T,) where they are the draw's.
+    """Variables of a group at the place of one cell: (depths, T), or (T,) for per-draw variables.
 
-    Those looked at last are held, up to `HELD` bytes in all; the memory that a cell's verdicts take is that of the
-    few variables that one claim needs, not of the dozens that there are.
+    The variables that were used last are cached, up to `HELD` bytes: verdicts of a cell need memory for the few
+    variables of one claim, not for all.
     """
 
     def __init__(self, group: PerTrial, place: Place) -> None:
@@ -266,23 +268,24 @@ class CellTrials(Mapping[str, NDArray[Any]]):
         self._all = range(group.status.shape[-1])
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        if name == "status":  # which the store has in memory, every chunk of it verified
+        if name == "status":  # held in memory by the store, with every chunk verified
             return self._group.statuses(self._place)
         if name not in self._held:
             if name not in self._names:
                 raise KeyError(name)
             self._held[name] = self._group.read(self._place, self._all, [name])[name]
-            while len(self._held) > 1 and sum(each.nbytes for each in self._held.values()) > HELD:
+            # Evict the least recently used variables, but never the one that was just read.
+            while len(self._held) > 1 and sum(values.nbytes for values in self._held.values()) > HELD:
                 self._held.popitem(last=False)
         self._held.move_to_end(name)
         return self._held[name]
 
     def per_depth(self, name: str) -> bool:
-        """Whether a variable has an axis of depths, which comes first."""
+        """Return whether a variable has a depth axis, which comes first."""
         return name == "status" or self._names[name].per_depth
 
     def __contains__(self, name: object) -> bool:
-        return name in self._names  # a Mapping's own would read the variable
+        return name in self._names  # the inherited method would read the variable
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -292,12 +295,12 @@ class CellTrials(Mapping[str, NDArray[Any]]):
 
 
 class DepthTrials(Mapping[str, NDArray[Any]]):
-    """Variables (T,) of a cell at one depth, over a span of trials; `others` stand beside the cell's own.
+    """Variables (T,) of a cell at one depth, over a span of trials, with `others` in addition to the cell's own.
 
     Parameters
     ----------
     others : mapping of str to (CellTrials, str, int)
-        Further names, each with the cell, the variable and the row that it is.
+        Additional names, each with the cell, the variable and the row that it refers to.
     """
 
     def __init__(
@@ -313,14 +316,14 @@ class DepthTrials(Mapping[str, NDArray[Any]]):
         self._others = others or {}
 
     def over(self, span: slice) -> DepthTrials:
-        """The same variables over another span."""
+        """Return the same variables over another span."""
         return DepthTrials(self._cell, self._row, span, self._others)
 
     def beside(self, other: CellTrials, prefix: str) -> DepthTrials:
-        """The same, with what claims about another part need, behind its prefix: a trial is one of that part."""
-        mine = {f"{prefix}{name}": (other, name, self._row) for name in other if name != "status"}
+        """Return the same, with the variables of another part under a prefix, and with the status of that part."""
+        prefixed = {f"{prefix}{name}": (other, name, self._row) for name in other if name != "status"}
         status = {"status": (other, "status", self._row)}
-        return DepthTrials(self._cell, self._row, self._span, {**self._others, **mine, **status})
+        return DepthTrials(self._cell, self._row, self._span, {**self._others, **prefixed, **status})
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         cell, source, row = self._others.get(name, (self._cell, name, self._row))
