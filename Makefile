@@ -8,7 +8,7 @@ STORES := data/results
 TOOLS  := $(VENV)/browser-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-browser test-slurm lint bench clean
+.PHONY: help setup demo test test-all test-slow test-browser test-slurm lint bench clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -39,10 +39,14 @@ lint: $(STAMP)  ## ruff, mypy --strict and the layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint  ## Everything that must pass, under 15 minutes on two cores
-	$(BIN)/python -m pytest -m "not slow and not slurm and not browser" -n 2
+test: lint  ## Lint, types, layers and the fast tests: under 5 minutes on two cores
+	$(BIN)/python -m pytest -m "not long and not slow and not slurm and not browser" -n 2
 
-test-slow: $(STAMP)  ## The long tests
+test-all: lint  ## The fast and the long tests, and those in a browser: what continuous integration runs
+	$(BIN)/python -m pytest -m "not slow and not slurm and not browser" -n 2
+	$(MAKE) test-browser
+
+test-slow: $(STAMP)  ## Tests of minutes each: all shipped studies, fuzzing, injected faults, a million trials
 	$(BIN)/python -m pytest -m slow
 
 test-browser: $(STAMP)  ## The Study page, the explorer and the report in chromium; says what it lacks

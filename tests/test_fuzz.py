@@ -156,6 +156,7 @@ def _show(path: Path) -> None:
 FILES = ["zarr.json", "trials/zarr.json", "trials/lambda_min/zarr.json", "trials/distribution/c/0"]
 
 
+@pytest.mark.long
 @settings(max_examples=12, suppress_health_check=quiet)
 @given(data=st.data())
 def test_mutated_stores(sound: Path, folder: Path, client: Any, data: st.DataObject) -> None:

@@ -52,7 +52,7 @@ LONG = {
     "spectral-bias",
     "training",
 }
-"""A minute or two each: `make test-slow`."""
+"""One or two minutes each: `make test-slow`. The others run in `make test-all`."""
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -64,10 +64,18 @@ class Shipped:
     tree: xr.DataTree
 
 
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LONG), id=path.stem) for path in STUDIES],
-)
+def study_parameter(path: Path) -> Any:
+    """The study as a parameter of `shipped`, marked by how long it takes."""
+    return pytest.param(path, marks=pytest.mark.slow if path.stem in LONG else pytest.mark.long, id=path.stem)
+
+
+def only(name: str) -> pytest.MarkDecorator:
+    """Run a test with one shipped study."""
+    path = ROOT / "data" / "studies" / f"{name}.yaml"
+    return pytest.mark.parametrize("shipped", [study_parameter(path)], indirect=True)
+
+
+@pytest.fixture(scope="module", params=[study_parameter(path) for path in STUDIES])
 def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shipped:
     """The results of a shipped study, run on two worker processes."""
     path = tmp_path_factory.mktemp("shipped") / "s"
@@ -153,11 +161,14 @@ EXPECTED = {
 }
 
 
+@pytest.mark.parametrize(
+    "shipped", [study_parameter(path) for path in STUDIES if path.stem in EXPECTED], indirect=True
+)
 def test_shipped_findings(shipped: Shipped) -> None:
-    """What data/README.md says that the studies found."""
+    """Verdicts that data/README.md reports."""
     claims = shipped.tree["claims"].to_dataset()["overall"].load()
-    found = {label: Verdict(int(claims.sel(claim=label))) for label in EXPECTED.get(shipped.name, {})}
-    assert found == EXPECTED.get(shipped.name, {})
+    verdicts_of_study = {label: Verdict(int(claims.sel(claim=label))) for label in EXPECTED[shipped.name]}
+    assert verdicts_of_study == EXPECTED[shipped.name]
 
 
 LAWS = {
@@ -172,10 +183,9 @@ LAWS = {
 """What fails of each law; `holds`: nothing does, and nothing is undecided."""
 
 
+@only("generalization")
 def test_what_the_bound_does_with_n(shipped: Shipped) -> None:
     """To 0 for functions of the row, as n to the power -1/2 where they are linear; not for random signs."""
-    if shipped.name != "generalization":
-        return
     bound = shipped.tree["prediction"].to_dataset().squeeze(drop=True).load()
     first, last = bound.isel(n=0), bound.isel(n=-1)
     for target in ("linear", "quadratic", "relu"):
@@ -185,10 +195,9 @@ def test_what_the_bound_does_with_n(shipped: Shipped) -> None:
     assert float(last["bound_lower"].sel(target="random-sign")) > float(first["bound_upper"].sel(target="random-sign"))
 
 
+@only("training")
 def test_how_networks_follow_the_kernel(shipped: Shipped) -> None:
     """What data/README.md says of the study training: exponents in the width, and where the scale matters."""
-    if shipped.name != "training":
-        return
     dynamics = shipped.tree["dynamics"].to_dataset().squeeze(drop=True).load()
     for name in ("gap_started_width", "drift_width", "drift_kappa", "gap_started_kappa"):
         assert (dynamics[f"{name}_upper"] < 0.0).all(), name
@@ -197,10 +206,9 @@ def test_how_networks_follow_the_kernel(shipped: Shipped) -> None:
     assert np.log(wide[1] / wide[0]) / np.log(1.0 / 0.3) == pytest.approx(1.0, abs=0.3)
 
 
+@only("assumptions")
 def test_which_law_satisfies_what(shipped: Shipped) -> None:
     """The table of assumptions.yaml, as data/README.md tells it."""
-    if shipped.name != "assumptions":
-        return
     frame = hypotheses_frame(shipped.tree)
     for law, failing in LAWS.items():
         mine = frame[frame["distribution"] == law]
@@ -210,9 +218,8 @@ def test_which_law_satisfies_what(shipped: Shipped) -> None:
             assert set(mine["claim"][mine["says"] == "fails"]) == failing, law
 
 
+@only("coherence")
 def test_the_printed_coherence_constant_grows_as_the_root_of_d(shipped: Shipped) -> None:
-    if shipped.name != "coherence":
-        return
     claims = shipped.tree["claims"].to_dataset().sel(claim="printed/claim-coherence-subgaussian[delta=0.1]", axis="d")
     for law in ("gaussian", "rademacher", "uniform-cube", "sphere"):
         low, value, high = (
@@ -224,10 +231,9 @@ def test_the_printed_coherence_constant_grows_as_the_root_of_d(shipped: Shipped)
         assert high <= 0.65, law
 
 
+@only("spectral-bias")
 def test_what_depth_does_to_spectra(shipped: Shipped) -> None:
     """Condition numbers, exponents of decay and distances of spectral-bias.yaml, as data/README.md tells them."""
-    if shipped.name != "spectral-bias":
-        return
     grid = Grid(shipped.tree)
     frame: Any = spectra_frame(grid).set_index(["distribution", "d", "n", "depth"])
     large, small = frame.loc[("sphere", 20, 80)], frame.loc[("sphere", 60, 20)]

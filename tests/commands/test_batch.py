@@ -59,6 +59,7 @@ def ntkmc(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 SUBMIT = ("submit", "study.yaml", "--store", "s.zarr", "--profile", "slurm")
 
 
+@pytest.mark.long
 def test_life_of_a_submission(ntkmc: Call, place: Path, client: Any, small: dict[str, Any]) -> None:
     script = ntkmc(*SUBMIT, "--dry-run")
     assert script.startswith("#!/usr/bin/env bash\n")
@@ -113,6 +114,7 @@ def test_no_jobs_for_a_store_that_another_run_holds(
     assert not (place / "submitted").exists()
 
 
+@pytest.mark.long
 def test_standing(place: Path, client: Any, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the trials: what is done is the store's word, the rate is the record's, errors come from logs."""
     path, workspace = place / "s.zarr", Workspace(place / "s.zarr")

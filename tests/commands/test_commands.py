@@ -58,6 +58,7 @@ def assert_refused(answer: tuple[int, str, str], said: str) -> None:
     assert said in err
 
 
+@pytest.mark.long
 def test_run_from_nothing(tmp_path: Path, small: dict[str, Any]) -> None:
     """The real thing: a process of its own, worker processes, a second run that resumes."""
     write(tmp_path / "study.yaml", small)
@@ -111,6 +112,7 @@ def test_not_yaml_and_missing(ntkmc: Call, tmp_path: Path) -> None:
     assert_refused(ntkmc("run", tmp_path / "none.yaml"), "no such file")
 
 
+@pytest.mark.long
 def test_unwritable_store(ntkmc: Call, tmp_path: Path, small: dict[str, Any]) -> None:
     study = write(tmp_path / "study.yaml", small)
     (tmp_path / "file").write_text("in the way")
@@ -278,6 +280,7 @@ def test_trial_that_differs(ntkmc: Call, store: Path, tmp_path: Path) -> None:
     assert "1 of 30 values differ" in err
 
 
+@pytest.mark.long
 def test_lambda_min(ntkmc: Call, tmp_path: Path) -> None:
     np.save(tmp_path / "X.npy", np.eye(4))
     code, out, _ = ntkmc("lambda-min", tmp_path / "X.npy", "--depth", 3, "--depth", 2)

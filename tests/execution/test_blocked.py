@@ -57,6 +57,7 @@ def overlap(one: Eigenvalue, other: Eigenvalue) -> bool:
     return one.lower <= other.upper and other.lower <= one.upper
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kernel", ["ntk", "h-infinity", "conjugate"])
 def test_as_in_one_array(two_workers: Client, kernel: str) -> None:
     X = data(900, 200)
@@ -223,6 +224,7 @@ def test_a_matrix_that_is_not_positive_definite(two_workers: Client, block: int)
         assert fleet.factor(Shifted(5, diagonal, np.zeros(0), 0.0))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("moment", ["products", "factor"])
 def test_a_killed_worker_is_made_good(two_workers: Client, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With SIGKILL in the middle; the shares of the others are not made again."""

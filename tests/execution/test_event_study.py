@@ -30,6 +30,7 @@ def both(tmp_path_factory: pytest.TempPathFactory, client: Any) -> tuple[Path, P
     return folder / "full.zarr", folder / "event.zarr"
 
 
+@pytest.mark.long
 def test_same_decisions(both: tuple[Path, Path]) -> None:
     full, event = (trials_of(path) for path in both)
     done = (full["status"] != 0).values
@@ -72,6 +73,7 @@ def test_claims_are_judged_by_what_was_proved(both: tuple[Path, Path]) -> None:
     assert frame[frame["verdict"] == "violated"]["claim"].str.startswith("printed/").all()
 
 
+@pytest.mark.long
 def test_again_and_alone(both: tuple[Path, Path], tmp_path: Path, client: Any, small: dict[str, Any]) -> None:
     """Nothing is lost or recomputed on resumption, bits are equal, and one trial alone gives the same."""
     study = parse_study(small | {"measure": "event"})

@@ -105,6 +105,7 @@ def test_a_second_request_acts_at_once() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.long
 def test_everything_is_killed(undisturbed: Path, tmp_path: Path, small: dict[str, Any]) -> None:
     """SIGKILL to the driver and all its workers at once; one command goes on."""
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(small | {"trials": TRIALS}))
@@ -117,6 +118,7 @@ def test_everything_is_killed(undisturbed: Path, tmp_path: Path, small: dict[str
     assert_equal_bits(trials_of(undisturbed), trials_of(tmp_path / "s"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_is_quiet_and_resumable(
     undisturbed: Path, tmp_path: Path, small: dict[str, Any], which: signal.Signals
@@ -137,6 +139,7 @@ def test_interrupt_is_quiet_and_resumable(
     assert_equal_bits(trials_of(undisturbed), trials_of(tmp_path / "s"))
 
 
+@pytest.mark.long
 def test_a_full_disk(
     undisturbed: Path, tmp_path: Path, client: Any, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +166,7 @@ def test_a_full_disk(
     assert_equal_bits(trials_of(undisturbed), trials_of(tmp_path / "s"))
 
 
+@pytest.mark.long
 def test_the_cluster_goes_away(undisturbed: Path, tmp_path: Path, client: Any, small: dict[str, Any]) -> None:
     """The scheduler dies: the run says so instead of hanging, and another cluster finishes it."""
     from distributed import Client, LocalCluster

@@ -43,6 +43,7 @@ def medians(path: Path) -> dict[str, float]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", range(0, 60, 4))
 def test_an_extension_killed_at_any_step(
     tmp_path: Path, client: Any, laws: dict[str, Any], monkeypatch: pytest.MonkeyPatch, step: int
@@ -147,6 +148,7 @@ def test_a_failure_at_one_depth_leaves_the_others(
     assert statuses == [Status.CERTIFIED.code, Status.FAILED.code]
 
 
+@pytest.mark.long
 def test_adaptive_stopping_does_not_know_the_past(tmp_path: Path, client: Any, laws: dict[str, Any]) -> None:
     """Trials of earlier runs, and thresholds of earlier studies, do not move the look at which a cell stops."""
     adaptive = {"trials": {"at-least": 20, "at-most": 300, "half-width": 0.15}, "event": {"lambda-0": [0.7]}}
@@ -232,6 +234,7 @@ def test_unit_rows_of_any_size(tmp_path: Path, client: Any, laws: dict[str, Any]
     assert results[1][:-2].sum() == 0  # all but the event
 
 
+@pytest.mark.long
 def test_estimates_are_written_while_a_run_goes_on(
     tmp_path: Path, client: Any, laws: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +281,7 @@ def test_torn_estimates_are_forgotten(tmp_path: Path, client: Any, laws: dict[st
     assert set(open_results(path)["estimates"].to_dataset()["trials_used"].to_numpy().ravel().tolist()) == {40}
 
 
+@pytest.mark.long
 def test_growing_a_pilot_keeps_files_few(tmp_path: Path, client: Any, laws: dict[str, Any]) -> None:
     path = tmp_path / "s"
     run(parse_study(laws | {"trials": 2}), path, client=client, progress=False)

@@ -45,6 +45,7 @@ def profile(**more: Any) -> Profile:
     return Profile(cluster="distributed.LocalCluster", arguments=arguments, dashboard=None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("law", ["killer", "hog"])
 def test_a_cell_that_kills_its_workers_is_set_aside(study: dict[str, Any], tmp_path: Path, law: str) -> None:
     """By a signal, or by memory that the nanny does not grant: twice is enough, and all the others finish."""
@@ -69,6 +70,7 @@ def test_the_sentence_tells_how_much_memory(small: dict[str, Any]) -> None:
     assert "a trial needs about 1.8 GiB by the memory model, a worker may use 2.0 GiB: give workers more" in said
 
 
+@pytest.mark.long
 def test_what_the_scheduler_forgets_to_hand_out_is_sent_again(
     tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +91,7 @@ def test_what_the_scheduler_forgets_to_hand_out_is_sent_again(
     assert_equal_bits(trials_of(tmp_path / "s"), trials_of(tmp_path / "t"))
 
 
+@pytest.mark.long
 def test_a_report_that_does_not_come_is_not_waited_for(
     tmp_path: Path, client: Any, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +130,7 @@ def forget_the_queue(dask_scheduler: Any) -> list[str]:
     return [str(task.key) for task in waiting]
 
 
+@pytest.mark.long
 def test_a_lost_connection_is_waited_for(tmp_path: Path, client: Any, small: dict[str, Any]) -> None:
     """The link to the scheduler breaks, and comes back: what was queued is asked for again, nothing is doubled."""
     from distributed import Client
@@ -148,6 +152,7 @@ def test_a_lost_connection_is_waited_for(tmp_path: Path, client: Any, small: dic
     assert_equal_bits(trials_of(tmp_path / "whole"), trials_of(tmp_path / "s"))
 
 
+@pytest.mark.long
 def test_the_window_follows_the_workers(tmp_path: Path, small: dict[str, Any]) -> None:
     """A run that starts without a worker goes on when one comes."""
     from distributed import Client, LocalCluster

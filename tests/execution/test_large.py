@@ -41,6 +41,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400, check=False)
 
 
+@pytest.mark.long
 def test_from_the_study_to_the_store(tmp_path: Path) -> None:
     """By workers of 490 MiB: nobody asks for it, `plan` says it, and the claims of both cells are tried."""
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))

@@ -67,6 +67,7 @@ def example() -> Any:
     del CLAIMS._entries[claim.id]
 
 
+@pytest.mark.long
 def test_a_new_claim_needs_no_new_trials_unless_it_needs_a_statistic(
     tmp_path: Path, client: Any, example: Claim, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,6 +113,7 @@ def test_a_new_claim_needs_no_new_trials_unless_it_needs_a_statistic(
     assert "det-pair-upper at L=2: holds" in ntkmc("trial", path, "gaussian,d=8,n=4", 0, "--claim", "det-pair-upper")
 
 
+@pytest.mark.long
 def test_an_unfinished_study_supports_nothing(tmp_path: Path, client: Any) -> None:
     """A first study has one of three dimensions; the second, whose cells are not run, speaks for all."""
     path = tmp_path / "s"

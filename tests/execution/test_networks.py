@@ -165,6 +165,7 @@ def test_no_widths_no_traces(tmp_path: Path, client: Any) -> None:
     assert not [each.label for each in everything.instances if each.beside]
 
 
+@pytest.mark.long
 def test_widths_that_are_added_recompute_nothing_else(finished: Path, tmp_path: Path, client: Any) -> None:
     path = tmp_path / "s"
     plain = {key: value for key, value in DATA.items() if key != "widths"}
@@ -184,6 +185,7 @@ def test_widths_that_are_added_recompute_nothing_else(finished: Path, tmp_path: 
     assert_same(finished, path)
 
 
+@pytest.mark.long
 def test_depths_that_are_added_recompute_nothing_else(tmp_path: Path, client: Any) -> None:
     ran(DEEP, tmp_path / "whole", client)
     shallow = DEEP | {"grid": DEEP["grid"] | {"depth": [3]}}
@@ -192,6 +194,7 @@ def test_depths_that_are_added_recompute_nothing_else(tmp_path: Path, client: An
     assert_same(tmp_path / "s", tmp_path / "whole")
 
 
+@pytest.mark.long
 def test_blocks_in_the_journal_count(finished: Path, tmp_path: Path, client: Any) -> None:
     """A reader sees them at once, and a run that is resumed folds them instead of computing them again."""
     path = tmp_path / "s"
@@ -213,6 +216,7 @@ def test_blocks_in_the_journal_count(finished: Path, tmp_path: Path, client: Any
     assert_same(path, finished)
 
 
+@pytest.mark.long
 def test_stores_are_merged(finished: Path, tmp_path: Path, client: Any) -> None:
     parts = [
         DATA | {"trials": {"from": 0, "count": 25}, "widths": [2, 50]},
@@ -233,6 +237,7 @@ def test_stores_are_merged(finished: Path, tmp_path: Path, client: Any) -> None:
     assert int((networks(tmp_path / "plain")["status"] != 0).sum()) == 4 * 2 * 25
 
 
+@pytest.mark.long
 def test_compacted_stores_hold_the_same_and_go_on(finished: Path, tmp_path: Path, client: Any) -> None:
     ran(DATA | {"trials": 30}, tmp_path / "s", client)
     before = open_results(tmp_path / "s")["convergence"].to_dataset().load()
@@ -244,6 +249,7 @@ def test_compacted_stores_hold_the_same_and_go_on(finished: Path, tmp_path: Path
     assert_same(tmp_path / "s", finished)
 
 
+@pytest.mark.long
 def test_what_is_damaged_is_found_and_computed_again(finished: Path, tmp_path: Path, client: Any) -> None:
     path = tmp_path / "s"
     ran(DATA, path, client)
@@ -274,6 +280,7 @@ def test_a_trial_is_recomputed_alone(finished: Path) -> None:
     assert margin[-1] == "holds"
 
 
+@pytest.mark.long
 def test_networks_of_an_adaptive_study_follow_its_trials(tmp_path: Path, client: Any) -> None:
     adaptive = DATA | {"trials": {"at-least": 20, "at-most": 300, "half-width": 0.2}}
     plain = {key: value for key, value in adaptive.items() if key != "widths"}

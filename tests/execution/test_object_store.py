@@ -23,6 +23,7 @@ def tiny(small: dict[str, Any]) -> dict[str, Any]:
     return small | {"grid": grid, "trials": 30, "claims": ["det-gershgorin-rows", "claim-nondegenerate"]}
 
 
+@pytest.mark.long
 def test_a_run_on_s3(bucket: str, tmp_path: Path, client: Any, tiny: dict[str, Any]) -> None:
     url, here = f"{bucket}/deep/run.zarr", tmp_path / "s"
     run(parse_study(tiny), url, client=client, progress=False)
@@ -38,6 +39,7 @@ def test_a_run_on_s3(bucket: str, tmp_path: Path, client: Any, tiny: dict[str, A
         drive(more, url, client)
 
 
+@pytest.mark.long
 def test_an_interrupted_creation_is_made_anew(
     client: Any, tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,7 @@ def test_any_trial_alone_equals_the_store(finished: tuple[Path, Study], number: 
         assert all(np.float64(here).tobytes() == np.float64(stored).tobytes() for _, _, here, stored in rows)
 
 
+@pytest.mark.long
 def test_a_trial_needs_no_dask(finished: tuple[Path, Study]) -> None:
     """Recomputed from its address in a process where Dask cannot be imported."""
     path, study = finished
@@ -149,6 +150,7 @@ print(len(rows))
     assert int(done.stdout) == values_of_a_trial(study, study.cells[5])
 
 
+@pytest.mark.long
 def test_an_extension_killed_halfway(tmp_path: Path, client: Any, small: dict[str, Any]) -> None:
     """A coordinate that was lengthened but not yet written is no value; the next run extends anew."""
     import zarr
@@ -173,6 +175,7 @@ def test_blocks_leave_no_trace(finished: tuple[Path, Study], tmp_path: Path, cli
     assert_equal_bits(trials_of(path), trials_of(tmp_path / "s"))
 
 
+@pytest.mark.long
 def test_order_of_lists_leaves_no_trace(
     finished: tuple[Path, Study], tmp_path: Path, client: Any, small: dict[str, Any]
 ) -> None:
@@ -218,6 +221,7 @@ def test_resuming_does_nothing_twice(finished: tuple[Path, Study], client: Any) 
     assert isinstance(events[-1], RunFinished)
 
 
+@pytest.mark.long
 def test_shifted_trials(tmp_path: Path, client: Any, finished: tuple[Path, Study], small: dict[str, Any]) -> None:
     """`from: 40` gives trials 40 ... 59 of the same sequence, and estimates from these."""
     shifted = parse_study(small | {"trials": {"from": 40, "count": 20}})
@@ -230,6 +234,7 @@ def test_shifted_trials(tmp_path: Path, client: Any, finished: tuple[Path, Study
     assert int(tree["estimates/trials_used"].max()) == 20
 
 
+@pytest.mark.long
 def test_adaptive_stops_on_the_schedule(tmp_path: Path, client: Any, small: dict[str, Any]) -> None:
     study = parse_study(small | {"trials": {"at-least": 20, "at-most": 150, "half-width": 0.12}})
     tree = run(study, tmp_path / "s", client=client, progress=False)
@@ -268,6 +273,7 @@ def test_one_writer(finished: tuple[Path, Study], client: Any) -> None:
         run(study, path, client=client, progress=False)
 
 
+@pytest.mark.long
 def test_a_damaged_chunk_is_computed_again(tmp_path: Path, client: Any, finished: tuple[Path, Study]) -> None:
     path, study = tmp_path / "s", finished[1]
     run(study, path, client=client, progress=False)
@@ -284,6 +290,7 @@ def test_a_damaged_chunk_is_computed_again(tmp_path: Path, client: Any, finished
     assert_equal_bits(trials_of(finished[0]), trials_of(path))
 
 
+@pytest.mark.long
 def test_what_can_be_derived_is_mended(tmp_path: Path, client: Any, finished: tuple[Path, Study]) -> None:
     """A damaged coordinate, a damaged estimate, a deleted group: the next run restores them from what it knows."""
     import shutil
@@ -304,6 +311,7 @@ def test_what_can_be_derived_is_mended(tmp_path: Path, client: Any, finished: tu
         )
 
 
+@pytest.mark.long
 def test_folding_twice_is_folding_once(tmp_path: Path, client: Any, finished: tuple[Path, Study]) -> None:
     """Journal files that a crash left behind after their fold are folded again, to the same bits."""
     path, study = tmp_path / "s", finished[1]

@@ -71,6 +71,7 @@ def test_large_cells_go_where_they_fit(study: Study, tmp_path: Path) -> None:
     assert [worker for key, worker in seen.ran if study.cells[1].folder in key] == [roomy] * 6
 
 
+@pytest.mark.long
 def test_a_cell_that_fits_nowhere_is_blocked_over_all(study: Study, tmp_path: Path) -> None:
     with workers_with(large(study) - 1, large(study) - 2) as (client, _):
         assert not drive(study, tmp_path / "s", client).failed

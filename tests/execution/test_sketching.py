@@ -120,6 +120,7 @@ def test_numbers_are_those_of_the_maps(method: str, tmp_path: Path, client: Any)
             assert high - low <= 1e-8, name
 
 
+@pytest.mark.long
 def test_features_that_are_added_recompute_nothing_else(finished: Path, tmp_path: Path, client: Any) -> None:
     path = tmp_path / "s"
     assert ran(PLAIN, path, client, 3) == {0: 16}
@@ -135,6 +136,7 @@ def test_features_that_are_added_recompute_nothing_else(finished: Path, tmp_path
     assert not verify(path, sample=8).findings
 
 
+@pytest.mark.long
 def test_another_method_is_another_store(finished: Path, tmp_path: Path, client: Any) -> None:
     """But an explicit default is not, and a store without maps takes any; the method survives a study without them."""
     assert ran(DATA | {"sketch": "random-features"}, finished, client) == {}
@@ -154,6 +156,7 @@ def test_another_method_is_another_store(finished: Path, tmp_path: Path, client:
     assert_same(tmp_path / "m", tmp_path / "s")
 
 
+@pytest.mark.long
 def test_stores_are_merged_compacted_and_repaired(finished: Path, tmp_path: Path, client: Any) -> None:
     parts = [
         DATA | {"trials": {"from": 0, "count": 5}, "features": [4, 60]},

@@ -118,6 +118,7 @@ def test_nothing_else_changes(finished: Path, plain: Path, tmp_path: Path, clien
     assert open_results(path).attrs["identity"]["spectra"] == SPECTRA_NUMERICS
 
 
+@pytest.mark.long
 def test_verified_merged_compacted_recomputed(finished: Path, plain: Path, tmp_path: Path, client: Any) -> None:
     assert not verify(finished, sample=4).findings
     rows = compare_trial(finished, "gaussian,d=7,n=12", 3)

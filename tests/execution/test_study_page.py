@@ -70,6 +70,7 @@ def assert_store_is_shown(client: Any, path: Path) -> dict[str, Any]:
     return shown
 
 
+@pytest.mark.long
 def test_a_run_is_shown(cluster: Any, tmp_path: Path, small_study: Study) -> None:
     execute(small_study, tmp_path / "s", client=cluster, progress=False)
     shown = assert_store_is_shown(cluster, tmp_path / "s")
@@ -82,6 +83,7 @@ def test_a_run_is_shown(cluster: Any, tmp_path: Path, small_study: Study) -> Non
     assert fetch(cluster, "status").count('<a href="study">') == 1
 
 
+@pytest.mark.long
 def test_a_driver_may_die(cluster: Any, tmp_path: Path, small_study: Study) -> None:
     """Stopped half way: the page agrees with the store. Started again: it begins where the store is."""
 
@@ -126,6 +128,7 @@ def test_a_driver_may_die(cluster: Any, tmp_path: Path, small_study: Study) -> N
     assert assert_store_is_shown(cluster, path)["trials_done"] == 720
 
 
+@pytest.mark.long
 def test_a_view_does_not_end_a_run(
     cluster: Any, client: Client, tmp_path: Path, small_study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,7 @@ while :; do sleep 0.05; done
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("code", "again"), [(0, False), (2, False), (3, False), (130, True), (137, True), (1, True)])
 def test_who_follows(tmp_path: Path, code: int, again: bool) -> None:
     """The script itself, run: the next is submitted unless the study is done, refused, or cells failed."""
@@ -176,6 +177,7 @@ def run_script(
     )
 
 
+@pytest.mark.long
 def test_before_the_walltime(tmp_path: Path) -> None:
     """Of six seconds, four: asked to stop, it stops, and the next is submitted, unless the chain has ended."""
     done = run_script(tmp_path, {}, walltime=6)

@@ -194,6 +194,7 @@ def test_no_targets_no_traces(tmp_path: Path, client: Any) -> None:
     assert study.statistics == parse_study(DATA).statistics
 
 
+@pytest.mark.long
 def test_what_is_added_recomputes_nothing_else(finished: Path, tmp_path: Path, client: Any) -> None:
     path = tmp_path / "s"
     assert ran(PLAIN | ONE | {"targets": ["random-sign"]}, path, client, 3) == {0: 10, "random-sign": 10}
@@ -210,6 +211,7 @@ def test_what_is_added_recomputes_nothing_else(finished: Path, tmp_path: Path, c
         ran(DATA | {"train": DATA["train"] | {"steps": 30}}, path, client)
 
 
+@pytest.mark.long
 def test_blocks_in_the_journal_count(finished: Path, tmp_path: Path, client: Any) -> None:
     """A reader sees them at once, and a run that is resumed folds them instead of computing them again."""
     path = tmp_path / "s"
@@ -235,6 +237,7 @@ def test_blocks_in_the_journal_count(finished: Path, tmp_path: Path, client: Any
     assert_same(path, finished)
 
 
+@pytest.mark.long
 def test_stores_are_merged(finished: Path, tmp_path: Path, client: Any) -> None:
     parts = [
         DATA | ONE | {"trials": {"from": 0, "count": 6}},
@@ -253,6 +256,7 @@ def test_stores_are_merged(finished: Path, tmp_path: Path, client: Any) -> None:
     assert ran(DATA | ONE, tmp_path / "m", client) == {}
 
 
+@pytest.mark.long
 def test_what_is_damaged_is_found_and_computed_again(finished: Path, tmp_path: Path, client: Any) -> None:
     path = tmp_path / "s"
     ran(DATA | ONE, path, client)

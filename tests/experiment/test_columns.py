@@ -25,6 +25,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("columns") / "s"
 
 
+@pytest.mark.long
 def test_verdicts_piece_by_piece(path: Path, client: Any, small_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable at a time, and seven trials at a time: the same counts, and bounds to the last digits."""
     assert not drive(small_study, path, client).failed
@@ -57,6 +58,7 @@ def test_what_was_looked_at_last_is_held(path: Path, small_study: Study, monkeyp
         trials["nonsense"]
 
 
+@pytest.mark.long
 def test_folding_block_by_block(
     path: Path, tmp_path: Path, client: Any, small_study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:

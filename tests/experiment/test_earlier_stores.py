@@ -122,6 +122,7 @@ def test_commands_accept_it(
         assert "all is well" in printed
 
 
+@pytest.mark.long
 def test_it_is_continued(store: Path, tmp_path: Path, client: Any) -> None:
     """Trials that were done keep their bits, and the others are those of a fresh run."""
     before, numerics = groups(store), same_numerics(store)

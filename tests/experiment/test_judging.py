@@ -291,6 +291,7 @@ def instance(label: str) -> Instance:
     return next(each for each in instances() if each.label == label)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("spec", "T"), [("student-t", 200), ("sparse", 200), ("gaussian", 200), ("gaussian", 16)])
 def test_true_laws_are_not_condemned(spec: str, T: int) -> None:
     """Isotropic, of mean 0, norms that scale: refuted in at most 5 % of studies each, also with infinite variances."""
@@ -330,6 +331,7 @@ def test_constants_at_the_edge_are_rarely_refuted() -> None:
     assert wrong / STUDIES <= 0.05 + SLACK
 
 
+@pytest.mark.long
 def test_limits_hold_at_every_look() -> None:
     """The limits of a quantile and of a mean ever miss over 6 looks in at most 5 % of studies each."""
     rng = np.random.default_rng(8)

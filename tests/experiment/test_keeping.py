@@ -112,6 +112,7 @@ CASES: dict[str, dict[Callable[[Path], None], str]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_damage_is_found_and_mended(original: Path, store: Path, client: Any, case: str) -> None:
     for harm in CASES[case]:
@@ -159,6 +160,7 @@ def test_a_law_of_ones_own_is_not_imported_on_a_stores_word(tmp_path: Path, clie
     assert (tmp_path / "imported").exists()
 
 
+@pytest.mark.long
 def test_two_halves_are_one(original: Path, tmp_path: Path, client: Any) -> None:
     """Trials 0 to 34 here, 25 to 59 there; another grid there, too. Merged they are what one run gives."""
     grid = STUDY["grid"]
@@ -176,6 +178,7 @@ def test_two_halves_are_one(original: Path, tmp_path: Path, client: Any) -> None
     assert (blocks["seconds"] > 0).sum() == (blocks["count"] > 0).sum()
 
 
+@pytest.mark.long
 def test_a_merge_that_was_killed_is_repeated(
     original: Path, tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +222,7 @@ def test_what_cannot_be_merged_says_why(store: Path, client: Any, other: dict[st
         merge(store, [store.parent / "other"])
 
 
+@pytest.mark.long
 def test_compact_is_the_same_store(original: Path, store: Path, client: Any, tmp_path: Path) -> None:
     """Few files, the same bits; it grows like any other."""
     before = sum(len(files) for _, _, files in os.walk(store))

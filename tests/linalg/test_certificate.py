@@ -65,6 +65,7 @@ def spectrum(kind: str, n: int, rng: np.random.Generator) -> np.ndarray:
 ANY_SPECTRUM = given(st.sampled_from(SPECTRA), st.integers(1, 7), st.integers(0, 2**32 - 1), st.sampled_from(METHODS))
 
 
+@pytest.mark.long
 @settings(max_examples=800)
 @ANY_SPECTRUM
 def test_eight_hundred_spectra(kind: str, power: int, seed: int, method: str) -> None:

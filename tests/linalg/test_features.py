@@ -119,6 +119,7 @@ def test_memory_is_that_of_a_few_arrays_of_features(method: str) -> None:
     assert peak <= 4.5 * 8 * 1500 * 600
 
 
+@pytest.mark.long
 def test_ends_hold_what_numpy_finds() -> None:
     for n, features in ((1, 5), (6, 300), (60, 40), (90, 500)):
         X = data(n, 20, seed=n)

@@ -64,6 +64,7 @@ CASES = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[5]}-{case[2]}x{case[3]}-{len(case[4])}")
 def test_prediction_is_above_the_peak_and_not_far(case: tuple[str, object, int, int, tuple[int, ...], str]) -> None:
@@ -113,6 +114,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
 @pytest.mark.parametrize("case", NETWORKS, ids=lambda case: f"{case[0]}-{case[1]}-m{case[4]}")
 def test_networks_take_what_is_predicted_whatever_their_width(
@@ -160,6 +162,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
 @pytest.mark.parametrize("case", TRAINED, ids=lambda case: f"{case[0]}-{case[1]}")
 def test_training_takes_what_is_predicted(case: tuple[str, int, int, str]) -> None:
@@ -171,6 +174,7 @@ def test_training_takes_what_is_predicted(case: tuple[str, int, int, str]) -> No
     assert int(child.stdout) <= predicted <= 1.6 * int(child.stdout)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the peak from /proc")
 @pytest.mark.parametrize("case", FEATURES, ids=lambda case: case[5])
 def test_feature_maps_take_what_is_predicted(case: tuple[str, int, int, tuple[int, ...], int, str]) -> None:

@@ -38,6 +38,7 @@ KNOWN = [
 ]
 
 
+@pytest.mark.long
 @given(
     st.sampled_from(["sphere", "signs", "cluster", "antipodal", "heavy", "duplicate"]),
     st.integers(1, 12),

@@ -229,6 +229,7 @@ def test_another_process_imports_it_again(folder: Path) -> None:
     assert bits == law.sample(5, 4, np.random.default_rng(7)).tobytes().hex()
 
 
+@pytest.mark.long
 def test_whole_study(folder: Path) -> None:
     """From another working directory, on worker processes; the study that names the laws rebuilds a trial."""
     study = {

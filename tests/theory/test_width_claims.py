@@ -108,6 +108,7 @@ def test_sufficient_widths_of_the_reference() -> None:
     assert needed("chernoff-width", 1.0, 0.75 * least, True) == pytest.approx(2.9e3, rel=0.5)
 
 
+@pytest.mark.long
 def test_bounds_enclose_all_that_their_statistics_may_be() -> None:
     rng = np.random.default_rng(1)
     for claim in ("bernstein-width", "chernoff-width"):

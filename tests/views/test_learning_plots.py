@@ -97,6 +97,7 @@ def test_least_width_of_contraction(grid: Grid) -> None:
     assert len(seen) > 1
 
 
+@pytest.mark.long
 def test_in_the_report(grid: Grid) -> None:
     names = {plot.name for plot in report_plots(grid)}
     assert {"widths", "sketches", "training", "bound"} <= names
@@ -107,6 +108,7 @@ def test_in_the_report(grid: Grid) -> None:
     assert "ntkmc show s --targets" in page
 
 
+@pytest.mark.long
 def test_none_where_nothing_was_asked(tmp_path: Path, client: Any) -> None:
     plain = {key: value for key, value in STUDY.items() if key not in ("targets", "train", "widths", "features")}
     drive(parse_study(plain), tmp_path / "s", client)
