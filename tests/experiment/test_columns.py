@@ -45,6 +45,7 @@ def test_verdicts_piece_by_piece(path: Path, client: Any, small_study: Study, mo
                 np.testing.assert_array_equal(found, expected, err_msg=name)
 
 
+@pytest.mark.long
 def test_what_was_looked_at_last_is_held(path: Path, small_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(Location.of(path), small_study, writing=False)
     trials = CellTrials(store.trials, store.index(small_study.cells[0]))

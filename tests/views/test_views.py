@@ -342,6 +342,7 @@ def test_events_alone(tmp_path: Path, client: Any) -> None:
     assert "<h2" in report_html(grid, "s")
 
 
+@pytest.mark.long
 def test_report_command(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
