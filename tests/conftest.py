@@ -48,7 +48,7 @@ def small() -> dict[str, Any]:
 
 @pytest.fixture
 def small_study(small: dict[str, Any]) -> Study:
-    return parse_study(small)
+    return parse_study(small, trusted=True)
 
 
 _SESSION: list[Any] = []

@@ -100,7 +100,7 @@ def test_a_parameter_that_overflows(folder: Path) -> None:
     document = yaml.safe_load((ROOT / "data" / "studies" / "heavy-tails.yaml").read_text())
     document["grid"]["distribution"] = [{"mixture": {"clusters": 4, "separation": 1e200}}]
     with pytest.raises(NtkmcError, match="numbers overflow"):
-        parse_study(document)
+        parse_study(document, trusted=True)
     try_study(folder, yaml.safe_dump(document))
 
 
@@ -108,7 +108,7 @@ def test_a_parameter_that_overflows(folder: Path) -> None:
 def sound(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
     """A store with folded trials, and with one block in its journal."""
     path = tmp_path_factory.mktemp("sound") / "s"
-    run(parse_study(TINY), path, client=client, progress=False)
+    run(parse_study(TINY, trusted=True), path, client=client, progress=False)
     return path
 
 
@@ -136,7 +136,7 @@ def try_store(sound: Path, folder: Path, client: Any, what: list[Any]) -> None:
             assert_one_line(error)
         assert contents(path) == before
     try:
-        drive(parse_study(TINY), path, client)
+        drive(parse_study(TINY, trusted=True), path, client)
     except NtkmcError as error:
         assert_one_line(error)
     assert (folder / "neighbour").read_text() == "mine"
@@ -192,6 +192,6 @@ def test_what_is_not_ours_is_not_touched(tmp_path: Path, client: Any, kind: str)
         zarr.open_group(place, mode="w", attributes={"title": "mine"}).create_array("a", data=np.arange(3))
     before = contents(tmp_path)
     with pytest.raises(NtkmcError, match="exists and is not an ntkmc store"):
-        drive(parse_study(TINY), place, client)
+        drive(parse_study(TINY, trusted=True), place, client)
     assert contents(tmp_path) == before
     assert json.dumps(before)

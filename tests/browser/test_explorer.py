@@ -179,7 +179,7 @@ def test_empty_store(tmp_path: Path, ntkmc: Callable[..., Process], visit: Calla
     study = parse_study({
         "name": "tiny", "seed": 1, "kernel": "ntk", "trials": 60, "event": {"lambda-0": [0.2], "delta": 0.1},
         "grid": {"distribution": ["gaussian"], "d": [5], "n": [4, 6], "depth": [2, 3]},
-    })  # fmt: skip
+    }, trusted=True)  # fmt: skip
     create(Location.of(tmp_path / "tiny.zarr"), study)
     url = ntkmc("dashboard", tmp_path / "tiny.zarr", "--port", 0, "--no-browser").wait_for(
         r"at (http://\S+/explorer)"

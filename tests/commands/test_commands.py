@@ -40,7 +40,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
     from conftest import SMALL
 
     path = tmp_path_factory.mktemp("store") / "small.zarr"
-    run_study(parse_study(SMALL), path, client=client, progress=False)
+    run_study(parse_study(SMALL, trusted=True), path, client=client, progress=False)
     return path
 
 
@@ -333,7 +333,7 @@ def test_silent_thresholds_are_said(
     from ntkmc.views.frames import estimates_frame
 
     grid = {"distribution": "sphere", "d": 50, "n": 3, "depth": 2}
-    study = parse_study(small | {"grid": grid, "event": {"lambda-0": [1e-6, 1.99]}})
+    study = parse_study(small | {"grid": grid, "event": {"lambda-0": [1e-6, 1.99]}}, trusted=True)
     _warn_if_silent(estimates_frame(run_study(study, tmp_path / "s", client=client, progress=False)))
     assert "every estimate is 0 or 1" in capsys.readouterr().err
 

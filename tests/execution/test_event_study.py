@@ -25,8 +25,8 @@ def both(tmp_path_factory: pytest.TempPathFactory, client: Any) -> tuple[Path, P
     from conftest import SMALL
 
     folder = tmp_path_factory.mktemp("event")
-    run(parse_study(SMALL), folder / "full.zarr", client=client, progress=False)
-    run(parse_study(SMALL | {"measure": "event"}), folder / "event.zarr", client=client, progress=False)
+    run(parse_study(SMALL, trusted=True), folder / "full.zarr", client=client, progress=False)
+    run(parse_study(SMALL | {"measure": "event"}, trusted=True), folder / "event.zarr", client=client, progress=False)
     return folder / "full.zarr", folder / "event.zarr"
 
 
@@ -76,7 +76,7 @@ def test_claims_are_judged_by_what_was_proved(both: tuple[Path, Path]) -> None:
 @pytest.mark.long
 def test_again_and_alone(both: tuple[Path, Path], tmp_path: Path, client: Any, small: dict[str, Any]) -> None:
     """Nothing is lost or recomputed on resumption, bits are equal, and one trial alone gives the same."""
-    study = parse_study(small | {"measure": "event"})
+    study = parse_study(small | {"measure": "event"}, trusted=True)
     before = trials_of(both[1])
     run(study, both[1], client=client, progress=False)
     assert_equal_bits(before, trials_of(both[1]))
@@ -88,13 +88,13 @@ def test_other_thresholds_need_another_store(both: tuple[Path, Path], client: An
     more = small | {"measure": "event", "event": {"lambda-0": [0.2, 0.3, 0.5], "delta": 0.1}}
     for data, path in ((more, both[1]), (small, both[1]), (small | {"measure": "event"}, both[0])):
         with pytest.raises(StoreError, match=r"measure(\.event)? is"):
-            run(parse_study(data), path, client=client, progress=False)
+            run(parse_study(data, trusted=True), path, client=client, progress=False)
 
 
 def test_plan_knows_that_it_is_cheaper(small: dict[str, Any]) -> None:
     profile = load_profile("local")
     small["grid"] |= {"n": [2000], "d": [100]}
-    full = make_plan(parse_study(small), profile)
-    event = make_plan(parse_study(small | {"measure": "event"}), profile)
+    full = make_plan(parse_study(small, trusted=True), profile)
+    event = make_plan(parse_study(small | {"measure": "event"}, trusted=True), profile)
     assert event.core_hours < full.core_hours
     assert event.worker_bytes < full.worker_bytes

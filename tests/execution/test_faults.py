@@ -32,7 +32,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
     from conftest import SMALL
 
     path = tmp_path_factory.mktemp("undisturbed") / "s"
-    assert not drive(parse_study(SMALL | {"trials": TRIALS}), path, client).failed
+    assert not drive(parse_study(SMALL | {"trials": TRIALS}, trusted=True), path, client).failed
     return path
 
 
@@ -51,7 +51,9 @@ def test_a_worker_is_killed(undisturbed: Path, tmp_path: Path, small: dict[str, 
 
     with connect(Profile(cluster="distributed.LocalCluster", arguments=local, dashboard=None)) as two:
         pids = list(two.run(os.getpid).values())
-        outcome = drive(parse_study(small | {"trials": TRIALS}), tmp_path / "s", two, [kill_once], block_length=25)
+        outcome = drive(
+            parse_study(small | {"trials": TRIALS}, trusted=True), tmp_path / "s", two, [kill_once], block_length=25
+        )
     assert killed
     assert not outcome.failed
     assert sum(counted) == 12 * TRIALS  # a block that ran twice is booked once
@@ -87,7 +89,7 @@ def test_no_request_to_stop_is_lost(tmp_path: Path, client: Any, small: dict[str
                 os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(0.01)
 
-    study = parse_study(small | {"trials": TRIALS})
+    study = parse_study(small | {"trials": TRIALS}, trusted=True)
     counted: list[int] = []
     count = lambda event: counted.append(event.trials) if isinstance(event, BlockDone) else None  # noqa: E731
     outcome = drive(study, tmp_path / "s", client, [count, interrupted_inside_a_library], block_length=10)
@@ -144,7 +146,7 @@ def test_a_full_disk(
     undisturbed: Path, tmp_path: Path, client: Any, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Writes fail with ENOSPC: the cells concerned are named and set aside; with room again, one command goes on."""
-    study = parse_study(small | {"trials": TRIALS})
+    study = parse_study(small | {"trials": TRIALS}, trusted=True)
     original = DirectoryBlobs.put
     calls: list[int] = []
 
@@ -171,7 +173,7 @@ def test_the_cluster_goes_away(undisturbed: Path, tmp_path: Path, client: Any, s
     """The scheduler dies: the run says so instead of hanging, and another cluster finishes it."""
     from distributed import Client, LocalCluster
 
-    study = parse_study(small | {"trials": TRIALS})
+    study = parse_study(small | {"trials": TRIALS}, trusted=True)
 
     def close_after_five(event: Event) -> None:
         if isinstance(event, BlockDone):

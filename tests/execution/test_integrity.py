@@ -50,10 +50,10 @@ def test_an_extension_killed_at_any_step(
 ) -> None:
     """Killed at the k-th change of an array of a growing grid, then extended in another order: no law is swapped."""
     path = tmp_path / "s"
-    run(parse_study(laws), path, client=client, progress=False)
+    run(parse_study(laws, trusted=True), path, client=client, progress=False)
     others = {"d": [8], "n": [4], "depth": [2]}
-    one = parse_study(laws | {"grid": others | {"distribution": ["sphere", "gaussian", "rademacher"]}})
-    other = parse_study(laws | {"grid": others | {"distribution": ["rademacher", "sphere", "gaussian"]}})
+    one = parse_study(laws | {"grid": others | {"distribution": ["sphere", "gaussian", "rademacher"]}}, trusted=True)
+    other = parse_study(laws | {"grid": others | {"distribution": ["rademacher", "sphere", "gaussian"]}}, trusted=True)
     calls = iter(range(10**6))
     originals = zarr.Array.resize, zarr.Array.__setitem__
 
@@ -92,7 +92,7 @@ def test_a_block_damaged_on_its_way_is_computed_again(
 
     monkeypatch.setattr(DirectoryBlobs, "put", put)
     events: list[Event] = []
-    outcome = drive(parse_study(laws), tmp_path / "s", client, [events.append], block_length=10)
+    outcome = drive(parse_study(laws, trusted=True), tmp_path / "s", client, [events.append], block_length=10)
     assert not outcome.failed
     assert len([event for event in events if isinstance(event, BlockDone)]) == 6
     assert (trials_of(tmp_path / "s")["status"] != 0).all()
@@ -102,14 +102,14 @@ def test_blocks_that_never_arrive_set_the_cell_aside(
     tmp_path: Path, client: Any, laws: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(DirectoryBlobs, "put", lambda self, name, content: None)
-    outcome = drive(parse_study(laws), tmp_path / "s", client)
+    outcome = drive(parse_study(laws, trusted=True), tmp_path / "s", client)
     assert "do not appear in the store" in outcome.failed["sphere,d=8,n=4"]
 
 
 @pytest.mark.parametrize("name", ["lambda_min", "coherence", "status"])
 def test_a_missing_chunk_is_computed_again(tmp_path: Path, client: Any, laws: dict[str, Any], name: str) -> None:
     """A chunk file that was purged reads as fill values, without any error."""
-    path, study = tmp_path / "s", parse_study(laws)
+    path, study = tmp_path / "s", parse_study(laws, trusted=True)
     run(study, path, client=client, progress=False)
     shutil.copytree(path, tmp_path / "whole")
     for chunk in (path / "trials" / name / "c").rglob("*"):
@@ -126,9 +126,9 @@ def test_a_failure_at_one_depth_leaves_the_others(
     from ntkmc.experiment.trial import run as module
 
     path = tmp_path / "s"
-    run(parse_study(laws), path, client=client, progress=False)
+    run(parse_study(laws, trusted=True), path, client=client, progress=False)
     before = trials_of(path)
-    deeper = parse_study(laws | {"grid": laws["grid"] | {"depth": [2, 3]}})
+    deeper = parse_study(laws | {"grid": laws["grid"] | {"depth": [2, 3]}}, trusted=True)
     original = module.run_trial
 
     def failing(recipe: Any, law: Any, d: int, n: int, depths: Any, number: int) -> Any:
@@ -152,9 +152,9 @@ def test_a_failure_at_one_depth_leaves_the_others(
 def test_adaptive_stopping_does_not_know_the_past(tmp_path: Path, client: Any, laws: dict[str, Any]) -> None:
     """Trials of earlier runs, and thresholds of earlier studies, do not move the look at which a cell stops."""
     adaptive = {"trials": {"at-least": 20, "at-most": 300, "half-width": 0.15}, "event": {"lambda-0": [0.7]}}
-    run(parse_study(laws | adaptive), tmp_path / "fresh", client=client, progress=False)
-    run(parse_study(laws | {"trials": 200}), tmp_path / "old", client=client, progress=False)
-    run(parse_study(laws | adaptive), tmp_path / "old", client=client, progress=False)
+    run(parse_study(laws | adaptive, trusted=True), tmp_path / "fresh", client=client, progress=False)
+    run(parse_study(laws | {"trials": 200}, trusted=True), tmp_path / "old", client=client, progress=False)
+    run(parse_study(laws | adaptive, trusted=True), tmp_path / "old", client=client, progress=False)
     fresh, old = (open_results(tmp_path / name)["estimates"].to_dataset().load() for name in ("fresh", "old"))
     assert int(fresh["trials_used"].item()) == int(old["trials_used"].item()) < 200
     assert float(fresh["probability_lower"].item()) == float(old["probability_lower"].sel(lambda_0=0.7).item())
@@ -164,10 +164,10 @@ def test_other_cells_keep_their_estimates(tmp_path: Path, client: Any, laws: dic
     """A smaller study on the same store, with another delta and confidence, speaks of its own cells alone."""
     path = tmp_path / "s"
     wide = laws | {"grid": laws["grid"] | {"distribution": ["sphere", "gaussian"]}}
-    run(parse_study(wide), path, client=client, progress=False)
+    run(parse_study(wide, trusted=True), path, client=client, progress=False)
     before = open_results(path)["estimates"].to_dataset().load()
     narrow = laws | {"trials": 20, "confidence": 0.5, "event": {"lambda-0": [0.2], "delta": 0.4}}
-    run(parse_study(narrow), path, client=client, progress=False)
+    run(parse_study(narrow, trusted=True), path, client=client, progress=False)
     after = open_results(path)["estimates"].to_dataset().load()
     gaussian = {"distribution": "gaussian"}
     assert before.sel(gaussian).identical(after.sel(gaussian))
@@ -177,8 +177,8 @@ def test_other_cells_keep_their_estimates(tmp_path: Path, client: Any, laws: dic
 def test_claims_remember_all_trials(tmp_path: Path, client: Any, laws: dict[str, Any]) -> None:
     """Deterministic verdicts rest on every trial in the store, also beyond the present study's range."""
     path = tmp_path / "s"
-    run(parse_study(laws), path, client=client, progress=False)
-    run(parse_study(laws | {"trials": {"from": 5, "count": 10}}), path, client=client, progress=False)
+    run(parse_study(laws, trusted=True), path, client=client, progress=False)
+    run(parse_study(laws | {"trials": {"from": 5, "count": 10}}, trusted=True), path, client=client, progress=False)
     claims = open_results(path)["claims"].to_dataset().load()
     assert int(claims["evaluated"].sel(claim="det-pair-upper").item()) == 40
 
@@ -196,7 +196,7 @@ def test_nothing_is_supported_before_it_was_tried(
 
     monkeypatch.setattr("ntkmc.execution.worker.run_block", refusing)
     study = laws | {"grid": laws["grid"] | {"distribution": ["sphere", "gaussian"]}, "trials": 300}
-    outcome = drive(parse_study(study | {"event": {"lambda-0": [1e-6]}}), tmp_path / "s", client)
+    outcome = drive(parse_study(study | {"event": {"lambda-0": [1e-6]}}, trusted=True), tmp_path / "s", client)
     assert list(outcome.failed) == ["gaussian,d=8,n=4"]
     overall = (
         open_results(tmp_path / "s")["claims"].to_dataset()["overall"].sel(claim="claim-nondegenerate[lambda_0=1e-06]")
@@ -209,13 +209,13 @@ def test_a_finished_store_needs_no_dataset(tmp_path: Path, client: Any, laws: di
     rows = np.random.default_rng(0).standard_normal((30, 8))
     np.save(tmp_path / "rows.npy", rows)
     grid = laws["grid"] | {"distribution": {"dataset": {"path": "rows.npy"}}}
-    study = parse_study(laws | {"grid": grid}, base=tmp_path)
+    study = parse_study(laws | {"grid": grid}, base=tmp_path, trusted=True)
     run(study, tmp_path / "s", client=client, progress=False)
     (tmp_path / "rows.npy").rename(tmp_path / "moved.npy")
     assert float(open_results(tmp_path / "s")["estimates"].to_dataset()["trials_used"].item()) == 40
     moved = laws | {"grid": grid | {"distribution": {"dataset": {"path": "moved.npy"}}}}
     events: list[Event] = []
-    drive(parse_study(moved, base=tmp_path), tmp_path / "s", client, [events.append])
+    drive(parse_study(moved, base=tmp_path, trusted=True), tmp_path / "s", client, [events.append])
     assert not [event for event in events if isinstance(event, BlockDone)]
 
 
@@ -227,7 +227,12 @@ def test_unit_rows_of_any_size(tmp_path: Path, client: Any, laws: dict[str, Any]
     for name, data in (("plain", rows), ("scaled", rows * scale)):
         np.save(tmp_path / f"{name}.npy", data)
         grid = laws["grid"] | {"distribution": {"dataset": {"path": f"{name}.npy"}}, "normalize": "unit"}
-        tree = run(parse_study(laws | {"grid": grid}, base=tmp_path), tmp_path / name, client=client, progress=False)
+        tree = run(
+            parse_study(laws | {"grid": grid}, base=tmp_path, trusted=True),
+            tmp_path / name,
+            client=client,
+            progress=False,
+        )
         trials = tree["trials"].to_dataset().load()
         assert np.allclose(trials["norm_max"].values, 1.0, rtol=1e-14)
         results.append(tree["claims"].to_dataset()["violations"].to_numpy())
@@ -248,24 +253,29 @@ def test_estimates_are_written_while_a_run_goes_on(
         if isinstance(event, BlockDone):
             seen.append(int(open_results(tmp_path / "s")["estimates"].to_dataset()["trials_used"].max()))
 
-    drive(parse_study(laws | {"trials": 300}), tmp_path / "s", client, [look], block_length=10)
+    drive(parse_study(laws | {"trials": 300}, trusted=True), tmp_path / "s", client, [look], block_length=10)
     assert 0 < max(seen) <= 300
     assert sorted(seen) == seen
 
 
 def test_a_pilot_run_does_not_fix_small_chunks(tmp_path: Path, client: Any, laws: dict[str, Any]) -> None:
     path = tmp_path / "s"
-    run(parse_study(laws | {"trials": 2}), path, client=client, progress=False)
-    run(parse_study(laws | {"trials": 300}), path, client=client, progress=False)
+    run(parse_study(laws | {"trials": 2}, trusted=True), path, client=client, progress=False)
+    run(parse_study(laws | {"trials": 300}, trusted=True), path, client=client, progress=False)
     assert len([chunk for chunk in (path / "trials" / "lambda_min" / "c").rglob("*") if chunk.is_file()]) == 1
 
 
 def test_an_added_threshold_is_not_evidence(tmp_path: Path, client: Any, laws: dict[str, Any]) -> None:
     """A cell of an earlier study was never asked about a threshold that came later: it says nothing of it."""
     path = tmp_path / "s"
-    run(parse_study(laws | {"trials": 300, "event": {"lambda-0": [0.05]}}), path, client=client, progress=False)
+    run(
+        parse_study(laws | {"trials": 300, "event": {"lambda-0": [0.05]}}, trusted=True),
+        path,
+        client=client,
+        progress=False,
+    )
     later = laws | {"grid": laws["grid"] | {"n": [5]}, "trials": 300, "event": {"lambda-0": [1e-3]}}
-    run(parse_study(later), path, client=client, progress=False)
+    run(parse_study(later, trusted=True), path, client=client, progress=False)
     claims = open_results(path)["claims"].to_dataset().load()
     assert int(claims["overall"].sel(claim="claim-nondegenerate[lambda_0=0.001]")) == Verdict.SUPPORTED
 
@@ -273,20 +283,20 @@ def test_an_added_threshold_is_not_evidence(tmp_path: Path, client: Any, laws: d
 def test_torn_estimates_are_forgotten(tmp_path: Path, client: Any, laws: dict[str, Any]) -> None:
     """A run killed between writing two variables: cells that nobody refreshes must not stop later runs."""
     path = tmp_path / "s"
-    run(parse_study(laws), path, client=client, progress=False)
+    run(parse_study(laws, trusted=True), path, client=client, progress=False)
     array = zarr.open_array(path, path="estimates/trials_used", mode="r+")
     array[...] = np.asarray(array[...]) // 4
-    run(parse_study(laws | {"grid": laws["grid"] | {"n": [5]}}), path, client=client, progress=False)
-    run(parse_study(laws), path, client=client, progress=False)
+    run(parse_study(laws | {"grid": laws["grid"] | {"n": [5]}}, trusted=True), path, client=client, progress=False)
+    run(parse_study(laws, trusted=True), path, client=client, progress=False)
     assert set(open_results(path)["estimates"].to_dataset()["trials_used"].to_numpy().ravel().tolist()) == {40}
 
 
 @pytest.mark.long
 def test_growing_a_pilot_keeps_files_few(tmp_path: Path, client: Any, laws: dict[str, Any]) -> None:
     path = tmp_path / "s"
-    run(parse_study(laws | {"trials": 2}), path, client=client, progress=False)
+    run(parse_study(laws | {"trials": 2}, trusted=True), path, client=client, progress=False)
     wide = laws["grid"] | {"d": [4, 5, 6], "n": [2, 3, 4, 5], "depth": [2, 3]}
-    run(parse_study(laws | {"grid": wide, "trials": 2}), path, client=client, progress=False)
+    run(parse_study(laws | {"grid": wide, "trials": 2}, trusted=True), path, client=client, progress=False)
     for group in ("estimates", "claims"):
         for name in open_results(path)[group].data_vars:
             assert len([file for file in (path / group / str(name) / "c").rglob("*") if file.is_file()]) <= 1
@@ -297,7 +307,7 @@ def test_growing_a_pilot_keeps_files_few(tmp_path: Path, client: Any, laws: dict
 def test_zero_rows_are_data(tmp_path: Path, client: Any, laws: dict[str, Any]) -> None:
     np.save(tmp_path / "zero.npy", np.zeros((6, 8)))
     grid = laws["grid"] | {"distribution": {"dataset": {"path": "zero.npy"}}, "normalize": "none"}
-    study = parse_study(laws | {"grid": grid, "trials": 3}, base=tmp_path)
+    study = parse_study(laws | {"grid": grid, "trials": 3}, base=tmp_path, trusted=True)
     assert not drive(study, tmp_path / "s", client).failed_trials
     assert set(trials_of(tmp_path / "s")["status"].values.ravel().tolist()) == {Status.SINGULAR.code}
 
@@ -315,7 +325,7 @@ def test_a_fold_that_failed_halfway_tells_of_all_cells(
         fold(self, blocks)
 
     monkeypatch.setattr(Store, "_fold", failing)
-    study = parse_study(laws | {"grid": laws["grid"] | {"distribution": ["sphere", "gaussian"]}})
+    study = parse_study(laws | {"grid": laws["grid"] | {"distribution": ["sphere", "gaussian"]}}, trusted=True)
     outcome = drive(study, tmp_path / "s", client)
     assert next(calls) > 2
     assert not outcome.failed

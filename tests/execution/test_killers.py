@@ -53,7 +53,7 @@ def test_a_cell_that_kills_its_workers_is_set_aside(study: dict[str, Any], tmp_p
     study["grid"]["distribution"][1] = f"killing_laws:{law}"
     more = {"memory_limit": "700MiB"} if law == "hog" else {}
     with connect(profile(**more)) as client:
-        outcome = drive(parse_study(study, base=tmp_path), tmp_path / "s", client, block_length=5)
+        outcome = drive(parse_study(study, base=tmp_path, trusted=True), tmp_path / "s", client, block_length=5)
     (name,) = outcome.failed
     assert name == f"killing_laws:{law},d=5,n=7"
     assert "a block of it killed 2 workers" in outcome.failed[name]
@@ -64,7 +64,7 @@ def test_a_cell_that_kills_its_workers_is_set_aside(study: dict[str, Any], tmp_p
 
 
 def test_the_sentence_tells_how_much_memory(small: dict[str, Any]) -> None:
-    study = parse_study(small | {"grid": small["grid"] | {"n": [9000], "distribution": ["sphere"]}})
+    study = parse_study(small | {"grid": small["grid"] | {"n": [9000], "distribution": ["sphere"]}}, trusted=True)
     error = KilledWorker("block", None, 1)  # type: ignore[arg-type]
     said = killers_sentence(needed_bytes(study, study.cells[0]), error, 2 * 2**30)
     assert "a trial needs about 1.8 GiB by the memory model, a worker may use 2.0 GiB: give workers more" in said
@@ -82,7 +82,7 @@ def test_what_the_scheduler_forgets_to_hand_out_is_sent_again(
         if isinstance(event, BlockDone) and not lost:
             lost.extend(client.run_on_scheduler(forget_the_queue))
 
-    study = parse_study(small | {"claims": ["claim-nondegenerate"]})
+    study = parse_study(small | {"claims": ["claim-nondegenerate"]}, trusted=True)
     with connect(profile(n_workers=1, processes=False)) as client:
         outcome = drive(study, tmp_path / "s", client, [lose], block_length=5)
         assert lost
@@ -112,7 +112,7 @@ def test_a_report_that_does_not_come_is_not_waited_for(
         if isinstance(event, BlockDone):
             booked.append(event.trials)
 
-    study = parse_study(small | {"claims": ["claim-nondegenerate"]})
+    study = parse_study(small | {"claims": ["claim-nondegenerate"]}, trusted=True)
     outcome = drive(study, tmp_path / "s", client, [count], block_length=60)
     assert waited == [driver._QUIET]
     assert not outcome.failed
@@ -135,7 +135,7 @@ def test_a_lost_connection_is_waited_for(tmp_path: Path, client: Any, small: dic
     """The link to the scheduler breaks, and comes back: what was queued is asked for again, nothing is doubled."""
     from distributed import Client
 
-    study = parse_study(small | {"trials": 300})
+    study = parse_study(small | {"trials": 300}, trusted=True)
     assert not drive(study, tmp_path / "whole", client).failed
     broken: list[int] = []
 
@@ -163,6 +163,6 @@ def test_the_window_follows_the_workers(tmp_path: Path, small: dict[str, Any]) -
         Client(cluster) as mine,
     ):
         mine.loop.call_later(1.0, cluster.scale, 1)
-        outcome = drive(parse_study(small), tmp_path / "s", mine, [seen.append])
+        outcome = drive(parse_study(small, trusted=True), tmp_path / "s", mine, [seen.append])
     assert not outcome.failed
     assert (trials_of(tmp_path / "s")["planned"] > 0).any()

@@ -63,7 +63,7 @@ DEEP = DATA | {"kernel": "ntk", "grid": DATA["grid"] | {"n": [3], "depth": [2, 3
 
 def ran(data: dict[str, Any], path: Path, client: Any, block_length: int | None = None) -> list[Event]:
     events: list[Event] = []
-    outcome = drive(parse_study(data), path, client, [events.append], block_length)
+    outcome = drive(parse_study(data, trusted=True), path, client, [events.append], block_length)
     assert not outcome.failed
     assert not outcome.failed_trials
     return events
@@ -123,7 +123,7 @@ def test_everything_is_there_and_declared(finished: Path) -> None:
 @pytest.mark.parametrize("data", [DATA, DEEP], ids=["two layers", "deep"])
 def test_numbers_are_those_of_the_networks(data: dict[str, Any], tmp_path: Path, client: Any) -> None:
     """Against NumPy's eigenvalues of the public kernels, from the address of the draw and of the network."""
-    study = parse_study(data | {"trials": 3})
+    study = parse_study(data | {"trials": 3}, trusted=True)
     drive(study, tmp_path / "s", client)
     stored = networks(tmp_path / "s")
     for cell in study.cells:
@@ -156,12 +156,12 @@ def test_no_widths_no_traces(tmp_path: Path, client: Any) -> None:
     ran(plain | {"trials": 4}, tmp_path / "s", client)
     assert set(open_results(tmp_path / "s").children) == set(GROUPS)
     assert not list((tmp_path / "s").rglob("*width*"))
-    study = parse_study(plain)
+    study = parse_study(plain, trusted=True)
     assert "widths" not in study.document()
     assert "finite_width" not in study.identity()
     assert not [each.label for each in study.instances if each.beside]
-    assert study.statistics == parse_study(DATA).statistics
-    everything = parse_study(plain | {"claims": "everything"})
+    assert study.statistics == parse_study(DATA, trusted=True).statistics
+    everything = parse_study(plain | {"claims": "everything"}, trusted=True)
     assert not [each.label for each in everything.instances if each.beside]
 
 
@@ -200,7 +200,7 @@ def test_blocks_in_the_journal_count(finished: Path, tmp_path: Path, client: Any
     path = tmp_path / "s"
     ran({key: value for key, value in DATA.items() if key != "widths"}, path, client)
     ran(DATA | {"trials": 5}, path, client)
-    study = parse_study(DATA)
+    study = parse_study(DATA, trusted=True)
     cell = study.cells[1]
     part = Part("finite_width", 50)
     task = BlockTask(Recipe.of(study), cell.distribution, cell.d, cell.n, cell.depths, cell.folder, 5, 10, part)
@@ -301,7 +301,7 @@ def test_networks_of_an_adaptive_study_follow_its_trials(tmp_path: Path, client:
 def test_other_numerics_are_refused(finished: Path, monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
     monkeypatch.setitem(empirical_ntk_module.NUMERICS, "block", 17)
     with pytest.raises(StoreError, match=r"finite_width\.block is 4096 there and 17 here"):
-        drive(parse_study(DATA), finished, client)
+        drive(parse_study(DATA, trusted=True), finished, client)
 
 
 def test_verdicts_and_estimates(finished: Path) -> None:
@@ -362,14 +362,16 @@ def test_a_plan_counts_networks(
     """More networks take more of everything, and too large ones are refused with the number to change."""
     found = []
     for widths in (None, [64], [64, 4096]):
-        study = parse_study({key: value for key, value in DATA.items() if key != "widths"} | {"widths": widths})
+        study = parse_study(
+            {key: value for key, value in DATA.items() if key != "widths"} | {"widths": widths}, trusted=True
+        )
         found.append(make_plan(study, load_profile("local")))
     for less, more in itertools.pairwise(found):
         assert less.core_hours < more.core_hours
         assert less.worker_bytes <= more.worker_bytes
         assert less.disk_bytes < more.disk_bytes
         assert less.files <= more.files
-    huge = make_plan(parse_study(DEEP | {"widths": 2**31}), load_profile("local"))
+    huge = make_plan(parse_study(DEEP | {"widths": 2**31}, trusted=True), load_profile("local"))
     with pytest.raises(InputError, match="GiB a worker"):
         check_plan(huge)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(DATA))

@@ -13,7 +13,7 @@ from ntkmc.experiment.study.loading import parse_study
 
 
 def test_counts(small: dict[str, Any]) -> None:
-    plan = make_plan(parse_study(small), load_profile("local"))
+    plan = make_plan(parse_study(small, trusted=True), load_profile("local"))
     assert (plan.cells, plan.trials) == (12, 720)
     assert plan.workers >= 1
     check_plan(plan)
@@ -21,7 +21,7 @@ def test_counts(small: dict[str, Any]) -> None:
 
 def test_too_large_is_refused_with_a_number(small: dict[str, Any]) -> None:
     small["grid"] = {"distribution": "sphere", "d": 8, "n": [10, 300_000], "depth": 2}
-    plan = make_plan(parse_study(small), load_profile("local"))
+    plan = make_plan(parse_study(small, trusted=True), load_profile("local"))
     with pytest.raises(InputError, match=r"n=300000 needs .* lower n below \d+") as caught:
         check_plan(plan)
     assert "\n" not in str(caught.value)
@@ -29,6 +29,6 @@ def test_too_large_is_refused_with_a_number(small: dict[str, Any]) -> None:
 
 def test_files_are_few(small: dict[str, Any]) -> None:
     small["grid"] = {"distribution": "sphere", "d": list(range(1, 34)), "n": list(range(1, 31)), "depth": 2}
-    plan = make_plan(parse_study(small | {"trials": 1000}), load_profile("local"))
+    plan = make_plan(parse_study(small | {"trials": 1000}, trusted=True), load_profile("local"))
     assert plan.cells == 990
     assert plan.files < 2500

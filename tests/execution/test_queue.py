@@ -12,7 +12,7 @@ RECIPE = Recipe(1, "ntk", "mean")
 
 
 def work(n: int, trials: int = 1000) -> CellWork:
-    made = CellWork(Cell(build("sphere"), 8, n, (2,)), seconds=trial_seconds(n, 8, (2,)))
+    made = CellWork(Cell(build("sphere", trusted=True), 8, n, (2,)), seconds=trial_seconds(n, 8, (2,)))
     made.extend([(range(trials), (2,))])
     return made
 

@@ -34,7 +34,7 @@ from stores import assert_equal_bits, results_of, trials_of
 def finished(tmp_path_factory: pytest.TempPathFactory, client: Any) -> tuple[Path, Study]:
     from conftest import SMALL
 
-    study = parse_study(SMALL)
+    study = parse_study(SMALL, trusted=True)
     path = tmp_path_factory.mktemp("finished") / "small.zarr"
     run(study, path, client=client, progress=False)
     return path, study
@@ -156,11 +156,11 @@ def test_an_extension_killed_halfway(tmp_path: Path, client: Any, small: dict[st
     import zarr
 
     path = tmp_path / "s"
-    run(parse_study(small | {"event": {"lambda-0": [0.5]}}), path, client=client, progress=False)
+    run(parse_study(small | {"event": {"lambda-0": [0.5]}}, trusted=True), path, client=client, progress=False)
     for group, name in (("trials", "distribution"), ("trials", "d"), ("estimates", "lambda_0")):
         array = zarr.open_array(path, path=f"{group}/{name}", mode="r+")
         array.resize((array.shape[0] + 2,))
-    larger = parse_study(small | {"event": {"lambda-0": [0.2, 0.5]}})
+    larger = parse_study(small | {"event": {"lambda-0": [0.2, 0.5]}}, trusted=True)
     run(larger, path, client=client, progress=False)
     trials = trials_of(path)
     assert trials["distribution"].values.tolist() == ["sphere", "rademacher", "student-t(df=3)"]
@@ -180,7 +180,7 @@ def test_order_of_lists_leaves_no_trace(
     finished: tuple[Path, Study], tmp_path: Path, client: Any, small: dict[str, Any]
 ) -> None:
     small["grid"] = {key: list(reversed(value)) for key, value in small["grid"].items()}
-    run(parse_study(small), tmp_path / "s", client=client, progress=False)
+    run(parse_study(small, trusted=True), tmp_path / "s", client=client, progress=False)
     assert_equal_bits(trials_of(finished[0]), trials_of(tmp_path / "s"))
 
 
@@ -193,9 +193,9 @@ def test_a_grid_extended_later(
         "trials": 25,
         "event": {"lambda-0": [0.5], "delta": 0.1},
     }
-    run(parse_study(less), tmp_path / "s", client=client, progress=False)
+    run(parse_study(less, trusted=True), tmp_path / "s", client=client, progress=False)
     events: list[Event] = []
-    drive(parse_study(small), tmp_path / "s", client, [events.append])
+    drive(parse_study(small, trusted=True), tmp_path / "s", client, [events.append])
     whole = trials_of(tmp_path / "s")
     assert_equal_bits(trials_of(finished[0]), whole)
     first = trials_of(finished[0])
@@ -224,7 +224,7 @@ def test_resuming_does_nothing_twice(finished: tuple[Path, Study], client: Any) 
 @pytest.mark.long
 def test_shifted_trials(tmp_path: Path, client: Any, finished: tuple[Path, Study], small: dict[str, Any]) -> None:
     """`from: 40` gives trials 40 ... 59 of the same sequence, and estimates from these."""
-    shifted = parse_study(small | {"trials": {"from": 40, "count": 20}})
+    shifted = parse_study(small | {"trials": {"from": 40, "count": 20}}, trusted=True)
     tree = run(shifted, tmp_path / "s", client=client, progress=False)
     mine, whole = trials_of(tmp_path / "s"), trials_of(finished[0])
     assert (mine["status"].isel(trial=slice(0, 40)) == 0).all()
@@ -236,7 +236,7 @@ def test_shifted_trials(tmp_path: Path, client: Any, finished: tuple[Path, Study
 
 @pytest.mark.long
 def test_adaptive_stops_on_the_schedule(tmp_path: Path, client: Any, small: dict[str, Any]) -> None:
-    study = parse_study(small | {"trials": {"at-least": 20, "at-most": 150, "half-width": 0.12}})
+    study = parse_study(small | {"trials": {"at-least": 20, "at-most": 150, "half-width": 0.12}}, trusted=True)
     tree = run(study, tmp_path / "s", client=client, progress=False)
     estimates = tree["estimates"].to_dataset().load()
     used = estimates["trials_used"].values
@@ -254,7 +254,7 @@ def test_another_identity_is_refused(finished: tuple[Path, Study], client: Any, 
         ({"kernel": "conjugate"}, "kernel is ntk there"),
     ):
         with pytest.raises(StoreError, match=said):
-            run(parse_study(small | change), path, client=client, progress=False)
+            run(parse_study(small | change, trusted=True), path, client=client, progress=False)
 
 
 def test_foreign_places_are_left_alone(tmp_path: Path, client: Any, small_study: Study) -> None:
@@ -336,7 +336,7 @@ def test_folding_twice_is_folding_once(tmp_path: Path, client: Any, finished: tu
 
 
 def test_open_results_shows_the_journal(tmp_path: Path, client: Any, small: dict[str, Any]) -> None:
-    few, more = parse_study(small | {"trials": 5}), parse_study(small)
+    few, more = parse_study(small | {"trials": 5}, trusted=True), parse_study(small, trusted=True)
     path = tmp_path / "s"
     run(few, path, client=client, progress=False)
     from ntkmc.experiment.store.store import Store
@@ -374,7 +374,7 @@ def test_failed_trials_are_data(
 
     monkeypatch.setattr(module, "run_trial", failing)
     small["grid"] = {"distribution": "sphere", "d": 5, "n": 4, "depth": 2}
-    outcome = drive(parse_study(small | {"trials": 20}), tmp_path / "s", client)
+    outcome = drive(parse_study(small | {"trials": 20}, trusted=True), tmp_path / "s", client)
     assert outcome.failed_trials == {"sphere,d=5,n=4": 1}
     estimates = open_results(tmp_path / "s")["estimates"].to_dataset().load()
     assert estimates["undecided"].values.ravel().tolist() == [1, 1]

@@ -80,7 +80,7 @@ def test_an_allocation_is_one_job() -> None:
 def test_machines_that_are_not_known(small: dict[str, Any]) -> None:
     """What fits on the workers of a scheduler that somebody else runs is not judged by this machine."""
     small["grid"] = {"distribution": "sphere", "d": 8, "n": [300_000], "depth": 2}
-    plan = make_plan(parse_study(small), load_profile("scheduler"))
+    plan = make_plan(parse_study(small, trusted=True), load_profile("scheduler"))
     check_plan(plan, load_profile("scheduler"))
     with pytest.raises(InputError, match="lower n below"):
         check_plan(plan, load_profile("local"))
@@ -90,7 +90,7 @@ def test_plan_of_a_queue(small: dict[str, Any]) -> None:
     """The plan's machine is the queue's, not this one: n = 30,000 fits where nodes are large."""
     small["grid"] = {"distribution": "sphere", "d": 8, "n": [100_000], "depth": 2}
     profile = load_profile("slurm")
-    plan = make_plan(parse_study(small | {"trials": 4}), profile)
+    plan = make_plan(parse_study(small | {"trials": 4}, trusted=True), profile)
     check_plan(plan, profile)
     assert plan.layout is not None
     assert plan.layout.worker_bytes > 100 * 2**30

@@ -55,7 +55,7 @@ PLAIN = {key: value for key, value in DATA.items() if key != "spectrum"}
 def ran(data: dict[str, Any], path: Path, client: Any) -> int:
     """Trials that were computed."""
     events: list[Event] = []
-    outcome = drive(parse_study(data), path, client, [events.append])
+    outcome = drive(parse_study(data, trusted=True), path, client, [events.append])
     assert not outcome.failed
     assert not outcome.failed_trials
     return sum(event.trials for event in events if isinstance(event, BlockDone))
@@ -69,7 +69,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
 
 
 def test_numbers_are_those_of_numpy(finished: Path) -> None:
-    study = parse_study(DATA)
+    study = parse_study(DATA, trusted=True)
     trials = open_results(finished)["trials"].to_dataset().load()
     recipe = Recipe.of(study)
     for cell in study.cells:
@@ -126,7 +126,7 @@ def test_verified_merged_compacted_recomputed(finished: Path, plain: Path, tmp_p
     assert all(here == there for _, _, here, there in rows)
     with pytest.raises(InputError, match=r"did not measure lambda_max_lower.* and spectrum there first"):
         merge(tmp_path / "refused", [finished, plain])
-    assert joined([("a", parse_study(PLAIN)), ("b", parse_study(DATA))]).spectrum == "full"
+    assert joined([("a", parse_study(PLAIN, trusted=True)), ("b", parse_study(DATA, trusted=True))]).spectrum == "full"
     ran(DATA | {"trials": {"from": 0, "count": 4}}, tmp_path / "part", client)
     found = merge(tmp_path / "part", [finished])
     assert (found.missing, found.study.spectrum) == (0, "full")
@@ -137,11 +137,11 @@ def test_verified_merged_compacted_recomputed(finished: Path, plain: Path, tmp_p
 def test_other_numerics_are_refused(finished: Path, monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
     monkeypatch.setitem(SPECTRA_NUMERICS, "version", 7)
     with pytest.raises(StoreError, match=r"spectra\.version is 1 there and 7 here"):
-        drive(parse_study(DATA), finished, client)
+        drive(parse_study(DATA, trusted=True), finished, client)
 
 
 def test_large_n_has_edges_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    study = parse_study(DATA)
+    study = parse_study(DATA, trusted=True)
     cell = study.cells[1]
     recipe = Recipe.of(study)
     with single_thread():
@@ -159,13 +159,16 @@ def test_large_n_has_edges_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_plan_counts_them() -> None:
-    full, edges, plain = (parse_study(each) for each in (DATA, DATA | {"spectrum": "edges"}, PLAIN))
+    full, edges, plain = (parse_study(each, trusted=True) for each in (DATA, DATA | {"spectrum": "edges"}, PLAIN))
     assert eigenvalue_problems(edges.statistics, (2, 4), 12) == 2.0
     assert eigenvalue_problems(full.statistics, (2, 4), 12) > eigenvalue_problems(full.statistics, (2, 4), 2000) == 2.0
     hours = [make_plan(each, load_profile("local")).core_hours for each in (plain, edges, full)]
     assert hours[0] < hours[1] < hours[2]
     large = {"grid": DATA["grid"] | {"n": 1000}}
-    needed = [needed_bytes(study, study.cells[0]) for study in (parse_study(PLAIN | large), parse_study(DATA | large))]
+    needed = [
+        needed_bytes(study, study.cells[0])
+        for study in (parse_study(PLAIN | large, trusted=True), parse_study(DATA | large, trusted=True))
+    ]
     assert needed[1] - needed[0] > 25 * 1000**2
 
 
@@ -252,8 +255,8 @@ def test_show(
 
 def test_a_study_is_checked() -> None:
     with pytest.raises(InputError, match="spectrum: needs measure: lambda-min, got measure: event"):
-        parse_study(DATA | {"measure": "event"})
+        parse_study(DATA | {"measure": "event"}, trusted=True)
     with pytest.raises(InputError, match="spectrum"):
-        parse_study(DATA | {"spectrum": "all"})
+        parse_study(DATA | {"spectrum": "all"}, trusted=True)
     found = kernel_eigenvalues(np.eye(3), "conjugate", 2)
     assert found.values[-1] == pytest.approx(1.0 + 2.0 / np.pi)

@@ -70,7 +70,7 @@ ONE: dict[str, Any] = {"grid": DATA["grid"] | {"n": [9]}}
 def ran(data: dict[str, Any], path: Path, client: Any, block_length: int | None = None) -> dict[Any, int]:
     """Trials that were computed, by what beside the draws."""
     events: list[Event] = []
-    outcome = drive(parse_study(data), path, client, [events.append], block_length)
+    outcome = drive(parse_study(data, trusted=True), path, client, [events.append], block_length)
     assert not outcome.failed
     assert not outcome.failed_trials
     found: dict[Any, int] = {}
@@ -120,7 +120,7 @@ def test_everything_is_there_and_declared(finished: Path) -> None:
 
 def test_numbers_are_those_of_the_draws(finished: Path) -> None:
     """The very rows and labels, through the public functions, and their losses by dense linear algebra."""
-    study = parse_study(DATA)
+    study = parse_study(DATA, trusted=True)
     cell = study.cells[1]
     stored = group(finished, "training").sel(distribution="sphere", d=4, n=9, depth=2).isel(trial=3)
     networks = group(finished, "trained").sel(distribution="sphere", d=4, n=9, depth=2).isel(trial=3)
@@ -187,11 +187,11 @@ def test_no_targets_no_traces(tmp_path: Path, client: Any) -> None:
     ran(PLAIN | {"trials": 2}, tmp_path / "s", client)
     for word in ("target", "train", "predict", "network", "dynamics"):
         assert not list((tmp_path / "s").rglob(f"*{word}*"))
-    study = parse_study(PLAIN)
+    study = parse_study(PLAIN, trusted=True)
     assert not {"targets", "step-size", "train"} & set(study.document())
     assert not {"training", "trained"} & set(study.identity())
     assert not [each.label for each in study.instances if each.beside]
-    assert study.statistics == parse_study(DATA).statistics
+    assert study.statistics == parse_study(DATA, trusted=True).statistics
 
 
 @pytest.mark.long
@@ -216,8 +216,8 @@ def test_blocks_in_the_journal_count(finished: Path, tmp_path: Path, client: Any
     """A reader sees them at once, and a run that is resumed folds them instead of computing them again."""
     path = tmp_path / "s"
     ran(DATA | ONE | {"trials": {"from": 0, "count": 2}}, path, client)
-    grow(Location.of(path), parse_study(DATA | ONE | {"trials": 7}))  # room for more, as a run makes it
-    study = parse_study(DATA | ONE)
+    grow(Location.of(path), parse_study(DATA | ONE | {"trials": 7}, trusted=True))  # room for more, as a run makes it
+    study = parse_study(DATA | ONE, trusted=True)
     (cell,) = study.cells
     for value, kind in (("linear", "training"), (NETWORKS[0], "trained")):
         part = Part(kind, value)
@@ -328,7 +328,7 @@ def test_commands_show_training(
 
 
 def test_a_plan_counts_training() -> None:
-    studies = [parse_study(data) for data in (PLAIN, PLAIN | {"targets": "relu"}, DATA)]
+    studies = [parse_study(data, trusted=True) for data in (PLAIN, PLAIN | {"targets": "relu"}, DATA)]
     for less, more in itertools.pairwise(make_plan(study, load_profile("local")) for study in studies):
         assert less.core_hours < more.core_hours
         assert less.worker_bytes <= more.worker_bytes
@@ -336,7 +336,7 @@ def test_a_plan_counts_training() -> None:
         assert less.files < more.files
     wide = DATA | {"train": DATA["train"] | {"widths": 2**31}}
     with pytest.raises(InputError, match="GiB a worker"):
-        check_plan(make_plan(parse_study(wide), load_profile("local")))
+        check_plan(make_plan(parse_study(wide, trusted=True), load_profile("local")))
 
 
 @pytest.mark.parametrize(
@@ -357,15 +357,15 @@ def test_a_plan_counts_training() -> None:
 def test_studies_that_cannot_be_trained(change: dict[str, Any], message: str) -> None:
     data = {key: value for key, value in (DATA | change).items() if value is not None}
     with pytest.raises(InputError, match=message) as caught:
-        parse_study(data)
+        parse_study(data, trusted=True)
     assert "\n" not in str(caught.value)
 
 
 def test_short_data_sets_have_few_rows_to_test_on(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).standard_normal((50, 4)))
-    law = build({"dataset": {"path": str(tmp_path / "rows.npy")}})
+    law = build({"dataset": {"path": str(tmp_path / "rows.npy")}}, trusted=True)
     assert [rows_to_test(law, 4, n) for n in (10, 34, 49, 50)] == [32, 16, 1, 0]
-    assert rows_to_test(build("sphere"), 4, 10) == 256
+    assert rows_to_test(build("sphere", trusted=True), 4, 10) == 256
     task = BlockTask(Recipe(1, "ntk", "unit"), law, 4, 50, (2, 3), "f", 0, 2, Part("training", "relu"))
     found = run_block(task)
     assert np.isinf(found["regression_loss"]).all()
@@ -380,8 +380,8 @@ def test_a_data_set_brings_its_own_labels(tmp_path: Path) -> None:
         "grid": {"distribution": {"dataset": {"path": str(tmp_path / "rows.npy"), "column": 2}}, "d": 4, "n": 20},
         "targets": ["column"],
     }
-    study = parse_study(data)
-    assert parse_study(study.document()).digest() == study.digest()
+    study = parse_study(data, trusted=True)
+    assert parse_study(study.document(), trusted=True).digest() == study.digest()
     (cell,) = study.cells
     assert cell.distribution.label.startswith("dataset(column=2,content=")
     subject = Subject(Recipe.of(study), cell.distribution, 4, 20, (2,), 1)
@@ -395,7 +395,7 @@ def test_a_data_set_brings_its_own_labels(tmp_path: Path) -> None:
     task = BlockTask(subject.recipe, cell.distribution, 4, 20, (2,), "f", 1, 1, Part("training", "column"))
     assert run_block(task)["label_norm"][0, 0] == pytest.approx(np.linalg.norm(y[:20]))
     with pytest.raises(InputError, match="targets: sphere has no labels of its own"):
-        parse_study(PLAIN | {"targets": ["column"]})
+        parse_study(PLAIN | {"targets": ["column"]}, trusted=True)
     for column in (5, -1, True, 1.5):
         with pytest.raises(InputError, match="column must be an integer from 0 to 4"):
-            build({"dataset": {"path": str(tmp_path / "rows.npy"), "column": column}})
+            build({"dataset": {"path": str(tmp_path / "rows.npy"), "column": column}}, trusted=True)

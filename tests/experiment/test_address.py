@@ -50,7 +50,7 @@ def test_words_must_fit() -> None:
 
 
 def test_nested_trials_are_prefixes() -> None:
-    law = build("gaussian")
+    law = build("gaussian", trusted=True)
     recipe = Recipe(3, "ntk", "mean", nested=True)
     assert np.array_equal(draw(recipe, law, 5, 8, 2)[:3], draw(recipe, law, 5, 3, 2))
     apart = Recipe(3, "ntk", "mean")
@@ -58,14 +58,14 @@ def test_nested_trials_are_prefixes() -> None:
 
 
 def test_studies_with_one_seed_share_draws() -> None:
-    law = build("sphere")
+    law = build("sphere", trusted=True)
     assert np.array_equal(
         draw(Recipe(3, "ntk", "mean"), law, 5, 8, 2), draw(Recipe(3, "h-infinity", "none"), law, 5, 8, 2)
     )
 
 
 def test_depths_do_not_change_bits() -> None:
-    law, recipe = build("gaussian"), Recipe(3, "ntk", "mean", statistics=tuple(STATISTICS))
+    law, recipe = build("gaussian", trusted=True), Recipe(3, "ntk", "mean", statistics=tuple(STATISTICS))
     with single_thread():
         together = run_trial(recipe, law, 5, 8, (2, 3, 5), 1)
         alone = run_trial(recipe, law, 5, 8, (3,), 1)
@@ -76,7 +76,7 @@ def test_depths_do_not_change_bits() -> None:
 
 def test_nested_lambda_min_decreases() -> None:
     """Adding samples cannot increase lambda_min (interlacing), trial by trial."""
-    law, recipe = build("gaussian"), Recipe(3, "ntk", "mean", nested=True)
+    law, recipe = build("gaussian", trusted=True), Recipe(3, "ntk", "mean", nested=True)
     for trial in range(5):
         answers = [run_trial(recipe, law, 6, n, (3,), trial).eigenvalues[3] for n in (2, 4, 8, 16)]
         for fewer, more in itertools.pairwise(answers):

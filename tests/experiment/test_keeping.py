@@ -39,7 +39,7 @@ STUDY: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
     path = tmp_path_factory.mktemp("kept") / "s"
-    run(parse_study(STUDY), path, client=client, progress=False)
+    run(parse_study(STUDY, trusted=True), path, client=client, progress=False)
     return path
 
 
@@ -142,7 +142,9 @@ def test_a_law_of_ones_own_is_not_imported_on_a_stores_word(tmp_path: Path, clie
         "cube.second_moment = lambda d, side: d * side**2 / 3.0\n"
     )
     study = parse_study(
-        STUDY | {"grid": STUDY["grid"] | {"distribution": ["my_kept_law:cube"]}, "trials": 20}, base=tmp_path
+        STUDY | {"grid": STUDY["grid"] | {"distribution": ["my_kept_law:cube"]}, "trials": 20},
+        base=tmp_path,
+        trusted=True,
     )
     run(study, tmp_path / "s", client=client, progress=False)
     (tmp_path / "imported").unlink()
@@ -164,9 +166,14 @@ def test_a_law_of_ones_own_is_not_imported_on_a_stores_word(tmp_path: Path, clie
 def test_two_halves_are_one(original: Path, tmp_path: Path, client: Any) -> None:
     """Trials 0 to 34 here, 25 to 59 there; another grid there, too. Merged they are what one run gives."""
     grid = STUDY["grid"]
-    run(parse_study(STUDY | {"trials": {"from": 0, "count": 35}}), tmp_path / "a", client=client, progress=False)
+    run(
+        parse_study(STUDY | {"trials": {"from": 0, "count": 35}}, trusted=True),
+        tmp_path / "a",
+        client=client,
+        progress=False,
+    )
     second = STUDY | {"trials": {"from": 25, "count": 35}, "grid": grid | {"distribution": ["gaussian", "sphere"]}}
-    run(parse_study(second), tmp_path / "b", client=client, progress=False)
+    run(parse_study(second, trusted=True), tmp_path / "b", client=client, progress=False)
     first = merge(tmp_path / "c", [tmp_path / "a", tmp_path / "b"])
     assert (first.trials, first.missing) == (240, 0)
     assert_equal_bits(trials_of(original), trials_of(tmp_path / "c"))
@@ -184,8 +191,18 @@ def test_a_merge_that_was_killed_is_repeated(
 ) -> None:
     from ntkmc.experiment.store.journal import Journal
 
-    run(parse_study(STUDY | {"trials": {"from": 0, "count": 30}}), tmp_path / "a", client=client, progress=False)
-    run(parse_study(STUDY | {"trials": {"from": 30, "count": 30}}), tmp_path / "b", client=client, progress=False)
+    run(
+        parse_study(STUDY | {"trials": {"from": 0, "count": 30}}, trusted=True),
+        tmp_path / "a",
+        client=client,
+        progress=False,
+    )
+    run(
+        parse_study(STUDY | {"trials": {"from": 30, "count": 30}}, trusted=True),
+        tmp_path / "b",
+        client=client,
+        progress=False,
+    )
     calls = iter(range(100))
 
     class Killed(BaseException):
@@ -217,7 +234,7 @@ def test_a_merge_that_was_killed_is_repeated(
 )
 def test_what_cannot_be_merged_says_why(store: Path, client: Any, other: dict[str, Any], says: str) -> None:
     small = STUDY | {"trials": 5} | other
-    run(parse_study(small), store.parent / "other", client=client, progress=False)
+    run(parse_study(small, trusted=True), store.parent / "other", client=client, progress=False)
     with pytest.raises((InputError, StoreError), match=says):
         merge(store, [store.parent / "other"])
 
@@ -232,8 +249,8 @@ def test_compact_is_the_same_store(original: Path, store: Path, client: Any, tmp
     assert_same(original, store)
     assert not verify(store, sample=30).findings
     more = STUDY | {"trials": 80, "grid": STUDY["grid"] | {"n": [4, 5, 6]}}
-    run(parse_study(more), store, client=client, progress=False)
-    run(parse_study(more), tmp_path / "fresh", client=client, progress=False)
+    run(parse_study(more, trusted=True), store, client=client, progress=False)
+    run(parse_study(more, trusted=True), tmp_path / "fresh", client=client, progress=False)
     assert_equal_bits(trials_of(tmp_path / "fresh"), trials_of(store))
 
 
@@ -301,7 +318,7 @@ def test_an_older_store_is_migrated(original: Path, store: Path, client: Any) ->
         path.write_text(json.dumps(document))
     assert "blocks" not in open_results(store)
     assert not verify(store).findings
-    run(parse_study(STUDY | {"trials": 61}), store, client=client, progress=False)
+    run(parse_study(STUDY | {"trials": 61}, trusted=True), store, client=client, progress=False)
     assert int(open_results(store)["blocks"].to_dataset()["count"].sum()) == 4
     assert not verify(store).findings
 

@@ -47,8 +47,8 @@ def test_the_contract_example(tmp_path: Path) -> None:
 
 
 def test_round_trip() -> None:
-    study = parse_study(yaml.safe_load(CONTRACT))
-    again = parse_study(study.document())
+    study = parse_study(yaml.safe_load(CONTRACT), trusted=True)
+    again = parse_study(study.document(), trusted=True)
     assert again == study
     assert again.digest() == study.digest()
 
@@ -60,7 +60,7 @@ def test_frozen(small_study: Any) -> None:
 
 def test_defaults() -> None:
     data = yaml.safe_load(CONTRACT) | {"kernel": "h-infinity", "grid": {"distribution": "sphere", "d": 3, "n": 4}}
-    study = parse_study(data)
+    study = parse_study(data, trusted=True)
     assert (study.normalize, study.cells[0].depths) == ("unit", (2,))
 
 
@@ -69,15 +69,15 @@ def test_union_of_grids() -> None:
         {"distribution": "sphere", "d": 3, "n": 4, "depth": 2},
         {"distribution": "sphere", "d": 3, "n": [4, 5], "depth": 3},
     ]
-    study = parse_study(yaml.safe_load(CONTRACT) | {"grid": grids})
+    study = parse_study(yaml.safe_load(CONTRACT) | {"grid": grids}, trusted=True)
     assert [(cell.n, cell.depths) for cell in study.cells] == [(4, (2, 3)), (5, (3,))]
 
 
 def test_trial_forms() -> None:
     base = yaml.safe_load(CONTRACT)
-    shifted = parse_study(base | {"trials": {"from": 500, "count": 20}})
+    shifted = parse_study(base | {"trials": {"from": 500, "count": 20}}, trusted=True)
     assert (shifted.trial_range, shifted.adaptive) == (range(500, 520), False)
-    adaptive = parse_study(base | {"trials": {"at-least": 20, "at-most": 100, "half-width": 0.1}})
+    adaptive = parse_study(base | {"trials": {"at-least": 20, "at-most": 100, "half-width": 0.1}}, trusted=True)
     assert adaptive.adaptive
     assert adaptive.looks == (20, 30, 45, 68, 100)
 
@@ -136,7 +136,7 @@ def test_refusals(change: dict[str, Any], said: str) -> None:
             home = home[key]
         home[last] = value
     with pytest.raises(InputError, match=said) as caught:
-        parse_study(data, "study.yaml")
+        parse_study(data, "study.yaml", trusted=True)
     text = str(caught.value)
     assert text.startswith("study.yaml: ")
     assert len(text) < 500
@@ -206,7 +206,7 @@ def test_any_value_anywhere_is_read_or_refused(value: Any, path: str) -> None:
         home = home[key]
     home[last] = value
     try:
-        parse_study(data)
+        parse_study(data, trusted=True)
     except InputError as error:
         said = str(error)
     else:
@@ -240,14 +240,18 @@ def test_dataset_in_a_study(tmp_path: Path) -> None:
     }
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(data))
     study = load_study(tmp_path / "study.yaml")
-    assert parse_study(study.document()).digest() == study.digest()
+    assert parse_study(study.document(), trusted=True).digest() == study.digest()
     for change, said in (({"n": 21}, "has 20 rows: n must be at most 20"), ({"d": 4}, "has 3 columns: d must be 3")):
         with pytest.raises(InputError, match=said):
-            parse_study(data | {"grid": data["grid"] | change}, base=tmp_path)
+            parse_study(data | {"grid": data["grid"] | change}, base=tmp_path, trusted=True)
     rows[4] = 0.0
     np.save(tmp_path / "zero.npy", rows)
     with pytest.raises(InputError, match="row 4 is zero"):
-        parse_study(data | {"grid": data["grid"] | {"distribution": {"dataset": {"path": "zero.npy"}}}}, base=tmp_path)
+        parse_study(
+            data | {"grid": data["grid"] | {"distribution": {"dataset": {"path": "zero.npy"}}}},
+            base=tmp_path,
+            trusted=True,
+        )
 
 
 def test_find_cell(small_study: Any) -> None:

@@ -26,7 +26,7 @@ def data_file(tmp_path: Path) -> Path:
 
 def test_every_law_is_tested(data_file: Path) -> None:
     """By its example; a law without one has tests of its own, below."""
-    tested = {build(spec).name for spec in [*SPECS, {"dataset": {"path": str(data_file)}}]}
+    tested = {build(spec, trusted=True).name for spec in [*SPECS, {"dataset": {"path": str(data_file)}}]}
     assert tested == set(DISTRIBUTIONS)
 
 
@@ -44,7 +44,7 @@ def test_dataset_conforms(data_file: Path) -> None:
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 def test_second_moment(spec: Any) -> None:
-    law, d = build(spec), 7
+    law, d = build(spec, trusted=True), 7
     X = law.sample(200_000, d, np.random.default_rng(1))
     energy = np.sum(X**2, axis=1)
     tolerance = 6 * energy.std() / np.sqrt(len(energy)) + 1e-12
@@ -57,14 +57,14 @@ def test_second_moment(spec: Any) -> None:
 @pytest.mark.parametrize("d", [5, 1001])
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 def test_nested_draws_are_prefixes(spec: Any, d: int) -> None:
-    law = build(spec)
+    law = build(spec, trusted=True)
     whole = law.sample(20, d, np.random.default_rng(3))
     for n in (1, 7, 20):
         assert np.array_equal(law.sample(n, d, np.random.default_rng(3)), whole[:n])
 
 
 def test_nested_dataset(data_file: Path) -> None:
-    law = build({"dataset": {"path": str(data_file)}})
+    law = build({"dataset": {"path": str(data_file)}}, trusted=True)
     whole = law.sample(30, 4, np.random.default_rng(3))
     assert np.array_equal(law.sample(9, 4, np.random.default_rng(3)), whole[:9])
     assert len(np.unique(whole, axis=0)) == 30  # without replacement
@@ -98,11 +98,14 @@ def test_rademacher_atom() -> None:
 
 
 def test_labels() -> None:
-    assert build({"student-t": {"df": 3.0}}).label == "student-t(df=3)"
-    assert build({"student-t": {"df": 2.5}}).label == "student-t(df=2.5)"
-    assert build("sphere").label == "sphere"
-    assert build({"spiked": {"strength": 2}}).label == build({"spiked": {"strength": 2.0, "rank": 1.0}}).label
-    assert build({"spiked": {"strength": 2}}).label == "spiked(rank=1,strength=2)"
+    assert build({"student-t": {"df": 3.0}}, trusted=True).label == "student-t(df=3)"
+    assert build({"student-t": {"df": 2.5}}, trusted=True).label == "student-t(df=2.5)"
+    assert build("sphere", trusted=True).label == "sphere"
+    assert (
+        build({"spiked": {"strength": 2}}, trusted=True).label
+        == build({"spiked": {"strength": 2.0, "rank": 1.0}}, trusted=True).label
+    )
+    assert build({"spiked": {"strength": 2}}, trusted=True).label == "spiked(rank=1,strength=2)"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def test_labels() -> None:
 )
 def test_refusals(spec: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        build(spec)
+        build(spec, trusted=True)
 
 
 def test_dataset_formats(tmp_path: Path) -> None:
@@ -144,7 +147,7 @@ def test_dataset_formats(tmp_path: Path) -> None:
     pd.DataFrame(rows).to_csv(tmp_path / "d.csv", index=False, header=False, float_format="%.17g")
     zarr.create_array(str(tmp_path / "e.zarr"), data=rows)
     names = ["a.npy", "b.npz", "c.csv", "d.csv", "e.zarr"]
-    labels = {build({"dataset": {"path": name}}, tmp_path).label for name in names}
+    labels = {build({"dataset": {"path": name}}, tmp_path, trusted=True).label for name in names}
     assert len(labels) == 1
 
 
@@ -160,10 +163,10 @@ def test_bad_datasets(tmp_path: Path) -> None:
     for number, text in enumerate(["", "x,y\n", "1,\n3,4\n", "NA,2\n3,4\n", "1.5.2,2\n3,4\n", "a,b\n1,2\n3,x\n"]):
         (tmp_path / f"bad{number}.csv").write_text(text)
         with pytest.raises(InputError, match=r"not a readable \.csv"):
-            build({"dataset": {"path": f"bad{number}.csv"}}, tmp_path)
+            build({"dataset": {"path": f"bad{number}.csv"}}, tmp_path, trusted=True)
     np.save(tmp_path / "zero.npy", np.zeros((3, 2)))
     with pytest.raises(InputError, match="mean squared norm is 0"):
-        build({"dataset": {"path": "zero.npy"}}, tmp_path).second_moment(2)
+        build({"dataset": {"path": "zero.npy"}}, tmp_path, trusted=True).second_moment(2)
     for name, said in {
         "flat.npy": "two-dimensional",
         "nan.npy": "row 1, column 0 is nan",
@@ -172,16 +175,16 @@ def test_bad_datasets(tmp_path: Path) -> None:
         "table.txt": "unknown format",
     }.items():
         with pytest.raises(InputError, match=said):
-            build({"dataset": {"path": name}}, tmp_path)
+            build({"dataset": {"path": name}}, tmp_path, trusted=True)
 
 
 def test_dataset_limits_and_changes(data_file: Path) -> None:
-    law = build({"dataset": {"path": str(data_file)}})
+    law = build({"dataset": {"path": str(data_file)}}, trusted=True)
     with pytest.raises(InputError, match="has 30 rows"):
         sample(law, 31, 4, np.random.default_rng(0))
     with pytest.raises(InputError, match="has 4 columns"):
         sample(law, 5, 3, np.random.default_rng(0))
-    changed = build({"dataset": {"path": str(data_file), "content": "0" * 32}})
+    changed = build({"dataset": {"path": str(data_file), "content": "0" * 32}}, trusted=True)
     with pytest.raises(InputError, match="has changed"):
         sample(changed, 5, 4, np.random.default_rng(0))
 
@@ -194,11 +197,11 @@ def test_bad_sizes(n: Any) -> None:
 
 def test_normalization() -> None:
     X = np.array([[3.0, 4.0], [0.0, 2.0]])
-    gaussian = build("gaussian")
+    gaussian = build("gaussian", trusted=True)
     np.testing.assert_allclose(np.linalg.norm(normalize(X, gaussian, "unit"), axis=1), 1.0)
     np.testing.assert_allclose(normalize(X, gaussian, "mean"), X / np.sqrt(2.0))
     assert normalize(X, gaussian, "none") is X
     with pytest.raises(InputError, match="row 1 is zero"):
         normalize(np.array([[1.0], [0.0]]), gaussian, "unit")
     with pytest.raises(InputError, match="no second moment"):
-        normalize(X, build({"student-t": {"df": 2}}), "mean")
+        normalize(X, build({"student-t": {"df": 2}}, trusted=True), "mean")

@@ -75,7 +75,7 @@ def test_gaussian_covariances(spec: Any, d: int, covariance: Any) -> None:
     rank = np.linalg.matrix_rank(covariance)
     energy = np.einsum("ni,ij,nj->n", X, np.linalg.pinv(covariance), X)
     assert stats.kstest(energy, stats.chi2(rank).cdf).pvalue > FALSE_ALARM
-    law = build(spec)
+    law = build(spec, trusted=True)
     assert law.second_moment(d) == pytest.approx(np.trace(covariance), rel=1e-14)
     declared = law.hypotheses(d)
     assert declared.isotropic == np.allclose(covariance, covariance[0, 0] * np.eye(d))
@@ -96,7 +96,7 @@ def test_mixture(clusters: int) -> None:
     if clusters > 1:
         assert stats.chisquare(np.bincount(nearest, minlength=clusters)).pvalue > FALSE_ALARM
     assert stats.kstest((X - centres[nearest]).ravel(), "norm").pvalue > FALSE_ALARM
-    law = build(spec)
+    law = build(spec, trusted=True)
     assert law.second_moment(d) == pytest.approx(d + np.mean(np.sum(centres**2, axis=1)))
     spread = np.cov(centres.T, bias=True) if clusters > 1 else np.zeros((d, d))
     declared = law.hypotheses(d)
@@ -112,12 +112,12 @@ def test_two_close_clusters_are_log_concave(separation: float) -> None:
     a = 2 * separation
     logarithm = np.log(stats.norm.pdf(t - a) + stats.norm.pdf(t + a))
     concave = bool((np.diff(logarithm, 2) <= 0.0).all())
-    declared = build({"mixture": {"clusters": 2, "separation": separation}}).hypotheses(4)
+    declared = build({"mixture": {"clusters": 2, "separation": separation}}, trusted=True).hypotheses(4)
     assert declared.log_concave is concave
 
 
 def test_what_heavy_tails_satisfy() -> None:
-    finite, infinite, wild = (build({"student-t": {"df": df}}).hypotheses(3) for df in (2.5, 2.0, 1.0))
+    finite, infinite, wild = (build({"student-t": {"df": df}}, trusted=True).hypotheses(3) for df in (2.5, 2.0, 1.0))
     assert (finite.norm_scaling, finite.isotropic, finite.zero_mean) == (True, True, True)
     assert (infinite.norm_scaling, infinite.isotropic, infinite.zero_mean) == (False, False, True)
     assert wild.zero_mean is False
@@ -131,7 +131,7 @@ def test_concentration_as_published() -> None:
         False: ["laplace", "rademacher", {"student-t": {"df": 9}}, {"low-rank": {"rank": 2}}],
     }
     for holds, laws in specs.items():
-        assert all(build(spec).hypotheses(8).lipschitz is holds for spec in laws)
+        assert all(build(spec, trusted=True).hypotheses(8).lipschitz is holds for spec in laws)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_dimensions_refused(spec: Any, d: int, said: str) -> None:
 
 
 def test_zero_rows_have_no_direction() -> None:
-    law = build({"sparse": {"p": 0.01}})
+    law = build({"sparse": {"p": 0.01}}, trusted=True)
     X = law.sample(50, 2, np.random.default_rng(0))
     with pytest.raises(InputError, match="is zero and cannot be normalized; use normalize: mean or none"):
         normalize(X, law, "unit")

@@ -33,7 +33,7 @@ STUDY: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def grid(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Grid:
     path = tmp_path_factory.mktemp("learning") / "s"
-    assert not drive(parse_study(STUDY), path, client).failed
+    assert not drive(parse_study(STUDY, trusted=True), path, client).failed
     return Grid(open_results(path))
 
 
@@ -111,7 +111,7 @@ def test_in_the_report(grid: Grid) -> None:
 @pytest.mark.long
 def test_none_where_nothing_was_asked(tmp_path: Path, client: Any) -> None:
     plain = {key: value for key, value in STUDY.items() if key not in ("targets", "train", "widths", "features")}
-    drive(parse_study(plain), tmp_path / "s", client)
+    drive(parse_study(plain, trusted=True), tmp_path / "s", client)
     grid = Grid(open_results(tmp_path / "s"))
     assert widths_plot(grid) is sketches_plot(grid) is training_plot(grid) is bound_plot(grid) is None
     assert "Networks, sketches" not in report_html(grid, "s")

@@ -40,14 +40,14 @@ def store(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
         "event": {"lambda-0": [0.1, 0.4, 0.8], "delta": 0.1},
     }  # fmt: skip
     path = tmp_path_factory.mktemp("views") / "views.zarr"
-    run(parse_study(study), path, client=client, progress=False)
+    run(parse_study(study, trusted=True), path, client=client, progress=False)
     later = study | {
         "grid": {"distribution": ["gaussian"], "d": [6, 9], "n": [4, 6], "depth": [2, 3], "normalize": "unit"},
         "trials": {"from": 10, "count": 60},
         "event": {"lambda-0": [0.4, 0.6], "delta": 0.2},
         "confidence": 0.9,
     }
-    run(parse_study(later), path, client=client, progress=False)
+    run(parse_study(later, trusted=True), path, client=client, progress=False)
     return path
 
 
@@ -311,7 +311,7 @@ def test_empty_store(tmp_path: Path) -> None:
     study = parse_study({
         "name": "empty", "seed": 3, "kernel": "ntk", "trials": 40, "event": {"lambda-0": [0.1], "delta": 0.1},
         "grid": {"distribution": ["gaussian"], "d": [3], "n": [4], "depth": [2], "normalize": "unit"},
-    })  # fmt: skip
+    }, trusted=True)  # fmt: skip
     create(Location.of(tmp_path / "s"), study)
     empty = Grid(open_results(tmp_path / "s"))
     assert "run the study" in what_was_found(empty)[0]
@@ -329,7 +329,7 @@ def test_events_alone(tmp_path: Path, client: Any) -> None:
     study = parse_study({
         "name": "events", "seed": 3, "kernel": "ntk", "trials": 30, "event": {"lambda-0": [0.3], "delta": 0.1},
         "measure": "event", "grid": {"distribution": ["gaussian"], "d": [6], "n": [4], "depth": [2]},
-    })  # fmt: skip
+    }, trusted=True)  # fmt: skip
     grid = Grid(run(study, tmp_path / "s", client=client, progress=False))
     place = grid.places[0]
     (found,) = probabilities_at(grid, place, [0.3])

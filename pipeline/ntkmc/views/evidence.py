@@ -16,6 +16,7 @@ from ntkmc.experiment.study.address import spawn_key
 from ntkmc.experiment.study.measurements import part_of
 from ntkmc.theory.claims import CLAIMS, Claim, Instance, find_instance
 from ntkmc.theory.claims.probability import NONDEGENERATE
+from ntkmc.theory.distributions import Unimported
 from ntkmc.views.cells import Grid, Place
 
 
@@ -32,7 +33,7 @@ class TrialEvidence:
         The spawn key of its random numbers: with the seed, all that the draw depends on.
     quantity, bound : (float, float) or None
         Enclosures of what is bounded and of the bound, disjoint on the wrong side; None where the store's claim is not
-        registered here.
+        registered here, or the law is a user's own, which is not imported.
     command : str
         Computes the trial again, alone, and compares.
     """
@@ -135,9 +136,12 @@ def _sides(
 ) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
     """Both enclosures at one trial, by the claim's own function from the stored statistics."""
     instance = find_instance(claim)
+    cell = grid.cells[place.cell]
     if instance is None or claim.startswith(NONDEGENERATE.id):
         return None, None
-    cell = grid.cells[place.cell]
+    # A bound may depend on moments and hypotheses of the law, which the store does not hold.
+    if isinstance(cell.distribution, Unimported):
+        return None, None
     context = grid.study.context(cell, place.depth)
     values = _statistics(grid, instance, place, trial, context.shallower, context.fewer)
     bound, quantity = instance.bound(context, values), instance.claim.quantity(context, values)

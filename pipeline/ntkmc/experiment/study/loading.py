@@ -81,7 +81,7 @@ def load_study(path: str | Path) -> Study:
     """
     file = Path(path)
     data = read_yaml(file)
-    return parse_study(data, origin=str(path), base=file.resolve().parent)
+    return parse_study(data, origin=str(path), base=file.resolve().parent, trusted=True)
 
 
 def read_yaml(file: Path) -> Any:
@@ -104,7 +104,7 @@ def read_yaml(file: Path) -> Any:
         raise InputError(f"{file}: not YAML: {reason}") from error
 
 
-def parse_study(data: Any, origin: str = "study", base: Path | None = None, trusted: bool = True) -> Study:
+def parse_study(data: Any, origin: str = "study", base: Path | None = None, *, trusted: bool) -> Study:
     """Build a `Study` from plain data.
 
     Parameters

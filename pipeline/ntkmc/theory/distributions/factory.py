@@ -17,7 +17,7 @@ def names() -> list[str]:
     return list(dict.fromkeys([*DISTRIBUTIONS, *entry_point_names()]))
 
 
-def build(spec: Spec | Distribution, base: Path | None = None, trusted: bool = True) -> Distribution:
+def build(spec: Spec | Distribution, base: Path | None = None, *, trusted: bool) -> Distribution:
     """The distribution that a study's entry means.
 
     Parameters
@@ -38,7 +38,7 @@ def build(spec: Spec | Distribution, base: Path | None = None, trusted: bool = T
 
     Examples
     --------
-    >>> build({"student-t": {"df": 3.0}}).label
+    >>> build({"student-t": {"df": 3.0}}, trusted=True).label
     'student-t(df=3)'
     """
     if isinstance(spec, Distribution):
@@ -61,7 +61,7 @@ def build(spec: Spec | Distribution, base: Path | None = None, trusted: bool = T
         # Not `resolve`: the law does that, and says what is wrong with a path.
         given["path"] = str(base / given["path"]) if not given["path"].startswith("~") else given["path"]
     if ":" in name:
-        return by_reference(name, given, base, trusted)
+        return by_reference(name, given, base, trusted=trusted)
     if name in DISTRIBUTIONS:
         return instantiate(DISTRIBUTIONS[name], name, given)
     found = from_entry_point(name, given)
@@ -96,7 +96,7 @@ def sample(distribution: Spec | Distribution, n: int, d: int, rng: np.random.Gen
     >>> sample("rademacher", 2, 3, np.random.default_rng(0)).shape
     (2, 3)
     """
-    law = build(distribution)
+    law = build(distribution, trusted=True)
     for name, value in {"n": n, "d": d}.items():
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise InputError(f"{name} must be a positive integer, got {value!r}")

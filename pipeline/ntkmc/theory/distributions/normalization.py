@@ -35,7 +35,7 @@ def normalize(X: Matrix, distribution: Distribution, mode: Normalization) -> Mat
     Examples
     --------
     >>> from ntkmc.theory.distributions import build
-    >>> normalize(np.array([[3.0, 4.0]]), build("gaussian"), "unit").tolist()
+    >>> normalize(np.array([[3.0, 4.0]]), build("gaussian", trusted=True), "unit").tolist()
     [[0.6, 0.8]]
     """
     if mode == "none":

@@ -302,7 +302,7 @@ def _one_line(said: str) -> Iterator[None]:
 
 
 def by_reference(
-    reference: str, given: Mapping[str, Any], base: Path | None = None, trusted: bool = True
+    reference: str, given: Mapping[str, Any], base: Path | None = None, *, trusted: bool
 ) -> Plugin | Unimported:
     """The law that `[folder/]module:attribute` names; the folder is relative to `base`, which it is by default."""
     if not trusted:
