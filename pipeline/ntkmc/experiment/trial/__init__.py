@@ -1,6 +1,6 @@
-"""One trial in one process: draw the rows, measure what the study asks for, and return arrays. No storage, no cluster.
+"""Computation of trials in one process: draw the rows, measure them, and return arrays. No storage, no cluster.
 
-May import `schema` and `study`.
+This sub-package may import `schema` and `study`.
 """
 
 from ntkmc.experiment.trial.draw import Recipe, draw

@@ -1,4 +1,4 @@
-"""The draw of a trial, as a function of its address."""
+"""Draws of data matrices, as functions of their addresses."""
 
 from __future__ import annotations
 
@@ -21,11 +21,23 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What every trial of a study shares. With an address it determines a trial to the last bit.
+    """Settings that all trials of a study share. A recipe and an address determine a trial to the last bit.
 
-    With `thresholds`, increasing, only the events lambda_min >= threshold are decided. `statistics` are measured
-    beside lambda_min; none of them changes a bit of another. Networks are trained for so many `steps`;
-    `method` is that of feature maps.
+    Attributes
+    ----------
+    seed : int
+    kernel : str
+    normalize : Normalization
+    nested : bool
+        Whether the draws of different n share their first rows.
+    thresholds : tuple of float
+        Increasing. If not empty, only the events lambda_min >= threshold are decided.
+    statistics : tuple of str
+        Names of the statistics measured in addition to lambda_min. None of them changes a bit of another.
+    steps : int
+        Number of steps for which networks are trained.
+    method : str
+        Method that makes feature maps.
     """
 
     seed: int
@@ -39,7 +51,7 @@ class Recipe:
 
     @classmethod
     def of(cls, study: Study, statistics: tuple[str, ...] | None = None) -> Recipe:
-        """The recipe of a study, with the statistics that its claims need, or others."""
+        """Return the recipe of a study, with the statistics that its claims need unless others are given."""
         thresholds = study.event.lambda_0 if study.measure == "event" else ()
         chosen = study.statistics if statistics is None else statistics
         return cls(
@@ -55,10 +67,11 @@ class Recipe:
 
 
 def draw(recipe: Recipe, distribution: Distribution, d: int, n: int, trial: int, more: int = 0) -> Matrix:
-    """The data matrix at an address, (n, d), normalized; and below it, where asked for, `more` rows of the same law.
+    """Return the normalized data matrix at an address, (n + more, d).
 
-    Laws draw by rows: the first n are the same, bit for bit.
+    The last `more` rows follow the same law. Laws draw row by row, so no bit of the first n rows depends on `more`.
     """
+    # Without n in the address of a nested study, smaller draws are the first rows of larger ones.
     key = spawn_key(distribution.label, d, 0 if recipe.nested else n, trial)
     X = distribution.sample(n + more, d, generator(recipe.seed, key))
     return normalize(X, distribution, recipe.normalize)
@@ -66,7 +79,7 @@ def draw(recipe: Recipe, distribution: Distribution, d: int, n: int, trial: int,
 
 @dataclass(frozen=True)
 class Subject:
-    """One trial of a cell, as what is measured beside the draw sees it: the rows, and randomness of its own."""
+    """One trial of a cell, as the input of additional measurements: its rows, and independent random seeds."""
 
     recipe: Recipe
     distribution: Distribution
@@ -76,32 +89,33 @@ class Subject:
     trial: int
 
     def rows(self) -> Rows:
-        """The same draw that everybody sees, split."""
+        """Return the draw of the trial, split into norms and unit rows."""
         return moderate(split_rows(as_data(draw(self.recipe, self.distribution, self.d, self.n, self.trial))))
 
     def own_labels(self, more: int) -> Matrix:
-        """Labels that the law brings along, of the draw and of `more` rows below it."""
+        """Return the labels that the law itself has, of the draw and of `more` additional rows."""
         recipe, n = self.recipe, 0 if self.recipe.nested else self.n
         rng = generator(recipe.seed, spawn_key(self.distribution.label, self.d, n, self.trial))
         return self.distribution.labels(self.n + more, self.d, rng)
 
     def seed(self, purpose: Purpose, replicate: int) -> np.random.SeedSequence:
-        """Randomness beside the data; neither other replicates nor depths enter: adding them changes no bit."""
+        """Return a seed independent of the data. Neither depths nor other replicates change it."""
         n = 0 if self.recipe.nested else self.n
         key = spawn_key(self.distribution.label, self.d, n, self.trial, purpose, replicate)
         return seed_sequence(self.recipe.seed, key)
 
 
 def moderate(rows: Rows) -> Rows:
-    """The rows, or a numerical error."""
+    """Return the rows; raise FloatingPointError if the largest norm is nonzero and not in (2**-200, 2**200)."""
     largest = float(rows.norms.max())
+    # Products of a few norms must neither overflow nor become subnormal; rows that are all zero are exact.
     if largest > 0.0 and not 2.0**-200 < largest < 2.0**200:
         raise FloatingPointError("norms so extreme that Gram entries lose bits or overflow: rescale, or normalize")
     return rows
 
 
 def standard_scale(mode: Normalization, distribution: Distribution, d: int) -> float:
-    """What normalized rows are multiplied by so that E|x|**2 = d; 1 where that moment does not exist."""
+    """Return the factor by which normalized rows have E|x|**2 = d; 1 if that moment does not exist."""
     if mode != "none":
         return math.sqrt(d)
     try:

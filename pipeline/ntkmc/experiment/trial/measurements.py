@@ -1,4 +1,4 @@
-"""What is measured beside a draw, along each axis of `parts.AXES`, and what that takes."""
+"""Additional measurements on a draw, one kind per axis of `ntkmc.experiment.study.measurements.AXES`, with costs."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from ntkmc.theory.targets import NetworkLabel
 
 
 class Found(NamedTuple):
-    """What was measured at one part of a trial.
+    """Measured values of one part of a trial.
 
     Attributes
     ----------
     values : dict of int to dict of str to float
-        All variables of the part's group, the code of `status` among them, by depth.
+        All variables of the group of the part, including the code of `status`, by depth.
     methods : tuple of str
-        How eigenvectors were found, each time.
+        Names of the methods that computed eigenvectors, one per computation.
     """
 
     values: dict[int, dict[str, Any]]
@@ -45,17 +45,17 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Measure:
-    """How the parts of one kind are measured.
+    """Computation of the parts of one kind, and its cost.
 
     Attributes
     ----------
     measure : callable
-        (subject, value of the part) -> `Found`. A function of the trial's address, the depth and the value alone: no
-        bit depends on which other depths or values are asked for.
+        (subject, value of the part) -> `Found`. The result at one depth depends on the address of the trial, the
+        depth and the value alone. No bit depends on which other depths or values the study asks for.
     seconds : callable
-        (study, cell, value) -> rough wall time of a trial on one core.
+        (study, cell, value) -> estimated wall time of a trial on one core.
     memory : callable
-        (study, cell, value) -> peak bytes of a trial above an idle worker.
+        (study, cell, value) -> peak memory of a trial in bytes, in addition to that of an idle worker.
     """
 
     measure: Callable[[Subject, Any], Found]
@@ -64,9 +64,9 @@ class Measure:
 
 
 def measure_width(subject: Subject, width: int) -> Found:
-    """A network of one width: by depth, its kernel beside the limit."""
+    """Draw a network of one width, and compare its tangent kernel with the limiting kernel at each depth."""
     weights = Weights.of(subject.seed(Purpose.NETWORK, width))
-    found: dict[int, dict[str, Any]] = {}
+    values: dict[int, dict[str, Any]] = {}
     methods = []
     for depth, network in measure_network(
         subject.rows(), width, subject.recipe.kernel, sorted(subject.depths), weights
@@ -77,18 +77,18 @@ def measure_width(subject: Subject, width: int) -> Found:
             "data_norm": network.data_norm,
             "kernel_norm": network.kernel_norm,
         }
-        found[depth] = _values(network.smallest, ends)
+        values[depth] = _values(network.smallest, ends)
         methods.append(network.smallest.method)
-    return Found(found, tuple(methods))
+    return Found(values, tuple(methods))
 
 
 def measure_target(subject: Subject, target: str) -> Found:
-    """What the kernel predicts of training on a target."""
+    """Measure the prediction of the kernel for training on a target."""
     return Found(measure_training(subject, target))
 
 
 def measure_descent(subject: Subject, network: str) -> Found:
-    """A network that is trained."""
+    """Train a network, given by its label, and compare it with the prediction of the kernel."""
     return Found(measure_trained(subject, network))
 
 
@@ -97,10 +97,10 @@ def _trained_width(network: str) -> int:
 
 
 def measure_sketch(subject: Subject, features: int) -> Found:
-    """A feature map of so many columns: by depth, its Gram matrix beside the kernel."""
+    """Draw a feature map of `features` columns, and compare its Gram matrix with the kernel at each depth."""
     recipe = subject.recipe
     randomness = Randomness.of(subject.seed(Purpose.SKETCH, features))
-    found: dict[int, dict[str, Any]] = {}
+    values: dict[int, dict[str, Any]] = {}
     methods = []
     for depth, sketch in measure_features(
         subject.rows(), features, recipe.kernel, sorted(subject.depths), recipe.method, randomness
@@ -110,9 +110,9 @@ def measure_sketch(subject: Subject, features: int) -> Found:
             "entry_deviation": sketch.entry_deviation,
             "kernel_norm": sketch.kernel_norm,
         }
-        found[depth] = _values(sketch.smallest, ends)
+        values[depth] = _values(sketch.smallest, ends)
         methods.append(sketch.smallest.method)
-    return Found(found, tuple(methods))
+    return Found(values, tuple(methods))
 
 
 def _values(smallest: Eigenvalue, ends: dict[str, Ends]) -> dict[str, Any]:
@@ -146,9 +146,9 @@ MEASURES: Final = {
         lambda study, cell, features: feature_bytes(cell.n, cell.d, study.kernel, cell.depths, features, study.method),
     ),
 }
-"""By kind of the part."""
+"""Measures by kind of the part."""
 
 
 def measure_part(subject: Subject, kind: str, value: Value) -> Found:
-    """What there is to be known of a trial at one part beside the draw."""
+    """Measure one part of a trial other than the plain one."""
     return MEASURES[kind].measure(subject, value)

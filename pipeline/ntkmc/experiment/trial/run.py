@@ -1,4 +1,4 @@
-"""One trial, and a block of them: plain functions of an address, without any cluster."""
+"""Single trials and blocks of trials, as functions of an address that run without a cluster."""
 
 from __future__ import annotations
 
@@ -40,19 +40,20 @@ from ntkmc.linalg.gram.matrix import coherence_of, cosines, grams_of_cosines
 from ntkmc.theory.distributions import Distribution
 
 NUMERICAL_ERRORS: Final = (np.linalg.LinAlgError, FloatingPointError, InputError)
-"""What makes a trial fail as data; anything else is a bug or the machine's, and ends the block."""
+"""Exceptions recorded as a failed trial. Any other exception is a bug or a machine failure, and ends the block."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """All that is measured on one draw.
+    """Measured values of one draw.
 
     Attributes
     ----------
     eigenvalues : dict of int to Eigenvalue, or to Bracket
-        By depth; bounds speak of the exact kernel of the draw. Brackets where only events are decided.
+        By depth; bounds hold for the exact kernel of the draw. Brackets if only events are decided.
     draw : dict of str to float
-        Statistics of the draw: max |cos| over the pairs (`coherence`), `norm_min`, `norm_max`, and what claims need.
+        Statistics of the draw: the largest |cos| over pairs (`coherence`), `norm_min`, `norm_max`, and others that
+        claims need.
     deep : dict of int to dict of str to float
         Statistics by depth.
     """
@@ -63,37 +64,40 @@ class Trial:
 
 
 def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths: Sequence[int], trial: int) -> Trial:
-    """Draw and measure. Call it under `single_thread()` to get the bits that a run gets."""
+    """Run one trial. Under `single_thread()` the result has the same bits as in a run."""
     scale = standard_scale(recipe.normalize, distribution, d)
-    return measure_draw(recipe, draw(recipe, distribution, d, n, trial), depths, scale)  # the only name of the draw
+    # The draw has no local name here, so that `measure_draw` can free it.
+    return measure_draw(recipe, draw(recipe, distribution, d, n, trial), depths, scale)
 
 
 def measure_draw(recipe: Recipe, X: Matrix, depths: Sequence[int], scale: float) -> Trial:
-    """Measure a draw, (n, d), that is normalized; `scale` as of `standard_scale`."""
+    """Measure a normalized draw X, (n, d); `scale` as returned by `standard_scale`."""
     X = as_data(X)
     rows, first = moderate(split_rows(X)), X[0].copy()
-    del X  # as large as the unit rows: nobody needs both beside the Gram matrix
+    del X  # as large as the unit rows; the peak memory must not hold both and the Gram matrix
     largest = float(rows.norms.max())
     R = cosines(rows)
     cosine = coherence_of(R, rows)
     names, depths = recipe.statistics, sorted(depths)
     norms = {"coherence": cosine, "norm_min": float(rows.norms.min()), "norm_max": largest}
-    more, deep = eigenvalue_statistics(names, rows, R, recipe.kernel, depths, cosine)
-    found = Trial({}, norms | more | draw_statistics(names, first, rows, pair_sums_of(R, rows, cosine), scale), deep)
+    enclosed, deep = eigenvalue_statistics(names, rows, R, recipe.kernel, depths, cosine)
+    result = Trial(
+        {}, norms | enclosed | draw_statistics(names, first, rows, pair_sums_of(R, rows, cosine), scale), deep
+    )
     for depth, K in grams_of_cosines(R, rows, recipe.kernel, depths):
-        found.deep[depth] |= matrix_statistics(names, K)
-        # No warm start from the depth before: a trial's bits must not depend on which other depths were asked for.
+        result.deep[depth] |= matrix_statistics(names, K)
+        # No warm start from the previous depth: the bits must not depend on which other depths are measured.
         error = kernel_error(rows, recipe.kernel, depth, cosine)
         matrix = own(K)
         smallest = None
         if recipe.thresholds:
-            found.eigenvalues[depth] = bracket(matrix, recipe.thresholds, error)
+            result.eigenvalues[depth] = bracket(matrix, recipe.thresholds, error)
         else:
-            found.eigenvalues[depth] = smallest = about_exact_kernel(enclose(matrix), error)
-        found.deep[depth] |= inverse_statistics(names, matrix, error, smallest)
-        found.deep[depth] |= spectrum_statistics(names, matrix, error, rows, recipe.kernel, depth)
+            result.eigenvalues[depth] = smallest = about_exact_kernel(enclose(matrix), error)
+        result.deep[depth] |= inverse_statistics(names, matrix, error, smallest)
+        result.deep[depth] |= spectrum_statistics(names, matrix, error, rows, recipe.kernel, depth)
         del K, matrix
-    return found
+    return result
 
 
 _limited = threading.Lock()
@@ -103,12 +107,13 @@ _before: list[tuple[Any, int]] = []
 
 @contextmanager
 def single_thread() -> Iterator[None]:
-    """Context with the BLAS threads that `NUMERICS` fixes.
+    """Context with the number of BLAS threads that `NUMERICS` fixes.
 
-    The limit belongs to the whole process: with several worker threads the first to come sets it and the last to go
-    lifts it, so that none of them computes without it. Not `threadpool_limits`: in recent versions it silently does
-    nothing in any thread but the first that used it, while that one lives (seen in threadpoolctl 3.8).
+    The limit holds for the whole process. With several worker threads, the first to enter sets it and the last to
+    leave restores the earlier values, so that no thread computes without it.
     """
+    # `threadpool_limits` is not used: in threadpoolctl 3.8 it silently does nothing in all threads but the first that
+    # used it, as long as that thread lives.
     global _users, _before
     with _limited:
         if _users == 0:
@@ -126,7 +131,8 @@ def single_thread() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _blas_pools(modules: int) -> list[Any]:
-    """BLAS libraries in this process, looked for anew when modules were imported: a look takes milliseconds."""
+    """Return the BLAS libraries of this process."""
+    # A search takes milliseconds. An import may load a library, so the cache is keyed by the number of modules.
     return [pool for pool in ThreadpoolController().lib_controllers if pool.user_api == "blas"]
 
 
@@ -141,9 +147,10 @@ def _set_threads(pools: list[tuple[Any, int]]) -> None:
 
 @dataclass(frozen=True)
 class BlockTask:
-    """A run of consecutive trials of one cell: the unit of work, of commit and of retry.
+    """Consecutive trials of one cell: the unit of work, of commit and of retry.
 
-    Of a part that is not plain it is what stands beside the same draws, such as networks of a width.
+    A block measures one part. If the part is not plain, it measures, for example, networks of one width on the same
+    draws.
     """
 
     recipe: Recipe
@@ -161,45 +168,45 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def run_block(task: BlockTask, methods: Counter[str] | None = None) -> Arrays:
-    """All variables of a block, by name; `methods` counts how its eigenvectors were found.
+    """Compute all variables of a block, by name; `methods` counts the methods that computed eigenvectors.
 
     Returns
     -------
     dict of str to ndarray
-        Per-draw variables as (count,), per-depth ones as (depths, count). A trial that failed numerically has status
-        `FAILED` and NaN elsewhere.
+        Variables per draw have shape (count,), variables per depth (depths, count) followed by their own dimensions.
+        A trial that failed numerically has status `FAILED` and NaN in all other variables.
     """
     arrays, count = blank(task), task.count
-    # Outside of the loop below: a data file that a worker cannot read is the machine's failure, not a trial's.
+    # Outside of the loop: a data file that a worker cannot read is a failure of the machine, not of a trial.
     task.distribution.check(task.n, task.d)
     with single_thread():
         for i in range(count):
             trial = task.first + i
             try:
                 if task.part.plain:
-                    found = run_trial(task.recipe, task.distribution, task.d, task.n, task.depths, trial)
-                    record(arrays, found, task.depths, i)
-                    used = [getattr(answer, "method", "event") for answer in found.eigenvalues.values()]
+                    measured = run_trial(task.recipe, task.distribution, task.d, task.n, task.depths, trial)
+                    record(arrays, measured, task.depths, i)
+                    used_methods = [getattr(answer, "method", "event") for answer in measured.eigenvalues.values()]
                 else:
                     subject = Subject(task.recipe, task.distribution, task.d, task.n, task.depths, trial)
-                    beside = measure_part(subject, *task.part)
-                    _record_part(arrays, beside, task.depths, i)
-                    used = list(beside.methods)
+                    values = measure_part(subject, *task.part)
+                    _record_part(arrays, values, task.depths, i)
+                    used_methods = list(values.methods)
             except NUMERICAL_ERRORS:
                 continue
             if methods is not None:
-                methods.update(used)
+                methods.update(used_methods)
     return arrays
 
 
 def blank(task: BlockTask) -> Arrays:
-    """The variables of a block whose trials all failed."""
+    """Return the variables of a block whose trials all failed."""
     shape = len(task.depths), task.count
-    further = {} if task.part.plain else AXES[task.part.kind].further
+    extra_dims = {} if task.part.plain else AXES[task.part.kind].further
     arrays: Arrays = {}
     for name, variable in _variables(task).items():
-        behind = tuple(len(further[dim]) for dim in variable.behind)
-        arrays[name] = np.full((*shape, *behind) if variable.per_depth else task.count, np.nan)
+        extra_shape = tuple(len(extra_dims[dim]) for dim in variable.behind)
+        arrays[name] = np.full((*shape, *extra_shape) if variable.per_depth else task.count, np.nan)
     arrays["status"] = np.full(shape, Status.FAILED.code, dtype=np.int8)
     return arrays
 
@@ -210,21 +217,21 @@ def _variables(task: BlockTask) -> dict[str, Variable]:
     return BESIDE_VARIABLES[task.part.kind]
 
 
-def record(arrays: Arrays, found: Trial, depths: Sequence[int], i: int) -> None:
-    """Enter trial number i of a block."""
-    for name, value in found.draw.items():
+def record(arrays: Arrays, measured: Trial, depths: Sequence[int], i: int) -> None:
+    """Write a trial into position i of the arrays of a block."""
+    for name, value in measured.draw.items():
         arrays[name][i] = value
     for j, depth in enumerate(depths):
-        answer = found.eigenvalues[depth]
+        answer = measured.eigenvalues[depth]
         arrays["lambda_min"][j, i] = answer.value
         arrays["lambda_min_lower"][j, i] = answer.lower
         arrays["lambda_min_upper"][j, i] = answer.upper
         arrays["status"][j, i] = answer.status.code
-        for name, value in found.deep[depth].items():
+        for name, value in measured.deep[depth].items():
             arrays[name][j, i] = value
 
 
-def _record_part(arrays: Arrays, found: Found, depths: Sequence[int], i: int) -> None:
+def _record_part(arrays: Arrays, measured: Found, depths: Sequence[int], i: int) -> None:
     for j, depth in enumerate(depths):
-        for name, value in found.values[depth].items():
+        for name, value in measured.values[depth].items():
             arrays[name][j, i] = value

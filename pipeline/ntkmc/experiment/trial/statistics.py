@@ -1,12 +1,11 @@
-"""The statistics of one draw that claims need; `ntkmc.theory.claims.trial_statistics` says what they are.
+"""Statistics of one draw: those that claims need, and statistics of the spectrum.
 
-What is read off a matrix that the trial forms anyway costs next to nothing; eigenvalues of further matrices are
-enclosed like lambda_min itself, the error of evaluating their entries folded in.
+`ntkmc.theory.claims.trial_statistics` defines them. Statistics of matrices that the trial forms anyway cost little.
+Smallest eigenvalues of other matrices are enclosed as lambda_min is; the enclosure includes the error of evaluating
+the entries.
 
-What a study that asks for spectra measures at each depth: the largest eigenvalue, or statistics of all of them.
-
-`ntkmc.theory.claims.trial_statistics` says what they are. They are taken after everything else of a depth, from the
-matrix that is there, and change no bit of it.
+Statistics of the spectrum are the largest eigenvalue at each depth, or statistics of all eigenvalues. They are the
+last to be computed at a depth, as they overwrite its matrix, and change no bit of the other statistics.
 """
 
 from __future__ import annotations
@@ -52,41 +51,41 @@ _LAWS: Final = {"elkaroui_distance": elkaroui_law, "free_sum_distance": free_sum
 def spectrum_statistics(
     names: Iterable[str], matrix: Symmetric, error: float, rows: Rows, kernel: str, depth: int
 ) -> Values:
-    """Statistics of the eigenvalues of any matrix within `error` of the one given, which is used up.
+    """Return statistics of the eigenvalues of every matrix within `error` of the given one, which is overwritten.
 
     Parameters
     ----------
     names : iterable of str
-        Those wanted; others are left out.
+        Names of the statistics to return; names of other statistics are ignored.
     matrix : Symmetric
         The Gram matrix of `rows`; its upper triangle may hold a factor.
     error : float
-        As of `ntkmc.linalg.gram.enclosures.kernel_error`.
+        Bound on the operator norm of the difference, as returned by `ntkmc.linalg.gram.kernel_error`.
     """
-    wanted = [name for name in names if name in SPECTRUM]
-    if not wanted:
+    chosen = [name for name in names if name in SPECTRUM]
+    if not chosen:
         return {}
     matrix.restore()
-    if set(wanted) <= set(EDGES) or matrix.order > LARGEST_SPECTRUM:
+    if set(chosen) <= set(EDGES) or matrix.order > LARGEST_SPECTRUM:
         ends = dict(zip(EDGES, largest_eigenvalue(matrix.A, error), strict=True))
-        return unknown_spectrum(wanted) | _of(wanted, ends)
-    found = enclose_all(matrix.A, error)
-    values: Values = {EDGES[0]: max(float(found.lower[-1]), 0.0), EDGES[1]: float(found.upper[-1])}
-    values |= {f"eigenvalue_q{round(100 * level):02d}": found.quantile(level) for level in LEVELS}
-    values["spectrum_radius"] = found.radius
-    if (slope := found.decay_exponent()) is not None:
+        return unknown_spectrum(chosen) | _of(chosen, ends)
+    eigenvalues = enclose_all(matrix.A, error)
+    values: Values = {EDGES[0]: max(float(eigenvalues.lower[-1]), 0.0), EDGES[1]: float(eigenvalues.upper[-1])}
+    values |= {f"eigenvalue_q{round(100 * level):02d}": eigenvalues.quantile(level) for level in LEVELS}
+    values["spectrum_radius"] = eigenvalues.radius
+    if (slope := eigenvalues.decay_exponent()) is not None:
         values |= {"decay_exponent_lower": slope.lower, "decay_exponent_upper": slope.upper}
     n, d = rows.unit.shape
     energy = float(np.mean(rows.norms**2))
     if d > SMALL_DIMENSION and n >= 2 and energy > 0.0:
         for name, law in _LAWS.items():
-            if name in wanted:
-                values[name] = _distance(found, energy, law(kernel, depth, n, d))
-    return unknown_spectrum(wanted) | _of(wanted, values)
+            if name in chosen:
+                values[name] = _distance(eigenvalues, energy, law(kernel, depth, n, d))
+    return unknown_spectrum(chosen) | _of(chosen, values)
 
 
 def unknown_spectrum(names: Iterable[str]) -> Values:
-    """Statistics of eigenvalues that nobody computed: intervals of infinite length.
+    """Return statistics of eigenvalues that were not computed: intervals of infinite length.
 
     >>> unknown_spectrum(["lambda_max_lower", "eigenvalue_q50", "spectrum_radius", "coherence"])
     {'lambda_max_lower': -inf, 'eigenvalue_q50': 0.0, 'spectrum_radius': inf}
@@ -96,17 +95,18 @@ def unknown_spectrum(names: Iterable[str]) -> Values:
 
 def _nothing(name: str) -> float:
     if name.startswith("eigenvalue_q"):
-        return 0.0  # and the radius is infinite
+        return 0.0  # any value is valid, as the radius is infinite
     return -np.inf if name.endswith("_lower") else np.inf
 
 
-def _of(wanted: Iterable[str], values: Values) -> Values:
-    return {name: float(values[name]) for name in wanted if name in values}
+def _of(names: Iterable[str], values: Values) -> Values:
+    return {name: float(values[name]) for name in names if name in values}
 
 
-def _distance(found: Eigenvalues, energy: float, law: FreeSum) -> float:
-    """To a law for rows of mean squared norm 1. What the eigenvalues' radius adds is far below the law's own error."""
-    return kolmogorov_distance(found.values / energy, law.cdf, law.cdf_below)
+def _distance(eigenvalues: Eigenvalues, energy: float, law: FreeSum) -> float:
+    """Return the Kolmogorov distance of the eigenvalues to a law for rows of mean squared norm 1."""
+    # The radius of the eigenvalues is not added: it is far below the error of the law.
+    return kolmogorov_distance(eigenvalues.values / energy, law.cdf, law.cdf_below)
 
 
 Ends = tuple[float, float]
@@ -115,29 +115,29 @@ _UNKNOWN: Final[Ends] = (-np.inf, np.inf)
 
 
 def pair_sums_of(R: Matrix, rows: Rows, cosine: float) -> PairSums:
-    """Of all pairs, from R = `cosines(rows)`; `cosine` is their coherence."""
+    """Return the sums over all pairs of rows, from R = `cosines(rows)`, (n, n), and their coherence `cosine`."""
     return PairSums(cosine, *_pair_sums(R, rows.norms), float(R[1, 0]) if len(R) > 1 else 0.0)
 
 
 def draw_statistics(names: Iterable[str], first: Matrix, rows: Rows, pairs: PairSums, standard_scale: float) -> Values:
-    """Statistics of a draw that are read off its rows and their pairs.
+    """Return the statistics of a draw that depend on its rows and pairs of rows only.
 
     Parameters
     ----------
     names : iterable of str
-        Those wanted; others are left out.
+        Names of the statistics to return; names of other statistics are ignored.
     first : ndarray, (d,)
         The first row of the draw.
     rows : Rows
         The draw (n, d), split.
     pairs : PairSums
-        Of all its pairs.
+        Sums over all pairs of its rows.
     standard_scale : float
-        What rows are multiplied by so that E|x|**2 = d.
+        Factor by which rows have E|x|**2 = d.
     """
     n = len(rows.norms)
     number = max(n * (n - 1) / 2, 1)
-    found = {
+    statistics = {
         "first_cosine": abs(pairs.first),
         "cosine_max": pairs.cosine_max,
         "inner_max": pairs.inner_max,
@@ -150,14 +150,14 @@ def draw_statistics(names: Iterable[str], first: Matrix, rows: Rows, pairs: Pair
         "largest_coordinate": float(first.max()),
         "cube_distance": cube_distance(first * standard_scale),
     }
-    return {name: found[name] for name in names if name in found}
+    return {name: statistics[name] for name in names if name in statistics}
 
 
 def cube_distance(x: Matrix) -> float:
-    """Distance of x to {y in {-1, 1}**d : sum y <= 0}: a function of Lipschitz constant 1, and no convex one.
+    """Return the distance of x, (d,), to {y in {-1, 1}**d : sum y <= 0}, a 1-Lipschitz function that is not convex.
 
-    The nearest corner has the signs of x, of which the cheapest positive ones are turned until the sum is not
-    positive; turning one costs (|x_i| + 1)**2 - (|x_i| - 1)**2 = 4 |x_i|.
+    The nearest corner has the signs of x, except that the smallest positive entries change sign until the sum is not
+    positive. Each change adds (|x_i| + 1)**2 - (|x_i| - 1)**2 = 4 |x_i| to the squared distance.
 
     >>> cube_distance(np.array([1.0, 1.0, -1.0, 1.0]))
     2.0
@@ -169,7 +169,7 @@ def cube_distance(x: Matrix) -> float:
 
 
 def matrix_statistics(names: Iterable[str], K: Matrix) -> Values:
-    """Statistics of one depth that are read off the Gram matrix."""
+    """Return the statistics of one depth that depend on the entries of the Gram matrix only."""
     readers: dict[str, Callable[[], float]] = {
         "gershgorin": lambda: gershgorin(K),
         "pair_bound": lambda: pair_bound(K),
@@ -182,9 +182,9 @@ def matrix_statistics(names: Iterable[str], K: Matrix) -> Values:
 
 
 def surveyed_statistics(names: Iterable[str], survey: Survey, diagonal: Matrix) -> Values:
-    """`matrix_statistics` of a matrix that is held in tiles."""
+    """Return `matrix_statistics` of a matrix stored in tiles, from sums over its rows."""
     mean = float(np.mean(diagonal))
-    found = {
+    statistics = {
         "gershgorin": float(np.min(diagonal - survey.absolute)),
         "pair_bound": min(survey.pair_bound, float(diagonal.min())),
         "entry_max": survey.entry_max,
@@ -194,11 +194,11 @@ def surveyed_statistics(names: Iterable[str], survey: Survey, diagonal: Matrix) 
         ),
         "ones_form": float(np.sum(survey.plain) + np.sum(diagonal)),
     }
-    return {name: found[name] for name in names if name in found}
+    return {name: statistics[name] for name in names if name in statistics}
 
 
 def unknown(names: Iterable[str]) -> Values:
-    """Ends of eigenvalues and forms that nobody enclosed: nothing is known of them.
+    """Return infinite ends for eigenvalues and quadratic forms that were not enclosed.
 
     >>> unknown(["kappa0_lower", "kappa0_upper", "inner_max"])
     {'kappa0_lower': -inf, 'kappa0_upper': inf}
@@ -210,96 +210,99 @@ def unknown(names: Iterable[str]) -> Values:
 def inverse_statistics(
     names: Iterable[str], matrix: Symmetric, error: float, smallest: Eigenvalue | None = None
 ) -> Values:
-    """log det K and 1'K^-1 1, enclosed, of any matrix within `error` of K in norm; `smallest` encloses its lambda_min.
+    """Return enclosures of log det K and 1'K^-1 1 for every K within `error` of the matrix in operator norm.
 
-    The upper triangle of the matrix may hold a factor, and does so afterwards.
+    `smallest` encloses lambda_min(K); it is computed if None. The upper triangle of the matrix may hold a factor, and
+    holds one afterwards.
     """
-    wanted = set(names)
-    if not wanted & {"log_det_lower", "log_det_upper", "ones_inverse_lower", "ones_inverse_upper"}:
+    chosen = set(names)
+    if not chosen & {"log_det_lower", "log_det_upper", "ones_inverse_lower", "ones_inverse_upper"}:
         return {}
     matrix.restore()
     if smallest is None:
         smallest = about_exact_kernel(enclose(matrix), error)
         matrix.restore()
-    found = measure(matrix, smallest, np.ones((1, matrix.order)), error)
-    form = found.quadratic_forms[0] if found.quadratic_forms else None
-    return _chosen({"log_det": _ends(found.log_det), "ones_inverse": _ends(form)}, wanted)
+    measured = measure(matrix, smallest, np.ones((1, matrix.order)), error)
+    form = measured.quadratic_forms[0] if measured.quadratic_forms else None
+    return _chosen({"log_det": _ends(measured.log_det), "ones_inverse": _ends(form)}, chosen)
 
 
 def eigenvalue_statistics(
     names: Iterable[str], rows: Rows, R: Matrix, kernel: str, depths: Iterable[int], cosine: float
 ) -> tuple[Values, dict[int, Values]]:
-    """Smallest eigenvalues of further matrices: (per draw, per depth). R is left as it is."""
-    wanted, depths = set(names), sorted(depths)
+    """Return enclosures of smallest eigenvalues of other matrices: (per draw, per depth). R is not changed."""
+    chosen, depths = set(names), sorted(depths)
     ends: dict[str, Ends] = {}
     d = rows.unit.shape[1]
-    off = 1.1 * UNIT_ROUNDOFF  # of an entry, for each unit of roundoff below
+    rounding = 1.1 * UNIT_ROUNDOFF  # error of an entry per unit of roundoff counted below
     for r in POWERS:
-        if f"power{r}_lower" in wanted or f"power{r}_upper" in wanted:
-            ends[f"power{r}"] = _smallest(_power(R, np.ones(len(R)), r, 0), off * r * (d + 10), float(len(R)))
+        if f"power{r}_lower" in chosen or f"power{r}_upper" in chosen:
+            ends[f"power{r}"] = _smallest(_power(R, np.ones(len(R)), r, 0), rounding * r * (d + 10), float(len(R)))
     for r in KHATRI_RAO:
-        if f"khatri_rao{r}_lower" in wanted or f"khatri_rao{r}_upper" in wanted:
+        if f"khatri_rao{r}_lower" in chosen or f"khatri_rao{r}_upper" in chosen:
             energy = float(np.sum(rows.norms**2))
-            ends[f"khatri_rao{r}"] = _smallest(_power(R, rows.norms, r, 1), off * (r * (d + 10) + 8), energy)
+            ends[f"khatri_rao{r}"] = _smallest(_power(R, rows.norms, r, 1), rounding * (r * (d + 10) + 8), energy)
     for r in UNSCALED:
-        if f"unscaled{r}_lower" in wanted or f"unscaled{r}_upper" in wanted:
+        if f"unscaled{r}_lower" in chosen or f"unscaled{r}_upper" in chosen:
             energy = float(np.sum(rows.norms ** (2 * r)))
-            ends[f"unscaled{r}"] = _smallest(_power(R, rows.norms, r, r), off * r * (d + 18), energy)
-    if wanted & {"kappa0_lower", "kappa0_upper"}:
+            ends[f"unscaled{r}"] = _smallest(_power(R, rows.norms, r, r), rounding * r * (d + 18), energy)
+    if chosen & {"kappa0_lower", "kappa0_upper"}:
         ends["kappa0"] = _smallest(_kappa_0(R, rows.unit), entry_error("ntk", 2, d, cosine), float(len(R)))
-    if wanted & {"log_det_linear_lower", "log_det_linear_upper"}:
+    if chosen & {"log_det_linear_lower", "log_det_linear_upper"}:
         error = kernel_error(rows, "ntk", 1, cosine)
         K = next(grams_of_rows(rows, "ntk", (1,)))[1]
         values = inverse_statistics(("log_det_lower", "log_det_upper"), own(K), error)
         ends["log_det_linear"] = values["log_det_lower"], values["log_det_upper"]
     deep: dict[int, Values] = {depth: {} for depth in depths}
-    if wanted & {"directions_lower", "directions_upper"}:
+    if chosen & {"directions_lower", "directions_upper"}:
         directions = Rows(rows.unit, np.ones(len(R)))
         for depth, K in grams_of_rows(directions, kernel, depths):
-            found = _interval(K, kernel_error(directions, kernel, depth, cosine))
-            deep[depth] |= _chosen({"directions": found}, wanted)
-    if wanted & {"layers_lower", "layers_upper"}:
+            bounds = _interval(K, kernel_error(directions, kernel, depth, cosine))
+            deep[depth] |= _chosen({"directions": bounds}, chosen)
+    if chosen & {"layers_lower", "layers_upper"}:
         low, high = 0.0, 0.0
         for layer, G in grams_of_rows(rows, "conjugate", range(1, depths[-1] + 1)):
-            found = _interval(G, kernel_error(rows, "conjugate", layer, cosine))
-            low, high = np.nextafter(low + found[0], -np.inf), np.nextafter(high + found[1], np.inf)
+            bounds = _interval(G, kernel_error(rows, "conjugate", layer, cosine))
+            low, high = np.nextafter(low + bounds[0], -np.inf), np.nextafter(high + bounds[1], np.inf)
             if layer in deep:
-                deep[layer] |= _chosen({"layers": (max(low, 0.0), high)}, wanted)
-    if wanted & {"gegenbauer_lower", "gegenbauer_upper"}:
-        for depth, found in _gegenbauer(R, kernel, depths, d).items():
-            deep[depth] |= _chosen({"gegenbauer": found}, wanted)
-    return _chosen(ends, wanted), deep
+                deep[layer] |= _chosen({"layers": (max(low, 0.0), high)}, chosen)
+    if chosen & {"gegenbauer_lower", "gegenbauer_upper"}:
+        for depth, bounds in _gegenbauer(R, kernel, depths, d).items():
+            deep[depth] |= _chosen({"gegenbauer": bounds}, chosen)
+    return _chosen(ends, chosen), deep
 
 
 def _gegenbauer(R: Matrix, kernel: str, depths: Iterable[int], d: int) -> dict[int, Ends]:
-    """Sum over 1 <= k <= HIGHEST_HARMONIC of xi_k lambda_min(Q_k(R)), by depth; 0 for d < 3: nothing is claimed."""
+    """Enclose the sum over 1 <= k <= HIGHEST_HARMONIC of xi_k lambda_min(Q_k(R)), by depth."""
     n = len(R)
+    # Nothing is claimed for d < 3.
     if d < 3:
         return dict.fromkeys(depths, (0.0, 0.0))
     smallest: dict[int, Ends] = {}
     for k in range(1, HIGHEST_HARMONIC + 1):
-        if harmonics(d, k) >= n:  # otherwise Q_k(R) has a rank below n
+        if harmonics(d, k) >= n:  # otherwise rank Q_k(R) < n, and its lambda_min is 0
             M = np.tril(R, -1)
             M = gegenbauer(np.clip(M, -1.0, 1.0), d, k)[k]
             M = np.tril(M, -1)
             M += M.T
             np.fill_diagonal(M, 1.0)
-            slope = k * (k + d - 2) / (d - 1)  # of Q_k at 1, where it is steepest
+            slope = k * (k + d - 2) / (d - 1)  # derivative of Q_k at 1, where it is largest
             error = 1.1 * (slope * coherence_error(d) + 16.0 * k * UNIT_ROUNDOFF)
             smallest[k] = _smallest(np.ascontiguousarray(M), error, float(n))
-    found: dict[int, Ends] = {}
+    sums: dict[int, Ends] = {}
     for depth in depths:
         xi, _ = expansion(kernel, depth, d, n)
-        known = {k: max(float(xi[k]), 0.0) for k in smallest if k < len(xi)}
-        # The quadrature behind xi is good to 1e-12 where it was compared with other rules; 1e-9 is allowed for.
-        low = sum(weight * (1.0 - 1e-9) * smallest[k][0] for k, weight in known.items())
-        high = sum(weight * (1.0 + 1e-9) * smallest[k][1] for k, weight in known.items())
-        found[depth] = max(low - 1e-12, 0.0), high + 1e-12
-    return found
+        coefficients = {k: max(float(xi[k]), 0.0) for k in smallest if k < len(xi)}
+        # The quadrature for xi agreed with other rules to 1e-12; the enclosure allows for 1e-9.
+        low = sum(weight * (1.0 - 1e-9) * smallest[k][0] for k, weight in coefficients.items())
+        high = sum(weight * (1.0 + 1e-9) * smallest[k][1] for k, weight in coefficients.items())
+        sums[depth] = max(low - 1e-12, 0.0), high + 1e-12
+    return sums
 
 
 def _smallest(M: Matrix, entry: float, energy: float) -> Ends:
-    """Ends of lambda_min for all matrices whose entries differ by at most entry * s_i s_j, sum of s_i**2 = energy."""
+    """Enclose lambda_min of all matrices whose entries differ by at most entry * s_i s_j, with sum s_i**2 = energy."""
+    # The last term covers entries that underflow.
     return _interval(M, entry * energy * (1.0 + 2.0**-30) + len(M) * 2.0**-900)
 
 
@@ -312,14 +315,14 @@ def _ends(value: Enclosed | None) -> Ends:
     return _UNKNOWN if value is None else (value.lower, value.upper)
 
 
-def _chosen(ends: dict[str, Ends], wanted: set[str]) -> Values:
+def _chosen(ends: dict[str, Ends], chosen: set[str]) -> Values:
     both = {f"{name}_{end}": values[i] for name, values in ends.items() for i, end in enumerate(("lower", "upper"))}
-    return {name: float(value) for name, value in both.items() if name in wanted}
+    return {name: float(value) for name, value in both.items() if name in chosen}
 
 
 @compiled
 def _pair_sums(R: Matrix, norms: Matrix) -> tuple[float, float, float, float]:
-    """Over pairs: the largest absolute inner product, the sums of inner products and squares, the largest cosine."""
+    """Return, over pairs: the largest |inner product|, the sums of inner products and squares, the largest cosine."""
     largest, total, squares, closest = 0.0, 0.0, 0.0, -1.0
     for i in range(R.shape[0]):
         for j in range(i):
@@ -342,7 +345,7 @@ def _entry_max(K: Matrix) -> float:
 
 @compiled
 def _spread(K: Matrix, mean: float) -> float:
-    """|K - mean I|_F / sqrt n: no difference of large squares."""
+    """Return |K - mean I|_F / sqrt n, without a difference of large squares."""
     n = K.shape[0]
     total = 0.0
     for i in range(n):
@@ -355,7 +358,7 @@ def _spread(K: Matrix, mean: float) -> float:
 
 @compiled
 def _power(R: Matrix, norms: Matrix, r: int, times: int) -> Matrix:
-    """(|x_i| |x_j|)**times rho_ij**r, both triangles; 1 to the power on the diagonal."""
+    """Return the matrix (|x_i| |x_j|)**times rho_ij**r, with rho_ii = 1."""
     n = R.shape[0]
     M = np.empty((n, n))
     for i in range(n):

@@ -1,4 +1,4 @@
-"""Training beside a draw: what the kernel predicts for a target, and networks that are actually trained on it."""
+"""Training on the rows of a draw: predictions of the kernel for a target, and networks trained on it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Matrix = NDArray[np.float64]
 
 
 def measure_training(subject: Subject, target: str) -> dict[int, dict[str, Any]]:
-    """What the kernel predicts of training on a target, by depth: variables of the group `training`."""
+    """Return the prediction of the kernel for training on a target, by depth: variables of the group `training`."""
     label, step_size = split_label(target)
     X, test = _rows(subject)
-    y, wanted = _labels(subject, label, X, test)
+    y, test_labels = _labels(subject, label, X, test)
     rows, depths = split_rows(as_data(X)), sorted(subject.depths)
     cross = _cross_kernels(X, test, subject.recipe.kernel, depths) if len(test) else {}
-    found = {}
+    values = {}
     for depth, predicted in predictions(rows, y, subject.recipe.kernel, depths, step_size):
-        found[depth] = _values(predicted, len(y))
+        values[depth] = _values(predicted, len(y))
         if predicted.weights is not None and len(test):
-            found[depth]["regression_loss"] = loss(cross[depth] @ predicted.weights, wanted)
-    return found
+            values[depth]["regression_loss"] = loss(cross[depth] @ predicted.weights, test_labels)
+    return values
 
 
 def _values(predicted: TrainingPrediction, n: int) -> dict[str, Any]:
@@ -62,53 +62,55 @@ def _values(predicted: TrainingPrediction, n: int) -> dict[str, Any]:
 
 
 def measure_trained(subject: Subject, network: str) -> dict[int, dict[str, Any]]:
-    """A network that is trained on a target, beside what the kernel predicts: variables of the group `trained`."""
+    """Train a network and compare it with the prediction of the kernel, by depth: variables of the group `trained`."""
     label = NetworkLabel.parse(network)
     target, step_size = split_label(label.target)
     X, test = _rows(subject)
-    y, wanted = _labels(subject, target, X, test)
+    y, test_labels = _labels(subject, target, X, test)
     rows, steps = split_rows(as_data(X)), subject.recipe.steps
     weights = Weights.of(subject.seed(Purpose.NETWORK, label.width))
-    found = {}
+    values = {}
     for depth, predicted in predictions(rows, y, subject.recipe.kernel, sorted(subject.depths), step_size):
         eta = predicted.step_size
         trained = descend(X, y, weights, label.width, label.kappa, eta, steps, test if len(test) else None)
+        # The kernel predicts the residual from the start of the network, which need not be 0.
         started = next(predictions(rows, y - trained.start, subject.recipe.kernel, [depth], eta))[1]
         norm = predicted.label_norm
         curve = np.full(len(CHECKPOINTS), np.inf)
         reached = [step for step in CHECKPOINTS if step <= steps]
         curve[: len(reached)] = trained.residual[reached]
-        found[depth] = {
+        values[depth] = {
             "step_size": eta,
             "start": float(np.linalg.norm(trained.start)) / norm,
             "gap": _gap(trained.residual, predicted) / norm,
             "gap_started": _gap(trained.residual, started) / norm,
             "contraction": trained.contraction,
             "drift": trained.drift,
-            "test_loss": np.inf if trained.test_outputs is None else loss(trained.test_outputs, wanted),
+            "test_loss": np.inf if trained.test_outputs is None else loss(trained.test_outputs, test_labels),
             "residual": curve,
             "status": Status.CERTIFIED.code,
         }
-    return found
+    return values
 
 
 def _gap(observed: Matrix, predicted: TrainingPrediction) -> float:
-    """Largest distance between two curves over all steps."""
+    """Return the largest distance between the observed and the predicted residual over all steps."""
     lower, upper = predicted.residual(np.arange(len(observed)))
     return float(np.max(np.abs(observed - 0.5 * (lower + upper))))
 
 
-def loss(outputs: Matrix, wanted: Matrix) -> float:
-    """Mean of min(1, |f - y|): 1-Lipschitz, between 0 and 1.
+def loss(outputs: Matrix, y: Matrix) -> float:
+    """Return the mean of min(1, |f - y|), a loss in [0, 1] that is 1-Lipschitz in f.
 
     >>> loss(np.array([0.0, 0.5, 9.0]), np.array([0.0, 0.0, 0.0]))
     0.5
     """
-    return float(np.mean(np.minimum(1.0, np.abs(outputs - wanted))))
+    return float(np.mean(np.minimum(1.0, np.abs(outputs - y))))
 
 
 def _rows(subject: Subject) -> tuple[Matrix, Matrix]:
-    """The draw, and further rows: a law draws by rows, so that the draw is how a longer one begins."""
+    """Return the draw, (n, d), and test rows of the same law, (t, d)."""
+    # Laws draw row by row: the first n rows of the longer draw are the draw itself.
     n, recipe, law = subject.n, subject.recipe, subject.distribution
     more = rows_to_test(law, subject.d, n)
     X = draw(recipe, law, subject.d, n, subject.trial, more)
@@ -116,7 +118,8 @@ def _rows(subject: Subject) -> tuple[Matrix, Matrix]:
 
 
 def rows_to_test(law: Distribution, d: int, n: int) -> int:
-    """How many rows beyond n a law has to test on: `TEST_ROWS`, fewer for a short data set."""
+    """Return the number of rows beyond n on which a law can be tested: `TEST_ROWS`, or fewer for a short data set."""
+    # Halve until the data set is long enough.
     for more in (TEST_ROWS, *(TEST_ROWS >> shift for shift in range(1, TEST_ROWS.bit_length()))):
         try:
             law.check(n + more, d)
@@ -127,18 +130,19 @@ def rows_to_test(law: Distribution, d: int, n: int) -> int:
 
 
 def _labels(subject: Subject, target: Target, X: Matrix, test: Matrix) -> tuple[Matrix, Matrix]:
-    """Labels of the rows and of the test rows, from randomness of the target's own, or the law's."""
+    """Return labels of the rows and of the test rows, drawn for the target or taken from the law."""
     if target.own:
         y = subject.own_labels(len(test))
         return y[: len(X)], y[len(X) :]
-    word = int.from_bytes(hashlib.blake2b(target.name.encode(), digest_size=4).digest(), "little")
-    rng = np.random.Generator(np.random.Philox(subject.seed(Purpose.LABELS, word)))
+    # The hash of the name is the replicate of the address: different targets have independent labels.
+    replicate = int.from_bytes(hashlib.blake2b(target.name.encode(), digest_size=4).digest(), "little")
+    rng = np.random.Generator(np.random.Philox(subject.seed(Purpose.LABELS, replicate)))
     y = labels(target, np.concatenate([X, test]), rng)
     return y[: len(X)], y[len(X) :]
 
 
 def _cross_kernels(X: Matrix, test: Matrix, kernel: str, depths: list[int]) -> dict[int, Matrix]:
-    """k(x, x_i) for test rows x, (t, n), by depth."""
+    """Return the kernel between test rows and rows, (t, n), by depth."""
     both: Rows = split_rows(as_data(np.concatenate([X, test])))
     n = len(X)
     return {depth: K[n:, :n].copy() for depth, K in grams_of_rows(both, kernel, depths)}
