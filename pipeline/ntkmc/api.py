@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from ntkmc.execution.driver import Outcome
     from ntkmc.execution.events import Subscriber
+    from ntkmc.execution.plan import Plan
+    from ntkmc.execution.profile_schema import Profile
 
 
 def lambda_min(
@@ -146,16 +148,21 @@ def execute(
     store: str | Path | Location,
     *,
     client: Client | None = None,
-    profile: str | None = None,
+    profile: str | Profile | None = None,
     progress: bool = True,
     block_length: int | None = None,
+    plan: Plan | None = None,
 ) -> Outcome:
-    """`run`, but telling how it ended instead of raising."""
+    """Run a study as `run` does, and return how the run ended instead of raising.
+
+    `plan` is the checked plan of the study for `profile`; it is made here if it is not given.
+    """
     from ntkmc.execution.batch.status import Record
     from ntkmc.execution.batch.workspace import Workspace
     from ntkmc.execution.driver import drive
     from ntkmc.execution.events import Note
     from ntkmc.execution.plan import check_plan, make_plan
+    from ntkmc.execution.profile_schema import Profile
     from ntkmc.execution.profiles import connect, load_profile
     from ntkmc.execution.progress.study_page.feed import study_page
     from ntkmc.execution.progress.terminal import ProgressView
@@ -172,9 +179,10 @@ def execute(
 
     with ExitStack() as stack:
         if client is None:
-            place = load_profile(profile or "local")
-            plan = make_plan(study, place)
-            check_plan(plan, place)
+            place = profile if isinstance(profile, Profile) else load_profile(profile or "local")
+            if plan is None:
+                plan = make_plan(study, place)
+                check_plan(plan, place)
             if place.batch:
                 subscribers.append(Record(Workspace(location)))
             if place.batch and not place.one_job and not location.remote and (location.path / LEASE).exists():

@@ -383,3 +383,38 @@ def test_distributions(ntkmc: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert_refused(ntkmc("distributions", "--check"), "--check needs a NAME")
     assert_refused(ntkmc("distributions", "{a: "), "is not YAML")
     assert_refused(ntkmc("distributions", "my_laws:g"), "has no 'g'")
+
+
+def test_tables_by_name(ntkmc: Call, store: Path) -> None:
+    """`--table` prints what the earlier flag printed; two tables at a time are refused."""
+    for name in ("claims", "predictions"):
+        assert ntkmc("show", store, "--table", name) == ntkmc("show", store, f"--{name}")
+    code, _, error = ntkmc("show", store, "--table", "claims", "--widths")
+    assert code == 2
+    assert "one table at a time, got claims, widths" in error
+
+
+def test_a_run_is_planned_once(ntkmc: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ntkmc.execution import plan, profiles
+
+    counts = {"plan": 0, "profile": 0}
+    make_plan, load_profile = plan.make_plan, profiles.load_profile
+
+    def count_plan(*arguments: Any) -> Any:
+        counts["plan"] += 1
+        return make_plan(*arguments)
+
+    def count_profile(*arguments: Any) -> Any:
+        counts["profile"] += 1
+        return load_profile(*arguments)
+
+    monkeypatch.setattr(plan, "make_plan", count_plan)
+    monkeypatch.setattr(profiles, "load_profile", count_profile)
+    study = tmp_path / "study.yaml"
+    grid = {"distribution": "sphere", "d": 3, "n": 4, "depth": 2}
+    event = {"lambda-0": [0.1], "delta": 0.1}
+    document = {"name": "a", "seed": 1, "kernel": "ntk", "grid": grid, "trials": 3, "event": event}
+    study.write_text(yaml.safe_dump(document))
+    code, _, error = ntkmc("run", study, "--store", tmp_path / "s", "--profile", "threads")
+    assert code == 0, error
+    assert counts == {"plan": 1, "profile": 1}

@@ -258,3 +258,17 @@ def test_find_cell(small_study: Any) -> None:
     assert find_cell(small_study.cells, "student-t(df=3), d=5, n=4").n == 4
     with pytest.raises(InputError, match="cells are called like 'sphere,d=5,n=4'"):
         find_cell(small_study.cells, "sphere")
+
+
+def test_a_misspelt_key_of_a_section_is_met_with_the_nearest() -> None:
+    """Every section of a study names its own keys, `train` included."""
+    grid = {"distribution": "sphere", "d": 3, "n": 4, "depth": 2}
+    study = {"name": "a", "seed": 1, "kernel": "h-infinity", "grid": grid, "trials": 3}
+    for section, key, near in [
+        ("train", "widhts", "widths"),
+        ("event", "dleta", "delta"),
+        ("grid", "dpeth", "depth"),
+    ]:
+        content = {**(grid if section == "grid" else {}), key: 1}
+        with pytest.raises(InputError, match=f"unknown key, did you mean '{near}'"):
+            parse_study({**study, section: content})

@@ -47,8 +47,9 @@ def run(
         check_identity(location, loaded)  # before a cluster is started
     check_store(location)
     place = load_profile(profile)
-    check_plan(make_plan(loaded, place), place)
-    outcome = execute(loaded, path, profile=profile, block_length=block)
+    plan = make_plan(loaded, place)
+    check_plan(plan, place)
+    outcome = execute(loaded, path, profile=place, block_length=block, plan=plan)
     if outcome.interrupted:
         say(f"interrupted; what is finished is in {path}; to go on, repeat: ntkmc run {study} --store {path}")
         raise typer.Exit(130)

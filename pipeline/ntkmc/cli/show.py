@@ -1,7 +1,8 @@
-"""What shows results: `show`."""
+"""`ntkmc show`: estimates, verdicts and other results of a store as tables."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,20 +15,30 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+class Table(StrEnum):
+    """Tables of a store."""
+
+    ESTIMATES = "estimates"
+    CLAIMS = "claims"
+    PREDICTIONS = "predictions"
+    WIDTHS = "widths"
+    SPECTRUM = "spectrum"
+    TARGETS = "targets"
+    FEATURES = "features"
+
+
 @app.command()
 def show(
     store: StoreFolder,
     selection: Annotated[str | None, typer.Argument(help="Such as 'distribution=sphere,d=32,depth=3'.")] = None,
-    claims: Annotated[bool, typer.Option("--claims", help="Verdicts instead of estimates.")] = False,
-    predictions: Annotated[
-        bool, typer.Option("--predictions", help="Predicted beside measured medians instead of estimates.")
-    ] = False,
-    widths: Annotated[bool, typer.Option("--widths", help="Finite networks instead of estimates.")] = False,
-    spectrum: Annotated[
-        bool, typer.Option("--spectrum", help="Eigenvalues, and how far predicted laws are off, instead of estimates.")
-    ] = False,
-    targets: Annotated[bool, typer.Option("--targets", help="Training on labels instead of estimates.")] = False,
-    features: Annotated[bool, typer.Option("--features", help="Feature maps instead of estimates.")] = False,
+    name: Annotated[Table | None, typer.Option("--table", "-t", help="Which table; estimates by default.")] = None,
+    # Earlier names of the tables, kept for scripts.
+    claims: Annotated[bool, typer.Option("--claims", hidden=True)] = False,
+    predictions: Annotated[bool, typer.Option("--predictions", hidden=True)] = False,
+    widths: Annotated[bool, typer.Option("--widths", hidden=True)] = False,
+    spectrum: Annotated[bool, typer.Option("--spectrum", hidden=True)] = False,
+    targets: Annotated[bool, typer.Option("--targets", hidden=True)] = False,
+    features: Annotated[bool, typer.Option("--features", hidden=True)] = False,
     long: Annotated[bool, typer.Option("--long", help="One row per threshold, with intervals.")] = False,
     form: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
     figure: Annotated[Path | None, typer.Option(help="Also draw P(lambda_min >= lambda_0) into this file.")] = None,
@@ -55,24 +66,32 @@ def show(
         unused_trials,
     )
 
-    if claims + predictions + widths + targets + spectrum + features > 1:
-        raise InputError(
-            "--claims, --predictions, --widths, --targets, --spectrum and --features are tables of their own: "
-            "choose one"
-        )
+    flags = {
+        Table.CLAIMS: claims,
+        Table.PREDICTIONS: predictions,
+        Table.WIDTHS: widths,
+        Table.SPECTRUM: spectrum,
+        Table.TARGETS: targets,
+        Table.FEATURES: features,
+    }
+    names = {flag for flag, given in flags.items() if given} | ({name} if name else set())
+    if len(names) > 1:
+        raise InputError(f"one table at a time, got {', '.join(sorted(names))}: choose one by --table")
+    chosen_table = next(iter(names), Table.ESTIMATES)
     tree = open_results(store)
     chosen = parse_selection(selection)
-    if spectrum:
+    if chosen_table is Table.SPECTRUM:
         _spectrum(tree, store, chosen, form, figure)
         return
     readers = {
-        claims: claims_frame,
-        predictions: predictions_frame,
-        widths: widths_frame,
-        targets: targets_frame,
-        features: features_frame,
+        Table.ESTIMATES: estimates_frame,
+        Table.CLAIMS: claims_frame,
+        Table.PREDICTIONS: predictions_frame,
+        Table.WIDTHS: widths_frame,
+        Table.TARGETS: targets_frame,
+        Table.FEATURES: features_frame,
     }
-    reader = readers.get(True, estimates_frame)
+    reader = readers[chosen_table]
     with reading(store):
         frame = select(reader(tree), chosen)
         unused = unused_trials(tree)
@@ -81,17 +100,17 @@ def show(
         typer.echo(frame.to_csv(index=False), nl=False)
     elif form is Format.JSON:
         typer.echo(frame.to_json(orient="records", indent=1, force_ascii=False))
-    elif predictions:
+    elif chosen_table is Table.PREDICTIONS:
         table(predictions_table(frame))
     elif not len(frame):
         typer.echo("nothing is estimated yet: the first trials are not folded; run, or look again in a few seconds")
-    elif widths:
+    elif chosen_table is Table.WIDTHS:
         table(widths_tables(frame, delta))
-    elif targets:
+    elif chosen_table is Table.TARGETS:
         table(targets_tables(frame, delta))
-    elif features:
+    elif chosen_table is Table.FEATURES:
         table(features_tables(frame, delta))
-    elif claims:
+    elif chosen_table is Table.CLAIMS:
         table(judged.verdict_rows(frame, store) if chosen else judged.verdicts(tree))
     elif long:
         table(tables.intervals(frame, confidence))

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.experiment.study.model import AdaptiveTrials, Event, FixedTrials, Grid, Study
+from ntkmc.experiment.study.model import Study
 
-_SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
-    "grid": (Grid,),
-    "event": (Event,),
-    "trials": (FixedTrials, AdaptiveTrials),
-}
+Sections = dict[str, tuple[type[BaseModel], ...]]
+
+
+def sections_of(model: type[BaseModel]) -> Sections:
+    """Return the models that the value of each key of `model` may be an instance of, by key.
+
+    >>> [section.__name__ for section in sections_of(Study)["trials"]]
+    ['FixedTrials', 'AdaptiveTrials']
+    """
+
+    def models_in(annotation: Any) -> list[type[BaseModel]]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return [annotation]
+        return [section for argument in get_args(annotation) for section in models_in(argument)]
+
+    keys = {field.alias or name: models_in(field.annotation) for name, field in model.model_fields.items()}
+    return {key: tuple(models) for key, models in keys.items() if models}
 
 
 _VARIANTS = {
@@ -134,14 +146,13 @@ def parse_study(data: Any, origin: str = "study", base: Path | None = None, *, t
         raise InputError(f"{origin}: {error}") from error
 
 
-Sections = dict[str, tuple[type[BaseModel], ...]]
-
-
-def describe(error: ValidationError, model: type[BaseModel], sections: Sections = _SECTIONS) -> str:
+def describe(error: ValidationError, model: type[BaseModel], sections: Sections | None = None) -> str:
     """Describe the first error that pydantic reports about a `model` in one line, with the number of further errors.
 
-    `sections` maps a key to the models of its value; their keys are suggested in place of an unknown key.
+    `sections` maps a key to the models of its value; their keys are suggested in place of an unknown key. The default
+    is taken from the fields of `model`.
     """
+    sections = sections_of(model) if sections is None else sections
     problems = error.errors(include_url=False)
     # Unknown keys first: an unknown key is mostly a misspelt one, and causes the errors about missing keys.
     problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
