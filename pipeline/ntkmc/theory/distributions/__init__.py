@@ -1,7 +1,7 @@
 """Data distributions: named laws of one data row, drawn independently n times.
 
-`build` turns what stands in a study (`gaussian`, `{student-t: {df: 3}}`, `my_laws:shells`) into a `Distribution`;
-`sample` draws; `check_distribution` tries what a law promises.
+`build` turns an entry of a study (`gaussian`, `{student-t: {df: 3}}`, `my_laws:shells`) into a `Distribution`;
+`sample` draws rows; `check_distribution` tests the properties that a law declares.
 """
 
 from ntkmc.theory.distributions import (

@@ -1,8 +1,8 @@
-"""Laws of rows with independent identically distributed coordinates of mean 0, mostly of variance 1.
+"""Built-in laws of data rows.
 
-Laws that no rotation changes, beside the Gaussian: the sphere and the ball.
-
-Laws with structure: correlated coordinates, spikes, clusters, few directions.
+- Product laws: independent identically distributed coordinates of mean 0, mostly of variance 1.
+- Rotation-invariant laws: the sphere and the ball (and the Gaussian).
+- Laws with structure: correlated coordinates, spikes, clusters, low rank.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class Gaussian(Distribution):
     name: ClassVar[str] = "gaussian"
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Standard normal entries."""
+        """Draw standard normal entries."""
         return rng.standard_normal((n, d))
 
     def second_moment(self, d: int) -> float:
-        """d."""
+        """Return d."""
         return float(d)
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """Everything but a fixed norm; Lipschitz concentration with c = 1/2."""
+        """Return all hypotheses except a fixed norm; Lipschitz concentration with c = 1/2."""
         return _product(lipschitz=True, log_concave=True, sub_gaussian=1.0)
 
 
@@ -47,15 +47,18 @@ class Rademacher(Distribution):
     name: ClassVar[str] = "rademacher"
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Entries +1 and -1."""
+        """Draw entries +1 and -1."""
         return 2.0 * rng.integers(0, 2, size=(n, d)).astype(np.float64) - 1.0
 
     def second_moment(self, d: int) -> float:
-        """d."""
+        """Return d."""
         return float(d)
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """Sub-Gaussian, cosh v <= exp(v**2 / 2), but concentrated for convex Lipschitz functions alone (Talagrand)."""
+        """Return the hypotheses: sub-Gaussian, but no concentration of all Lipschitz functions.
+
+        cosh v <= exp(v**2 / 2); Talagrand's inequality is restricted to convex Lipschitz functions.
+        """
         # The distance to {sum x <= 0} has Lipschitz constant 1 and fluctuates at scale d^(1/4).
         return _product(lipschitz=False, log_concave=False, sub_gaussian=1.0)
 
@@ -68,15 +71,15 @@ class UniformCube(Distribution):
     name: ClassVar[str] = "uniform-cube"
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Uniform entries."""
+        """Draw uniform entries."""
         return (rng.random((n, d)) - 0.5) * math.sqrt(12.0)
 
     def second_moment(self, d: int) -> float:
-        """d."""
+        """Return d."""
         return float(d)
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """Everything but a fixed norm."""
+        """Return all hypotheses except a fixed norm."""
         # An interval's logarithmic Sobolev inequality tensorizes; sinh(a v) / (a v) <= exp(a**2 v**2 / 6), a**2 = 3.
         return _product(lipschitz=True, log_concave=True, sub_gaussian=1.0)
 
@@ -89,15 +92,15 @@ class Laplace(Distribution):
     name: ClassVar[str] = "laplace"
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Laplace entries of scale 1 / sqrt 2."""
+        """Draw Laplace entries of scale 1 / sqrt 2."""
         return rng.laplace(scale=math.sqrt(0.5), size=(n, d))
 
     def second_moment(self, d: int) -> float:
-        """d."""
+        """Return d."""
         return float(d)
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """Log-concave, and yet not concentrated: f(x) = x_1 has exponential tails."""
+        """Return the hypotheses: log-concave, but not concentrated, since f(x) = x_1 has exponential tails."""
         return _product(lipschitz=False, log_concave=True, sub_gaussian=None)
 
 
@@ -114,11 +117,11 @@ class StudentT(Distribution):
         object.__setattr__(self, "df", positive(self.name, "df", self.df))
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Student t entries."""
+        """Draw Student t entries."""
         return rng.standard_t(self.df, size=(n, d))
 
     def second_moment(self, d: int) -> float:
-        """d df / (df - 2), for df > 2."""
+        """Return d df / (df - 2), for df > 2."""
         if self.df <= 2.0:
             raise InputError(
                 f"{self.label} has no second moment (it needs df > 2), so normalize: mean is not defined; "
@@ -127,7 +130,7 @@ class StudentT(Distribution):
         return d * self.df / (self.df - 2.0)
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """Moments below df exist, and nothing of exponential order."""
+        """Return the hypotheses: moments of order below df exist, and no exponential moment."""
         finite = self.df > 2.0
         return Hypotheses(
             zero_mean=self.df > 1.0,  # else there is no mean
@@ -144,8 +147,8 @@ class StudentT(Distribution):
 class Sparse(Distribution):
     """Independent coordinates, each N(0, 1/p) with probability `p`, else 0: variance 1.
 
-    A row is zero with probability (1 - p)^d. It has no direction: with `normalize: unit` such a trial fails, and
-    counts against both ends of its cell's interval. A redraw would be another law.
+    A row is zero with probability (1 - p)^d and then has no direction. With `normalize: unit` such a trial fails, and
+    it counts against both ends of the confidence interval. Redrawing the row would change the law.
     """
 
     name: ClassVar[str] = "sparse"
@@ -156,7 +159,7 @@ class Sparse(Distribution):
         object.__setattr__(self, "p", number(self.name, "p", self.p, "a number in (0, 1]", lambda p: 0.0 < p <= 1.0))
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Row by row, which places first and then their values, so that rows do not depend on n."""
+        """Draw row by row, first the nonzero places and then their values, so that rows do not depend on n."""
         X = np.empty((n, d))
         for row in X:
             kept = rng.random(d) < self.p
@@ -165,19 +168,19 @@ class Sparse(Distribution):
         return X
 
     def second_moment(self, d: int) -> float:
-        """d."""
+        """Return d."""
         return float(d)
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """As the Gaussian, with constants that depend on p."""
-        # Concentration: an atom does not hurt where the rest has a Gaussian density around it. Bobkov & Götze (1999,
+        """Return the hypotheses of the Gaussian, with constants that depend on p."""
+        # Concentration: an atom with a Gaussian density around it preserves it. Bobkov & Götze (1999,
         # Theorem 5.3) give the logarithmic Sobolev inequality in one dimension, which tensorizes.
         # Moment generating function: 1 - p + p exp(v**2 / 2p) <= exp(v**2 / 2p).
         return _product(lipschitz=True, log_concave=self.p == 1.0, sub_gaussian=self.p**-0.5)
 
 
 def _product(*, lipschitz: bool, log_concave: bool, sub_gaussian: float | None) -> Hypotheses:
-    """Of independent coordinates of mean 0, variance 1 and finite fourth moment."""
+    """Return the hypotheses of independent coordinates of mean 0, variance 1 and finite fourth moment."""
     return Hypotheses(
         zero_mean=True,
         isotropic=True,
@@ -197,22 +200,22 @@ class Sphere(Distribution):
     name: ClassVar[str] = "sphere"
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Normalized Gaussian rows; the origin has probability 0 (and, in float64, below 1e-300)."""
+        """Draw normalized Gaussian rows; the origin has probability 0 (and, in float64, below 1e-300)."""
         X = rng.standard_normal((n, d))
         X /= np.sqrt(np.sum(X * X, axis=1))[:, None]
         return X
 
     def second_moment(self, d: int) -> float:
-        """1."""
+        """Return 1."""
         return 1.0
 
     @property
     def unit_norm(self) -> bool:
-        """True."""
+        """True: rows are normalized."""
         return True
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """All but a density: norms do not vary."""
+        """Return all hypotheses except a density, since norms are constant."""
         return Hypotheses(
             zero_mean=True,
             isotropic=True,
@@ -233,17 +236,20 @@ class UniformBall(Distribution):
     name: ClassVar[str] = "uniform-ball"
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """First d coordinates of a uniform point of sqrt(d + 2) S^(d+1): Archimedes' theorem, in any dimension."""
+        """Draw the first d coordinates of a uniform point of sqrt(d + 2) S^(d+1).
+
+        They are uniform in the ball, by Archimedes' theorem in general dimension.
+        """
         X = rng.standard_normal((n, d + 2))
         X *= np.sqrt((d + 2.0) / np.sum(X * X, axis=1))[:, None]
         return np.ascontiguousarray(X[:, :d])
 
     def second_moment(self, d: int) -> float:
-        """d."""
+        """Return d."""
         return float(d)
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """Everything but a fixed norm."""
+        """Return all hypotheses except a fixed norm."""
         return Hypotheses(
             zero_mean=True,
             isotropic=True,
@@ -272,7 +278,7 @@ class GaussianAR1(Distribution):
         object.__setattr__(self, "rho", rho)
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """x_1 = e_1 and x_j = rho x_(j-1) + sqrt(1 - rho**2) e_j."""
+        """Draw x_1 = e_1 and x_j = rho x_(j-1) + sqrt(1 - rho**2) e_j, e standard normal."""
         X = rng.standard_normal((n, d))
         innovation = math.sqrt((1.0 - self.rho) * (1.0 + self.rho))
         for j in range(1, d):
@@ -280,11 +286,11 @@ class GaussianAR1(Distribution):
         return X
 
     def second_moment(self, d: int) -> float:
-        """d."""
+        """Return d."""
         return float(d)
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """As any Gaussian whose covariance has a norm bounded in d: here (1 + |rho|) / (1 - |rho|)."""
+        """Return the hypotheses of a Gaussian whose covariance has norm <= (1 + |rho|) / (1 - |rho|) for every d."""
         largest = (1.0 + abs(self.rho)) / (1.0 - abs(self.rho))  # the spectral density's maximum
         return _gaussian(isotropic=self.rho == 0.0 or d == 1, largest=largest)
 
@@ -305,21 +311,21 @@ class Spiked(Distribution):
         object.__setattr__(self, "rank", count(self.name, "rank", self.rank))
 
     def check(self, n: int, d: int) -> None:
-        """Refuse more spikes than dimensions."""
+        """Raise `InputError` if there are more spikes than dimensions."""
         _check_rank(self, self.rank, d)
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Standard normal entries, the first `rank` columns stretched."""
+        """Draw standard normal entries, and scale the first `rank` columns by sqrt(1 + strength)."""
         X = rng.standard_normal((n, d))
         X[:, : self.rank] *= math.sqrt(1.0 + self.strength)
         return X
 
     def second_moment(self, d: int) -> float:
-        """d + strength rank."""
+        """Return d + strength rank."""
         return d + self.strength * self.rank
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """As any Gaussian whose covariance has a norm bounded in d: here 1 + strength."""
+        """Return the hypotheses of a Gaussian whose covariance has norm at most 1 + strength for every d."""
         return _gaussian(isotropic=self.strength == 0.0 or self.rank == d, largest=1.0 + self.strength)
 
 
@@ -328,7 +334,7 @@ class Spiked(Distribution):
 class Mixture(Distribution):
     """N(c, I) around a centre c, uniform among the first `clusters` of s e_1, -s e_1, s e_2, -s e_2, ...
 
-    Here s = `separation` sqrt(d): the centres keep pace with the noise, whose norm is sqrt(d). The mean is 0 for an
+    Here s = `separation` sqrt(d): the centres have norms of the same order as the noise, sqrt(d). The mean is 0 for an
     even number of clusters.
     """
 
@@ -338,20 +344,20 @@ class Mixture(Distribution):
     separation: float
 
     def __post_init__(self) -> None:
-        wanted = "a number of at least 0"
+        requirement = "a number of at least 0"
         object.__setattr__(self, "clusters", count(self.name, "clusters", self.clusters))
-        separation = number(self.name, "separation", self.separation, wanted, lambda value: value >= 0.0)
+        separation = number(self.name, "separation", self.separation, requirement, lambda value: value >= 0.0)
         object.__setattr__(self, "separation", separation)
 
     def check(self, n: int, d: int) -> None:
-        """Refuse more centres than there are."""
+        """Raise `InputError` if there are more clusters than the 2 d centres."""
         if self.clusters > 2 * d:
             raise InputError(
                 f"{self.label} has its centres on the axes, at most 2 d: clusters must be at most {2 * d} at d = {d}"
             )
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Row by row, the centre first and then the noise, so that rows do not depend on n."""
+        """Draw row by row, first the centre and then the noise, so that rows do not depend on n."""
         X = np.empty((n, d))
         far = self.separation * math.sqrt(d)
         for row in X:
@@ -361,11 +367,11 @@ class Mixture(Distribution):
         return X
 
     def second_moment(self, d: int) -> float:
-        """d (1 + separation**2)."""
+        """Return d (1 + separation**2)."""
         return d * (1.0 + self.separation**2)
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """Those of a Gaussian where the centres coincide; with two or more, no concentration."""
+        """Return the hypotheses: those of a Gaussian if the centres coincide; otherwise no concentration."""
         k, far = self.clusters, self.separation * math.sqrt(d)
         together = self.separation == 0.0
         balanced = together or k % 2 == 0
@@ -387,7 +393,7 @@ class Mixture(Distribution):
 class LowRank(Distribution):
     """Gaussian in a subspace of dimension `rank`: sqrt(d / rank) (g, 0), g standard normal.
 
-    Kernels see inner products alone, so that the coordinate subspace stands for every other one.
+    Kernels depend on inner products alone, so that the coordinate subspace represents every other subspace.
     """
 
     name: ClassVar[str] = "low-rank"
@@ -398,21 +404,21 @@ class LowRank(Distribution):
         object.__setattr__(self, "rank", count(self.name, "rank", self.rank))
 
     def check(self, n: int, d: int) -> None:
-        """Refuse a subspace larger than the space."""
+        """Raise `InputError` if the rank exceeds the dimension."""
         _check_rank(self, self.rank, d)
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Standard normal coordinates, stretched, and zeros."""
+        """Draw `rank` normal coordinates of variance d / rank, followed by zeros."""
         X = np.zeros((n, d))
         X[:, : self.rank] = rng.standard_normal((n, self.rank)) * math.sqrt(d / self.rank)
         return X
 
     def second_moment(self, d: int) -> float:
-        """d."""
+        """Return d."""
         return float(d)
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """Norms scale, but do not concentrate as d grows."""
+        """Return the hypotheses: norms have the order sqrt(d), but do not concentrate as d grows."""
         return Hypotheses(
             zero_mean=True,
             isotropic=self.rank == d,
@@ -425,7 +431,7 @@ class LowRank(Distribution):
 
 
 def _gaussian(*, isotropic: bool, largest: float) -> Hypotheses:
-    """Of N(0, S) with E|x|**2 = Theta(d) and the largest eigenvalue of S at most `largest`, whatever d is."""
+    """Return the hypotheses of N(0, S) with E|x|**2 = Theta(d) and lambda_max(S) <= `largest` for every d."""
     return Hypotheses(
         zero_mean=True,
         isotropic=isotropic,

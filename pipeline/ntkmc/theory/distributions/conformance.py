@@ -1,6 +1,7 @@
-"""Does a law keep its promises? Run it on your own before you believe a study of it.
+"""Conformance tests of a distribution: its interface, its moments and its declared hypotheses.
 
-Moments and hypotheses of a law, declared and not, against a Monte Carlo sample of it.
+The moments and hypotheses are compared with a Monte Carlo sample. Run `check_distribution` on a user-defined law
+before a study of it.
 """
 
 from __future__ import annotations
@@ -22,20 +23,23 @@ from ntkmc.theory.distributions.plugins import Plugin
 Floats = NDArray[np.float64]
 
 SIGMAS: Final = 5.0
-"""Standard errors that a mean may be off; twice as likely beyond as one in a million."""
+"""Standard errors by which a mean may differ; a larger deviation has probability 6e-7."""
 
 _HEAVIEST: Final = 0.1
-"""Share of one draw in a sum of squares, from which on the sum says nothing of a standard error."""
+"""Share of one draw in a sum of squares above which no standard error is estimated from the sum."""
 
 _CLOSE: Final = 0.1
-"""A moment within this of its value, in units of the law's variance, is taken for it."""
+"""Largest deviation of a moment that *holds*, in units of the law's variance."""
 
 _ROUNDING: Final = 1e-9
+"""Relative deviation that is attributed to rounding."""
+
 _BATCH: Final = 4
+"""Rows per matrix: two for their correlation, and four to use a draw better."""
 
 
 def contradictions(law: Distribution, d: int, draws: int, seed: int) -> list[str]:
-    """What a law declares in dimension d and a sample of about `draws` rows contradicts, in words."""
+    """Return the declared properties in dimension d that a sample of about `draws` rows contradicts, as messages."""
     declared = law.hypotheses(d)
     rng = np.random.default_rng((seed, d))
     X = _matrices(law, d, draws, rng)
@@ -68,11 +72,11 @@ def contradictions(law: Distribution, d: int, draws: int, seed: int) -> list[str
 
 
 def findings(law: Distribution, d: int, draws: int = 20_000, seed: int = 0) -> dict[str, str]:
-    """What a sample says of each hypothesis in dimension d: *holds*, *fails* or *undecided*, whatever is declared.
+    """Test each hypothesis on a sample in dimension d: *holds*, *fails* or *undecided*, whether declared or not.
 
-    *fails* at `SIGMAS` standard errors; *holds* where as many lie within `_CLOSE` of what it should be, in units of
-    the law's own scale; undecided otherwise, and where one draw dominates. That a tail is sub-Gaussian, and that
-    anything does not change with d, no sample in one dimension can show.
+    *fails*: the deviation exceeds `SIGMAS` standard errors. *holds*: the interval of `SIGMAS` standard errors lies
+    within `_CLOSE` of the expected value, in units of the law's scale. *undecided* otherwise, and where one draw
+    dominates. A sample in one dimension cannot show that a tail is sub-Gaussian, or how a property depends on d.
 
     >>> from ntkmc.theory.distributions.factory import build
     >>> findings(build("sphere", trusted=True), 8)["norm 1"]
@@ -90,7 +94,7 @@ def findings(law: Distribution, d: int, draws: int = 20_000, seed: int = 0) -> d
     covariances = [(centred[..., i] ** 2 - spread).mean(axis=1) for i in range(k)]
     covariances += [(centred[..., i] * centred[..., j]).mean(axis=1) for i in range(k) for j in range(i)]
     rows = [centred[:, 0, j] * centred[:, 1, j] for j in range(k)] if P.shape[1] > 1 else []
-    found = {
+    outcomes = {
         "mean 0": _all_zero(means),
         "isotropic": _all_zero(covariances),
         "norm 1": "holds" if np.abs(energy - 1.0).max() <= _ROUNDING else "fails",
@@ -98,8 +102,8 @@ def findings(law: Distribution, d: int, draws: int = 20_000, seed: int = 0) -> d
     }
     K = law.hypotheses(d).sub_gaussian
     if K is not None:
-        found[f"sub-Gaussian, K = {K:g}"] = "fails" if _too_heavy(P, K) else "undecided"
-    return found
+        outcomes[f"sub-Gaussian, K = {K:g}"] = "fails" if _too_heavy(P, K) else "undecided"
+    return outcomes
 
 
 def _all_zero(samples: list[Floats]) -> str:
@@ -116,7 +120,7 @@ def _all_zero(samples: list[Floats]) -> str:
 
 
 def _matrices(law: Distribution, d: int, draws: int, rng: np.random.Generator) -> Matrix:
-    """Independent matrices of a few rows each, (matrices, rows, d), however rows of one draw depend on each other."""
+    """Return independent matrices of a few rows, (matrices, rows, d); rows of one draw may be dependent."""
     rows = _BATCH
     while rows > 1 and refusal(law, rows, d):
         rows //= 2
@@ -125,38 +129,42 @@ def _matrices(law: Distribution, d: int, draws: int, rng: np.random.Generator) -
 
 
 def refusal(law: Distribution, n: int, d: int) -> str:
-    """Why n rows cannot be drawn in dimension d, or nothing; that a plug-in's trial draw fails is no reason."""
-    own = law.law if isinstance(law, Plugin) else law
+    """Return the reason why n rows cannot be drawn in dimension d, or an empty string.
+
+    A failure of a plug-in's trial draw is not a reason: it is an error of the law.
+    """
+    checked = law.law if isinstance(law, Plugin) else law
     try:
-        own.check(n, d)
+        checked.check(n, d)
     except InputError as error:
         return str(error)
     return ""
 
 
 def _directions(d: int, rng: np.random.Generator) -> Matrix:
-    """Orthonormal columns: the axes, or eight random ones in a higher dimension."""
+    """Return orthonormal columns: the axes, or eight random columns for d > 8."""
     if d <= 8:
         return np.eye(d)
     return np.asarray(np.linalg.qr(rng.standard_normal((d, 8)))[0])
 
 
 def _differs(values: Floats, expected: float, one_sided: bool = False) -> bool:
-    """Whether independent values have a mean further from `expected`, or if one-sided above it, than chance allows."""
+    """Return whether the mean of independent values differs significantly from (one-sided: exceeds) `expected`."""
     mean = float(values.mean())
     squares = (values - mean) ** 2
     total = float(squares.sum())
     scale = max(abs(expected), float(np.abs(values).max()))
     error = math.sqrt(total) / len(values)
     off = mean - expected if one_sided else abs(mean - expected)
-    # Positive values with a heavy tail are rarely too large by their own standard error: one side needs no such care.
+    # One-sided: positive values with a heavy tail rarely exceed their mean by many of their standard errors, so that
+    # a dominating draw causes no false alarm.
     if not one_sided and error > _ROUNDING * scale and float(squares.max()) > _HEAVIEST * total:
         return False
     return off > SIGMAS * error + _ROUNDING * scale
 
 
 def _isotropic(P: Floats) -> bool:
-    """Whether projections on orthonormal directions look uncorrelated, and of one variance."""
+    """Return whether projections on orthonormal directions are consistent with equal variances and no correlation."""
     centred = P - P.mean(axis=(0, 1))
     spread = (centred**2).mean(axis=-1)
     k = P.shape[-1]
@@ -169,7 +177,7 @@ def _isotropic(P: Floats) -> bool:
 
 
 def _uncorrelated(P: Floats) -> bool:
-    """Whether the first two rows of a draw look uncorrelated, along each direction."""
+    """Return whether the first two rows of a draw are consistent with no correlation, along each direction."""
     if P.shape[1] < 2:
         return True
     centred = P - P.mean(axis=0)
@@ -177,7 +185,7 @@ def _uncorrelated(P: Floats) -> bool:
 
 
 def _too_heavy(P: Floats, constant: float) -> list[str]:
-    """The moment generating function along each direction, and along their sum, against exp(K**2 |v|**2 / 2)."""
+    """Compare the moment generating function along each direction and their sum with exp(K**2 |v|**2 / 2)."""
     if not (math.isfinite(constant) and constant > 0.0):
         return [f"sub_gaussian must be a positive number or None, got {constant}"]
     diagonal = P.sum(axis=-1, keepdims=True) / math.sqrt(P.shape[-1])
@@ -192,7 +200,7 @@ def _too_heavy(P: Floats, constant: float) -> list[str]:
 DIMENSIONS: Final = (1, 2, 8)
 _ROWS: Final = 20
 _UNSAFE: Final = set(",()=[]\n")
-"""What a string parameter must not hold: labels are written `name(key=value,key=value)` and read back."""
+"""Characters that a string parameter must not contain: labels are `name(key=value,key=value)` and are parsed."""
 
 
 def check_distribution(
@@ -203,41 +211,41 @@ def check_distribution(
     draws: int = 20_000,
     seed: int = 0,
 ) -> tuple[int, ...]:
-    """Try what a law promises, and what it declares, by drawing from it.
+    """Test the interface of a law, and its declared moments and hypotheses, by drawing from it.
 
-    Its label, that it can be hashed and sent to a worker; shape, dtype and finiteness of its rows; that
-    `sample(n)[:m]` is `sample(m)` bit for bit, and that equal generators give equal bits; by Monte Carlo, its second
-    moment and its declared hypotheses.
+    The tests cover: label, hash and pickling; shape, dtype and finiteness of rows; that `sample(n)[:m]` equals
+    `sample(m)` bit for bit, and that equal generators give equal bits; by Monte Carlo, the second moment and the
+    declared hypotheses.
 
     Parameters
     ----------
     spec : str, mapping or Distribution
-        As in a study.
+        An entry as in a study.
     dimensions : sequence of int
-        Where it is tried; those that the law refuses are passed over, but not all of them.
+        Dimensions to test. Dimensions for which the law is not defined are skipped; at least one must remain.
     base : Path, optional
-        Where relative paths start, as in `build`.
+        Folder of relative paths, as in `build`.
     draws : int
-        Rows a dimension for Monte Carlo.
+        Rows per dimension for Monte Carlo.
     seed : int
-        Of Monte Carlo: one seed, one answer.
+        Seed of Monte Carlo; the result is a function of it.
 
     Returns
     -------
     tuple of int
-        The dimensions in which it keeps its promises.
+        The dimensions in which all tests passed.
 
     Raises
     ------
     InputError
-        If it cannot be built, or naming every promise that is not kept.
+        If the law cannot be built, or with a description of every failed test.
 
     Notes
     -----
-    A comparison by Monte Carlo is refused beyond 5 standard errors: false alarms have probability 6e-7 each where the
-    central limit theorem has set in, below 1e-4 for a law. Where one draw carries a tenth of an estimated variance
-    it has not, and nothing is compared. What concerns all dimensions at once (norm scaling, Lipschitz
-    concentration) and log-concavity cannot be tested so.
+    A comparison by Monte Carlo fails beyond 5 standard errors. Where the central limit theorem applies, a false alarm
+    has probability 6e-7 per comparison and below 1e-4 per law. Where one draw contributes a tenth of an estimated
+    variance, it does not apply, and nothing is compared. Log-concavity, and properties of all dimensions (norm
+    scaling, Lipschitz concentration), are not tested.
 
     Examples
     --------
@@ -254,14 +262,14 @@ def check_distribution(
 def find_problems(
     law: Distribution, dimensions: Iterable[int], *, rebuilt: Distribution, draws: int, seed: int
 ) -> list[str]:
-    """All broken promises of a law, in words; `rebuilt` is the same law, built once more."""
+    """Return descriptions of all failed tests of a law; `rebuilt` is the same law, built a second time."""
     problems = _as_value(law, rebuilt)
     refused = {d: refusal(law, 1, d) for d in dimensions}
     for d in (d for d, reason in refused.items() if not reason):
-        found = _attempt("drawing", lambda d=d: _as_source(law, d))  # type: ignore[misc]
-        if not found:  # else numbers would be compared that mean nothing
-            found = _attempt("comparing", lambda d=d: contradictions(law, d, draws, seed))  # type: ignore[misc]
-        problems += [f"at d = {d}: {problem}" for problem in found]
+        failures = _attempt("drawing", lambda d=d: _as_source(law, d))  # type: ignore[misc]
+        if not failures:  # else the compared numbers would be meaningless
+            failures = _attempt("comparing", lambda d=d: contradictions(law, d, draws, seed))  # type: ignore[misc]
+        problems += [f"at d = {d}: {problem}" for problem in failures]
     if all(refused.values()):
         reason = next(iter(refused.values()), "none was given")
         problems.append(f"it can be drawn in none of the dimensions tried ({reason})")
@@ -278,7 +286,7 @@ def _attempt(doing: str, check: Callable[[], list[str]]) -> list[str]:
 
 
 def _as_value(law: Distribution, rebuilt: Distribution) -> list[str]:
-    """Name, equality, hash, pickle."""
+    """Test the label, equality, hash and pickling."""
     problems = []
     if rebuilt.label != law.label:
         problems.append(f"its label is not stable: built again, it is {rebuilt.label!r}")
@@ -305,7 +313,7 @@ def _as_value(law: Distribution, rebuilt: Distribution) -> list[str]:
 
 
 def _as_source(law: Distribution, d: int) -> list[str]:
-    """Shape and type of rows; equal states give equal bits; the first rows do not depend on how many follow."""
+    """Test shape and dtype of rows, reproducibility, and that the first rows do not depend on n."""
     n = next(n for n in (_ROWS, 8, 4, 2, 1) if n == 1 or not refusal(law, n, d))
 
     def draw(rows: int, seed: int = 0) -> Matrix:

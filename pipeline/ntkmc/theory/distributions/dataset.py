@@ -1,4 +1,4 @@
-"""A user's own data as a distribution: rows drawn without replacement."""
+"""Data sets as distributions: rows of a file, drawn without replacement."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _FORMATS = ".npy, .npz, .csv, .parquet, .zarr"
 class Dataset(Distribution):
     """Rows of a file, uniformly without replacement: is *my* data non-degenerate?
 
-    The law is known by the content of the array, never by the path: the same numbers in another place or format
-    have the same address. One column, counted from 0, may hold labels: it is no part of a row then.
+    The law is identified by the content of the array, not by the path: the same numbers in another place or format
+    have the same address. One column, counted from 0, may hold labels; it is then not part of the rows.
     """
 
     name: ClassVar[str] = "dataset"
@@ -49,13 +49,13 @@ class Dataset(Distribution):
                 )
 
     def parameters(self) -> dict[str, int | float | str]:
-        """The content's hash, and the column of labels if there is one."""
-        own: dict[str, int | float | str] = {} if self.column is None else {"column": self.column}
-        return own | {"content": self.content}
+        """Return the hash of the content, and the column of labels if there is one."""
+        column: dict[str, int | float | str] = {} if self.column is None else {"column": self.column}
+        return column | {"content": self.content}
 
     @property
     def rows(self) -> Matrix:
-        """The file without its labels, (rows, d), read once a process and compared with what the study saw."""
+        """Rows of the file without the labels, (rows, d), read once per process; `InputError` if it changed."""
         whole = self._whole()
         return whole if self.column is None else _without(self.path, self.column)
 
@@ -65,7 +65,7 @@ class Dataset(Distribution):
         return _load(self.path)
 
     def check(self, n: int, d: int) -> None:
-        """Refuse an n beyond the rows, or a d that is not the number of columns."""
+        """Raise `InputError` if n exceeds the number of rows, or d is not the number of columns."""
         available, columns = self.rows.shape
         if d != columns:
             raise InputError(f"dataset {self.path} has {columns} columns: d must be {columns}, got {d}")
@@ -73,11 +73,11 @@ class Dataset(Distribution):
             raise InputError(f"dataset {self.path} has {available} rows: n must be at most {available}, got {n}")
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """The first n rows of a random permutation of all rows."""
+        """Return the first n rows of a random permutation of all rows."""
         return self.rows[rng.permutation(len(self.rows))[:n]].copy()
 
     def labels(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """The column of labels at the rows that `sample` draws, scaled to mean square 1 over the file."""
+        """Return the labels of the rows that `sample` draws, scaled to mean square 1 over the file."""
         if self.column is None:
             return super().labels(n, d, rng)
         values = self._whole()[:, self.column]
@@ -87,7 +87,7 @@ class Dataset(Distribution):
         return np.asarray(values[rng.permutation(len(values))[:n]] / size)
 
     def second_moment(self, d: int) -> float:
-        """Mean squared norm over the rows."""
+        """Return the mean squared norm over the rows."""
         with np.errstate(over="ignore"):
             moment = float(np.mean(np.sum(self.rows**2, axis=1)))
         if not 0.0 < moment < np.inf:
@@ -99,26 +99,26 @@ class Dataset(Distribution):
 
     @property
     def unit_norm(self) -> bool:
-        """Never assumed."""
+        """False: unit norms of a file are not assumed."""
         return False
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """Nothing but what is always so: rows drawn without replacement are dependent."""
+        """Return no hypothesis; rows drawn without replacement are dependent."""
         return Hypotheses(independent_rows=False)
 
     def stored(self, spec: Any) -> Any:
-        """With the absolute path, and the content that it must have."""
+        """Return the entry with the absolute path and the hash of the content."""
         column = {} if self.column is None else {"column": self.column}
         return {self.name: {"path": self.path, "content": self.content, **column}}
 
     def zero_row(self) -> int | None:
-        """Index of the first row that is all zeros, or None."""
+        """Return the index of the first row of zeros, or None."""
         zero = ~self.rows.any(axis=1)
         return int(np.argmax(zero)) if zero.any() else None
 
 
 def resolved(path: str, base: Path | None = None) -> Path:
-    """An absolute path, `~` and a base folder taken into account (`InputError` if it cannot be one)."""
+    """Return the absolute path, relative to a base folder and with `~` expanded; `InputError` for an unusable path."""
     try:
         return ((base or Path.cwd()) / Path(path).expanduser()).resolve()
     except (RuntimeError, ValueError, OSError) as error:
@@ -127,21 +127,21 @@ def resolved(path: str, base: Path | None = None) -> Path:
 
 @lru_cache(maxsize=8)
 def _without(path: str, column: int) -> Matrix:
-    """A file's array without one of its columns."""
+    """Return the array of a file without one of its columns (read-only)."""
     rows = np.ascontiguousarray(np.delete(_load(path), column, axis=1))
     rows.setflags(write=False)
     return rows
 
 
 def load_vectors(path: str) -> Matrix:
-    """Vectors from a file of any format that `dataset` reads, one a row; a single column is one vector."""
+    """Return the vectors in a file of any format of `dataset`, one per row; a single column is one vector."""
     rows = _load(str(resolved(path)), True)
     return np.ascontiguousarray(rows.T) if rows.shape[1] == 1 else rows
 
 
 @lru_cache(maxsize=8)
 def _load(path: str, vector: bool = False) -> Matrix:
-    """The array of a file as float64; with `vector`, a one-dimensional one is a row."""
+    """Return the array of a file as float64 (read-only); with `vector`, a one-dimensional array is one row."""
     file = Path(path)
     try:
         if not file.exists():
@@ -182,7 +182,7 @@ def _read(file: Path) -> np.ndarray[Any, np.dtype[Any]]:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")  # NumPy only warns of a file without data
                 return np.loadtxt(file, delimiter=",", skiprows=int(headed), ndmin=2, encoding="utf-8")
-        case ".parquet":
+        case ".parquet":  # optional dependencies are imported where they are needed
             import pandas as pd
 
             try:
@@ -197,7 +197,7 @@ def _read(file: Path) -> np.ndarray[Any, np.dtype[Any]]:
 
 
 def _is_header(line: str) -> bool:
-    """A first line of names, none of them empty or a number; anything else must be data, or is an error."""
+    """Return whether a first line consists of names, none of them empty or a number; otherwise it is read as data."""
     return all(re.match(r"[^\d\s+\-.]", field.strip().strip("\"'")) for field in line.split(","))
 
 

@@ -1,4 +1,4 @@
-"""From what stands in a study to a law, and from a law to rows."""
+"""Construction of distributions from entries of a study, and drawing of data matrices."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from ntkmc.theory.distributions.plugins import by_reference, entry_point_names, 
 
 
 def names() -> list[str]:
-    """Names of all laws: registered ones, then those that installed packages bring by entry point."""
+    """Return the names of all laws: registered laws, then the entry points of installed packages."""
     return list(dict.fromkeys([*DISTRIBUTIONS, *entry_point_names()]))
 
 
 def build(spec: Spec | Distribution, base: Path | None = None, *, trusted: bool) -> Distribution:
-    """The distribution that a study's entry means.
+    """Return the distribution that an entry of a study describes.
 
     Parameters
     ----------
     spec : str, mapping or Distribution
         `gaussian`, or `{"student-t": {"df": 3}}`; the name of an entry point in the group `ntkmc.distributions`;
-        `my_laws:shells`, a law of your own (see `plugins`); a `Distribution` is returned as it is.
+        `my_laws:shells`, a user-defined law (see `plugins`); a `Distribution` is returned unchanged.
     base : Path, optional
-        Folder that relative paths in parameters start from, and where modules are looked for first; the working
-        directory by default.
+        Folder of relative paths in parameters, which is also searched first for modules; the working directory by
+        default.
     trusted : bool
-        Whether code that is named by `module:attribute` may be imported; otherwise the law is `Unimported`.
+        Whether the code of `module:attribute` may be imported; otherwise the law is `Unimported`.
 
     Raises
     ------
@@ -58,16 +58,17 @@ def build(spec: Spec | Distribution, base: Path | None = None, *, trusted: bool)
     if "path" in given and not isinstance(given["path"], str):
         raise InputError(f"distribution {name}: path must be a file name, got {given['path']!r}")
     if base is not None and "path" in given:
-        # Not `resolve`: the law does that, and says what is wrong with a path.
+        # Not `resolve`: the law does that, and its message describes what is wrong with a path.
         given["path"] = str(base / given["path"]) if not given["path"].startswith("~") else given["path"]
     if ":" in name:
         return by_reference(name, given, base, trusted=trusted)
     if name in DISTRIBUTIONS:
         return instantiate(DISTRIBUTIONS[name], name, given)
-    found = from_entry_point(name, given)
-    if found is None:
+    # A registered name takes precedence: an installed package cannot redefine a built-in law.
+    plugin = from_entry_point(name, given)
+    if plugin is None:
         raise InputError(f"unknown distribution {name!r}: {did_you_mean(name, names())}")
-    return found
+    return plugin
 
 
 def sample(distribution: Spec | Distribution, n: int, d: int, rng: np.random.Generator) -> Matrix:
@@ -76,7 +77,7 @@ def sample(distribution: Spec | Distribution, n: int, d: int, rng: np.random.Gen
     Parameters
     ----------
     distribution : str, mapping or Distribution
-        As in a study: a name, or {name: {parameter: value}}.
+        An entry as in a study: a name, or {name: {parameter: value}}.
     n, d : int
         Number of rows and their dimension.
     rng : numpy.random.Generator
@@ -89,7 +90,7 @@ def sample(distribution: Spec | Distribution, n: int, d: int, rng: np.random.Gen
     Raises
     ------
     InputError
-        For an unknown distribution, a bad parameter, or an n or d that it cannot have.
+        For an unknown distribution, an invalid parameter, or an n or d for which the law cannot be drawn.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a law of data rows is known to satisfy: the hypotheses that theorems about lambda_min make."""
+"""Hypotheses of theorems about lambda_min, as properties of a law of data rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Hypotheses:
-    """What is proved about a row x of a law, as drawn, in one dimension d. None: unknown, or not claimed.
+    """Proved properties of a row x of a law, as drawn, in one dimension d. None: unknown, or not declared.
 
     Attributes
     ----------
@@ -43,4 +43,4 @@ class Hypotheses:
 
 
 UNKNOWN: Final = Hypotheses(independent_rows=False)
-"""Of a law about which nothing is declared."""
+"""Hypotheses of a law that declares none."""

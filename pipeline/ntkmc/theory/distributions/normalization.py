@@ -1,4 +1,4 @@
-"""How drawn rows are scaled before a kernel sees them."""
+"""Normalization of drawn rows before a kernel is evaluated."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ntkmc.theory.distributions.base import Distribution, Matrix
 Normalization = Literal["unit", "mean", "none"]
 
 DEFAULT: Final[dict[str, Normalization]] = {"h-infinity": "unit", "ntk": "mean", "conjugate": "mean"}
-"""H-infinity is defined for unit rows; for the deep kernels fluctuating norms are part of the question."""
+"""Default mode per kernel. H-infinity is defined for unit rows; for deep kernels fluctuating norms matter."""
 
 
 def normalize(X: Matrix, distribution: Distribution, mode: Normalization) -> Matrix:
-    """Rows scaled so that E|x|**2 = 1, or as drawn.
+    """Return the rows scaled so that E|x|**2 = 1, or as drawn.
 
     Parameters
     ----------
@@ -47,6 +47,6 @@ def normalize(X: Matrix, distribution: Distribution, mode: Normalization) -> Mat
         raise InputError(
             f"row {int(np.argmin(largest))} is zero and cannot be normalized; use normalize: mean or none"
         )
-    # Times a power of two, which is exact, so that no square overflows or underflows.
+    # Scaling by a power of two is exact, and prevents overflow and underflow of squares.
     scaled = np.ldexp(X, -np.frexp(largest)[1][:, None])
     return np.asarray(scaled / np.sqrt(np.sum(scaled * scaled, axis=1))[:, None])

@@ -1,10 +1,10 @@
-"""A user's own law: `module:function` in a study, or an entry point of an installed package.
+"""User-defined laws: `module:attribute` in a study, or an entry point of an installed package.
 
-What is named is a `Distribution` subclass, or a plain function `f(n, d, rng, **parameters)` that returns n rows. The
-function may carry attributes: `f.second_moment(d, **parameters)`, without which `normalize: mean` is refused, and
-`f.hypotheses(d, **parameters)`, without which no theorem about laws applies.
+The attribute is a `Distribution` subclass, or a function `f(n, d, rng, **parameters)` that returns n rows. The
+function may have attributes: `f.second_moment(d, **parameters)`, required for `normalize: mean`, and
+`f.hypotheses(d, **parameters)`, required for theorems about laws to apply.
 
-Finding what `module:attribute` names, in a folder first and then wherever Python looks.
+A module is searched for in a folder first, and then on `sys.path`.
 """
 
 from __future__ import annotations
@@ -32,16 +32,17 @@ from ntkmc.theory.distributions.base import Distribution, Matrix, canonical, ins
 from ntkmc.theory.distributions.hypotheses import UNKNOWN, Hypotheses
 
 _importing = threading.RLock()
+"""Imports change `sys.path` and `sys.modules`; threads of one worker may build laws at the same time."""
 
 
 def load_attribute(target: str, folder: str, said: str) -> Any:
-    """What `module:attribute` names.
+    """Return the object that `module:attribute` names.
 
     Parameters
     ----------
     target : str
     folder : str
-        Where the module is looked for before `sys.path`; empty for nowhere else.
+        Folder that is searched before `sys.path`; empty for none.
     said : str
         Start of every message.
 
@@ -55,7 +56,7 @@ def load_attribute(target: str, folder: str, said: str) -> Any:
         raise InputError(f"{said}: a law of your own is written module:function, got {target!r}")
     try:
         with _importing:
-            found: Any = _module(name, folder)
+            target_object: Any = _module(name, folder)
     except ModuleNotFoundError as error:
         if error.name != name and not name.startswith(f"{error.name}."):
             raise InputError(f"{said}: importing {name} failed: {error}") from error
@@ -65,16 +66,18 @@ def load_attribute(target: str, folder: str, said: str) -> Any:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{said}: importing {name} failed: {type(error).__name__}: {reason}") from error
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            offered = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+        if not hasattr(target_object, part):
+            offered = [
+                key for key, value in vars(target_object).items() if callable(value) and not key.startswith("_")
+            ]
             raise InputError(f"{said}: {name} has no {attribute!r}: {did_you_mean(attribute, offered)}")
-        found = getattr(found, part)
-    return found
+        target_object = getattr(target_object, part)
+    return target_object
 
 
 def _module(name: str, folder: str) -> ModuleType:
     top, _, rest = name.partition(".")
-    importlib.invalidate_caches()  # the file may be younger than Python's listing of its folder
+    importlib.invalidate_caches()  # the file may be newer than Python's cached listing of its folder
     spec = PathFinder.find_spec(top, [folder]) if folder else None
     if spec is None or spec.origin is None:
         return importlib.import_module(name)
@@ -83,9 +86,9 @@ def _module(name: str, folder: str) -> ModuleType:
 
 
 def _from_file(top: str, spec: ModuleSpec, folder: str) -> str:
-    """Import a file under a name of its own: another folder may have another module called `top`.
+    """Import a file under a unique name, since another folder may contain another module called `top`.
 
-    The name holds the file's time as well, so that a long-lived process sees an edited law.
+    The name depends on the modification time and size of the file, so that a long-lived process imports an edited law.
     """
     origin = str(spec.origin)
     stamp = Path(origin).stat()
@@ -111,12 +114,12 @@ def _from_file(top: str, spec: ModuleSpec, folder: str) -> str:
 
 
 GROUP: Final = "ntkmc.distributions"
-"""Entry points of this group are laws, called by the entry point's name."""
+"""Group of entry points that are laws; the name of the entry point is the name of the law."""
 
 
 @dataclass(frozen=True)
 class _FunctionLaw(Distribution):
-    """A function, with the values of all its parameters."""
+    """Law that is defined by a function, with the values of all its parameters."""
 
     name: ClassVar[str] = "function"
     function: Callable[..., Any]
@@ -141,24 +144,24 @@ class _FunctionLaw(Distribution):
 
     def hypotheses(self, d: int) -> Hypotheses:
         declared = getattr(self.function, "hypotheses", None)
-        found: Hypotheses = UNKNOWN if declared is None else declared(d, **self.values)
-        return found
+        hypotheses: Hypotheses = UNKNOWN if declared is None else declared(d, **self.values)
+        return hypotheses
 
 
 @dataclass(frozen=True)
 class Plugin(Distribution):
-    """A law that is imported where it is needed: only its name, its parameters and a folder travel to workers.
+    """Law that is imported in the process that uses it; only its name, parameters and folder are pickled.
 
     Attributes
     ----------
     called : str
-        What starts its label: `my_laws:shells`, or the name of an entry point. Never the folder.
+        Start of the label: `my_laws:shells`, or the name of an entry point; without the folder.
     target : str
         `module:attribute`.
     given : tuple of (str, number or str)
-        Parameters as a study gives them, sorted.
+        Parameters as given in a study, sorted.
     folder : str
-        Where the module is looked for first; empty for an entry point.
+        Folder that is searched first for the module; empty for an entry point.
     """
 
     called: str
@@ -179,36 +182,36 @@ class Plugin(Distribution):
 
     @cached_property
     def law(self) -> Distribution:
-        """The imported law (`InputError` if it cannot be)."""
-        found = load_attribute(self.target, self.folder, self.said)
+        """The imported law; `InputError` if the import fails or the object is not a law."""
+        definition = load_attribute(self.target, self.folder, self.said)
         values = dict(self.given)
-        if inspect.isclass(found) and issubclass(found, Distribution):
+        if inspect.isclass(definition) and issubclass(definition, Distribution):
             with _one_line(f"{self.said}: building it failed"):
-                return instantiate(found, self.called, values)
-        if inspect.isclass(found) or not callable(found):
+                return instantiate(definition, self.called, values)
+        if inspect.isclass(definition) or not callable(definition):
             raise InputError(
                 f"{self.said}: must be a Distribution subclass or a function f(n, d, rng, **parameters), "
-                f"got {type(found).__name__}"
+                f"got {type(definition).__name__}"
             )
-        return _FunctionLaw(found, self.said, _bound(found, values, self.said))
+        return _FunctionLaw(definition, self.said, _bound(definition, values, self.said))
 
     def parameters(self) -> dict[str, int | float | str]:
-        """Those of the law, defaults included, so that a default spelt out is the same law."""
+        """Return all parameters of the law, including defaults: an explicit default value is the same law."""
         return self.law.parameters()
 
     @property
     def unit_norm(self) -> bool:
-        """The law's."""
+        """Whether every row of the imported law has norm 1 as drawn."""
         return self.law.unit_norm
 
     def check(self, n: int, d: int) -> None:
-        """The law's own refusals, and one small draw: a mistake in it shows before a run, not in every trial."""
+        """Check the law, and draw two rows, so that an error in the law is reported before a run."""
         self.law.check(n, d)
         with _one_line(f"{self.said}: drawing at d = {d} failed"):
             self.sample(min(n, 2), d, np.random.default_rng(0))
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """The law's rows, refused if they are not n finite rows in float64."""
+        """Draw rows of the law; `InputError` unless they are n finite float64 rows."""
         X = self.law.sample(n, d, rng)
         if not isinstance(X, np.ndarray) or X.shape != (n, d) or X.dtype != np.float64:
             got = f"shape {X.shape}, dtype {X.dtype}" if isinstance(X, np.ndarray) else type(X).__name__
@@ -218,7 +221,7 @@ class Plugin(Distribution):
         return np.ascontiguousarray(X)
 
     def second_moment(self, d: int) -> float:
-        """The law's, refused if it is not a positive number."""
+        """Return the second moment of the law; `InputError` unless it is positive and finite."""
         with _one_line(f"{self.said}: its second moment at d = {d} failed"):
             moment = float(self.law.second_moment(d))
         if not 0.0 < moment < np.inf:
@@ -226,30 +229,30 @@ class Plugin(Distribution):
         return moment
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """The law's."""
+        """Return the hypotheses of the law; `InputError` if the type is wrong."""
         with _one_line(f"{self.said}: its hypotheses at d = {d} failed"):
-            found = self.law.hypotheses(d)
-        if not isinstance(found, Hypotheses):
-            raise InputError(f"{self.said}: hypotheses must return ntkmc.Hypotheses, got {type(found).__name__}")
-        return found
+            hypotheses = self.law.hypotheses(d)
+        if not isinstance(hypotheses, Hypotheses):
+            raise InputError(f"{self.said}: hypotheses must return ntkmc.Hypotheses, got {type(hypotheses).__name__}")
+        return hypotheses
 
     def stored(self, spec: Any) -> Any:
-        """With the folder before the module's name, so that another working directory finds it again."""
+        """Return the entry with the folder before the module, independent of the working directory."""
         return {f"{self.folder}/{self.target}": self.parameters()} if self.folder else spec
 
 
 @dataclass(frozen=True)
 class Unimported(Distribution):
-    """A user's own law as a store names it: known by its label, never imported on a store's word.
+    """User-defined law in a store: it has a label, but its code is not imported.
 
-    A store may come from anybody. The code of a law runs only if a study names it that the user runs.
+    A store may come from an untrusted source. The code of a law runs only if the user runs a study that names it.
 
     Attributes
     ----------
     reference : str
-        `folder/module:attribute`, as it stands in the store.
+        `folder/module:attribute`, as in the store.
     given : tuple of (str, number or str)
-        All its parameters, sorted.
+        All parameters, sorted.
     """
 
     reference: str
@@ -259,28 +262,28 @@ class Unimported(Distribution):
         object.__setattr__(self, "name", self.reference.rpartition("/")[2])
 
     def parameters(self) -> dict[str, int | float | str]:
-        """As the store has them."""
+        """Return the parameters as stored."""
         return dict(self.given)
 
     def check(self, n: int, d: int) -> None:
-        """Refused."""
+        """Raise `InputError`: the code is not imported."""
         raise self._refusal()
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Refused."""
+        """Raise `InputError`: the code is not imported."""
         raise self._refusal()
 
     def second_moment(self, d: int) -> float:
-        """Refused."""
+        """Raise `InputError`: the code is not imported."""
         raise self._refusal()
 
     def stored(self, spec: Any) -> Any:
-        """Itself: what a study of a store holds is not built again."""
+        """Return the law itself, since an entry of a stored study is not built again."""
         return self
 
     @property
     def spec(self) -> dict[str, dict[str, int | float | str]]:
-        """As it stands in a study."""
+        """Entry of the law in a study."""
         return {self.reference: dict(self.given)}
 
     def _refusal(self) -> InputError:
@@ -292,7 +295,7 @@ class Unimported(Distribution):
 
 @contextmanager
 def _one_line(said: str) -> Iterator[None]:
-    """Turns whatever a user's code raises into one line."""
+    """Convert any exception of a user's code into an `InputError` of one line."""
     try:
         yield
     except InputError:
@@ -304,48 +307,48 @@ def _one_line(said: str) -> Iterator[None]:
 def by_reference(
     reference: str, given: Mapping[str, Any], base: Path | None = None, *, trusted: bool
 ) -> Plugin | Unimported:
-    """The law that `[folder/]module:attribute` names; the folder is relative to `base`, which it is by default."""
+    """Return the law `[folder/]module:attribute`; the folder is relative to `base`, and `base` by default."""
     if not trusted:
         return Unimported(reference, _given(reference, given))
-    before, _, target = reference.rpartition("/")
+    prefix, _, target = reference.rpartition("/")
     try:
-        start = Path(before + "/").expanduser() if before or reference.startswith("/") else Path()
+        start = Path(prefix + "/").expanduser() if prefix or reference.startswith("/") else Path()
         folder = str(((base or Path.cwd()) / start).resolve())
     except (RuntimeError, ValueError, OSError) as error:
         raise InputError(f"distribution {reference[:80]!r}: not a usable folder ({error})") from error
-    return _tried(Plugin(target, target, _given(target, given), folder))
+    return _imported(Plugin(target, target, _given(target, given), folder))
 
 
 def from_entry_point(name: str, given: Mapping[str, Any]) -> Plugin | None:
-    """The law that an installed package brings under `name`, if there is one."""
+    """Return the law that an installed package provides under `name`; None if there is none."""
     points = importlib.metadata.entry_points(group=GROUP)
     targets = sorted({f"{point.module}:{point.attr}" for point in points if point.name == name})
     if len(targets) > 1:
         raise InputError(f"distribution {name}: several packages bring one ({', '.join(targets)}); keep one")
-    return _tried(Plugin(name, targets[0], _given(name, given))) if targets else None
+    return _imported(Plugin(name, targets[0], _given(name, given))) if targets else None
 
 
 def entry_point_names() -> list[str]:
-    """Names of the laws of installed packages; nothing is imported."""
+    """Return the names of laws of installed packages, without importing them."""
     return sorted({point.name for point in importlib.metadata.entry_points(group=GROUP)})
 
 
 def _given(name: str, given: Mapping[str, Any]) -> tuple[tuple[str, int | float | str], ...]:
-    """Canonical before the law sees them: what has one label must have one set of bits."""
+    """Return the parameters in canonical form; equal labels must give equal bits, so the law receives this form."""
     try:
         return tuple(sorted((str(key), canonical(value)) for key, value in given.items()))
     except InputError as error:
         raise InputError(f"distribution {name}: {error}") from error
 
 
-def _tried(plugin: Plugin) -> Plugin:
-    """Imported, and its parameters bound: errors belong where it is named."""
-    _ = plugin.label
+def _imported(plugin: Plugin) -> Plugin:
+    """Import a plug-in and bind its parameters, so that errors are reported where the law is named."""
+    _ = plugin.label  # the label needs all parameters, and so imports the law
     return plugin
 
 
 def _bound(function: Callable[..., Any], given: Mapping[str, Any], said: str) -> dict[str, int | float | str]:
-    """All parameters of a function behind n, d and rng: the given ones, and defaults that are numbers or strings."""
+    """Return all parameters after n, d and rng: given values, and defaults that are numbers or strings."""
     try:
         signature = inspect.signature(function)
         arguments = signature.bind(0, 0, None, **given)

@@ -1,5 +1,6 @@
-"""Predictions to compare with the samples: asymptotic or heuristic values and limiting laws of eigenvalues and of the
-coherence. A prediction never decides a verdict.
+"""Asymptotic or heuristic predictions of lambda_min, the eigenvalues and the coherence, as values and as laws.
+
+They are compared with the samples, and never decide a verdict.
 
 May import `kernels` and `distributions`.
 """

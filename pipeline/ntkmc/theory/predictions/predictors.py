@@ -1,11 +1,8 @@
-"""Predictions to lay over the data: asymptotic or heuristic, never a verdict.
+"""Predictors of lambda_min and the coherence: single values, and laws.
 
-Values are those of a typical draw as the kernel sees it, normalized so that E|x|**2 = 1.
-
-Laws to lay over the data, beside the single numbers of `ntkmc.theory.predictions.predictors`: predictions, never a
-verdict.
-
-Of all n eigenvalues of a draw, divided by its mean squared row norm; and of the coherence over draws.
+They are asymptotic or heuristic, are plotted with the samples, and never decide a verdict. A `Predictor` gives one
+value for a typical draw whose rows are normalized so that E|x|**2 = 1. A `PredictedLaw` is the law of the n
+eigenvalues of a draw, divided by its mean squared row norm, or of the coherence over draws.
 """
 
 from __future__ import annotations
@@ -29,15 +26,15 @@ from ntkmc.theory.predictions.sphere import coherence_cdf, pair_quantile, pairs_
 
 @dataclass(frozen=True)
 class Predictor:
-    """One prediction.
+    """Prediction of one number per cell.
 
     Attributes
     ----------
     id, words, latex, source : str
     quantity : {"lambda_min", "coherence"}
-        What is predicted: the median over draws, or the limit that it tends to.
+        Predicted quantity: its median over draws, or the limit of the median.
     applies : callable
-        context -> whether the prediction is meant for a cell.
+        context -> whether the prediction applies to a cell.
     value : callable
         context -> the prediction.
     """
@@ -54,16 +51,17 @@ class Predictor:
 PREDICTORS: Final[Registry[Predictor]] = Registry("predictor")
 
 SMALL_DIMENSION: Final = 5
-"""Up to this d the closest pair of rows decides, not the bulk."""
+"""Largest d for which the closest pair of rows determines lambda_min, rather than the bulk of the spectrum."""
 
 SMALL_RATIO: Final = 0.05
-"""Of log n to d, below which log n counts as o(d)."""
+"""Ratio log n / d below which log n is treated as o(d)."""
 
 _LARGE_DEPTH: Final = 30
+"""Smallest depth for which the limit of large depth is used; its relative error is of order log L / L."""
 
 
 def predictions(context: CellContext, quantity: str = "lambda_min") -> dict[str, float]:
-    """All predictions that are meant for a cell, by id.
+    """Return all predictions that apply to a cell, by id.
 
     Examples
     --------
@@ -72,9 +70,9 @@ def predictions(context: CellContext, quantity: str = "lambda_min") -> dict[str,
     {'pred-effective-ridge': 0.232, 'pred-elkaroui': 0.25}
     """
     return {
-        each.id: each.value(context)
-        for each in PREDICTORS.values()
-        if each.quantity == quantity and each.applies(context)
+        predictor.id: predictor.value(context)
+        for predictor in PREDICTORS.values()
+        if predictor.quantity == quantity and predictor.applies(context)
     }
 
 
@@ -87,7 +85,7 @@ def _uniform(context: CellContext) -> bool:
 
 
 def elkaroui(kernel: str, depth: int, n: int, d: int) -> float:
-    """a_1 (1 - sqrt(n / d))_+**2 + a_*, a_1 and a_* the kernel's linearization constants.
+    """Return a_1 (1 - sqrt(n / d))_+**2 + a_*, with a_1 and a_* the linearization constants of the kernel.
 
     >>> round(elkaroui("ntk", 2, 100, 100), 4)
     0.6817
@@ -97,7 +95,7 @@ def elkaroui(kernel: str, depth: int, n: int, d: int) -> float:
 
 
 def closest_angle(n: int, d: int) -> float:
-    """Median of the smallest angle between two of n uniform directions in a small fixed dimension d.
+    """Return the median of the smallest angle between two of n uniform directions in a small fixed dimension d.
 
     n**(2/(d - 1)) theta_min tends in law to 1 - exp(-K x**(d - 1)), K = Gamma(d/2) / (4 sqrt(pi) Gamma((d + 1)/2)).
 
@@ -108,7 +106,7 @@ def closest_angle(n: int, d: int) -> float:
 
 
 def closest_rate(d: int) -> float:
-    """K of `closest_angle`.
+    """Return the constant K of `closest_angle`.
 
     >>> round(closest_rate(3), 12)
     0.125
@@ -123,7 +121,7 @@ def _close_pair(context: CellContext) -> float:
 
 
 def coherence_limit(n: int, d: int) -> float:
-    """Median of the coherence by its limit law for large n with log n = o(d).
+    """Return the median of the coherence by its limit law for large n with log n = o(d).
 
     P(d log(1 - rho**2) + 4 log n - log log n <= y) tends to 1 - exp(-exp(y/2) / sqrt(8 pi)).
 
@@ -205,39 +203,40 @@ Floats = NDArray[np.float64]
 
 
 class Distribution(Protocol):
-    """A distribution on the line."""
+    """Distribution on the real line."""
 
     def cdf(self, x: ArrayLike) -> Floats:
-        """F(x)."""
+        """Return F(x)."""
         ...
 
 
 @dataclass(frozen=True)
 class Continuous:
-    """A distribution without atoms, from its distribution function."""
+    """Distribution without atoms, from its distribution function."""
 
     function: Callable[[Floats], Floats]
 
     def cdf(self, x: ArrayLike) -> Floats:
-        """F(x)."""
+        """Return F(x)."""
         return self.function(np.asarray(x, dtype=np.float64))
 
 
 @dataclass(frozen=True)
 class PredictedLaw:
-    """One predicted law.
+    """Prediction of a law per cell.
 
     Attributes
     ----------
     id : str
-        That of the predictor of a single number that it belongs to, where there is one.
+        Id, equal to that of the corresponding `Predictor` if there is one.
     words, latex, source : str
     quantity : {"eigenvalues", "coherence"}
-        What has it: the n eigenvalues of one draw over its mean squared row norm, or the coherence over draws.
+        Quantity with this law: the n eigenvalues of one draw divided by its mean squared row norm, or the coherence
+        over draws.
     statistic : str
-        Of a law of eigenvalues: the per-trial statistic that holds a draw's Kolmogorov distance to it.
+        For a law of eigenvalues: name of the per-trial statistic with the Kolmogorov distance of a draw to the law.
     applies : callable
-        context -> whether it is meant for a cell.
+        context -> whether the law applies to a cell.
     law : callable
         context -> `Distribution`.
     """
@@ -256,17 +255,17 @@ LAWS: Final[Registry[PredictedLaw]] = Registry("predicted law")
 
 
 def laws_for(context: CellContext, quantity: str) -> list[PredictedLaw]:
-    """All laws of a quantity that are meant for a cell.
+    """Return all laws of a quantity that apply to a cell.
 
     >>> cell = CellContext("ntk", 3, n=100, d=50, unit_rows=True, law="sphere", energy=1.0)
-    >>> [each.id for each in laws_for(cell, "eigenvalues")]
+    >>> [law.id for law in laws_for(cell, "eigenvalues")]
     ['pred-elkaroui', 'pred-effective-ridge']
     """
-    return [each for each in LAWS.values() if each.quantity == quantity and each.applies(context)]
+    return [law for law in LAWS.values() if law.quantity == quantity and law.applies(context)]
 
 
 def coherence_limit_cdf(t: ArrayLike, n: int, d: int) -> Floats:
-    """P(rho <= t) by the limit law for large n with log n = o(d); n >= 2.
+    """Return P(rho <= t) by the limit law for large n with log n = o(d); n >= 2.
 
     P(d log(1 - rho**2) + 4 log n - log log n <= y) tends to 1 - exp(-exp(y/2) / sqrt(8 pi)), and rho <= t where the
     left side is at least its value at t.
@@ -281,7 +280,7 @@ def coherence_limit_cdf(t: ArrayLike, n: int, d: int) -> Floats:
 
 
 def coherence_fixed_dimension_cdf(t: ArrayLike, n: int, d: int) -> Floats:
-    """P(rho <= t) by the limit law for n large and d fixed, of the smallest angle between two lines.
+    """Return P(rho <= t) by the limit law of the smallest angle between two lines, for n large and d fixed.
 
     n**(2/(d - 1)) theta_min tends to 1 - exp(-2 K x**(d - 1)), K = Gamma(d/2) / (4 sqrt(pi) Gamma((d + 1)/2)).
 
@@ -293,7 +292,7 @@ def coherence_fixed_dimension_cdf(t: ArrayLike, n: int, d: int) -> Floats:
 
 
 def _normalized_law(context: CellContext) -> bool:
-    """Whether the kernel sees rows whose squared norm has a mean, and so an E|x|**2 to divide by."""
+    """Return whether E|x|**2 exists, n >= 2, and the bulk determines the spectrum."""
     return context.energy is not None and context.d > SMALL_DIMENSION and context.n >= 2
 
 

@@ -1,12 +1,12 @@
 """Predicted laws of all n eigenvalues: Marchenko-Pastur parts, freely added, with their distribution in closed form.
 
 A part xi Q(R) of rank B acts as xi times a Wishart matrix of aspect ratio c = n / B; its R-transform is
-xi / (1 - c xi g) (Marchenko & Pastur 1967; Voiculescu 1986). Parts are added as if they were free, so that the Cauchy
+xi / (1 - c xi g) (Marchenko & Pastur 1967; Voiculescu 1986). The parts are treated as free, so that the Cauchy
 transform g of the law of the sum is the root in the lower half plane of
 
     z(g) = shift + 1 / g + sum over parts of xi / (1 - c xi g) = x + i 0,
 
-the density is -Im g / pi, and since z(g) has a primitive, so has g:
+the density is -Im g / pi. The primitive of z(g) gives the distribution function:
 
     1 - F(x) = Im[g x - log g + sum of log(1 - c xi g) / c - shift g] / pi.
 """
@@ -29,30 +29,31 @@ from ntkmc.theory.kernels.series import linearization
 Floats = NDArray[np.float64]
 
 _HEIGHT: Final = 1e-11
-"""Distance from the real axis at which g is taken, in units of the law's extent: it smooths F by about as much."""
+"""Distance from the real axis at which g is evaluated, in units of the extent of the law; F is smoothed by as much."""
 
 _NARROWING: Final = 0.15
-"""Factor by which the height falls from step to step: Newton's method follows the root down from where it is 1 / z."""
+"""Factor per step by which the height decreases. Newton's method follows the root from heights where g ~ 1 / z."""
 
 _NEGLIGIBLE: Final = 1e-12
-"""Parts whose variances add up to less than this, in units of the squared mean, act as a multiple of the identity."""
+"""Parts whose variances sum to less than this, in units of the squared mean, are replaced by a multiple of I."""
 
 _STEPS: Final = 60
+"""Largest number of Newton steps per height."""
 
 _ROUGH: Final = 1e-3
-"""Relative step of Newton's method that ends it on the way down; at the bottom it is 1e-13."""
+"""Relative step at which Newton's method stops at intermediate heights; at the final height it is 1e-13."""
 
 
 @dataclass(frozen=True, eq=False)
 class FreeSum:
-    """The law of the eigenvalues of shift I + a free sum of Marchenko-Pastur parts.
+    """Law of the eigenvalues of shift I + a free sum of Marchenko-Pastur parts.
 
     Attributes
     ----------
     weights, ratios : ndarray, (parts,)
         xi > 0 and c = n / B > 0 of each part.
     shift : float
-        Multiple of the identity that is added.
+        Multiple of the identity in the sum.
 
     Examples
     --------
@@ -67,38 +68,38 @@ class FreeSum:
 
     @property
     def top(self) -> float:
-        """A bound on the largest eigenvalue: the sum of the parts' own."""
+        """Upper bound on the support: the shift plus the sum of the upper ends of the parts."""
         return self.shift + float(np.sum(self.weights * (1.0 + np.sqrt(self.ratios)) ** 2))
 
     @property
     def atom(self) -> float:
-        """Share of eigenvalues that are exactly `shift`: what the parts' ranks leave of n."""
+        """Share of eigenvalues equal to `shift`: 1 minus the sum of the ranks of the parts over n, if positive."""
         return max(0.0, 1.0 - float(np.sum(1.0 / self.ratios)))
 
     def cdf(self, x: ArrayLike) -> Floats:
-        """F(x): the share of eigenvalues <= x. Where F is steep, near the ends of narrow bands, good to 1e-5."""
+        """Return F(x), the share of eigenvalues <= x; the error is largest, 1e-5, near the ends of narrow bands."""
         return self._shares(x) + self.atom * (np.asarray(x, dtype=np.float64) >= self.shift)
 
     def cdf_below(self, x: ArrayLike) -> Floats:
-        """F(x-): the share of eigenvalues < x."""
+        """Return F(x-), the share of eigenvalues < x."""
         return self._shares(x) + self.atom * (np.asarray(x, dtype=np.float64) > self.shift)
 
     def density(self, x: ArrayLike) -> Floats:
-        """Density at x of the part that has one."""
+        """Return the density at x, without the atom."""
         points, height = self._points(x)
         imaginary = _cauchy(points, height, self.weights, self.ratios, self.shift)[:, 1]
         smoothed = self.atom * height / (np.pi * ((points - self.shift) ** 2 + height**2))
         return np.asarray(np.maximum(-imaginary / np.pi - smoothed, 0.0).reshape(np.shape(x)))
 
     def quantile(self, levels: ArrayLike) -> Floats:
-        """The least x with F(x) >= level, for levels in (0, 1)."""
-        wanted = np.asarray(levels, dtype=np.float64)
-        if not np.all((wanted > 0.0) & (wanted < 1.0)):
+        """Return the least x with F(x) >= level, for levels in (0, 1), by bisection."""
+        targets = np.asarray(levels, dtype=np.float64)
+        if not np.all((targets > 0.0) & (targets < 1.0)):
             raise InputError("levels of quantiles must lie strictly between 0 and 1")
-        low, high = np.full(wanted.shape, self.shift - 1e-12 * self.top), np.full(wanted.shape, self.top)
+        low, high = np.full(targets.shape, self.shift - 1e-12 * self.top), np.full(targets.shape, self.top)
         for _ in range(50):
             middle = 0.5 * (low + high)
-            reached = self.cdf(middle) >= wanted
+            reached = self.cdf(middle) >= targets
             low, high = np.where(reached, low, middle), np.where(reached, middle, high)
         return high
 
@@ -106,18 +107,18 @@ class FreeSum:
         return np.asarray(x, dtype=np.float64).ravel(), _HEIGHT * self.top
 
     def _shares(self, x: ArrayLike) -> Floats:
-        """F without its atom."""
+        """Return F without the atom."""
         points, height = self._points(x)
-        found = _cauchy(points, height, self.weights, self.ratios, self.shift)
-        shares = 1.0 - _angles(points, height, found, self.weights, self.ratios, self.shift) / np.pi
-        # The height smooths the atom's step into an arctangent, which is known.
+        g = _cauchy(points, height, self.weights, self.ratios, self.shift)
+        shares = 1.0 - _angles(points, height, g, self.weights, self.ratios, self.shift) / np.pi
+        # At this height the step of the atom is a known arctangent, which is subtracted.
         shares -= self.atom * (0.5 + np.arctan((points - self.shift) / height) / np.pi)
         return np.asarray(np.clip(shares, 0.0, 1.0 - self.atom).reshape(np.shape(x)))
 
 
 @lru_cache(maxsize=512)
 def elkaroui_law(kernel: str, depth: int, n: int, d: int) -> FreeSum:
-    """a_1 R + a_* I: the law for n and d large with n / d fixed, without the one eigenvalue of a_0 11'.
+    """Return the law of a_1 R + a_* I, for n and d large with n / d fixed, without the eigenvalue of a_0 11'.
 
     El Karoui (Ann. Statist. 2010), rows of norm 1. For n > d a share 1 - d / n of the eigenvalues is a_*.
 
@@ -131,10 +132,10 @@ def elkaroui_law(kernel: str, depth: int, n: int, d: int) -> FreeSum:
 
 @lru_cache(maxsize=512)
 def free_sum_law(kernel: str, depth: int, n: int, d: int) -> FreeSum:
-    """All Gegenbauer parts xi_k Q_k(R), of ranks B(d, k), as if free: for all n and d that are not small.
+    """Return the law of the sum of all Gegenbauer parts xi_k Q_k(R), of ranks B(d, k), treated as free.
 
-    Its left end is `ntkmc.theory.kernels.gegenbauer.effective_ridge`; the mean (k = 0) is a band of its own with 1 /
-    n of the mass. Rows uniform on the unit sphere of R^d, d >= 2.
+    For all n and d that are not small. The left end is `ntkmc.theory.kernels.gegenbauer.effective_ridge`; the mean
+    (k = 0) is a separate band with mass 1 / n. Rows uniform on the unit sphere of R^d, d >= 2.
 
     >>> law = free_sum_law("h-infinity", 2, 100, 100)
     >>> round(float(law.quantile(1e-6)), 3)
@@ -144,7 +145,7 @@ def free_sum_law(kernel: str, depth: int, n: int, d: int) -> FreeSum:
     ratios = np.array([n / harmonics(d, k) for k in range(len(xi))])
     variances = xi**2 * ratios
     mean = diagonal_value(kernel, depth)
-    # Small parts, such as the quadrature's noise in degrees that a kernel lacks, would be as many poles of z.
+    # Small parts, such as quadrature noise in degrees whose coefficient is 0, would only add poles to z.
     order = np.argsort(variances)
     small = order[np.cumsum(variances[order]) <= _NEGLIGIBLE * mean**2]
     kept = np.setdiff1d(np.arange(len(xi)), small)
@@ -153,8 +154,8 @@ def free_sum_law(kernel: str, depth: int, n: int, d: int) -> FreeSum:
 
 @compiled
 def _cauchy(x: Floats, height: float, weights: Floats, ratios: Floats, shift: float) -> Floats:
-    """g at x + i height, (points, 2): real and imaginary part."""
-    found = np.empty((len(x), 2))
+    """Return g at x + i height, (points, 2): real and imaginary part."""
+    transform = np.empty((len(x), 2))
     extent = shift
     for k in range(len(weights)):
         extent += weights[k] * (1.0 + np.sqrt(ratios[k])) ** 2
@@ -181,19 +182,19 @@ def _cauchy(x: Floats, height: float, weights: Floats, ratios: Floats, shift: fl
             if eta <= height:
                 break
             eta = max(_NARROWING * eta, height)
-        found[i, 0], found[i, 1] = g.real, g.imag
-    return found
+        transform[i, 0], transform[i, 1] = g.real, g.imag
+    return transform
 
 
 @compiled
 def _angles(x: Floats, height: float, g: Floats, weights: Floats, ratios: Floats, shift: float) -> Floats:
-    """pi (1 - F) from the closed form above, smoothed by the height."""
-    found = np.empty(len(x))
+    """Return pi (1 - F) from the closed form of the module docstring, smoothed by the height."""
+    angles = np.empty(len(x))
     for i in range(len(x)):
         real, imaginary = g[i, 0], g[i, 1]
         angle = imaginary * (x[i] - shift) + real * height - np.arctan2(imaginary, real)
         for k in range(len(weights)):
-            each = ratios[k] * weights[k]
-            angle += np.arctan2(-each * imaginary, 1.0 - each * real) / ratios[k]
-        found[i] = angle
-    return found
+            scale = ratios[k] * weights[k]
+            angle += np.arctan2(-scale * imaginary, 1.0 - scale * real) / ratios[k]
+        angles[i] = angle
+    return angles

@@ -1,4 +1,4 @@
-"""Angles between uniform directions: exact laws of a pair, two-sided bounds for the coherence of n of them."""
+"""Angles between uniform directions: the exact law for a pair, and two-sided bounds on the coherence of n."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def _check(d: int) -> None:
 
 
 def pair_probability(t: ArrayLike, d: int) -> Floats:
-    """p_d(t) = P(|<x, y>| > t) for x, y independent and uniform on the unit sphere of R^d, d >= 2.
+    """Return p_d(t) = P(|<x, y>| > t) for x, y independent and uniform on the unit sphere of R^d, d >= 2.
 
-    I_{1 - t**2}((d - 1)/2, 1/2), the squared cosine having law Beta(1/2, (d - 1)/2).
+    Equal to I_{1 - t**2}((d - 1)/2, 1/2), since the squared cosine has law Beta(1/2, (d - 1)/2).
 
     Examples
     --------
@@ -34,7 +34,7 @@ def pair_probability(t: ArrayLike, d: int) -> Floats:
 
 
 def pair_quantile(p: ArrayLike, d: int) -> Floats:
-    """t with p_d(t) = p, for p in (0, 1].
+    """Return t with p_d(t) = p, for p in (0, 1].
 
     Examples
     --------
@@ -47,7 +47,7 @@ def pair_quantile(p: ArrayLike, d: int) -> Floats:
 
 
 def pair_bound(t: ArrayLike, d: int) -> Floats:
-    """(1 - t**2)**((d - 1)/2) >= p_d(t).
+    """Return the upper bound (1 - t**2)**((d - 1)/2) on p_d(t).
 
     >>> round(float(pair_bound(0.4, 100)), 9)
     0.000178577
@@ -58,17 +58,18 @@ def pair_bound(t: ArrayLike, d: int) -> Floats:
 
 
 def pairs_of(n: int) -> float:
-    """n (n - 1) / 2, at least 1 pair; `InputError` for less than two rows."""
+    """Return the number of pairs, n (n - 1) / 2; `InputError` for fewer than two rows."""
     if n < 2:
         raise InputError(f"a coherence needs at least two rows, got {n}")
     return 0.5 * n * (n - 1)
 
 
 def coherence_probability(t: ArrayLike, n: int, d: int) -> tuple[Floats, Floats]:
-    """Bounds on P(rho > t) for the coherence rho of n independent uniform directions.
+    """Return lower and upper bounds on P(rho > t) for the coherence rho of n independent uniform directions.
 
-    Above by the union bound, P p with P = n (n - 1)/2 and p = p_d(t); below by Bonferroni, P p - binom(P, 2) p**2,
-    and Chung and Erdős, P p / (1 + (P - 1) p), both of which need only that cosines are pairwise independent.
+    Upper: the union bound P p, with P = n (n - 1)/2 and p = p_d(t). Lower: the larger of Bonferroni's bound,
+    P p - binom(P, 2) p**2, and that of Chung and Erdős, P p / (1 + (P - 1) p). The lower bounds require only that
+    cosines are pairwise independent.
 
     Examples
     --------
@@ -83,7 +84,7 @@ def coherence_probability(t: ArrayLike, n: int, d: int) -> tuple[Floats, Floats]
 
 
 def coherence_quantile(delta: ArrayLike, n: int, d: int) -> Floats:
-    """t with P p_d(t) = delta: rho <= t with probability at least 1 - delta.
+    """Return t with P p_d(t) = delta: rho <= t with probability at least 1 - delta.
 
     Examples
     --------
@@ -94,7 +95,7 @@ def coherence_quantile(delta: ArrayLike, n: int, d: int) -> Floats:
 
 
 def coherence_quantile_closed(delta: ArrayLike, n: int, d: int) -> Floats:
-    """sqrt(1 - (delta / P)**(2/(d - 1))): the same from `pair_bound`, in closed form and larger.
+    """Return sqrt(1 - (delta / P)**(2/(d - 1))), the closed-form upper bound from `pair_bound`.
 
     >>> bool(coherence_quantile_closed(0.1, 10, 100) > coherence_quantile(0.1, 10, 100))
     True
@@ -105,7 +106,7 @@ def coherence_quantile_closed(delta: ArrayLike, n: int, d: int) -> Floats:
 
 
 def coherence_cdf(t: ArrayLike, n: int, d: int) -> Floats:
-    """exp(-P p_d(t)), an approximation of P(rho <= t): pairs as if independent and rare.
+    """Return exp(-P p_d(t)), an approximation of P(rho <= t) that treats pairs as independent and rare.
 
     Cai, Fan & Jiang, JMLR 14 (2013). A prediction, not a bound.
 
@@ -116,9 +117,9 @@ def coherence_cdf(t: ArrayLike, n: int, d: int) -> Floats:
 
 
 def close_pair_probability(c: ArrayLike, n: int, d: int) -> Floats:
-    """Lower bound on the probability that two of n uniform directions have cosine at least c >= 0.
+    """Return a lower bound on the probability that two of n uniform directions have cosine at least c >= 0.
 
-    P q / (1 + (P - 1) q) with q = p_d(c)/2 (Chung & Erdős 1952).
+    Equal to P q / (1 + (P - 1) q) with q = p_d(c)/2 (Chung & Erdős 1952).
 
     >>> bool(close_pair_probability(0.0, 2, 5) == 0.5)
     True
