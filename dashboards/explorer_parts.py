@@ -1,4 +1,4 @@
-"""What the explorer is made of: its widgets, charts and tables, empty. `explorer.py` brings them to life."""
+"""Widgets, charts and tables of the explorer, without data; `explorer.py` fills them."""
 
 from __future__ import annotations
 
@@ -152,17 +152,17 @@ class Parts:
 
 
 def filters_of(*names: str) -> dict[str, Any]:
-    """A filter at the head of each of these columns."""
+    """Return header filters for these columns."""
     return {name: {"type": "input", "func": "like", "placeholder": "filter"} for name in names}
 
 
 def tells(column: Any) -> bool:
-    """Whether a column holds more than what stands where nothing was written."""
+    """Whether a column holds anything other than fill values."""
     return bool((column.notna() & ~column.isin([0, -1])).any())
 
 
 def image(plot: base.Plot | None) -> str:
-    """A figure as an image that needs nothing else; empty where there is none."""
+    """Return a figure as a self-contained HTML image; empty without a figure."""
     if plot is None:
         return ""
     width = round(1.45 * 96 * plot.figure.get_size_inches()[0])
@@ -171,7 +171,7 @@ def image(plot: base.Plot | None) -> str:
 
 
 def figure_of(x: str, y: str, **more: Any) -> Any:
-    """An empty chart in the house's style."""
+    """Return an empty chart in the common style."""
     drawn = figure(
         x_axis_label=x, y_axis_label=y, tools="", toolbar_location=None, sizing_mode="stretch_width", **more
     )

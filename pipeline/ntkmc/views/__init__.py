@@ -1,1 +1,1 @@
-"""What people look at: tables and figures out of a results tree, with no numbers of their own."""
+"""Tables, figures and reports of a results tree."""

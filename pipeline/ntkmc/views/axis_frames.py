@@ -1,9 +1,4 @@
-"""What a store says of finite networks, as a frame and as tables for a terminal of 80 columns.
-
-What a store says of feature maps, as a frame and as tables for a terminal of 80 columns.
-
-What a store says of training, as a frame and as tables for a terminal of 80 columns.
-"""
+"""Results along the axes width, features and target, as data frames and as tables for a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -42,7 +37,7 @@ def widths_frame(tree: xr.DataTree) -> pd.DataFrame:
 
 
 def widths_tables(frame: pd.DataFrame, delta: float) -> RenderableType:
-    """Networks by width, and what all widths of a cell say together."""
+    """Return tables of the networks by width, and of least widths and exponents by cell."""
     return Group(_by_width(frame), _by_cell(frame, delta))
 
 
@@ -94,20 +89,20 @@ def _by_cell(frame: pd.DataFrame, delta: float) -> RenderableType:
 
 
 def range_of_sizes(row: pd.Series[Any], name: str) -> str:
-    """A least size as measured, and in parentheses between which it is proved to lie."""
+    """Format a least size with its proved range in parentheses."""
     value, lower, upper = (float(row[f"{name}{end}"]) for end in ("", "_lower", "_upper"))
     return f"{_short(value)} ({_short(lower)},{_short(upper)})"
 
 
 def _short(width: float) -> str:
-    """At most five characters; a dash where there is none."""
+    """Format a width in at most five characters; a dash if it is not finite."""
     if not math.isfinite(width):
         return "-"
     return f"{width:.0f}" if width < 1e5 else f"{width:.0e}"
 
 
 def limits(row: pd.Series[Any], name: str) -> str:
-    """A number with its confidence limits; empty where there is none."""
+    """Format a number with its confidence limits; empty for NaN."""
     value, lower, upper = (float(row[f"{name}{end}"]) for end in ("", "_lower", "_upper"))
     text = "" if math.isnan(value) else f"{value:.2f} ({lower:.2f},{upper:.2f})"
     return text.replace("0.", ".")
@@ -147,7 +142,7 @@ def features_frame(tree: xr.DataTree) -> pd.DataFrame:
 
 
 def features_tables(frame: pd.DataFrame, delta: float) -> RenderableType:
-    """Feature maps by their number of features, and what all numbers of a cell say together."""
+    """Return tables of the feature maps by number of features, and of least numbers and exponents by cell."""
     return Group(_by_number(frame), _sketches_by_cell(frame, delta))
 
 
@@ -208,7 +203,7 @@ def targets_frame(tree: xr.DataTree) -> pd.DataFrame:
     """One row per (distribution, d, n, depth, target) that has estimates, and one per network that is trained on it.
 
     Columns: those, `network` (empty where the row is what the kernel predicts) with its `width` and `kappa`, and the
-    variables of the groups `prediction` and `dynamics` that have one value a row.
+    variables of the groups `prediction` and `dynamics` that have one value per row.
 
     Raises
     ------
@@ -236,7 +231,7 @@ def targets_frame(tree: xr.DataTree) -> pd.DataFrame:
 
 
 def targets_tables(frame: pd.DataFrame, delta: float) -> RenderableType:
-    """What the kernel predicts by target, how the bound falls with n, and the networks that were trained."""
+    """Return tables of predictions by target, of the decay of the bound in n, and of the trained networks."""
     predicted = frame[frame["network"] == ""]
     trained = frame[frame["network"] != ""]
     drawn = [_predicted(predicted), _decay(predicted)]

@@ -1,4 +1,4 @@
-"""A results tree by cells: which there are, and which of their trials the estimates rest on."""
+"""Cells of a results tree, and the trials that their estimates are computed from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Arrays = dict[str, NDArray[Any]]
 _LAMBDA_MIN = ("lambda_min", "lambda_min_lower", "lambda_min_upper", "status")
 
 _MOST_HELD = 2**23
-"""Trials that are kept in memory for the next question, about 200 MiB."""
+"""Largest number of trials that `Grid.prefix` caches, about 200 MiB."""
 
 _ORIGIN = "the store's study"
 
@@ -45,17 +45,17 @@ class Place:
 
     @property
     def cell(self) -> str:
-        """The cell's name, as `ntkmc trial` takes it."""
+        """Name of the cell in the syntax of `ntkmc trial`."""
         return f"{self.distribution},d={self.d},n={self.n}"
 
     @property
     def selection(self) -> str:
-        """As `ntkmc show` takes it."""
+        """Selection of the place in the syntax of `ntkmc show`."""
         return f"distribution={self.distribution},d={self.d},n={self.n},depth={self.depth}"
 
     @property
     def labels(self) -> dict[str, Any]:
-        """For `xarray.Dataset.sel`."""
+        """Coordinates for `xarray.Dataset.sel`."""
         return {"distribution": self.distribution, "d": self.d, "n": self.n, "depth": self.depth}
 
 
@@ -104,42 +104,45 @@ class Grid:
 
     @property
     def decided_only(self) -> bool:
-        """Whether events alone were decided (`measure: event`): there is no distribution of lambda_min then."""
+        """Whether only events were decided (`measure: event`), so that lambda_min has no distribution."""
         return self.study.measure == "event"
 
     def place(self, distribution: str, d: int, n: int, depth: int) -> Place:
-        """The place with these coordinates.
+        """Return the place with these coordinates.
 
         Raises
         ------
         InputError
             If there is no such place.
         """
-        found = Place(distribution, d, n, depth)
-        if found not in self._studies:
-            raise InputError(f"no cell {found.selection}: {did_you_mean(found.cell, self.cells)}")
-        return found
+        place = Place(distribution, d, n, depth)
+        if place not in self._studies:
+            raise InputError(f"no cell {place.selection}: {did_you_mean(place.cell, self.cells)}")
+        return place
 
     def used(self, place: Place) -> int:
-        """Number of trials that the estimates of a place rest on; 0 before the first look."""
+        """Return the number of trials in the estimates of a place; 0 before the first look."""
         return int(self.estimates["trials_used"].sel(place.labels))
 
     def rules(self, place: Place, thresholds: list[float]) -> Rules:
-        """By which the estimates of a place were made."""
+        """Return the rules of the estimates of a place."""
         study = self._studies[place]
         fixed = not study.adaptive and self.used(place) == len(study.trial_range)
         return Rules(np.array(thresholds, dtype=np.float64), study.event.delta, study.confidence, fixed)
 
     def context(self, place: Place) -> CellContext:
-        """What claims and predictions may know of a place."""
+        """Return the context of claims and predictions at a place.
+
+        Moments and hypotheses of a law that is not imported are unknown.
+        """
         return self._studies[place].context(self.cells[place.cell], place.depth)
 
     def looks(self, place: Place) -> int:
-        """At how many numbers of trials the estimates of a place may have been looked at; 1 if fixed in advance."""
+        """Return the number of looks at the estimates of a place; 1 if the number of trials was fixed in advance."""
         return 1 if self.rules(place, []).fixed else len(self._studies[place].looks)
 
     def statistics(self, place: Place, names: Sequence[str]) -> Arrays:
-        """Statistics, (T,) each, of the trials that the estimates of a place rest on; those that the store has."""
+        """Return those of the named statistics that the store has, as arrays (T,) over the trials of the estimates."""
         first = self._studies[place].trial_range.start
         present = [name for name in names if name in self.trials]
         chosen = self.trials[present]
@@ -148,27 +151,28 @@ class Grid:
         return {name: here[name].to_numpy() for name in present}
 
     def confidence(self, place: Place) -> float:
-        """Of each interval at a place."""
+        """Return the confidence level of an interval at a place."""
         return self._studies[place].confidence
 
     def prefix(self, place: Place) -> Arrays:
-        """The trials that the estimates of a place rest on, (T,) each, in the order of their addresses.
+        """Return the trials of the estimates of a place, in the order of their addresses.
 
-        `lambda_min`, `lambda_min_lower`, `lambda_min_upper`, `status`.
+        The arrays (T,) are `lambda_min`, `lambda_min_lower`, `lambda_min_upper` and `status`.
         """
         if place not in self._prefixes:
             first = self._studies[place].trial_range.start
             span = slice(first, first + self.used(place))
             here = self.trials[list(_LAMBDA_MIN)].sel(place.labels).isel(trial=span).load()
-            held = sum(len(each["status"]) for each in self._prefixes.values())
-            if held > _MOST_HELD:
+            cached = sum(len(prefix["status"]) for prefix in self._prefixes.values())
+            # Clearing everything is simple, and a report visits most places only once.
+            if cached > _MOST_HELD:
                 self._prefixes.clear()
             self._prefixes[place] = {name: here[name].to_numpy() for name in _LAMBDA_MIN}
         return self._prefixes[place]
 
 
 def open_grid(store: str | Path) -> Grid:
-    """The grid of the store at a path or URL, as it is now."""
+    """Open the store at a path or URL, and return its grid."""
     from ntkmc.experiment.store import open_results
 
     return Grid(open_results(store))

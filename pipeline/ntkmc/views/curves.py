@@ -174,7 +174,7 @@ def probabilities_at(grid: Grid, place: Place, thresholds: ArrayLike) -> list[Pr
 
 
 def surface_frame(grid: Grid, distribution: str, depth: int, threshold: float) -> pd.DataFrame:
-    """P(lambda_min >= threshold) over the (n, d) of one distribution and depth, a row a cell that has trials.
+    """P(lambda_min >= threshold) over the (n, d) of one distribution and depth, one row per cell that has trials.
 
     Columns: `d`, `n`, `probability` with `lower` and `upper` (confidence sequence of its row), `trials`,
     `nondegenerate` in words.
@@ -189,7 +189,7 @@ def surface_frame(grid: Grid, distribution: str, depth: int, threshold: float) -
 
 
 def medians_frame(grid: Grid, distribution: str, depth: int) -> pd.DataFrame:
-    """The median of lambda_min over the (n, d) of one distribution and depth, a row a cell that has values.
+    """The median of lambda_min over the (n, d) of one distribution and depth, one row per cell that has values.
 
     Columns: `d`, `n`, `median`, its limits `lower` and `upper`, which hold for all rows at once, the 5 % and 95 %
     quantiles of lambda_min `low` and `high`, and `trials`. All from the trials that the store's estimates rest on.

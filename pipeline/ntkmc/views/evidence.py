@@ -1,4 +1,4 @@
-"""What a verdict rests on, down to the address of a trial and the command that computes it again."""
+"""Evidence for a verdict: its numbers, the first violating trial, and the command that recomputes that trial."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TrialEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A verdict with what it rests on.
+    """Evidence for a verdict.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ _NUMBERS = [name for name, each in VARIABLES["claims"].items() if each.dims == C
 
 
 def evidence(grid: Grid, store: str, claim: str, place: Place) -> Evidence:
-    """What a verdict rests on.
+    """Return the evidence for a verdict.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def evidence(grid: Grid, store: str, claim: str, place: Place) -> Evidence:
 
 
 def _told(name: str, value: float) -> bool:
-    """Whether a number says something: fill values do not."""
+    """Whether a number is neither NaN nor the fill value of its variable."""
     return not math.isnan(value) and value != VARIABLES["claims"][name].fill
 
 

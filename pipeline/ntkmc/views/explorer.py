@@ -1,4 +1,4 @@
-"""Serves the explorer, the app in `dashboards/`, to a browser on this machine."""
+"""Server of the explorer, the app in `dashboards/`, on the loopback interface."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def serve(store: str, port: int = 5006, browser: bool = True, app: str = "explor
 
 
 def load_app(name: str) -> Any:
-    """The function `app(store)` of a file in `dashboards/`, or of one's own.
+    """Return the function `app(store)` of a file in `dashboards/`, or of a file of the user.
 
     Raises
     ------

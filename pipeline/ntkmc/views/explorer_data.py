@@ -1,4 +1,4 @@
-"""The data behind the explorer: what is selected, and what is laid over a curve. The app itself only shows it."""
+"""Data of the explorer: selections, values of theory at a place, and HTML fragments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ntkmc.views.report.markup import formula, number, sentence, text, verdict
 
 @dataclass(frozen=True)
 class Selection:
-    """What the explorer shows. A link carries it.
+    """Selection of the explorer, as encoded in a link.
 
     Attributes
     ----------
@@ -171,7 +171,7 @@ def _probability(found: Probability, grid: Grid, place: Place) -> str:
 
 
 def evidence_html(found: Evidence) -> str:
-    """What a verdict rests on, as HTML."""
+    """Return the evidence for a verdict as HTML."""
     claim = found.statement
     parts = [
         f"<h3>{html.escape(found.claim)}</h3>",

@@ -1,7 +1,4 @@
-"""Spectra of the Gram matrices as frames and as tables: eigenvalues against depth, and how far predicted laws are off.
-
-All from the trials that the estimates rest on.
-"""
+"""Spectra of the Gram matrices as data frames and tables: eigenvalues against depth, distances to predicted laws."""
 
 from __future__ import annotations
 

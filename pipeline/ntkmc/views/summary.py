@@ -1,4 +1,4 @@
-"""What a store says, in sentences: every number in them is one of `estimates`, `claims` or `trials`."""
+"""Summary of a store in sentences, with numbers from `estimates`, `claims` and `trials` only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ROWS = {
 
 @dataclass(frozen=True)
 class Totals:
-    """How much was run.
+    """Numbers of cells, draws and eigenvalues of a store.
 
     Attributes
     ----------

@@ -81,7 +81,7 @@ def intervals(frame: pd.DataFrame, confidence: float) -> RenderableType:
 
 
 def table(title: str, *, tight: bool = False) -> Table:
-    """An empty table in the house's style; `tight` puts one space between columns instead of two."""
+    """Return an empty table in the common style; `tight` puts one space between columns instead of two."""
     padding = (0, 0 if tight else 1, 0, 0)
     return Table(
         title=title, box=box.SIMPLE_HEAD, title_justify="left", padding=padding, pad_edge=False, show_edge=False

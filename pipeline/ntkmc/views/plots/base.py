@@ -1,7 +1,4 @@
-"""Figures of the report and of the explorer: each is drawn from a frame of `ntkmc.views`, and comes with it.
-
-Figures out of a results tree.
-"""
+"""Figures of the report, the explorer and `ntkmc show --figure`, with the data that they show."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ from ntkmc.views.frames import claims_frame, overall_frame, predictions_frame
 from ntkmc.views.plots.style import COLUMN, TEXT, hue, ink, journal, label_ends, named, sequence
 
 _STEPS: Final = 120
-"""Steps of a drawn curve at most: finer ones are narrower than its line."""
+"""Largest number of steps of a drawn curve; finer steps are narrower than its line."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def spread(values: Sequence[Any], most: int = 4) -> list[Any]:
 
 
 def survival_plot(grid: Grid, places: Sequence[Place], name: str = "survival") -> Plot | None:
-    """P(lambda_min >= lambda_0) against lambda_0: a panel a (depth, n, d), a colour a distribution.
+    """Plot P(lambda_min >= lambda_0) against lambda_0: one panel per (depth, n, d), one colour per distribution.
 
     None where nothing is estimated yet, or events alone were decided.
     """
@@ -171,7 +168,7 @@ def surface_plot(grid: Grid, threshold: float, name: str = "surface", laws: Sequ
 def scaling_plot(
     grid: Grid, laws: Sequence[str] = (), depths: Sequence[int] = (), name: str = "scaling"
 ) -> Plot | None:
-    """The median of lambda_min against n on log axes, a line a d, with fitted exponents; None without values."""
+    """Plot the median of lambda_min against n on log axes, one line per d; None without values."""
     if grid.decided_only:
         return None
     laws = laws or spread([place.distribution for place in grid.places])

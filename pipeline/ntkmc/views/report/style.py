@@ -1,4 +1,4 @@
-"""How the report looks, on a screen, on a phone and on paper."""
+"""Style sheet of the report, for screens, phones and paper."""
 
 CSS = """
 :root { --ink: #1b2430; --soft: #4a5361; --line: #d5dae1; --accent: #005a8e; color-scheme: light; }
