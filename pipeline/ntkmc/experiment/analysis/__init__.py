@@ -1,7 +1,6 @@
-"""What follows from stored trials: estimates per cell, verdicts of claims, verdicts over all cells, and the writing of
-both.
+"""Analysis of stored trials: estimates per cell, verdicts on claims per cell and over all cells, and their storage.
 
-May import `store`, `schema` and `study`.
+This sub-package may import `store`, `schema` and `study`.
 """
 
 from ntkmc.experiment.analysis.estimates import Rules

@@ -1,6 +1,7 @@
-"""How the tangent kernels of finite networks tend to their limit: estimates of one cell at one depth.
+"""Convergence of random kernel matrices to their kernel: estimates of one cell at one depth.
 
-How the Gram matrices of feature maps tend to their kernel: estimates of one cell at one depth.
+The matrices are tangent kernels of finite networks, which converge as the width grows, or Gram matrices of feature
+maps, which converge as the number of features grows.
 """
 
 from __future__ import annotations
@@ -20,64 +21,64 @@ Trials = Mapping[str, NDArray[Any]]
 
 
 def convergence(widths: NDArray[np.int64], networks: Sequence[Trials], n: int, rules: Rules) -> Values:
-    """Estimates over the widths of one cell.
+    """Estimate the convergence of tangent kernels over the widths of one cell.
 
     Parameters
     ----------
     widths : ndarray, (widths,)
         In any order.
     networks : sequence of mappings of str to ndarray (T,)
-        For each width the trials that estimates rest on: `lambda_min_*` of the limit and `network_*` of the networks.
-        T may differ, and be 0.
+        For each width, the trials that enter estimates: `lambda_min_*` of the limit and `network_*` of the networks.
+        T may differ between widths, and may be 0.
     n : int
         Rows of a draw.
     rules : Rules
-        `delta`, and the confidence of one cell.
+        `delta` and the confidence of one cell are used.
 
     Returns
     -------
     dict
         Variables of the `convergence` group at this cell and depth: (widths,) or scalars.
     """
-    found = approach(widths, networks, rules, NETWORK, "width")
+    estimates = approach(widths, networks, rules, NETWORK, "width")
     limits = [midpoints(trials, "lambda_min") for trials in networks]
     least = median(max(limits, key=len, default=np.empty(0)))
-    found["printed_width"] = n**6 / least**4 if least > 0.0 else np.nan
-    return found
+    estimates["printed_width"] = n**6 / least**4 if least > 0.0 else np.nan
+    return estimates
 
 
-def approach(sizes: NDArray[np.int64], beside: Sequence[Trials], rules: Rules, prefix: str, what: str) -> Values:
-    """How matrices tend to the kernel as their size grows: errors, shares of success, least sizes, exponents.
+def approach(sizes: NDArray[np.int64], matrices: Sequence[Trials], rules: Rules, prefix: str, what: str) -> Values:
+    """Estimate the convergence of matrices to their kernel: errors, shares of success, least sizes, exponents.
 
     Parameters
     ----------
-    sizes, beside, rules
-        As `widths`, `networks`, `rules` of `convergence`.
+    sizes, matrices, rules
+        As `widths`, `networks` and `rules` of `convergence`.
     prefix : str
-        Of the variables of these matrices.
+        Prefix of the variables of these matrices.
     what : str
-        What their size is called, in names of variables.
+        Name of their size in names of variables.
 
     Notes
     -----
-    A trial that failed, or whose enclosures do not decide an event, counts as a failure for the lower and as a success
-    for the upper limit. Least sizes and exponents hold for all sizes at once: each takes its share of alpha.
+    A trial that failed, or whose enclosures do not decide an event, counts as a failure in the lower limit and as a
+    success in the upper limit. Limits of least sizes and of exponents hold for all sizes simultaneously (Bonferroni).
     """
     together = 1.0 - (1.0 - rules.confidence) / max(len(sizes), 1)
-    total = np.array([len(trials["status"]) for trials in beside])
-    found: Values = {"trials_used": total}
+    total = np.array([len(trials["status"]) for trials in matrices])
+    estimates: Values = {"trials_used": total}
     for event, counted in (("norm", _close), ("eigenvalue", _positive)):
-        counts = np.array([counted(trials, prefix) for trials in beside]).reshape(len(beside), 3)
+        counts = np.array([counted(trials, prefix) for trials in matrices]).reshape(len(matrices), 3)
         sure, likely, possible = counts.T
-        found |= _shares(event, sure, likely, possible, total, rules.confidence)
-        found |= smallest_size(f"{event}_{what}", sizes, (sure, likely, possible), total, rules.delta, together)
-    found |= _deviations(sizes, beside, together, prefix, what)
-    found["lambda_min_median"] = np.array([median(trials[f"{prefix}lambda_min"]) for trials in beside])
-    return found
+        estimates |= _shares(event, sure, likely, possible, total, rules.confidence)
+        estimates |= smallest_size(f"{event}_{what}", sizes, (sure, likely, possible), total, rules.delta, together)
+    estimates |= _deviations(sizes, matrices, together, prefix, what)
+    estimates["lambda_min_median"] = np.array([median(trials[f"{prefix}lambda_min"]) for trials in matrices])
+    return estimates
 
 
 def _close(trials: Trials, prefix: str) -> tuple[int, int, int]:
-    """Trials with |matrix - kernel| <= lambda_min / 4: by proof, by midpoints, and at most."""
+    """Count trials with |matrix - kernel| <= lambda_min / 4: surely, by midpoints, and possibly."""
     return _counted(
         -midpoints(trials, f"{prefix}deviation"),
         -trials[f"{prefix}deviation_upper"],
@@ -88,7 +89,7 @@ def _close(trials: Trials, prefix: str) -> tuple[int, int, int]:
 
 
 def _positive(trials: Trials, prefix: str) -> tuple[int, int, int]:
-    """Trials with lambda_min of the matrix >= 3/4 lambda_min: by proof, by midpoints, and at most."""
+    """Count trials with lambda_min of the matrix >= 3/4 lambda_min: surely, by midpoints, and possibly."""
     return _counted(
         midpoints(trials, f"{prefix}lambda_min"),
         trials[f"{prefix}lambda_min_lower"],
@@ -101,7 +102,8 @@ def _positive(trials: Trials, prefix: str) -> tuple[int, int, int]:
 def _counted(
     value: NDArray[Any], lower: NDArray[Any], upper: NDArray[Any], trials: Trials, share: float
 ) -> tuple[int, int, int]:
-    """Trials in which a quantity is at least a share, which may be negative, of lambda_min. NaN decides nothing."""
+    """Count trials in which a quantity is at least `share` times lambda_min: surely, by midpoints, and possibly."""
+    # A negative share exchanges the ends. Comparisons with NaN are false, so a failed trial is undecided.
     ends = [share * trials[f"lambda_min_{end}"] for end in ("lower", "upper")]
     least, most = np.minimum(*ends), np.maximum(*ends)
     sure = int(np.sum(lower >= most))
@@ -111,7 +113,7 @@ def _counted(
 
 
 def midpoints(trials: Trials, name: str) -> NDArray[Any]:
-    """Of the enclosures of a variable."""
+    """Return the midpoints of the enclosures of a variable."""
     return np.asarray(0.5 * (trials[f"{name}_lower"] + trials[f"{name}_upper"]))
 
 
@@ -142,9 +144,9 @@ def smallest_size(
     delta: float,
     confidence: float,
 ) -> Values:
-    """The least size from which on an event has probability 1 - delta: as measured, and between which it lies.
+    """Estimate the least size from which on an event has probability 1 - delta, with confidence limits.
 
-    `counts`: for each size trials in which it surely, likely, and possibly happened.
+    `counts` holds, per size, the numbers of trials in which the event surely, by midpoints, and possibly occurred.
     """
     sure, likely, possible = counts
     lower, _ = confidence_sequence(sure, total, confidence)
@@ -158,67 +160,69 @@ def smallest_size(
 
 
 def _from_which_on(sizes: NDArray[np.int64], good: NDArray[np.bool_], none: float) -> float:
-    """The least size that is good like all larger ones."""
-    found = none
-    for at in np.argsort(sizes)[::-1]:
-        if not good[at]:
+    """Return the least size such that it and all larger sizes are good; `none` if the largest size is not."""
+    least = none
+    for position in np.argsort(sizes)[::-1]:
+        if not good[position]:
             break
-        found = float(sizes[at])
-    return found
+        least = float(sizes[position])
+    return least
 
 
 def _deviations(
-    sizes: NDArray[np.int64], beside: Sequence[Trials], confidence: float, prefix: str, what: str
+    sizes: NDArray[np.int64], matrices: Sequence[Trials], confidence: float, prefix: str, what: str
 ) -> Values:
-    medians = np.full((len(beside), 3), np.nan)
-    for row, trials in zip(medians, beside, strict=True):
+    medians = np.full((len(matrices), 3), np.nan)
+    for row, trials in zip(medians, matrices, strict=True):
         lower, upper = (trials[f"{prefix}deviation_{end}"] for end in ("lower", "upper"))
         if len(lower):
             row[0] = median(midpoints(trials, f"{prefix}deviation"))
             ends = np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
             row[1:] = quantile_sequence(*ends, 0.5, confidence)
     value, lower, upper = medians.T
-    found = {"deviation_median": value, "deviation_median_lower": lower, "deviation_median_upper": upper}
+    estimates = {"deviation_median": value, "deviation_median_lower": lower, "deviation_median_upper": upper}
     fitted = exponents(value, lower, upper, {what: sizes})
     for end, number in zip(("", "_lower", "_upper"), fitted.get(what, (np.nan,) * 3), strict=True):
-        found[f"exponent{end}"] = np.asarray(number)
-    return found
+        estimates[f"exponent{end}"] = np.asarray(number)
+    return estimates
 
 
 def median(values: NDArray[Any]) -> float:
-    """Of the values that are there; NaN if none is."""
+    """Return the median of the values that are not NaN; NaN if there are none."""
     present = values[~np.isnan(values)]
     return float(np.median(present)) if len(present) else float("nan")
 
 
 def sketch_accuracy(features: NDArray[np.int64], sketches: Sequence[Trials], n: int, rules: Rules) -> Values:
-    """Estimates over the numbers of features of one cell.
+    """Estimate the convergence of feature maps over the numbers of features of one cell.
 
     Parameters
     ----------
     features : ndarray, (features,)
         In any order.
     sketches : sequence of mappings of str to ndarray (T,)
-        For each number the trials that estimates rest on: `lambda_min_*` of the kernel and `sketch_*` of the maps.
+        For each number, the trials that enter estimates: `lambda_min_*` of the kernel and `sketch_*` of the maps.
     n : int
         Rows of a draw.
     rules : Rules
-        `delta`, and the confidence of one cell.
+        `delta` and the confidence of one cell are used.
 
     Returns
     -------
     dict
         Variables of the `sketch_accuracy` group at this cell and depth: (features,), (features, quantiles) or scalars.
     """
-    found = approach(features, sketches, rules, SKETCH, "features")
+    estimates = approach(features, sketches, rules, SKETCH, "features")
     for name in ("deviation", "entry_deviation"):
-        found[f"{name}_quantile"] = np.array([_quantiles(midpoints(each, f"{SKETCH}{name}")) for each in sketches])
-    found["relative_median"] = np.array([median(_relative(each)) for each in sketches])
-    return found
+        estimates[f"{name}_quantile"] = np.array(
+            [_quantiles(midpoints(trials, f"{SKETCH}{name}")) for trials in sketches]
+        )
+    estimates["relative_median"] = np.array([median(_relative(trials)) for trials in sketches])
+    return estimates
 
 
 def _relative(trials: Trials) -> NDArray[Any]:
-    """The distance in units of the kernel's own norm; that of zero rows, which is 0, says nothing."""
+    """Return the distance to the kernel relative to the norm of the kernel; NaN if that is 0 (all rows are zero)."""
     norm = midpoints(trials, f"{SKETCH}kernel_norm")
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(norm > 0.0, midpoints(trials, f"{SKETCH}deviation") / norm, np.nan)

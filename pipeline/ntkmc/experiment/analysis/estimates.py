@@ -1,4 +1,4 @@
-"""Estimates of one cell, as pure functions of its trials."""
+"""Estimates of P(lambda_min >= lambda_0) in one cell, as pure functions of its trials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Rules:
-    """What an estimate depends on besides the trials.
+    """Settings of an estimate.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Rules:
         Values of lambda_0.
     delta, confidence : float
     fixed : bool
-        Whether the number of trials was fixed in advance and is reached.
+        Whether the number of trials was fixed in advance and has been reached.
     """
 
     thresholds: Floats
@@ -37,10 +37,10 @@ class Rules:
 
 
 def estimate(trials: Mapping[str, NDArray[Any]], rules: Rules) -> Values:
-    """Estimates at one depth from the trials of the prefix.
+    """Estimate the probability of the event at one depth from the trials of a prefix.
 
-    A trial that failed, or whose enclosure holds lambda_0, is undecided: it counts as 0 for the lower and as 1 for
-    the upper limit.
+    A trial is undecided if it failed or if its enclosure contains lambda_0. Undecided trials count as 0 in the lower
+    limit and as 1 in the upper limit.
 
     Parameters
     ----------
@@ -56,10 +56,11 @@ def estimate(trials: Mapping[str, NDArray[Any]], rules: Rules) -> Values:
     thresholds = rules.thresholds[:, None]
     value, lower, upper = (trials[name][None, :] for name in ("lambda_min", "lambda_min_lower", "lambda_min_upper"))
     sure = np.sum(lower >= thresholds, axis=1)
-    not_excluded = total - np.sum(upper < thresholds, axis=1)  # NaN compares false: a failed trial excludes nothing
+    # Comparisons with NaN are false: a failed trial excludes nothing.
+    not_excluded = total - np.sum(upper < thresholds, axis=1)
     low, _ = confidence_sequence(sure, total, rules.confidence)
     _, high = confidence_sequence(not_excluded, total, rules.confidence)
-    found: Values = {
+    estimates: Values = {
         "probability": np.full(len(thresholds), np.nan),
         "probability_lower": low,
         "probability_upper": high,
@@ -72,20 +73,21 @@ def estimate(trials: Mapping[str, NDArray[Any]], rules: Rules) -> Values:
         "probability_lower_fixed": np.full(len(thresholds), np.nan),
         "probability_upper_fixed": np.full(len(thresholds), np.nan),
     }
+    # Clopper-Pearson limits and order statistics are valid at a fixed number of trials only.
     if rules.fixed:
-        found["probability_lower_fixed"] = clopper_pearson(sure, total, rules.confidence)[0]
-        found["probability_upper_fixed"] = clopper_pearson(not_excluded, total, rules.confidence)[1]
+        estimates["probability_lower_fixed"] = clopper_pearson(sure, total, rules.confidence)[0]
+        estimates["probability_upper_fixed"] = clopper_pearson(not_excluded, total, rules.confidence)[1]
         ends = np.where(np.isnan(trials["lambda_min_lower"]), -np.inf, trials["lambda_min_lower"])
         certified = quantile_lower_limit(ends, rules.delta, rules.confidence)
         if np.isfinite(certified) and not np.any(trials["status"] == Status.DECIDED.code):
-            found["lambda_0_certified"] = certified  # a decided event's lower bound is a threshold, or 0
+            estimates["lambda_0_certified"] = certified  # of a decided event, the lower bound is a threshold or 0
     present = trials["lambda_min"][~np.isnan(trials["lambda_min"])]
     if present.size:
-        found["lambda_min_quantile"] = np.quantile(present, QUANTILES)
+        estimates["lambda_min_quantile"] = np.quantile(present, QUANTILES)
     if np.any(trials["status"] != Status.FAILED.code):
-        # Where only events were decided there is no estimate of lambda_min; what is proved stands in for it.
-        found["probability"] = np.sum(np.where(np.isnan(value), lower, value) >= thresholds, axis=1) / total
-    return found
+        # If only events were decided there is no estimate of lambda_min; its proved lower bound is used instead.
+        estimates["probability"] = np.sum(np.where(np.isnan(value), lower, value) >= thresholds, axis=1) / total
+    return estimates
 
 
 def _nondegenerate(low: float, high: float, delta: float) -> Verdict:
@@ -97,7 +99,7 @@ def _nondegenerate(low: float, high: float, delta: float) -> Verdict:
 def first_precise(
     lower: Floats, upper: Floats, thresholds: Floats, looks: Sequence[int], half_width: float, confidence: float
 ) -> int | None:
-    """The first look at which every confidence sequence has at most this half-width; None if there is none.
+    """Return the first look at which every confidence sequence has at most the given half-width, or None.
 
     Parameters
     ----------
@@ -108,10 +110,10 @@ def first_precise(
     """
     if not looks:
         return None
-    at = np.array(looks)
-    sure = np.cumsum(lower[:, None, :] >= thresholds[:, None], axis=2)[..., at - 1]
-    excluded = np.cumsum(upper[:, None, :] < thresholds[:, None], axis=2)[..., at - 1]
-    low, _ = confidence_sequence(sure, at, confidence)
-    _, high = confidence_sequence(at - excluded, at, confidence)
+    counts = np.array(looks)
+    sure = np.cumsum(lower[:, None, :] >= thresholds[:, None], axis=2)[..., counts - 1]
+    excluded = np.cumsum(upper[:, None, :] < thresholds[:, None], axis=2)[..., counts - 1]
+    low, _ = confidence_sequence(sure, counts, confidence)
+    _, high = confidence_sequence(counts - excluded, counts, confidence)
     precise = np.flatnonzero(np.max(high - low, axis=(0, 1)) <= 2.0 * half_width)
-    return int(at[precise[0]]) if precise.size else None
+    return int(counts[precise[0]]) if precise.size else None

@@ -1,4 +1,4 @@
-"""What all cells of a claim say together: multiplicity, constants, drift."""
+"""Verdicts over all cells of a claim: multiple testing, constants of scaling claims, and their drift."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def overall(verdicts: Sequence[int]) -> Verdict:
-    """What all cells together say of a deterministic claim.
+    """Return the verdict over all cells on a deterministic claim: the most severe one.
 
     >>> overall([Verdict.HOLDS, Verdict.NOT_APPLICABLE, Verdict.VACUOUS]).word
     'holds'
@@ -29,15 +29,15 @@ def overall(verdicts: Sequence[int]) -> Verdict:
 
 
 def overall_event(proved: NDArray[Any], undecided: NDArray[Any], total: NDArray[Any], rules: Rules) -> Verdict:
-    """What all cells together say of the event at one threshold.
+    """Return the verdict over all cells on the event at one threshold.
 
-    Supported if every cell supports it (an intersection-union test needs no correction); refuted if some cell does
-    with the error rate divided by the number of cells (Bonferroni, valid under any dependence).
+    The event is supported if every cell supports it: an intersection-union test needs no correction. It is refuted if
+    some cell refutes it at the error rate divided by the number of cells (Bonferroni, valid under any dependence).
 
     Parameters
     ----------
     proved, undecided, total : ndarray, (cells,)
-        Counts of all cells, also of those that have no trials yet: these keep anything from being supported.
+        Counts of all cells. Cells without trials are included, and prevent support.
     """
     if not total.any():
         return Verdict.NOT_EVALUATED
@@ -52,18 +52,19 @@ def overall_event(proved: NDArray[Any], undecided: NDArray[Any], total: NDArray[
 def overall_probability(
     verdicts: NDArray[Any], log_e: NDArray[Any], confidence: float, pending: bool = False
 ) -> tuple[Verdict, NDArray[np.bool_]]:
-    """What all cells together say of a probability bound, and which of them reject it.
+    """Return the verdict over all cells on a probability bound, and the cells that reject it.
 
-    Refuted if the average of the cells' e-values reaches 1 / alpha: an e-value for "no cell violates", under any
-    dependence, so that no family of cells raises more false alarms than one cell. Vacuous cells are left out.
+    The bound is refuted if the average of the e-values of the cells reaches 1 / alpha. The average is an e-value for
+    "no cell violates the bound" under any dependence, so a family of cells has the same rate of false alarms as one
+    cell. Vacuous cells are left out.
 
     Parameters
     ----------
     verdicts, log_e : ndarray, any shape
-        Of the cells.
+        Verdicts and logarithms of e-values of the cells.
     confidence : float
     pending : bool
-        Whether there are cells of the study that are not evaluated yet: nothing is supported then.
+        Whether cells of the study are not evaluated yet. The bound is not supported then.
 
     Returns
     -------
@@ -78,103 +79,114 @@ def overall_probability(
         return overall(np.unique(verdicts).tolist()), rejected
     if mean_log_e(log_e[tried]) >= -np.log1p(-confidence):
         return Verdict.REFUTED, rejected
-    # An intersection-union test: every cell that says something supports it.
+    # An intersection-union test over the cells that are not vacuous.
     supported = not pending and bool(np.all(verdicts[tried] == Verdict.SUPPORTED))
     return Verdict.SUPPORTED if supported else Verdict.UNDECIDED, rejected
 
 
 def judge_family(claim: Claim, cells: Arrays, n: NDArray[Any], d: NDArray[Any]) -> tuple[Verdict, dict[str, Estimate]]:
-    """Whether the constants of one distribution and depth are constants: (verdict, exponents by axis).
+    """Judge whether the fitted constants of one distribution and depth are constant over its cells.
 
-    Where a value is proved that the constant does not exceed, the limits are laid beside it: supported if all are
-    below, refuted if one is above (then the proof, or this program, is wrong). Otherwise refuted if the exponent in an
-    axis of `Claim.along` is above `DRIFT` on the harmful side (growth for upper bounds, decay for lower ones and for
-    means), supported if every such exponent is known and none can be, all by simultaneous limits. A finite range shows
-    no limit: where the claim is proved for the law, no drift refutes it; where nothing is proved, a drift must be
-    there in the upper half of the range too, and must not level off. A drift in n alone leaves most claims open: they
-    speak of n that grows with d, and along such a path the two may cancel.
+    If a ceiling of the constant is proved, the limits are compared with it: the claim is supported if all upper limits
+    are below, and refuted if a lower limit is above (the proof, or this program, is wrong then).
+
+    Otherwise the exponents of the constant decide, by simultaneous limits. Growth is harmful for upper bounds, decay
+    for lower bounds and means. The claim is refuted if the exponent in an axis of `Claim.along` is above `DRIFT` on
+    the harmful side. It is supported if every such exponent is known and none can be above `DRIFT`.
+
+    A finite range of n and d cannot show a limit. If the claim is proved for the law, no drift refutes it. If nothing
+    is proved, a drift refutes it only if it persists in the upper half of the range. A drift in n alone leaves most
+    claims undecided: they concern n that grows with d, and along such a path the two drifts may cancel.
 
     Parameters
     ----------
     cells : dict of str to ndarray (cells,)
         `cell_constant` and `tail`, with their limits, `ceiling` and `proved`.
     n, d : ndarray, (cells,)
+
+    Returns
+    -------
+    verdict : Verdict
+    exponents : dict of str to Estimate
+        By axis.
     """
     value, lower, upper = (cells[f"cell_constant{end}"] for end in ("", "_lower", "_upper"))
-    # A law's hypotheses do not depend on how many rows are drawn.
+    # Means and tails measure hypotheses on the law of one row, which do not depend on n.
     axes = {"d": d} if claim.functional in ("mean", "tail") else {"n": n, "d": d}
-    found = {} if claim.equal is not None else exponents(value, lower, upper, axes)
+    fitted = {} if claim.equal is not None else exponents(value, lower, upper, axes)
     ceiling = float(np.max(cells["ceiling"]))
     proved = int(np.min(cells["proved"]))
     if np.any(lower > ceiling * (1.0 + 1e-9)):
-        return Verdict.REFUTED, found
+        return Verdict.REFUTED, fitted
     if claim.functional == "quantile" and np.isfinite(ceiling):
         same = float(np.min(cells["ceiling"])) >= 0.99 * ceiling
-        return Verdict.SUPPORTED if same and np.all(upper <= ceiling) else Verdict.UNDECIDED, found
+        return Verdict.SUPPORTED if same and np.all(upper <= ceiling) else Verdict.UNDECIDED, fitted
     grows = 1.0 if claim.side == "upper" and claim.functional != "mean" else -1.0
     tails = ~np.isnan(cells["tail"])
     heavy = bool(np.any(cells["tail_lower"][tails] > HEAVY))
     if proved < 0 and heavy:
-        return Verdict.REFUTED, found
+        return Verdict.REFUTED, fitted
     if proved <= 0 and any(
-        axis in found
-        and _ends(found[axis], grows)[0] > DRIFT
+        axis in fitted
+        and _ends(fitted[axis], grows)[0] > DRIFT
         and (proved < 0 or _goes_on(axis, (value, lower, upper), axes, grows))
         for axis in claim.along
     ):
-        return Verdict.REFUTED, found
+        return Verdict.REFUTED, fitted
     light = bool(np.all(cells["tail_upper"][tails] <= HEAVY))
-    # Of a lower bound a constant 0 is none; and it has no logarithm, so that exponents know nothing of it.
+    # A constant of 0 makes a lower bound void; it has no logarithm, so the fit of exponents leaves it out.
     settled = light and not np.any(np.isnan(value) | (value <= 0.0))
-    settled &= all(axis in found for axis in claim.along)
-    # A claim about fixed d has another constant for each; any other must not drift along any path.
+    settled &= all(axis in fitted for axis in claim.along)
+    # A claim about fixed d may have one constant per d; any other claim must not drift along any path.
     settled &= all(
-        _ends(each, grows)[1] <= DRIFT for axis, each in found.items() if axis in claim.along or "d" in claim.along
+        _ends(exponent, grows)[1] <= DRIFT
+        for axis, exponent in fitted.items()
+        if axis in claim.along or "d" in claim.along
     )
-    return Verdict.SUPPORTED if settled else Verdict.UNDECIDED, found
+    return Verdict.SUPPORTED if settled else Verdict.UNDECIDED, fitted
 
 
 def _ends(exponent: Estimate, grows: float) -> tuple[float, float]:
-    """Least and most of an exponent, positive on the harmful side."""
+    """Return the limits of an exponent in increasing order, with the sign changed so that harm is positive."""
     ends = sorted((grows * exponent.lower, grows * exponent.upper))
     return ends[0], ends[1]
 
 
 def _goes_on(axis: str, constants: tuple[NDArray[Any], ...], axes: dict[str, NDArray[Any]], grows: float) -> bool:
-    """Whether a drift is proved in the upper half of the range too, with no less than `LEVEL` of the lower half's."""
+    """Return whether a drift persists in the upper half of the range, with at least `LEVEL` times its earlier size."""
     parts = halves(axes[axis])
     if parts is None:
         return False
     ends = []
     for part in parts:
-        value, lower, upper = (each[part] for each in constants)
-        found = exponents(value, lower, upper, {name: along[part] for name, along in axes.items()})
-        if axis not in found:
+        value, lower, upper = (values[part] for values in constants)
+        fitted = exponents(value, lower, upper, {name: along[part] for name, along in axes.items()})
+        if axis not in fitted:
             return False
-        ends.append(_ends(found[axis], grows))
+        ends.append(_ends(fitted[axis], grows))
     return ends[1][0] > max(DRIFT, LEVEL * ends[0][1])
 
 
 def overall_scaling(
     claim: Claim, arrays: Arrays, n: Sequence[int], d: Sequence[int], pending: NDArray[np.bool_] | None = None
 ) -> Arrays:
-    """Constants, exponents and verdicts of a scaling claim.
+    """Compute constants, exponents and verdicts of a scaling claim.
 
     Parameters
     ----------
     arrays : dict of str to ndarray (distributions, d, n, depths)
         Variables of the `claims` group at this claim.
     n, d : sequence of int
-        The axes.
+        Values on the axes of the grid.
     pending : ndarray of bool (distributions, d, n, depths), optional
-        Cells of the study to which the claim applies, and that are not evaluated yet: they keep their law, and the
-        claim as a whole, from being supported.
+        Cells of the study to which the claim applies and that are not evaluated yet. They prevent support of the claim
+        for their law, and as a whole.
 
     Returns
     -------
     dict
-        `verdict` for each cell, `overall`, `constant*`, `exponent*`. Of a hypothesis, `overall` is what all laws
-        agree on.
+        `verdict` per cell, `overall`, `constant*`, `exponent*`. For a hypothesis, `overall` is undecided unless
+        all laws agree.
     """
     verdict = arrays["verdict"].copy()
     shape = verdict.shape
@@ -185,19 +197,20 @@ def overall_scaling(
     at_d, at_n = np.meshgrid(np.asarray(d), np.asarray(n), indexing="ij")
     for i in range(shape[0]):
         for j in range(shape[3]):
-            here = measured[i, :, :, j]
-            if not here.any():
+            cells = measured[i, :, :, j]
+            if not cells.any():
                 continue
-            family = {name: values[i, :, :, j][here] for name, values in arrays.items() if values.ndim == 4}
-            word, found = judge_family(claim, family, at_n[here], at_d[here])
-            if word is Verdict.SUPPORTED and waiting[i, :, :, j].any():
-                word = Verdict.UNDECIDED
-            for axis, estimate in found.items():
+            family = {name: values[i, :, :, j][cells] for name, values in arrays.items() if values.ndim == 4}
+            family_verdict, fitted = judge_family(claim, family, at_n[cells], at_d[cells])
+            if family_verdict is Verdict.SUPPORTED and waiting[i, :, :, j].any():
+                family_verdict = Verdict.UNDECIDED
+            for axis, estimate in fitted.items():
                 for name, value in zip(limits, estimate, strict=True):
                     limits[name][i, j, AXES.index(axis)] = value
             if claim.equal is None:
-                verdict[i, :, :, j][here] = int(word)
+                verdict[i, :, :, j][cells] = int(family_verdict)
     result: Arrays = {"verdict": verdict, **limits}
+    # The smallest constant consistent with all cells: their largest one, or the smallest of lower bounds.
     extreme = np.max if claim.side == "upper" else np.min
     for end in ("", "_lower", "_upper"):
         values = arrays[f"cell_constant{end}"][measured]
@@ -207,15 +220,15 @@ def overall_scaling(
 
 
 def _together(claim: Claim, verdict: NDArray[Any], measured: NDArray[np.bool_], waiting: NDArray[np.bool_]) -> Verdict:
-    words = {Verdict(int(each)) for each in np.unique(verdict[measured])}
+    words = {Verdict(int(code)) for code in np.unique(verdict[measured])}
     if not words:
         return overall(np.unique(verdict).tolist())
     if waiting.any():
         words -= {Verdict.SUPPORTED}
         words |= {Verdict.UNDECIDED}
     if claim.hypothesis:
-        # A property of laws has no truth over all of them.
-        refuted = [bool(np.any(each[here] == Verdict.REFUTED)) for each, here in zip(verdict, measured, strict=True)]
+        # A hypothesis may hold for some laws and not for others: it is refuted as a whole only if all laws refute it.
+        refuted = [bool(np.any(codes[here] == Verdict.REFUTED)) for codes, here in zip(verdict, measured, strict=True)]
         tried = [bool(here.any()) for here in measured]
         if Verdict.REFUTED in words and refuted != tried:
             return Verdict.UNDECIDED

@@ -1,4 +1,4 @@
-"""Estimates about training in one cell at one depth: what the kernel predicts, and how networks follow it."""
+"""Estimates about training in one cell at one depth: predictions of the kernel, and trained networks."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from ntkmc.theory.targets import CHECKPOINTS, SHARE, NetworkLabel
 Trials = Mapping[str, NDArray[Any]]
 
 Estimated = tuple[float, float, float]
-"""A number with its confidence limits."""
+"""Value, lower and upper confidence limit."""
 
 _UNKNOWN: Estimated = (math.nan, math.nan, math.nan)
 
 
 def predicted(targets: NDArray[Any], trials: Sequence[Trials], n: int, rules: Rules) -> Values:
-    """Variables of the group `prediction` along the targets of one cell.
+    """Estimate the variables of the group `prediction` along the targets of one cell.
 
     Parameters
     ----------
     targets : ndarray of str
     trials : sequence of mappings of str to ndarray (T,)
-        For each target the trials that estimates rest on: `lambda_min_*` of the draw and `training_*`.
+        For each target, the trials that enter estimates: `lambda_min_*` of the draw and `training_*`.
     n : int
         Rows of a draw.
     rules : Rules
-        The confidence of one cell.
+        The confidence of one cell is used.
     """
     rows: list[Values] = []
     for each in trials:
-        found: Values = {"trials_used": len(each["status"])}
+        estimates: Values = {"trials_used": len(each["status"])}
         forms = (each["training_label_form_lower"], each["training_label_form_upper"])
         bounds = np.sqrt(2.0 * forms[0] / n), np.sqrt(2.0 * forms[1] / n)
         steps = each["training_steps_lower"], each["training_steps_upper"]
@@ -45,22 +45,22 @@ def predicted(targets: NDArray[Any], trials: Sequence[Trials], n: int, rules: Ru
         with np.errstate(invalid="ignore"):  # infinitely many steps times 0: nothing is known
             shares = steps[0] * rate * each["lambda_min_lower"], steps[1] * rate * each["lambda_min_upper"]
         losses = each["training_regression_loss"]
-        _enter(found, "bound", _median(*bounds, rules.confidence))
-        _enter(found, "steps", _median(*steps, rules.confidence))
-        _enter(found, "steps_share", _median(*shares, rules.confidence))
-        _enter(found, "regression_loss", _mean(losses, rules.confidence))
+        _enter(estimates, "bound", _median(*bounds, rules.confidence))
+        _enter(estimates, "steps", _median(*steps, rules.confidence))
+        _enter(estimates, "steps_share", _median(*shares, rules.confidence))
+        _enter(estimates, "regression_loss", _mean(losses, rules.confidence))
         for name in ("residual", "flow"):
-            found[name] = _curve(
+            estimates[name] = _curve(
                 0.5 * (each[f"training_{name}_lower"] + each[f"training_{name}_upper"]), each["training_label_norm"]
             )
-        rows.append(found)
+        rows.append(estimates)
     return _stacked(rows)
 
 
 def dynamics(networks: NDArray[Any], trials: Sequence[Trials], n: int, rules: Rules) -> Values:
-    """Variables of the group `dynamics` along the networks of one cell; parameters as of `predicted`.
+    """Estimate the variables of the group `dynamics` along the networks of one cell; parameters as in `predicted`.
 
-    Limits of medians and exponents hold for all networks at once: each takes its share of alpha.
+    Limits of medians and exponents hold for all networks simultaneously (Bonferroni).
     """
     together = 1.0 - (1.0 - rules.confidence) / max(len(networks), 1)
     rows: list[Values] = []
@@ -71,7 +71,7 @@ def dynamics(networks: NDArray[Any], trials: Sequence[Trials], n: int, rules: Ru
             _enter(found, name, _median(value, value, together))
         _enter(found, "test_loss", _mean(each["trained_test_loss"], rules.confidence))
         _enter(found, "contraction_share", _share(*_contracting(each), rules.confidence))
-        # What a network is trained on has a norm of its own in every draw: curves are relative to where they begin.
+        # The norm of the labels differs between draws: curves are relative to their first value.
         curve = each["trained_residual"]
         found["residual"] = _curve(curve, curve[:, 0] if len(curve) else np.empty(0))
         rows.append(found)
@@ -98,25 +98,25 @@ def dynamics(networks: NDArray[Any], trials: Sequence[Trials], n: int, rules: Ru
 
 
 def _contraction_widths(labels: Sequence[NetworkLabel], trials: Sequence[Trials], rules: Rules) -> Values:
-    """Part (iii) of `claim-width-n6`: the least width from which on loss shrinks so in a share of 1 - delta.
+    """Estimate the least width from which on the loss contracts in a share of 1 - delta, as in `claim-width-n6` (iii).
 
-    Of networks that are trained on the same labels, from weights of the same scale.
+    Networks are compared if they have the same labels and the same scale of the initial weights.
     """
-    found: Values = {f"contraction_width{end}": np.full(len(labels), np.nan) for end in ("", "_lower", "_upper")}
+    estimates: Values = {f"contraction_width{end}": np.full(len(labels), np.nan) for end in ("", "_lower", "_upper")}
     for group in dict.fromkeys((label.target, label.kappa) for label in labels):
-        mine = [at for at, label in enumerate(labels) if (label.target, label.kappa) == group]
-        counts = np.array([_contracting(trials[at]) for at in mine])
-        sizes = np.array([labels[at].width for at in mine])
-        together = 1.0 - (1.0 - rules.confidence) / len(mine)
+        members = [position for position, label in enumerate(labels) if (label.target, label.kappa) == group]
+        counts = np.array([_contracting(trials[position]) for position in members])
+        sizes = np.array([labels[position].width for position in members])
+        together = 1.0 - (1.0 - rules.confidence) / len(members)
         sure, possible, total = counts.T
-        least = smallest_size("contraction_width", sizes, (sure, sure, possible), total, rules.delta, together)
-        for name, value in least.items():
-            found[name][mine] = value
-    return found
+        limits = smallest_size("contraction_width", sizes, (sure, sure, possible), total, rules.delta, together)
+        for name, value in limits.items():
+            estimates[name][members] = value
+    return estimates
 
 
 def _contracting(trials: Trials) -> tuple[int, int, int]:
-    """Trials in which every step surely, or possibly, shrinks the loss by 1 - eta lambda_min / 2; and all."""
+    """Count trials in which every step surely, or possibly, shrinks the loss by 1 - eta lambda_min / 2; and all."""
     total = len(trials["status"])
     worst = trials["trained_contraction"]
     ends = [1.0 - 0.5 * trials["trained_step_size"] * trials[f"lambda_min_{end}"] for end in ("upper", "lower")]
@@ -133,24 +133,26 @@ def _share(sure: int, possible: int, total: int, confidence: float) -> Estimated
 
 
 def _median(lower: NDArray[Any], upper: NDArray[Any], confidence: float) -> Estimated:
-    """Of numbers between two ends, with limits that are valid at any time; a trial that failed may have had any."""
+    """Return the median of enclosed numbers, with limits that are valid at any number of trials."""
     if not len(lower):
         return _UNKNOWN
     failed = np.isnan(lower) | np.isnan(upper)
     with np.errstate(invalid="ignore"):
         value = np.where(np.isinf(upper), upper, 0.5 * (lower + upper))[~failed]
+    # A trial that failed may have had any value.
     ends = np.where(failed, -np.inf, lower), np.where(failed, np.inf, upper)
-    # An order statistic: interpolation would make a NaN between two infinite values.
+    # An order statistic: interpolation between two infinite values would give NaN.
     middle = float(np.quantile(value, 0.5, method="inverted_cdf")) if len(value) else math.nan
     least, most = quantile_sequence(*ends, 0.5, confidence)
     return middle, float(least), float(most)
 
 
 def _mean(losses: NDArray[Any], confidence: float) -> Estimated:
-    """Of losses in [0, 1], with limits by betting; infinite ones were not measured, one that failed may be any."""
+    """Return the mean of losses in [0, 1], with betting limits; losses that are inf were not measured."""
     measured = losses[~np.isinf(losses)]
     if not len(measured):
         return _UNKNOWN
+    # A failed trial may have had any loss in [0, 1].
     low, high = np.where(np.isnan(measured), 0.0, measured), np.where(np.isnan(measured), 1.0, measured)
     one_sided = 0.5 + 0.5 * confidence
     known = measured[~np.isnan(measured)]
@@ -159,16 +161,16 @@ def _mean(losses: NDArray[Any], confidence: float) -> Estimated:
 
 
 def _curve(values: NDArray[Any], unit: NDArray[Any]) -> NDArray[np.float64]:
-    """Median over trials at each step, in units of one number a trial."""
+    """Return the median over trials at each step, of values divided by the unit of their trial."""
     good = ~np.isnan(unit) & (unit > 0.0)
     if not good.any():
         return np.full(len(CHECKPOINTS), np.nan)
     return np.asarray(np.quantile(values[good] / unit[good, None], 0.5, axis=0, method="inverted_cdf"))
 
 
-def _enter(found: Values, name: str, estimate: Estimated) -> None:
+def _enter(estimates: Values, name: str, estimate: Estimated) -> None:
     for end, number in zip(("", "_lower", "_upper"), estimate, strict=True):
-        found[f"{name}{end}"] = number
+        estimates[f"{name}{end}"] = number
 
 
 def _stacked(rows: Sequence[Values]) -> Values:

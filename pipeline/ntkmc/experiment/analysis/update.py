@@ -1,5 +1,7 @@
-"""The derived groups, `estimates`, `claims` and those of further axes, such as `convergence`: recomputed from trials,
-cell by cell, written whole."""
+"""Update of the groups derived from trials: `estimates`, `claims`, and one group per additional axis.
+
+The groups are recomputed from trials cell by cell, and written as a whole.
+"""
 
 from __future__ import annotations
 
@@ -38,17 +40,19 @@ ESTIMATORS: Final[dict[str, Estimator]] = {
     "trained": dynamics,
     "sketching": sketch_accuracy,
 }
-"""By kind of the parts: (their values, for each the trials that count, n, rules) -> variables of the axis' derived
-group at one cell and depth, along the axis or not."""
+"""Estimators by kind of the parts: (values on the axis, trials per value, n, rules) -> variables of the derived group
+of the axis at one cell and depth."""
 
 _MORE = 4
-"""Times as many trials as at the last time, from which verdicts are looked at again while a run goes on."""
+"""Factor by which the number of trials must have grown until verdicts are recomputed during a run.
+
+Verdicts cost more than estimates; a factor keeps their total cost proportional to the last update."""
 
 
 class Derived:
-    """Estimates and verdicts of a store, kept in memory (their size is the grid's, not the trials').
+    """Estimates and verdicts of a store, held in memory. Their size depends on the grid, not on the number of trials.
 
-    Cells of the study are recomputed; those of earlier studies in the same store keep what was said of them.
+    Cells of the study are recomputed. Cells of earlier studies in the same store keep their estimates and verdicts.
     """
 
     def __init__(self, store: Store) -> None:
@@ -58,14 +62,14 @@ class Derived:
         self.estimates = self._read("estimates")
         self.claims = self._read("claims")
         self.beside = {axis.derived: self._read(axis.derived) for axis in axes_of(store.coordinates)}
-        asked = values_by_kind(store.beside)
-        self._bounds = {instance.label: instance for instance in instances(beside=asked)}
+        values = values_by_kind(store.beside)
+        self._bounds = {instance.label: instance for instance in instances(beside=values)}
         self._event = [label(NONDEGENERATE.id, {"lambda_0": value}) for value in self.axes["lambda_0"]]
         self._claim = {name: number for number, name in enumerate(self.axes["claim"])}
-        # Limits of fitted constants hold for all cells and depths of the study at once (Bonferroni).
-        every = sum(len(cell.depths) for cell in self.study.cells)
-        self._together = 1.0 - (1.0 - self.study.confidence) / every
-        self._cell_variables = [name for name, each in VARIABLES["claims"].items() if each.dims == CLAIM]
+        # Limits of fitted constants hold for all cells and depths of the study simultaneously (Bonferroni).
+        depth_count = sum(len(cell.depths) for cell in self.study.cells)
+        self._together = 1.0 - (1.0 - self.study.confidence) / depth_count
+        self._cell_variables = [name for name, variable in VARIABLES["claims"].items() if variable.dims == CLAIM]
         self._looked: dict[str, tuple[int, ...]] = {}
         self._judged: dict[str, int] = {}
         self._stopped: dict[str, int | None] = {}
@@ -73,9 +77,9 @@ class Derived:
         self._drop_torn()
 
     def refresh(self, cells: Iterable[Cell]) -> None:
-        """Estimate anew those of the cells whose trials reach a new look; the others wait for it, or for `finish`.
+        """Recompute the estimates of cells whose trials reach a new look; other cells wait for it, or for `finish`.
 
-        Verdicts, which cost more, follow at every few looks: what they lag behind, `finish` makes up for.
+        Verdicts cost more, and are recomputed at every few looks. `finish` brings them up to date.
         """
         for cell in cells:
             looks = tuple(self._reached(cell, row) for row in self.store.depth_positions(cell.depths))
@@ -90,17 +94,18 @@ class Derived:
                     self._judged[cell.name] = reached
                     self._stale.pop(cell.name, None)
                     continue
-            self._stale[cell.name] = cell  # deterministic claims rest on all done trials, not on looks
+            self._stale[cell.name] = cell  # deterministic claims use all finished trials, not only those up to a look
 
     def finish(self) -> None:
-        """Recompute the cells that wait; in a nested study all of them, whose smaller ones may have grown since."""
+        """Recompute all cells that wait."""
+        # Cells of a nested study use trials of smaller cells, which may have grown since: all are recomputed.
         cells = self.study.cells if self.study.nested else self._stale.values()
         for cell in list(cells):
             self._refresh_cell(cell, judging=True)
         self._stale.clear()
 
     def write(self) -> None:
-        """Put the groups into the store, with what all cells together say."""
+        """Compute the verdicts over all cells, and write the groups to the store."""
         self._judge_overall()
         self.store.write_group("estimates", self.estimates)
         self.store.write_group("claims", self.claims)
@@ -108,21 +113,21 @@ class Derived:
             self.store.write_group(group, arrays)
 
     def stopped(self, cell: Cell) -> bool:
-        """Whether an adaptive cell was found precise enough, when it was last refreshed."""
+        """Return whether an adaptive cell was precise enough at its last refresh."""
         return self._stopped.get(cell.name) is not None
 
     def _read(self, group: str) -> Arrays:
-        found: Arrays = {}
+        arrays: Arrays = {}
         for name, variable in declared(group).items():
             try:
-                found[name] = read_whole(self.store.root, group, name).copy()
-            except StoreError:  # derived from trials, it will be written again
+                arrays[name] = read_whole(self.store.root, group, name).copy()
+            except StoreError:  # derived from trials: a damaged array can be recomputed
                 shape = tuple(len(self.axes[dim]) for dim in variable.dims)
-                found[name] = np.full(shape, variable.fill, dtype=variable.dtype)
-        return found
+                arrays[name] = np.full(shape, variable.fill, dtype=variable.dtype)
+        return arrays
 
     def _drop_torn(self) -> None:
-        """Forget estimates whose variables contradict each other: a run was killed between writing two of them."""
+        """Reset estimates whose variables contradict each other: a run was killed between writing two of them."""
         counted = self.estimates["proved"] + self.estimates["undecided"]
         torn = (counted > self.estimates["trials_used"][..., None]).any(axis=-1)
         for name, variable in VARIABLES["estimates"].items():
@@ -134,15 +139,15 @@ class Derived:
         return max((look for look in self.study.looks if look <= reached), default=0)
 
     def _reached_beside(self, cell: Cell, part: Part) -> int:
-        """The look that a part beside the draws reaches, at all depths."""
+        """Return the last look that an additional part has reached at all depths."""
         done = self.store.done(cell, part).all(axis=0)
         reached = contiguous(np.asarray(done), self.study.trial_range.start)
         return max((look for look in self.study.looks if look <= reached), default=0)
 
     def _stopping_look(self, cell: Cell, trials: CellTrials, rows: list[int], span: slice) -> int | None:
-        """The first look at which every threshold of the study is known precisely enough, at every depth.
+        """Return the first look at which the intervals of all thresholds are narrow enough at every depth, or None.
 
-        A function of the trials alone: what else the store holds, and what was decided before, does not enter.
+        The result depends on the trials alone, not on other content of the store or on earlier decisions.
         """
         if not isinstance(self.study.trials, AdaptiveTrials):
             return None
@@ -167,8 +172,8 @@ class Derived:
                 continue
             used = self._reached(cell, row) if stop is None else stop
             prefix = slice(first, first + used)
-            found = estimate(DepthTrials(everything, row, prefix), self._rules(used))
-            for name, value in found.items():
+            estimates = estimate(DepthTrials(everything, row, prefix), self._rules(used))
+            for name, value in estimates.items():
                 self.estimates[name][here] = value
             if not judging:
                 continue
@@ -182,41 +187,43 @@ class Derived:
                     related[f"fewer_{end}"] = fewer, f"lambda_min_{end}", row
             trials = DepthTrials(everything, row, others=related)
             beside = {
-                part: (trials.beside(other, AXES[part.kind].prefix), slice(first, first + min(used, reached)))
-                for part, (other, reached) in others.items()
+                part: (trials.beside(other, AXES[part.kind].prefix), slice(first, first + min(used, part_reached)))
+                for part, (other, part_reached) in others.items()
             }
-            self._judge_cell(context, trials, prefix, found, here, beside)
+            self._judge_cell(context, trials, prefix, estimates, here, beside)
             for axis in AXES.values():
-                mine = {part: each for part, each in beside.items() if part.kind == axis.kind}
-                if mine:
-                    self._estimate_beside(axis, cell, mine, here)
+                along_axis = {
+                    part: trials_and_span for part, trials_and_span in beside.items() if part.kind == axis.kind
+                }
+                if along_axis:
+                    self._estimate_beside(axis, cell, along_axis, here)
 
     def _others(self, cell: Cell) -> dict[Part, tuple[CellTrials, int]]:
-        """What a cell has beside its draws, of earlier studies too, and how many of the trials count."""
+        """Return the trials of the additional parts of a cell, of earlier studies too, and how many of them count."""
         key = (cell.distribution.label, cell.d, cell.n)
-        found = {}
+        parts = {}
         for part in self.store.beside:
             group, reached = self.store.group(part), self._reached_beside(cell, part)
             if reached or part in self.study.beside:
-                found[part] = CellTrials(group, group.place(key, part)), reached
-        return found
+                parts[part] = CellTrials(group, group.place(key, part)), reached
+        return parts
 
     def _estimate_beside(
         self, axis: Axis, cell: Cell, beside: dict[Part, tuple[DepthTrials, slice]], here: tuple[int, ...]
     ) -> None:
         values = np.array([part.value for part in beside])
         over = [trials.over(span) for trials, span in beside.values()]
-        found = ESTIMATORS[axis.kind](values, over, cell.n, self._rules(0))
+        estimates = ESTIMATORS[axis.kind](values, over, cell.n, self._rules(0))
         at = [self.axes[axis.dim].index(part.value) for part in beside]
         group = self.beside[axis.derived]
-        for name, value in found.items():
+        for name, value in estimates.items():
             if axis.dim in declared(axis.derived)[name].dims:
                 group[name][here][at] = value
             else:
                 group[name][here] = value
 
     def _fewer(self, cell: Cell) -> CellTrials | None:
-        """Trials of the cell with the next smaller n, of which those of a nested study are the first rows."""
+        """Return the trials of the cell with the next smaller n, whose rows are the first rows in a nested study."""
         fewer = self.study.context(cell, cell.depths[0]).fewer
         if fewer is None:
             return None
@@ -236,22 +243,22 @@ class Derived:
                 claims["overall"][at], claims["rejected"][at] = word, rejected
             case "scaling":
                 cells = {name: claims[name][at] for name in self._cell_variables}
-                found = overall_scaling(instance.claim, cells, self.axes["n"], self.axes["d"], pending)
-                for name, values in found.items():
+                scaling = overall_scaling(instance.claim, cells, self.axes["n"], self.axes["d"], pending)
+                for name, values in scaling.items():
                     claims[name][at] = values
 
     def _pending(self, instance: Instance, verdicts: NDArray[Any]) -> NDArray[np.bool_]:
-        """Cells of the study to which a claim applies, and of which nothing is said yet."""
-        found = np.zeros(verdicts.shape, dtype=bool)
+        """Return a mask of the cells of the study to which a claim applies and that are not evaluated yet."""
+        pending = np.zeros(verdicts.shape, dtype=bool)
         for cell in self.study.cells:
             place = self.store.index(cell)
             for depth, row in zip(cell.depths, self.store.depth_positions(cell.depths), strict=True):
                 if verdicts[(*place, row)] == Verdict.NOT_EVALUATED:
-                    found[(*place, row)] = instance.applies(self.study.context(cell, depth))
-        return found
+                    pending[(*place, row)] = instance.applies(self.study.context(cell, depth))
+        return pending
 
     def _fixed(self, used: int) -> bool:
-        """Whether so many trials are those that were fixed in advance."""
+        """Return whether the number of trials is the one that was fixed in advance."""
         return not self.study.adaptive and used == len(self.study.trial_range)
 
     def _rules(self, used: int) -> Rules:
@@ -267,19 +274,19 @@ class Derived:
         here: tuple[int, ...],
         beside: dict[Part, tuple[DepthTrials, slice]],
     ) -> None:
-        for name, at in self._claim.items():
+        for name, claim in self._claim.items():
             if name in self._bounds:
                 instance = self._bounds[name]
                 part = part_of(instance)
                 if not part.plain and part not in beside:
-                    continue  # of an earlier study: what was said of its networks stays
-                mine, span = (trials, prefix) if part.plain else beside[part]
+                    continue  # measured by an earlier study: its verdicts stay
+                part_trials, span = (trials, prefix) if part.plain else beside[part]
                 confidence = self._together if instance.claim.kind == "scaling" else self.study.confidence
                 verdict = judge(
                     instance,
                     context,
-                    mine,
-                    mine.over(span),
+                    part_trials,
+                    part_trials.over(span),
                     confidence,
                     first=span.start,
                     fixed=self._fixed(span.stop - span.start),
@@ -288,24 +295,24 @@ class Derived:
                 position = self._event.index(name)
                 verdict = judge_event(estimates, position, self.axes["lambda_0"][position])
             else:
-                continue  # a claim that was registered when the store was written, and is not now
+                continue  # a claim that is no longer registered
             for variable in self._cell_variables:
-                self.claims[variable][(at, *here)] = verdict.get(variable, VARIABLES["claims"][variable].fill)
+                self.claims[variable][(claim, *here)] = verdict.get(variable, VARIABLES["claims"][variable].fill)
 
     def _judge_overall(self) -> None:
         used = self.estimates["trials_used"]
-        mine = np.zeros(used.shape, dtype=bool)
+        of_study = np.zeros(used.shape, dtype=bool)
         for cell in self.study.cells:
-            mine[self.store.index(cell)][self.store.depth_positions(cell.depths)] = True
-        for name, at in self._claim.items():
+            of_study[self.store.index(cell)][self.store.depth_positions(cell.depths)] = True
+        for name, claim in self._claim.items():
             if name in self._bounds:
-                self._judge_family(self._bounds[name], at)
+                self._judge_family(self._bounds[name], claim)
             elif name in self._event:
                 position = self._event.index(name)
-                # A cell of an earlier study says nothing of a threshold that was added after it.
-                told = (used > 0) & ~np.isnan(self.estimates["probability_upper"][..., position])
-                tried = mine | told
-                self.claims["overall"][at] = overall_event(
+                # A cell of an earlier study has no estimates at a threshold that was added later.
+                of_earlier_studies = (used > 0) & ~np.isnan(self.estimates["probability_upper"][..., position])
+                tried = of_study | of_earlier_studies
+                self.claims["overall"][claim] = overall_event(
                     self.estimates["proved"][..., position][tried],
                     self.estimates["undecided"][..., position][tried],
                     used[tried],

@@ -1,4 +1,4 @@
-"""Verdicts of one cell, as pure functions of its trials."""
+"""Verdicts on claims in one cell, as pure functions of its trials."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from ntkmc.theory.claims.base import EXACT, SAME
 Trials = Mapping[str, NDArray[Any]]
 
 _ROUNDING: Final = 1e-9
-"""What rounding may add to a mean of ratios of size 1."""
+"""Allowance for rounding in a mean of ratios of size 1."""
 
 
 _AT_ONCE: Final = 2**15
-"""Trials whose bounds are evaluated together. It can change a bound's last bit, and is a constant therefore."""
+"""Number of trials whose bounds are evaluated together. It can change the last bit of a bound, so it is a constant."""
 
 
 def judge(
@@ -44,21 +44,22 @@ def judge(
     first: int = 0,
     fixed: bool = True,
 ) -> Values:
-    """Verdict on a claim at one depth of a cell.
+    """Judge a claim at one depth of a cell.
 
     Parameters
     ----------
     everything : mapping of str to ndarray (T,)
         Variables of the `trials` group at this depth, from trial 0 on, with the derived statistics; `status` 0 marks
-        trials that were not run. A deterministic claim rests on all of them.
+        trials that were not run. A deterministic claim is tested on all of them.
     prefix : mapping of str to ndarray (T',)
-        Those that estimates rest on: finished trials in the order of their addresses. All other claims rest on these.
+        The trials that enter estimates: finished trials in the order of their addresses. All other claims are tested
+        on these.
     confidence : float
     first : int
         Number of the first trial of `prefix`.
     fixed : bool
-        Whether the number of trials in `prefix` was fixed in advance and is reached. Tails are judged then; all else
-        is valid at any time of looking.
+        Whether the number of trials in `prefix` was fixed in advance and has been reached. Tails are judged only then;
+        all other verdicts are valid at any number of trials.
 
     Returns
     -------
@@ -81,17 +82,17 @@ def judge(
         usable &= ~(absent.any(axis=1) if absent.ndim == 2 else absent)  # a curve has an axis of steps
     if not usable.any():
         return _NOTHING
-    found, possible = _compare(instance, context, trials, np.flatnonzero(usable))
-    if found["violations"] and kind != "deterministic":
-        found["first_violation"] += first
+    comparison, possible = _compare(instance, context, trials, np.flatnonzero(usable))
+    if comparison["violations"] and kind != "deterministic":
+        comparison["first_violation"] += first
     if kind == "deterministic":
-        return found
+        return comparison
     ran = int(np.sum(trials["status"] != 0))
-    return found | _probability(instance, context, found, possible, ran, confidence)
+    return comparison | _probability(instance, context, comparison, possible, ran, confidence)
 
 
 class _Chosen(Mapping[str, NDArray[Any]]):
-    """Variables at some of the trials, cut when they are looked at: a claim looks at few of dozens, of many trials."""
+    """Variables at selected trials, sliced on access: a claim uses few of dozens of variables."""
 
     def __init__(self, trials: Trials, chosen: NDArray[Any]) -> None:
         self._trials = trials
@@ -113,58 +114,59 @@ _NOTHING: Final[Values] = {"verdict": int(Verdict.NOT_EVALUATED)}
 def _compare(
     instance: Instance, context: CellContext, trials: Trials, numbers: NDArray[np.int_]
 ) -> tuple[Values, int]:
-    """A bound beside what it bounds, at these trials; and how many of them are not proved to keep to it.
+    """Compare a bound with the bounded quantity; return also the number of trials not proved to respect the bound.
 
-    A trial violates it only if the two enclosures are disjoint on the wrong side. Some thousands are looked at at a
-    time: on the way to its bound a claim makes many arrays.
+    A trial violates the bound only if the two enclosures are disjoint on the wrong side.
     """
-    found: Values = {"evaluated": len(numbers), "violations": 0, "first_violation": -1, "vacuous": 0}
+    comparison: Values = {"evaluated": len(numbers), "violations": 0, "first_violation": -1, "vacuous": 0}
     possible, margin = 0, np.nan
     bounds, ratios = [], []
+    # A claim forms many temporary arrays on the way to its bound: batches limit their memory.
     for start in range(0, len(numbers), _AT_ONCE):
         part = _Chosen(trials, numbers[start : start + _AT_ONCE])
         bound, quantity = instance.bound(context, part), instance.claim.quantity(context, part)
-        with np.errstate(invalid="ignore"):  # ends may be infinite: nothing is known
+        with np.errstate(invalid="ignore"):  # ends may be infinite
             if instance.claim.side == "lower":
                 violating, kept = quantity.upper < bound.lower, quantity.lower >= bound.upper
                 margins = quantity.value - bound.value
             else:
                 violating, kept = quantity.lower > bound.upper, quantity.upper <= bound.lower
                 margins = bound.value - quantity.value
-        if violating.any() and not found["violations"]:
-            found["first_violation"] = int(numbers[start + int(np.argmax(violating))])
+        if violating.any() and not comparison["violations"]:
+            comparison["first_violation"] = int(numbers[start + int(np.argmax(violating))])
         vacuous = instance.claim.vacuous(bound)
-        # Not beside a quantity that is zero to working precision: the ratio would be noise.
+        # No ratio to a quantity that is zero to working precision: it would be noise.
         known = np.isfinite(quantity.value) & np.isfinite(bound.value)
-        telling = ~vacuous & (quantity.lower > 0.0) & known
-        found["violations"] += int(violating.sum())
-        found["vacuous"] += int(vacuous.sum())
+        informative = ~vacuous & (quantity.lower > 0.0) & known
+        comparison["violations"] += int(violating.sum())
+        comparison["vacuous"] += int(vacuous.sum())
         possible += int(np.sum(~kept))
         if known.any():
             margin = np.fmin(margin, margins[known].min())
         bounds.append(bound.value[known])
-        ratios.append(bound.value[telling] / quantity.value[telling])
-    verdict = Verdict.VACUOUS if found["vacuous"] == len(numbers) else Verdict.HOLDS
-    found["verdict"] = int(Verdict.VIOLATED if found["violations"] else verdict)
-    found["margin"] = float(margin)
+        ratios.append(bound.value[informative] / quantity.value[informative])
+    verdict = Verdict.VACUOUS if comparison["vacuous"] == len(numbers) else Verdict.HOLDS
+    comparison["verdict"] = int(Verdict.VIOLATED if comparison["violations"] else verdict)
+    comparison["margin"] = float(margin)
     for name, parts in (("bound", bounds), ("tightness", ratios)):
         values = np.concatenate(parts)
-        found[name] = float(np.median(values, overwrite_input=True)) if len(values) else np.nan
-    return found, possible
+        comparison[name] = float(np.median(values, overwrite_input=True)) if len(values) else np.nan
+    return comparison, possible
 
 
 def _probability(
-    instance: Instance, context: CellContext, found: Values, possible: int, ran: int, confidence: float
+    instance: Instance, context: CellContext, comparison: Values, possible: int, ran: int, confidence: float
 ) -> Values:
-    """Is the probability of a violation in the claimed range? Trials that failed count against both limits."""
+    """Judge whether the probability of a violation is in the claimed range."""
     low, high = instance.claimed(context)
-    sure = int(found["violations"])
-    possible += ran - int(found["evaluated"])
+    sure = int(comparison["violations"])
+    # A trial that failed counts as a possible violation, but not as a sure one.
+    possible += ran - int(comparison["evaluated"])
     lower, _ = confidence_sequence(sure, ran, confidence)
     _, upper = confidence_sequence(possible, ran, confidence)
     evidence = float(log_e_range(sure, possible, ran, low, high))
-    # A bound that holds by being trivial, or a range that holds whatever happens.
-    vacuous = found["vacuous"] == found["evaluated"] or (low <= 0.0 and high >= 1.0)
+    # The bound is trivial in all trials, or the claimed range is [0, 1].
+    vacuous = comparison["vacuous"] == comparison["evaluated"] or (low <= 0.0 and high >= 1.0)
     margin = EXACT * min(low, 1.0 - low) if low == high else 0.0
     if vacuous:
         verdict = Verdict.VACUOUS
@@ -186,7 +188,7 @@ def _probability(
 
 
 def _scaling(instance: Instance, context: CellContext, kept: Trials, confidence: float, fixed: bool) -> Values:
-    """The constant of one cell, with its limits; the verdict is that of all cells together.
+    """Estimate the constant of one cell with its limits; the verdict is given over all cells.
 
     A trial that failed may have had any ratio.
     """
@@ -195,7 +197,7 @@ def _scaling(instance: Instance, context: CellContext, kept: Trials, confidence:
     claim = instance.claim
     failed = np.isnan(ratio.lower) | np.isnan(ratio.upper)
     proved = {True: 1, False: -1, None: 0}[instance.proved(context)]
-    found: Values = {
+    constants: Values = {
         "verdict": int(Verdict.UNDECIDED),
         "evaluated": int(np.sum(~failed[-1] if failed.ndim == 2 else ~failed)),
         "ceiling": instance.ceiling(context),
@@ -205,7 +207,7 @@ def _scaling(instance: Instance, context: CellContext, kept: Trials, confidence:
         return _NOTHING
     if claim.functional == "tail":
         (constant, lower, upper), tail = _tails(instance, context, ratio, failed, confidence, fixed)
-        found |= dict(zip(("tail", "tail_lower", "tail_upper"), tail, strict=True))
+        constants |= dict(zip(("tail", "tail_lower", "tail_upper"), tail, strict=True))
     else:
         value = ratio.value[~failed]
         ends = np.where(failed, -np.inf, ratio.lower), np.where(failed, np.inf, ratio.upper)
@@ -213,27 +215,28 @@ def _scaling(instance: Instance, context: CellContext, kept: Trials, confidence:
             delta = float(instance.parameters["delta"])
             level = 1.0 - delta if claim.side == "upper" else delta
             lower, upper = quantile_sequence(*ends, level, confidence)
-            # An order statistic: interpolation would make a NaN between two infinite values.
+            # An order statistic: interpolation between two infinite values would give NaN.
             constant = float(np.quantile(value, level, method="inverted_cdf"))
         else:
             least = 0.0 if claim.least is None else claim.least(context)
             constant = float(value.mean())
             lower, upper = _mean(ends, least, instance.ceiling(context), confidence, claim.equal is not None)
-            if claim.most is not None:  # the same, of what is left to the largest value that there can be
+            if claim.most is not None:  # the betting limit of most - value, which is nonnegative
                 most = claim.most(context)
                 upper = most - mean_lower_limit(np.maximum(most - ends[1], 0.0), 0.5 + 0.5 * confidence)
     if claim.equal is not None:
-        found["verdict"] = int(_equal(claim.equal, lower, upper, SAME if claim.most is None else 0.0))
+        constants["verdict"] = int(_equal(claim.equal, lower, upper, SAME if claim.most is None else 0.0))
     limits = {"cell_constant": constant, "cell_constant_lower": lower, "cell_constant_upper": upper}
-    return found | limits
+    return constants | limits
 
 
 def _mean(
     ends: tuple[Any, Any], least: float, ceiling: float, confidence: float, moments: bool
 ) -> tuple[float, float]:
-    """Limits for a mean of values that are at least `least`: below by betting, above by proof or asymptotically.
+    """Return limits of a mean of values that are at least `least`.
 
-    `moments`: whether to trust that there are enough of them for the latter.
+    The lower limit is by betting. The upper limit is the ceiling if it is finite, and otherwise asymptotic; it is
+    infinite unless `moments` says that the values have enough moments.
     """
     one_sided = 0.5 + 0.5 * confidence
     lower = least + mean_lower_limit(np.maximum(ends[0] - least, 0.0), one_sided)
@@ -245,39 +248,39 @@ def _mean(
 def _tails(
     instance: Instance, context: CellContext, ratio: Bound, failed: NDArray[np.bool_], confidence: float, fixed: bool
 ) -> tuple[Estimate, Estimate]:
-    """The largest sub-Gaussian scale of the functions, and the largest exponent of the tails that are compared."""
+    """Return the largest sub-Gaussian scale of the functions, and the largest exponent of the compared tails."""
     functions, lost = np.atleast_2d(ratio.value), np.atleast_2d(failed)
     claim, count = instance.claim, len(functions)
     compared = np.zeros(count, bool) if claim.tails is None else np.array(claim.tails(context, instance.parameters))
-    # Where there are functions of both kinds, half of the errors are for those whose tails are compared.
+    # With functions of both kinds, half of the error rate is spent on those whose tails are compared.
     one_kind = compared.all() or not compared.any()
     scales, tails = [], []
-    for values, absent, mine in zip(functions, lost, compared, strict=True):
-        share = count if one_kind else 2 * int(np.sum(compared == mine))
-        scale, tail = sub_gaussian_scale(values[~absent], 1.0 - (1.0 - confidence) / share)
-        if absent.any() or not fixed:
+    for values, lost_values, is_compared in zip(functions, lost, compared, strict=True):
+        share = count if one_kind else 2 * int(np.sum(compared == is_compared))
+        scale, tail = sub_gaussian_scale(values[~lost_values], 1.0 - (1.0 - confidence) / share)
+        if lost_values.any() or not fixed:
             scale, tail = Estimate(scale.value, 0.0, np.inf), Estimate(tail.value, -np.inf, np.inf)
         scales.append(scale)
-        if mine:
+        if is_compared:
             tails.append(tail)
     unknown = Estimate(np.nan, np.nan, np.nan)
     return _largest(scales), _largest(tails) if tails else unknown
 
 
 def _largest(estimates: list[Estimate]) -> Estimate:
-    """The maximum, with limits that hold where those of all hold."""
+    """Return the maximum of estimates, with limits that hold if the limits of all estimates hold."""
     return Estimate(*(float(np.max(ends)) for ends in zip(*estimates, strict=True)))
 
 
 def _equal(value: float, lower: float, upper: float, margin: float) -> Verdict:
-    """Only more than the value refutes: it is the least that the constant can have, or the most that is claimed."""
+    """Return the verdict on constant = value. Only a constant above the value refutes it."""
     if lower > value + _ROUNDING:
         return Verdict.REFUTED
     return Verdict.SUPPORTED if upper <= value + margin else Verdict.UNDECIDED
 
 
 def judge_event(estimates: Values, position: int, threshold: float) -> Values:
-    """The event's entry in the `claims` group, from the estimates at one depth."""
+    """Return the entry of the event in the `claims` group, from the estimates at one depth."""
     total = int(estimates["trials_used"])
     if total == 0:
         return {"verdict": int(Verdict.NOT_EVALUATED)}
