@@ -271,4 +271,4 @@ def test_a_misspelt_key_of_a_section_is_met_with_the_nearest() -> None:
     ]:
         content = {**(grid if section == "grid" else {}), key: 1}
         with pytest.raises(InputError, match=f"unknown key, did you mean '{near}'"):
-            parse_study({**study, section: content})
+            parse_study({**study, section: content}, trusted=True)
