@@ -1,12 +1,10 @@
-"""Inequalities that must hold in every trial, from the entries of the Gram matrix.
+"""Inequalities that hold in every trial.
 
-Inequalities that must hold in every trial, through the coherence of the rows alone.
-
-Inequalities that must hold in every trial, through further eigenvalues: Schur's theorem, layers, determinants.
-
-Each costs eigenvalue problems of its own and is tried when a study asks for it.
-
-Inequalities between trials on the same draw: more layers, fewer rows.
+- From the entries of the Gram matrix.
+- From the coherence of the rows alone.
+- From additional eigenvalues: Schur's theorem, layers, determinants. They require eigenvalue problems of their own,
+  and are tested only if a study selects them.
+- Between trials on the same draw: more layers, fewer rows.
 """
 
 from __future__ import annotations
@@ -51,7 +49,7 @@ def _pairs(context: CellContext, statistics: Statistics, parameters: Parameters)
 
 
 def _moments(context: CellContext, statistics: Statistics, sign: float) -> Bound:
-    """mean - spread * (n - 1)**(sign / 2)."""
+    """Return mean - spread * (n - 1)**(sign / 2)."""
     n = context.n
     mean, spread = statistics["trace_mean"], statistics["trace_spread"]
     root = np.sqrt(n - 1.0)
@@ -70,7 +68,7 @@ def _moments_above(context: CellContext, statistics: Statistics, parameters: Par
 
 
 def ones_form(context: CellContext, statistics: Statistics) -> Bound:
-    """y'Ky for y = (1, ..., 1), enclosed."""
+    """Return the enclosure of y'Ky for y = (1, ..., 1)."""
     n = context.n
     error = n**2 * (
         evaluation_error(context, statistics) + 2.0 * n * UNIT_ROUNDOFF * largest_entry(context, statistics)
@@ -83,7 +81,7 @@ def _ones_inverse(context: CellContext, statistics: Statistics) -> Bound:
 
 
 def _reciprocal(numerator: float, bound: Bound) -> Bound:
-    """numerator / bound for a positive bound; infinite where its lower end is not positive."""
+    """Return numerator / bound for a positive bound; infinity where its lower end is not positive."""
 
     def over(end: Floats) -> Floats:
         return np.divide(numerator, end, out=np.full_like(end, np.inf), where=end > 0.0)
@@ -210,7 +208,7 @@ register(
 
 
 MAX_ORDER: Final = 12
-"""Orders s of the tail bounds: beyond, T_{>= s}(1) is below 3 % of the diagonal and no better anywhere tried."""
+"""Largest order s of the tail bounds. Beyond it T_{>= s}(1) is below 3 % of the diagonal, without gain in tests."""
 
 
 def _gershgorin(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
@@ -221,16 +219,16 @@ def _gershgorin(context: CellContext, statistics: Statistics, parameters: Parame
 
 
 def tail_bounds(context: CellContext, cosine: Floats) -> Floats:
-    """T_{>= s}(1) - (n - 1) T_{>= s}(cosine) for s = 1 ... MAX_ORDER, (orders, trials)."""
+    """Return T_{>= s}(1) - (n - 1) T_{>= s}(cosine) for s = 1 ... MAX_ORDER, (orders, trials)."""
     coefficients = series_coefficients(context.kernel, context.depth, MAX_ORDER)
     total = diagonal_value(context.kernel, context.depth)
     at_cosine = kernel_function(cosine, context.kernel, context.depth)
-    found = []
+    bounds = []
     for order in range(1, MAX_ORDER + 1):
         head = coefficients[:order]
         row = at_cosine - np.polynomial.polynomial.polyval(cosine, head)
-        found.append(total - float(np.sum(head)) - (context.n - 1) * row)
-    return np.array(found)
+        bounds.append(total - float(np.sum(head)) - (context.n - 1) * row)
+    return np.array(bounds)
 
 
 def _tail(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
@@ -247,7 +245,7 @@ def _tail_with_heads(context: CellContext, statistics: Statistics, parameters: P
     for order in range(1, MAX_ORDER + 1):
         tail = decreasing(lambda cosine, s=order: tail_bounds(context, cosine)[s - 1], context, statistics)  # type: ignore[misc]
         best = Bound(np.maximum(best.lower, tail.lower + head.lower), np.maximum(best.upper, tail.upper + head.upper))
-        if order in POWERS:  # beyond, an eigenvalue costs more than its coefficient is worth: the free bound 0
+        if order in POWERS:  # of higher orders, whose coefficients are small, the bound 0
             smallest = positive_part(Bound(statistics[f"power{order}_lower"], statistics[f"power{order}_upper"]))
             term = scaled(smallest, float(coefficients[order]), 64.0 * UNIT_ROUNDOFF) if order < MAX_ORDER else head
             head = Bound(head.lower + term.lower, head.upper + term.upper)
@@ -265,7 +263,7 @@ def _khatri_rao(context: CellContext, statistics: Statistics, parameters: Parame
 
 
 def separation(cosine: Floats) -> Floats:
-    """min over pairs of min(|a - b|, |a + b|) of unit rows with this coherence: sqrt(2 - 2 rho)."""
+    """Return min over pairs of min(|a - b|, |a + b|) of unit rows with this coherence: sqrt(2 - 2 rho)."""
     return np.sqrt(2.0 * np.maximum(1.0 - cosine, 0.0))
 
 
@@ -479,7 +477,7 @@ def _determinant(context: CellContext, statistics: Statistics, parameters: Param
     n = context.n
     log_det = enclosed(statistics, "log_det")
     total = around(n * statistics["trace_mean"], 4.0 * n * UNIT_ROUNDOFF * n * statistics["trace_mean"])
-    with np.errstate(over="ignore"):  # an unknown determinant gives 0 ... inf
+    with np.errstate(over="ignore"):  # an unknown determinant: 0 ... inf
         lower = np.exp(log_det.lower + (n - 1) * np.log((n - 1) / total.upper))
         upper = np.exp(log_det.upper + (n - 1) * np.log((n - 1) / total.lower))
     # The exponent, of size n log n at most, is rounded a few times.
@@ -624,7 +622,7 @@ register(
 
 
 def shallower(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """lambda_min of the same draw at the next smaller depth of the study."""
+    """Return lambda_min of the same draw at the next smaller depth of the study."""
     return enclosed(statistics, "shallower")
 
 

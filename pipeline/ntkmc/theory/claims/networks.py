@@ -1,4 +1,4 @@
-"""Networks of finite width: how close the kernel H_m at initialization is to H-infinity, and how wide it must be.
+"""Claims about networks of finite width m: the distance of the initial kernel H_m from H-infinity.
 
 All probabilities are over the weights alone, for any fixed rows, and so over rows and weights together.
 """
@@ -17,7 +17,7 @@ from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 _DELTAS = ({"delta": 0.1},)
 
 _ROUNDING = 32.0 * UNIT_ROUNDOFF
-"""Of a bound that is computed by a dozen operations from enclosed numbers."""
+"""Relative rounding error of a bound that is computed by a dozen operations from enclosed numbers."""
 
 
 def _of_network(name: str) -> tuple[str, str]:
@@ -25,27 +25,27 @@ def _of_network(name: str) -> tuple[str, str]:
 
 
 def _deviation(context: CellContext, statistics: Statistics) -> Bound:
-    """|H_m - H| in operator norm."""
+    """Return |H_m - H| in operator norm."""
     return enclosed(statistics, f"{NETWORK}deviation")
 
 
 def _entry_deviation(context: CellContext, statistics: Statistics) -> Bound:
-    """max |H_m - H|_ij."""
+    """Return max |H_m - H|_ij."""
     return enclosed(statistics, f"{NETWORK}entry_deviation")
 
 
 def _smallest(context: CellContext, statistics: Statistics) -> Bound:
-    """lambda_min(H_m)."""
+    """Return lambda_min(H_m)."""
     return enclosed(statistics, f"{NETWORK}lambda_min")
 
 
 def _limit(statistics: Statistics) -> Bound:
-    """lambda_min(H)."""
+    """Return lambda_min(H)."""
     return enclosed(statistics, "lambda_min")
 
 
 def _wider(lower: Floats, upper: Floats) -> Bound:
-    """Of non-negative numbers, which may be infinite."""
+    """Return a bound from non-negative ends, which may be infinite, widened by `_ROUNDING`."""
     return Bound(lower * (1.0 - _ROUNDING), upper * (1.0 + _ROUNDING))
 
 
@@ -82,30 +82,30 @@ def _chernoff(context: CellContext, statistics: Statistics, parameters: Paramete
 
 
 def _excess(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """lambda_min(H_m) - lambda_min(H), both of the same rows."""
+    """Return lambda_min(H_m) - lambda_min(H), both of the same rows."""
     network, limit = _smallest(context, statistics), _limit(statistics)
     return Bound(network.lower - limit.upper, network.upper - limit.lower)
 
 
 def _zero(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    nothing = np.zeros_like(statistics[f"{NETWORK}lambda_min_lower"])
-    return Bound(nothing, nothing)
+    zeros = np.zeros_like(statistics[f"{NETWORK}lambda_min_lower"])
+    return Bound(zeros, zeros)
 
 
 def _wide_enough(context: CellContext, statistics: Statistics, parameters: Parameters) -> NDArray[np.bool_]:
-    """Whether m >= n^6 / lambda_0^4, by proof, with lambda_0 = lambda_min(H) of these rows."""
-    wanted = float(context.n) ** 6 * (1.0 + _ROUNDING)
-    return np.asarray(float(parameters["m"]) * np.maximum(_limit(statistics).lower, 0.0) ** 4 >= wanted)
+    """Return whether m >= n^6 / lambda_0^4, by proof, with lambda_0 = lambda_min(H) of these rows."""
+    threshold = float(context.n) ** 6 * (1.0 + _ROUNDING)
+    return np.asarray(float(parameters["m"]) * np.maximum(_limit(statistics).lower, 0.0) ** 4 >= threshold)
 
 
 def _quarter(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """lambda_0 / 4; infinite, as nothing is claimed, where the network is not so wide."""
+    """Return lambda_0 / 4; infinity, since nothing is claimed, where the network is too narrow."""
     limit, claimed = _limit(statistics), _wide_enough(context, statistics, parameters)
     return Bound(np.where(claimed, 0.25 * limit.lower, np.inf), np.where(claimed, 0.25 * limit.upper, np.inf))
 
 
 def _three_quarters(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """3/4 lambda_0; 0, which says nothing, where the network is not so wide."""
+    """Return 3/4 lambda_0; 0, which is vacuous, where the network is too narrow."""
     limit, claimed = _limit(statistics), _wide_enough(context, statistics, parameters)
     return _wider(np.where(claimed, 0.75 * limit.lower, 0.0), np.where(claimed, 0.75 * limit.upper, 0.0))
 

@@ -1,13 +1,8 @@
-"""Probability bounds with explicit constants: a violation may happen, but not more often than is claimed.
+"""Probability bounds with explicit constants: a trial may violate the bound, with at most the claimed probability.
 
-delta is the claimed probability of a violation (for two-sided claims, of the event); it is part of the label, so that
-a verdict means the same in every study.
-
-The event that everything is about.
-
-Claims about the closest pair of rows, and about laws whose rows coincide.
-
-Probability bounds on norms and inner products of rows that keep their norms.
+delta is the claimed probability of a violation (for two-sided claims, of the event). It is part of the label, so that
+a verdict has the same meaning in every study. The module also holds the event of a study, claims about the closest
+pair of rows and about laws whose rows coincide, and bounds on norms and inner products of rows as drawn.
 """
 
 from __future__ import annotations
@@ -37,7 +32,7 @@ _TWO_DELTAS = ({"delta": 0.1}, {"delta": 0.5})
 
 
 def coherence(context: CellContext, statistics: Statistics) -> Bound:
-    """The coherence, known to (d + 8) u."""
+    """Return the enclosure of the coherence, whose error is at most (d + 8) u."""
     return around(statistics["coherence"], (context.d + 8) * UNIT_ROUNDOFF)
 
 
@@ -50,17 +45,17 @@ def _delta(parameters: Parameters) -> float:
 
 
 def at_most_delta(context: CellContext, parameters: Parameters) -> tuple[float, float]:
-    """The bound fails with probability at most delta."""
+    """Return the claimed range of a bound that fails with probability at most delta."""
     return 0.0, _delta(parameters)
 
 
 def exactly_delta(context: CellContext, parameters: Parameters) -> tuple[float, float]:
-    """The event has probability delta."""
+    """Return the claimed range of an event that has probability delta."""
     return _delta(parameters), _delta(parameters)
 
 
 def _pair(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """The exact quantile of |<x, y>|; it is the bound of the closed form at the probability `_pair_claimed`."""
+    """Return the exact quantile of |<x, y>|; it is the bound of the closed form at the probability `_pair_claimed`."""
     return exactly(float(pair_quantile(_delta(parameters), context.d)), statistics)
 
 
@@ -98,19 +93,19 @@ def _lmin_sphere(context: CellContext, statistics: Statistics, parameters: Param
 
 
 def _necessary(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """a = 1/2 - h(c), c such that the Chung-Erdős bound on a pair with cosine above c is delta."""
+    """Return a = 1/2 - h(c), c such that the Chung-Erdős bound on a pair with cosine above c is delta."""
     return exactly(0.5 - float(kernel_function(_close(context, _delta(parameters)), "h-infinity", 2)), statistics)
 
 
 def _close(context: CellContext, delta: float) -> float:
-    """c with close_pair_probability(c) = delta: P p / (1 + (P - 1) p) = delta, p = p_d(c) / 2."""
+    """Return c with close_pair_probability(c) = delta: P p / (1 + (P - 1) p) = delta, p = p_d(c) / 2."""
     pairs = context.pairs
     p = delta / (pairs - (pairs - 1) * delta)
     return float(pair_quantile(min(1.0, 2.0 * p), context.d))
 
 
 def _necessary_claimed(context: CellContext, parameters: Parameters) -> tuple[float, float]:
-    """The event lambda_min > a has probability at most 1 - delta."""
+    """Return the claimed range: the event lambda_min > a has probability at most 1 - delta."""
     return 0.0, 1.0 - float(close_pair_probability(_close(context, _delta(parameters)), context.n, context.d))
 
 
@@ -122,7 +117,7 @@ def _nmm_printed(context: CellContext, statistics: Statistics, parameters: Param
 
 
 _SHARE = 0.5
-"""a, the share of E|x|**2 that every |x_i|**2 exceeds: any value in (0, 1) is valid."""
+"""Share a of E|x|**2 that every |x_i|**2 exceeds; any value in (0, 1) is valid."""
 
 
 def _energy(context: CellContext) -> float:
@@ -139,7 +134,7 @@ def _nmm_printed_claimed(context: CellContext, parameters: Parameters) -> tuple[
 
 
 def _nmm_quantile(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """Half of delta for the norms, half for the angles; on the sphere all of it for the angles."""
+    """Return the shares of delta for norms and angles: half each, and on the sphere all of it for the angles."""
     delta = _delta(parameters)
     if context.unit_rows:
         share, delta_angles = 1.0, delta
@@ -155,7 +150,7 @@ def _sphere(context: CellContext) -> bool:
 
 
 def _gaussian_or_sphere(context: CellContext) -> bool:
-    """Uniform directions, and norms that are constant or those of a normal law."""
+    """Return whether directions are uniform, and norms constant or those of a normal law."""
     known = context.unit_rows or (context.law == "gaussian" and context.scale is not None)
     return tangent(context) and _sphere(context) and known and context.energy is not None
 
@@ -362,7 +357,7 @@ NONDEGENERATE: Final = register(
 
 
 def _closest(context: CellContext, statistics: Statistics) -> Bound:
-    """The largest cosine, known to (d + 8) u."""
+    """Return the enclosure of the largest cosine, whose error is at most (d + 8) u."""
     return around(statistics["cosine_max"], (context.d + 8) * UNIT_ROUNDOFF)
 
 
@@ -372,13 +367,13 @@ def _angle_bound(context: CellContext, statistics: Statistics, parameters: Param
         return np.asarray(theta / (2.0 * math.pi) + theta**2 / 4.0)
 
     known = _closest(context, statistics)
-    # arccos turns an error near 1 into its root: the ends of the cosine, not of the angle, are moved.
+    # Near 1, arccos maps an error to its square root: the ends of the cosine are widened, not those of the angle.
     low, high = bound(np.clip(known.upper, -1.0, 1.0)), bound(np.clip(known.lower, -1.0, 1.0))
     return Bound(low * (1.0 - 64.0 * UNIT_ROUNDOFF), high * (1.0 + 64.0 * UNIT_ROUNDOFF))
 
 
 def _largest_signed(context: CellContext, statistics: Statistics) -> Bound:
-    """The largest off-diagonal entry of H-infinity, with its sign; h increases where it is positive."""
+    """Return the largest off-diagonal entry of H-infinity, with its sign; h increases where it is positive."""
     known = _closest(context, statistics)
     low, high = (kernel_function(np.clip(end, -1.0, 1.0), "h-infinity", 2) for end in (known.lower, known.upper))
     # Where all cosines are negative, h of the largest need not be the largest: it is at most 0.
@@ -392,7 +387,7 @@ def _coherence_entry(context: CellContext, statistics: Statistics, parameters: P
 
 
 def coinciding(n: int, values: float) -> float:
-    """1 - prod over i < n of (1 - i / values): some of n uniform draws from so many values are equal.
+    """Return 1 - prod over i < n of (1 - i / values), the probability of equal values among n draws.
 
     >>> round(coinciding(23, 365.0), 3)
     0.507
@@ -403,7 +398,7 @@ def coinciding(n: int, values: float) -> float:
 
 
 def _no_two(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """Between 1 and the largest cosine that two different vectors of signs can have, 1 - 2 / d."""
+    """Return the midpoint of 1 and 1 - 2 / d, the largest cosine of two different vectors of signs."""
     return exactly(1.0 - 1.0 / context.d, statistics)
 
 
@@ -418,12 +413,12 @@ def _equal_claimed(context: CellContext, parameters: Parameters) -> tuple[float,
 
 
 def _signs(context: CellContext) -> bool:
-    """Signs, whose rows coincide with a probability that trials can tell from 0."""
+    """Return whether rows are signs that coincide with a probability that trials can distinguish from 0."""
     return context.law == "rademacher" and context.n >= 2 and coinciding(context.n, 2.0**context.d) >= 1e-9
 
 
 def _angle_ratio(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """theta_min n^(2 / (d - 1)); its rounding is far below its fluctuations."""
+    """Return theta_min n^(2 / (d - 1)); its rounding error is negligible against its fluctuations."""
     theta = np.arccos(np.clip(statistics["cosine_max"], -1.0, 1.0))
     value = np.asarray(theta * context.n ** (2.0 / (context.d - 1)))
     return Bound(value, value)
@@ -514,7 +509,7 @@ _INNER_DELTAS = ({"delta": 0.1},)
 
 
 def largest_inner_product(context: CellContext, statistics: Statistics) -> Bound:
-    """max |<x_i, x_j>| over the pairs."""
+    """Return the enclosure of max |<x_i, x_j>| over the pairs."""
     return around(statistics["inner_max"], (context.d + 16) * UNIT_ROUNDOFF * statistics["norm_max"] ** 2)
 
 
@@ -524,7 +519,7 @@ def _square(name: str, context: CellContext, statistics: Statistics) -> Bound:
 
 
 def sub_gaussian(context: CellContext) -> float | None:
-    """The parameter K of the rows as the kernel sees them; None where there is none."""
+    """Return the sub-Gaussian parameter K of the normalized rows; None where there is none."""
     if context.hypotheses.sub_gaussian is None or context.scale is None or not context.hypotheses.zero_mean:
         return None
     return context.hypotheses.sub_gaussian / context.scale

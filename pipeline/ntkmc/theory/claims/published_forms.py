@@ -1,4 +1,4 @@
-"""Statements as they are printed somewhere, each paired with the claim that corrects it: `printed/<its id>`."""
+"""Published statements that another claim corrects; the id is `printed/<id of the correction>`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""Scaling claims whose constants are unspecified: the data say how large they are, and whether they are constants.
+"""Scaling claims with unspecified constants, and the hypotheses that a law declares of its rows.
 
-A claim "Y <= C g with probability at least 1 - delta" is tried through the (1 - delta)-quantile of Y / g in each cell.
-It is false as printed if that must grow with n or d.
-
-Hypotheses that a law declares of its rows, each tried on the draws of a study.
+A claim "Y <= C g with probability at least 1 - delta" is tested by the (1 - delta)-quantile of Y / g in each cell. The
+claim is false as published if this quantile grows with n or d. Hypotheses are tested on the draws of a study.
 """
 
 from __future__ import annotations
@@ -26,16 +24,16 @@ FUNCTIONS = {
     "largest": ("largest_coordinate", "max_i x_i"),
     "cube": ("cube_distance", "the distance to the corners of the cube with sum <= 0"),
 }
-"""Lipschitz functions with constant 1 whose concentration is tried, with the statistic that holds each."""
+"""Lipschitz functions with constant 1 whose concentration is tested, with the statistic of each."""
 
 
 def _known(value: Floats) -> Bound:
-    """A ratio whose rounding is far below its fluctuations."""
+    """Return an enclosure of a ratio whose rounding error is negligible against its fluctuations."""
     return Bound(value, value)
 
 
 def standard_scale(context: CellContext) -> float:
-    """What rows are multiplied by so that E|x|**2 = d; where that does not exist, back to the scale of the draw."""
+    """Return the factor after which E|x|**2 = d; where E|x|**2 does not exist, the factor that undoes the scaling."""
     if context.energy is not None:
         return math.sqrt(context.d / context.energy)
     return 1.0 if context.scale is None else context.scale
@@ -46,19 +44,19 @@ def _coherence(context: CellContext, statistics: Statistics, parameters: Paramet
 
 
 def inner_product_ratio(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """max |<x_i, x_j>| / (sqrt(log(n / delta)) max |x_k|)."""
+    """Return max |<x_i, x_j>| / (sqrt(log(n / delta)) max |x_k|)."""
     root = math.sqrt(math.log(context.n / float(parameters["delta"])))
     return _known(statistics["inner_max"] / (root * statistics["norm_max"]))
 
 
 def has_sub_gaussian_rows(context: CellContext) -> bool:
-    """Independent rows of mean zero with covariance I up to a factor and a sub-Gaussian parameter of that order."""
+    """Return whether rows are independent, of mean zero, isotropic, and sub-Gaussian on the same scale."""
     law = context.hypotheses
     return sub_gaussian(context) is not None and law.independent_rows and bool(law.isotropic) and context.n >= 2
 
 
 def _twice_sub_gaussian(context: CellContext, parameters: Parameters) -> float | None:
-    """2 K, K the parameter of the rows in units where Cov x = I."""
+    """Return 2 K, K the sub-Gaussian parameter of the rows in units where Cov x = I."""
     K = sub_gaussian(context)
     return None if K is None else 2.0 * K * standard_scale(context)
 
@@ -70,12 +68,12 @@ def _moment(context: CellContext, statistics: Statistics, parameters: Parameters
             return _known(statistics["norm_mean"] * unit)
         case "square":
             return _known(statistics["norm_square"] * unit**2)
-    # The trace of the sample covariance, which is not negative but for rounding.
+    # The trace of the sample covariance, which is non-negative up to rounding.
     return _known(np.maximum((statistics["norm_square"] - statistics["mean_square"]) * unit**2, 0.0))
 
 
 def _at_most_energy(context: CellContext, parameters: Parameters) -> float | None:
-    """In units of E|x|**2 = d: (E|x|)**2 <= E|x|**2, and E|x - E x|**2 <= E|x|**2; rounding apart."""
+    """Return proved bounds for E|x|**2 = d: (E|x|)**2 <= E|x|**2, and E|x - E x|**2 <= E|x|**2; rounding apart."""
     return None if context.energy is None else 1.0 + 1e-9
 
 
@@ -86,12 +84,12 @@ def _of_function(context: CellContext, statistics: Statistics, name: str) -> Flo
 
 
 def lipschitz_function(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """f(x) of the first row, x scaled so that E|x|**2 = d."""
+    """Return f(x) of the first row, x scaled so that E|x|**2 = d."""
     return _known(_of_function(context, statistics, str(parameters["f"])))
 
 
 def lipschitz_functions(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """All functions, (functions, trials)."""
+    """Return the values of all functions, (functions, trials)."""
     return _known(np.array([_of_function(context, statistics, name) for name in _fluctuating(context)]))
 
 
@@ -124,7 +122,7 @@ def tells_any_tail(context: CellContext, parameters: Parameters) -> tuple[bool, 
 
 
 def is_lipschitz(context: CellContext, parameters: Parameters) -> bool | None:
-    """Whether the law concentrates Lipschitz functions, as far as is proved."""
+    """Return whether concentration of Lipschitz functions is proved, disproved or unknown for the law."""
     return context.hypotheses.lipschitz
 
 
@@ -161,7 +159,7 @@ def _nmm_inside(context: CellContext, parameters: Parameters) -> bool:
     """The hypotheses, and the regime in which the printed probability is not trivial for large d."""
     law = context.hypotheses
     declared = bool(law.zero_mean and law.norm_scaling and law.lipschitz) and law.independent_rows
-    # Hypotheses speak of rows as drawn: rows divided by their own norms keep them if their directions are uniform.
+    # Hypotheses refer to rows as drawn. Rows divided by their norms keep them if their directions are uniform.
     declared &= context.scale is not None or context.uniform_directions
     return declared and context.n < context.d ** ((float(parameters["r"]) - 0.5) / 2.0)
 
@@ -169,9 +167,7 @@ def _nmm_inside(context: CellContext, parameters: Parameters) -> bool:
 def _karhadkar(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     d = context.d
     apart = separation(statistics["coherence"])
-    with np.errstate(
-        divide="ignore", invalid="ignore"
-    ):  # parallel rows: the claim says nothing, the ratio is infinite
+    with np.errstate(divide="ignore", invalid="ignore"):  # parallel rows: the claim is vacuous, the ratio is infinite
         unit = (d * (1.0 + d * np.log(1.0 / apart).clip(min=0.0) / math.log(d))) ** -3.0 * apart**2
         smallest = enclosed(statistics, "lambda_min")
         low, high = (np.where(apart > 0.0, end / unit, np.inf) for end in (smallest.lower, smallest.upper))
@@ -424,7 +420,7 @@ def _one(context: CellContext, statistics: Statistics, parameters: Parameters) -
 
 
 def _coordinate_bound(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """t with 2 exp(-t**2 / (2 K**2)) = delta."""
+    """Return t with 2 exp(-t**2 / (2 K**2)) = delta."""
     K = sub_gaussian(context)
     assert K is not None
     return exactly(K * math.sqrt(2.0 * math.log(2.0 / float(parameters["delta"]))), statistics)

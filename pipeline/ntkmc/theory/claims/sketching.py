@@ -1,4 +1,4 @@
-"""Sketched kernels: what holds of the Gram matrix of any features, whatever map they are of."""
+"""Claims about sketched kernels: properties of the Gram matrix Phi Phi' of any feature map."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from ntkmc.theory.claims.bounds import enclosed
 
 
 def _smallest(context: CellContext, statistics: Statistics) -> Bound:
-    """lambda_min(Phi Phi')."""
+    """Return lambda_min(Phi Phi')."""
     return enclosed(statistics, f"{SKETCH}lambda_min")
 
 
 def _deviation(context: CellContext, statistics: Statistics) -> Bound:
-    """|Phi Phi' - K| in operator norm."""
+    """Return |Phi Phi' - K| in operator norm."""
     return enclosed(statistics, f"{SKETCH}deviation")
 
 
 def _zero(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    nothing = np.zeros_like(statistics[f"{SKETCH}lambda_min_lower"])
-    return Bound(nothing, nothing)
+    zeros = np.zeros_like(statistics[f"{SKETCH}lambda_min_lower"])
+    return Bound(zeros, zeros)
 
 
 def _shift(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """|lambda_min(Phi Phi') - lambda_min(K)|, outward by a rounding of each difference."""
+    """Return |lambda_min(Phi Phi') - lambda_min(K)|, widened by the rounding of each difference."""
     sketch, kernel = _smallest(context, statistics), enclosed(statistics, "lambda_min")
     low, high = sketch.lower - kernel.upper, sketch.upper - kernel.lower
     slack = 2.0**-52 * (np.abs(low) + np.abs(high))

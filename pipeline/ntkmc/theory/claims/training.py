@@ -1,4 +1,4 @@
-"""Training and its labels: how fast the residual falls, and what y'K^-1 y is, for each target of a study."""
+"""Claims about training: the decay of the residual, and the form y'K^-1 y, for each target of a study."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PREFIX: Final = BESIDE["training"].prefix
 _STEPS: Final = np.array(CHECKPOINTS, dtype=np.float64)
 
 _CURVE: Final = 1e-8
-"""What rounding may add to a recorded residual, in units of |y|: a hundred times what was seen."""
+"""Allowance for rounding in a recorded residual, in units of |y|: a hundred times the largest observed error."""
 
 
 def _target(parameters: Parameters) -> Target:
@@ -30,7 +30,7 @@ def _of(name: str) -> tuple[str, str]:
 
 
 def _label_form(context: CellContext, statistics: Statistics) -> Bound:
-    """y'K^-1 y."""
+    """Return the enclosure of y'K^-1 y."""
     return enclosed(statistics, f"{_PREFIX}label_form")
 
 
@@ -53,14 +53,14 @@ def _has_power(context: CellContext, parameters: Parameters) -> bool:
 
 
 def _below(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """|y|^4 / y'Ky."""
+    """Return |y|^4 / y'Ky."""
     square = statistics[f"{_PREFIX}label_norm"] ** 2
     energy = enclosed(statistics, f"{_PREFIX}label_energy")
     return scaled(Bound(_ratio(square**2, energy.upper), _ratio(square**2, energy.lower)), 1.0, 1e-12)
 
 
 def _above(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """|y|^2 / lambda_min."""
+    """Return |y|^2 / lambda_min."""
     square = statistics[f"{_PREFIX}label_norm"] ** 2
     least = enclosed(statistics, "lambda_min")
     return scaled(Bound(_ratio(square, least.upper), _ratio(square, least.lower)), 1.0, 1e-12)
@@ -73,17 +73,20 @@ def _ratio(above: Floats, below: Floats) -> Floats:
 
 
 def _waiting(context: CellContext, statistics: Statistics) -> Bound:
-    """(k - 1) eta lambda_min for the least k with |y - u(k)| <= epsilon: one step before, the residual is larger."""
+    """Return (k - 1) eta lambda_min for the least k with |y - u(k)| <= epsilon.
+
+    One step before, the residual is larger.
+    """
     least, eta = enclosed(statistics, "lambda_min"), statistics[f"{_PREFIX}step_size"]
     steps = enclosed(statistics, f"{_PREFIX}steps")
-    with np.errstate(invalid="ignore"):  # infinitely many times 0: nothing is known
+    with np.errstate(invalid="ignore"):  # infinity times 0: unknown
         low = np.maximum(steps.lower - 1.0, 0.0) * eta * least.lower
         high = np.maximum(steps.upper - 1.0, 0.0) * eta * least.upper
     return Bound(np.where(np.isnan(low), 0.0, low), np.where(np.isnan(high), np.inf, high))
 
 
 def _logarithm(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """log(n / delta), where no component overshoots: eta lambda_max <= 1; infinite elsewhere."""
+    """Return log(n / delta), where no component overshoots: eta lambda_max <= 1; infinite elsewhere."""
     value = math.log(context.n / SHARE)
     steady = _steady(statistics)
     return Bound(np.where(steady, value * (1.0 - 1e-6), np.inf), np.where(steady, value * (1.0 + 1e-6), np.inf))
@@ -96,21 +99,21 @@ def _steady(statistics: Statistics) -> Floats:
 
 
 def _relative(statistics: Statistics, name: str) -> Bound:
-    """A curve in units of |y|, (T, steps)."""
+    """Return a curve in units of |y|, (T, steps)."""
     unit = np.maximum(statistics[f"{_PREFIX}label_norm"], 1e-300)[:, None]
     curve = enclosed(statistics, f"{_PREFIX}{name}")
     return Bound(curve.lower / unit, curve.upper / unit)
 
 
 def _decay(name: str, rate: Floats, eta: Floats) -> Floats:
-    """(1 - eta rate)^k of gradient descent, exp(-rate t) of gradient flow at t = eta k, (T, steps)."""
+    """Return (1 - eta rate)^k of gradient descent, exp(-rate t) of gradient flow at t = eta k, (T, steps)."""
     if name == "flow":
         return np.exp(-(rate * eta)[:, None] * _STEPS)
     return np.maximum(1.0 - rate * eta, 0.0)[:, None] ** _STEPS
 
 
 def _slowest(name: str, context: CellContext, statistics: Statistics) -> Bound:
-    """Largest amount by which |y - u(k)| / |y| exceeds the decay of the smallest eigenvalue, over all recorded k."""
+    """Return the largest excess of |y - u(k)| / |y| over the decay of the smallest eigenvalue, over recorded k."""
     eta, least = statistics[f"{_PREFIX}step_size"], enclosed(statistics, "lambda_min")
     curve = _relative(statistics, name)
     low = curve.lower - _decay(name, least.lower, eta)
@@ -119,7 +122,7 @@ def _slowest(name: str, context: CellContext, statistics: Statistics) -> Bound:
 
 
 def _fastest(context: CellContext, statistics: Statistics) -> Bound:
-    """Least amount by which |y - u(k)| / |y| exceeds the decay of the largest eigenvalue, over all recorded k."""
+    """Return the least excess of |y - u(k)| / |y| over the decay of the largest eigenvalue, over recorded k."""
     eta, largest = statistics[f"{_PREFIX}step_size"], enclosed(statistics, f"{_PREFIX}lambda_max")
     curve = _relative(statistics, "residual")
     low = curve.lower - _decay("residual", largest.lower, eta)
@@ -128,7 +131,7 @@ def _fastest(context: CellContext, statistics: Statistics) -> Bound:
 
 
 def _nothing(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """0; infinite, as nothing is claimed, where the step size is too large."""
+    """Return 0; infinity, since nothing is claimed, where the step size is too large."""
     zero = np.where(_steady(statistics), 0.0, np.inf)
     return Bound(zero, zero)
 
@@ -144,7 +147,7 @@ def _nothing_flow(context: CellContext, statistics: Statistics, parameters: Para
 
 
 def _main_term(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """(2 y'K^-1 y / n)^(1/2) over (alpha^2 / n)^(1/2), alpha^2 = d^p."""
+    """Return (2 y'K^-1 y / n)^(1/2) over (alpha^2 / n)^(1/2), alpha^2 = d^p."""
     form, target = _label_form(context, statistics), _target(parameters)
     unit = float(context.d) ** max(target.power, 1)
     return Bound(np.sqrt(2.0 * form.lower / unit), np.sqrt(2.0 * form.upper / unit))

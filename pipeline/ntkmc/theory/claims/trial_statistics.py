@@ -1,7 +1,7 @@
-"""The statistics of a draw that claims may need, each declared once: the store's variables and `plan` come from here.
+"""Declaration of the statistics per draw that claims may need; the store's variables and `plan` use it.
 
-A study measures what its claims need, and no more. Most statistics are read off matrices that a trial forms anyway;
-those that take eigenvalue problems of their own say how many, and the claims that need them are tried when asked for.
+A study measures only the statistics that its claims need. Most are computed from matrices that a trial forms anyway.
+Others require additional eigenvalue problems, whose number is declared; claims that need them must be selected.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class Statistic:
     name : str
         Variable of the store's `trials` group.
     sentence : str
-        What it is.
+        Description.
     per_depth : bool
         Whether it depends on the depth.
     eigenvalues : float
-        Eigenvalue problems of size n that it takes; 0 for what is read off a matrix that is there.
+        Number of eigenvalue problems of size n that it requires; 0 if it is computed from an existing matrix.
     each_layer : bool
         Whether `eigenvalues` are taken for each layer l <= L.
     largest_order : int or None
-        n up to which it takes so many of them; beyond, nothing is known of it, and it takes none.
+        Largest n for which it is computed; above, it is unknown and requires no eigenvalue problem.
     """
 
     name: str
@@ -40,16 +40,16 @@ class Statistic:
 
 
 ALWAYS: Final = ("coherence", "norm_min", "norm_max")
-"""Measured whatever the claims: the contract of the store."""
+"""Statistics that are always measured, independently of the claims."""
 
 POWERS: Final = (1, 2, 3, 4, 5, 6)
-"""Orders r of the entrywise powers of the cosines whose smallest eigenvalue can be asked for."""
+"""Orders r of the entrywise powers of the cosines whose smallest eigenvalue can be measured."""
 
 KHATRI_RAO: Final = (1, 2, 3, 4, 6)
 """Orders r of the Khatri-Rao powers with the norms of the rows."""
 
 UNSCALED: Final = (2, 4, 6)
-"""Those of the entrywise powers of XX' itself."""
+"""Orders r of the entrywise powers of XX'."""
 
 HIGHEST_HARMONIC: Final = 6
 """Degrees up to which the Gegenbauer bound takes eigenvalues; of higher ones it takes the free bound 0."""
@@ -59,7 +59,7 @@ LEVELS: Final = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 
 """Levels of the quantiles of a draw's eigenvalues."""
 
 LARGEST_SPECTRUM: Final = 1024
-"""n up to which a trial takes all eigenvalues: half a second and 32 MiB on one core there; beyond, the edges."""
+"""Largest n for which a trial computes all eigenvalues (half a second and 32 MiB on one core); above, the edges."""
 
 SPECTRUM_COST: Final = 12.0
 """All eigenvalues with their error bound, in units of one enclosure of lambda_min."""
@@ -68,7 +68,7 @@ SPECTRUM_COST: Final = 12.0
 def _enclosed(
     name: str, what: str, *, per_depth: bool = False, each_layer: bool = False, eigenvalues: float = 1.0
 ) -> list[Statistic]:
-    """Both ends of an enclosure; what they cost is booked on the lower one."""
+    """Return the statistics of both ends of an enclosure; the lower one carries the cost."""
     return [
         Statistic(f"{name}_lower", f"proved lower bound on {what}", per_depth, eigenvalues, each_layer),
         Statistic(f"{name}_upper", f"proved upper bound on {what}", per_depth),
@@ -145,28 +145,28 @@ STATISTICS: Final = {statistic.name: statistic for statistic in _DECLARED}
 
 
 def required(needs: Iterable[str]) -> tuple[str, ...]:
-    """Statistics to measure for all that is needed, in the order of their declaration.
+    """Return the statistics to measure for given needs, in the order of declaration.
 
     >>> required(["gershgorin", "coherence", "lambda_min_lower"])
     ('coherence', 'norm_min', 'norm_max', 'gershgorin')
     """
-    wanted = {*ALWAYS, *needs}
-    return tuple(name for name in STATISTICS if name in wanted)
+    names = {*ALWAYS, *needs}
+    return tuple(name for name in STATISTICS if name in names)
 
 
 EDGES: Final = ("lambda_max_lower", "lambda_max_upper")
-"""What a study measures with `spectrum: edges`; lambda_min is there always."""
+"""Statistics of a study with `spectrum: edges`; lambda_min is always measured."""
 
 SPECTRUM: Final = tuple(
     name
     for name in STATISTICS
     if name in EDGES or name.startswith(("eigenvalue_q", "spectrum_", "decay_exponent", "elkaroui_", "free_sum_"))
 )
-"""What it measures with `spectrum: full`."""
+"""Statistics of a study with `spectrum: full`."""
 
 
 def eigenvalue_problems(names: Iterable[str], depths: Iterable[int], n: int = 0) -> float:
-    """Eigenvalue problems of size n that statistics take in one draw, beside lambda_min itself.
+    """Return the number of eigenvalue problems of size n per draw that statistics require, in addition to lambda_min.
 
     >>> eigenvalue_problems(["coherence", "power2_lower", "layers_lower"], (2, 3))
     6.0
