@@ -1,6 +1,6 @@
-"""Every group, variable and coordinate of the store, declared once: the declaration creates, annotates and validates.
+"""Declarations of the groups, variables and coordinates of a store.
 
-May import `study`.
+Arrays are created, annotated and validated from these declarations alone. This sub-package may import `study`.
 """
 
 from ntkmc.experiment.schema.groups import VARIABLES, declared, trial_variables

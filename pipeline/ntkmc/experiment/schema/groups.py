@@ -1,11 +1,12 @@
-"""The groups of the store and their variables, each declared once: the declaration creates, annotates and validates
-the arrays.
+"""Groups of a store and their variables, each declared once.
 
-Variables of the groups `finite_width` and `convergence`: networks of finite width beside the limit.
+Every store has the groups `trials`, `estimates`, `claims` and `blocks`. Other groups belong to axes that a study may
+ask for, in pairs of values per trial and estimates per cell:
 
-Variables of the groups `sketching` and `sketch_accuracy`: Gram matrices of feature maps beside their kernel.
-
-Variables of the groups about training: `training` and `prediction`, by the kernel; `trained` and `dynamics`.
+- `finite_width` and `convergence`: networks of finite width, compared with their limit;
+- `sketching` and `sketch_accuracy`: Gram matrices of feature maps, compared with their kernel;
+- `training` and `prediction`: predictions of the kernel for training;
+- `trained` and `dynamics`: networks trained by gradient descent.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ FINITE_WIDTH_VARIABLES: Final = (
         for name, sentence in _OF_NETWORK.items()
         for end in ("lower", "upper")
     ),
-    Variable("", "status", WIDE_DRAW, "i1", 0, "1", "how the trial ended", STATUS),  # last, as above
+    Variable(
+        "", "status", WIDE_DRAW, "i1", 0, "1", "how the trial ended", STATUS
+    ),  # last: a trial counts as done by its status
 )
 
 CONVERGENCE_VARIABLES: Final = (
@@ -239,7 +242,9 @@ PREDICTED: Final = (
     ),
     *_ends("residual", (*TARGET_DRAW, "step"), "|y - u(k)| under gradient descent with the kernel, up to rounding"),
     *_ends("flow", (*TARGET_DRAW, "step"), "|y - u(t)| under gradient flow at t = eta k, up to rounding"),
-    Variable("", "status", TARGET_DRAW, "i1", 0, "1", "how the trial ended", STATUS),  # last: a trial is done by it
+    Variable(
+        "", "status", TARGET_DRAW, "i1", 0, "1", "how the trial ended", STATUS
+    ),  # last: a trial counts as done by its status
 )
 
 OF_TARGETS: Final = (
@@ -299,10 +304,10 @@ OF_NETWORKS: Final = (
 
 
 VERSION: Final = 3
-"""Version of the store's layout, in the root attribute `schema`."""
+"""Version of the layout of stores, in the root attribute `schema`."""
 
 MIGRATED: Final = (2,)
-"""Older versions that can be read, and that the next run brings up to date: 2 has no group `blocks`."""
+"""Older versions that can be read, and that the next run upgrades. Version 2 has no group `blocks`."""
 
 _VARIABLES: Final = (
     Variable("trials", "lambda_min", DEEP_DRAW, "f8", NAN, "1", "smallest eigenvalue of the Gram matrix"),
@@ -486,7 +491,7 @@ _VARIABLES: Final = (
     Variable("blocks", "job", BLOCK, "str", "", "1", "the queue's job, if there was one"),
     Variable("blocks", "environment", BLOCK, "str", "", "1", "key into the root attribute `environments`"),
     Variable("blocks", "finished", BLOCK, "i8", 0, "s", "when, in seconds since 1970 UTC"),
-    # Last: a row without trials is not there yet.
+    # Last: a row of the table counts as written by its number of trials.
     Variable("blocks", "count", BLOCK, "i8", 0, "trials", "trials in it; 0: this row of the table is not used"),
 )
 
@@ -508,8 +513,10 @@ BESIDE_VARIABLES: Final[dict[str, dict[str, Variable]]] = {
         ("sketch_accuracy", SKETCH_ACCURACY_VARIABLES),
     )
 }
-"""Groups that a store has once a study asks for the axis that they belong to (`parts.AXES`). The last variable of one
-with a value for each trial is its status."""
+"""Groups that a store has once a study asks for their axis (`ntkmc.experiment.study.measurements.AXES`).
+
+The last variable of a group with one value per trial is its status: a fold writes variables in order, and a trial
+counts as done by its status."""
 
 BESIDE_GROUPS: Final = {
     "finite_width": "one value per draw, depth and width: the tangent kernel of a random network beside its limit",
@@ -530,14 +537,14 @@ GROUPS: Final = {
 }
 
 PER_TRIAL: Final = ("trials", *AXES)
-"""Groups with a value for each trial."""
+"""Groups with one value per trial."""
 
 DERIVED_GROUPS: Final = ("estimates", "claims")
-"""Groups that follow from `trials`."""
+"""Groups computed from `trials`."""
 
 
 def declared(group: str) -> dict[str, Variable]:
-    """Variables of a group, by name.
+    """Return the variables of a group, by name.
 
     >>> list(declared("finite_width"))[0]
     'lambda_min'
@@ -546,7 +553,7 @@ def declared(group: str) -> dict[str, Variable]:
 
 
 def groups_of(dims: Iterable[str]) -> dict[str, str]:
-    """Groups of a store whose record has these dimensions, each with its sentence.
+    """Return the groups of a store and their descriptions, from the dimensions of its record.
 
     >>> [len(groups_of(dims)) for dims in ((), ("width",))]
     [4, 6]
@@ -556,12 +563,12 @@ def groups_of(dims: Iterable[str]) -> dict[str, str]:
 
 
 def derived_groups(dims: Iterable[str]) -> tuple[str, ...]:
-    """Groups that follow from trials, in a store whose record has these dimensions."""
+    """Return the groups computed from trials, from the dimensions of the record of a store."""
     return (*DERIVED_GROUPS, *(axis.derived for axis in axes_of(dims)))
 
 
 def trial_variables(statistics: Iterable[str]) -> dict[str, Variable]:
-    """Variables of the `trials` group that have one value a trial, where these statistics are measured.
+    """Return the variables of the `trials` group with one value per trial, if the given statistics are measured.
 
     >>> list(trial_variables(["coherence"]))
     ['lambda_min', 'lambda_min_lower', 'lambda_min_upper', 'coherence', 'status']
@@ -575,17 +582,17 @@ def trial_variables(statistics: Iterable[str]) -> dict[str, Variable]:
 
 
 def group_variables(group: str, statistics: Iterable[str]) -> dict[str, Variable]:
-    """Variables of a group in a store that holds these statistics, which are variables of `trials`."""
+    """Return the variables of a group in a store with the given statistics, which are variables of `trials`."""
     if group != "trials":
         return declared(group)
     chosen = set(statistics)
-    return {name: each for name, each in declared(group).items() if name not in STATISTICS or name in chosen}
+    return {name: variable for name, variable in declared(group).items() if name not in STATISTICS or name in chosen}
 
 
 def dimensions(group: str) -> tuple[str, ...]:
-    """Dimensions of a group that have coordinates, in order of appearance (`trial` and `block` have
-    none: they are positions)."""
-    found: dict[str, None] = {}
+    """Return the dimensions of a group that have coordinates, in order of appearance."""
+    # `trial` and `block` are positions, without coordinates.
+    names: dict[str, None] = {}
     for variable in declared(group).values():
-        found |= dict.fromkeys(dim for dim in variable.dims if dim not in ("trial", "block"))
-    return tuple(found)
+        names |= dict.fromkeys(dim for dim in variable.dims if dim not in ("trial", "block"))
+    return tuple(names)

@@ -1,4 +1,4 @@
-"""What a variable of the store is: its dimensions, its coordinates, the words that travel with it."""
+"""Variables of a store: dimensions, coordinates, units, and meanings of integer codes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ntkmc.linalg.eigen import Status
 
 
 class Verdict(enum.IntEnum):
-    """What the data say about a claim."""
+    """Verdict of the data on a claim."""
 
     NOT_EVALUATED = 0
     HOLDS = 1
@@ -24,7 +24,7 @@ class Verdict(enum.IntEnum):
 
     @property
     def word(self) -> str:
-        """As it stands in `flag_meanings`.
+        """Name of the verdict in the attribute `flag_meanings`.
 
         >>> Verdict.NOT_APPLICABLE.word
         'not-applicable'
@@ -57,13 +57,13 @@ class Variable:
     dtype : str
         `f8`, `i1`, `i8` or `str`.
     fill : float, int or str
-        What stands where nothing was written.
+        Value where nothing was written.
     unit : str
         `1` for a pure number.
     sentence : str
-        What it is; travels with the file as `long_name`.
-    flags : type[enum.Enum], optional
-        The meaning of the integers.
+        Description, stored as the attribute `long_name`.
+    flags : dict of str to int
+        Integer codes by meaning; empty for a variable without codes.
     """
 
     group: str
@@ -77,12 +77,12 @@ class Variable:
 
     @property
     def per_depth(self) -> bool:
-        """Whether there is one value for each depth."""
+        """Whether there is one value per depth."""
         return "depth" in self.dims
 
     @property
     def behind(self) -> tuple[str, ...]:
-        """Dimensions behind the trial: each trial's value is an array.
+        """Dimensions that follow `trial`, if the value of a trial is an array.
 
         >>> Variable("g", "curve", (*DRAW, "step"), "f8", NAN, "1", "a curve").behind
         ('step',)
@@ -90,7 +90,7 @@ class Variable:
         return self.dims[self.dims.index("trial") + 1 :] if "trial" in self.dims else ()
 
     def attributes(self) -> dict[str, Any]:
-        """Attributes of the array: unit, sentence, flags."""
+        """Return the attributes of the array: unit, description, codes."""
         attributes: dict[str, Any] = {"units": self.unit, "long_name": self.sentence}
         if self.flags:
             attributes["flag_values"] = list(self.flags.values())
