@@ -1,4 +1,4 @@
-"""The Python door to a whole run. Dask is imported when a run begins, so that everything else works without it."""
+"""Python interface to whole runs. Dask is imported only when a run begins: everything else works without it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def lambda_min(
     certificate: bool = True,
     single: bool = False,
 ) -> dict[int, Eigenvalue]:
-    """Smallest eigenvalues of a kernel's Gram matrix at several depths, from data.
+    """Compute the smallest eigenvalue of a kernel's Gram matrix of data at several depths.
 
     Parameters
     ----------
@@ -48,21 +48,22 @@ def lambda_min(
     kernel, depths
         As for `ntkmc.grams`.
     method : str
-        What proposes the eigenvector: as for `ntkmc.smallest_eigenvalue`; with a client `auto`, `lanczos`, `eigsh` or
-        `lobpcg` (block Jacobi as preconditioner). The eigenvector at one depth starts the iteration at the next.
+        Method that computes the approximate eigenvector: as for `ntkmc.smallest_eigenvalue`; with a client `auto`,
+        `lanczos`, `eigsh` or `lobpcg` (block Jacobi as preconditioner). The eigenvector at one depth starts the
+        iteration at the next.
     client : distributed.Client, optional
-        A cluster whose workers hold the matrix together, tile by tile: its lower triangle and that of one factor,
-        8 n**2 bytes in all, and on their disks what does not fit into their memory.
+        A cluster over whose workers the matrix is distributed in tiles: its lower triangle and that of one factor,
+        8 n**2 bytes in all. Tiles that do not fit into memory are spilled to disk.
     certificate : bool
-        With a client: False saves the factorization, n**3 / 3 operations; then the upper end alone is proved.
+        With a client: False saves the factorization, n**3 / 3 operations; then only the upper end is proved.
     single : bool
-        With a client: hold the matrix in float32, for the products that propose the eigenvector, in half the memory;
-        what the proof needs is evaluated anew in float64.
+        With a client: store the matrix in float32, in half the memory, for the products of the iteration. The proof
+        evaluates the entries again in float64.
 
     Returns
     -------
     dict of int to Eigenvalue
-        The bounds speak of the *exact* kernel of X: the error of evaluating its entries (bounded by
+        The bounds hold for the *exact* kernel of X: the error of evaluating its entries (bounded by
         `ntkmc.theory.kernels.functions.entry_error`) is folded in, and the lower end is at least 0, because the
         exact kernel is positive semi-definite.
 
@@ -186,7 +187,7 @@ def execute(
             if place.batch:
                 subscribers.append(Record(Workspace(location)))
             if place.batch and not place.one_job and not location.remote and (location.path / LEASE).exists():
-                with Lease(location, say):  # refused if somebody writes: `drive` would be, with jobs in the queue
+                with Lease(location, say):  # raises now if another run is writing, before jobs are queued
                     pass
             client = stack.enter_context(connect(place, layout=plan.layout, store=location, say=say))
         feeds = study_page(study, str(location), client)
@@ -204,7 +205,7 @@ def repair(
     profile: str | None = None,
     progress: bool = True,
 ) -> Report:
-    """Compute again what `verify` found wrong, and verify once more.
+    """Recompute the trials that `verify` found wrong, and verify the store again.
 
     Parameters
     ----------
@@ -212,38 +213,38 @@ def repair(
     report : Report
         As `verify` returned it.
     study : Study, optional
-        Where the code of laws of your own comes from, which is not imported on the store's word.
+        Study that provides the code of the user's own laws, which is never imported from a store.
     client, profile, progress
-        As of `run`.
+        As in `run`.
 
     Returns
     -------
     Report
-        Of the store as it is now.
+        Report of the repaired store.
 
     Raises
     ------
     InputError
-        If a law is code that no study names.
+        If a law is code that no study provides.
     StoreError
         If the store cannot be repaired: its metadata, or a coordinate, is damaged.
     ExecutionError
-        As of `run`.
+        As in `run`.
     """
     location = Location.of(store)
     attributes = read_attributes(location)
     studies = [*stored_studies(attributes, str(location))]
     if study is not None:
         check_identity(location, study)
-        studies = [each for each in studies if each.digest() != study.digest()] + [study]
-    for cell in (cell for each in studies for cell in each.cells):
+        studies = [stored for stored in studies if stored.digest() != study.digest()] + [study]
+    for cell in (cell for stored in studies for cell in stored.cells):
         if isinstance(cell.distribution, Unimported):
-            cell.distribution.check(cell.n, cell.d)  # refuses, and says what would help
+            cell.distribution.check(cell.n, cell.d)  # raises with a message that explains the solution
     with Lease(location):
         forget(Store.prepare(location, studies[-1]), report)
-    # All that the store was ever asked for, since any of it may be damaged; what is whole costs nothing.
-    for each in studies:
-        outcome = execute(each, location, client=client, profile=profile, progress=progress)
+    # Run all studies of the history, as any of their trials may be damaged; finished trials are skipped.
+    for stored in studies:
+        outcome = execute(stored, location, client=client, profile=profile, progress=progress)
         if outcome.interrupted:
             raise KeyboardInterrupt
     return verify(store, study=study)

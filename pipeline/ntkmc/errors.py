@@ -1,7 +1,7 @@
-"""Errors that say what is wrong, where, and what would be right.
+"""Exceptions of ntkmc. Their messages state what is wrong, where, and what would be valid.
 
-Every error that a user can cause derives from `NtkmcError`; the command line prints its one line and ends with
-exit code 2, so a message must make sense without a traceback.
+Every error that a user can cause derives from `NtkmcError`. The command line prints its one-line message and exits
+with code 2, so a message must be understandable without a traceback.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class StoreError(NtkmcError, RuntimeError):
 
 
 class ExecutionError(NtkmcError, RuntimeError):
-    """The cluster could not be started, or went away."""
+    """The cluster could not be started, or was lost."""
 
 
 def did_you_mean(word: str, valid: Iterable[str]) -> str:
-    """End of a sentence that names the nearest valid word, and all of them.
+    """Return the end of an error message: the nearest valid word, and all valid words.
 
     >>> did_you_mean("spere", ["sphere", "gaussian"])
     "did you mean 'sphere'? valid: gaussian, sphere"

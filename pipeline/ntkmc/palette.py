@@ -1,11 +1,11 @@
-"""Colours that every view shares: told apart with any colour vision, and in print by their lightness."""
+"""Colours of all views: distinguishable with any colour vision, and by lightness in print."""
 
 from __future__ import annotations
 
 from typing import Final
 
 CATEGORIES: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe & Ito's palette: lines and marks, a colour for each distribution."""
+"""Okabe & Ito's palette: lines and marks, one colour per distribution."""
 
 INKS: Final = ("#005a8e", "#a84a00", "#00664b", "#8f3f6b", "#7d5700", "#1f6f99", "#000000")
 """The same hues dark enough for text on white (contrast at least 4.5:1)."""
@@ -13,7 +13,7 @@ INKS: Final = ("#005a8e", "#a84a00", "#00664b", "#8f3f6b", "#7d5700", "#1f6f99",
 SEQUENCE: Final = (
     "#f2f5f7", "#dce8f0", "#c3d9e8", "#a5c8de", "#82b3d1", "#5c9bc2", "#3d82b0", "#27699a", "#174f7d", "#0b3659",
 )  # fmt: skip
-"""From nothing to all, even in lightness."""
+"""Sequential palette from 0 to 1, with equal steps of lightness."""
 
 VERDICTS: Final = {
     "holds": "#00664b",
@@ -25,14 +25,14 @@ VERDICTS: Final = {
     "not-evaluated": "#595f69",
     "not-applicable": "#595f69",
 }
-"""Text colours of verdicts; the word always stands beside the colour."""
+"""Text colours of verdicts, always shown together with the word."""
 
 SIGNS: Final = {"holds": "✓", "supported": "✓", "violated": "✗", "refuted": "✗", "undecided": "?", "vacuous": "∅"}
-"""A mark for each verdict, so that none is told by colour alone."""
+"""One mark per verdict, so that verdicts do not differ by colour alone."""
 
 
 def colour(position: int, palette: tuple[str, ...] = CATEGORIES) -> str:
-    """The colour of the category at a position; they repeat after seven.
+    """Return the colour of a category; colours repeat after the length of the palette (seven by default).
 
     >>> colour(7) == colour(0)
     True

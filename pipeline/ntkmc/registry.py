@@ -1,9 +1,9 @@
-"""Named plug-ins: one mapping from a name to what it stands for, with an error that lists the names."""
+"""Registry of named objects, whose error for an unknown name lists the valid names."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from ntkmc.errors import InputError, did_you_mean
@@ -11,7 +11,7 @@ from ntkmc.errors import InputError, did_you_mean
 T = TypeVar("T")
 
 _MANY = 20
-"""Names from which on an error names the nearest ones only."""
+"""Number of names above which an error lists only the nearest ones."""
 
 
 class Registry(Generic[T]):
@@ -20,7 +20,7 @@ class Registry(Generic[T]):
     Parameters
     ----------
     family : str
-        What the names are names of, in the singular; it stands in the error message.
+        Kind of object, in the singular, for error messages.
 
     Examples
     --------
@@ -38,15 +38,11 @@ class Registry(Generic[T]):
         self._entries: dict[str, T] = {}
 
     def add(self, name: str, entry: T) -> T:
-        """Register `entry` as `name`; a name can be taken only once."""
+        """Register `entry` as `name` and return it; `InputError` if the name is registered already."""
         if name in self._entries:
             raise InputError(f"the {self.family} {name!r} is registered already")
         self._entries[name] = entry
         return entry
-
-    def named(self, name: str) -> Callable[[T], T]:
-        """Decorator form of `add`."""
-        return lambda entry: self.add(name, entry)
 
     def __getitem__(self, name: str) -> T:
         try:

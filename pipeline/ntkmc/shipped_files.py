@@ -1,4 +1,4 @@
-"""Finds the files that ship beside the code: profiles in `cluster/`, apps in `dashboards/`."""
+"""Files that are shipped with the package: profiles in `cluster/`, apps in `dashboards/`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CLONE = _PACKAGE.parents[1]
 
 
 def find_shared(folder: str, name: str, suffix: str) -> Path:
-    """The file that `name` means: an explicit path first, then the clone's folder, then the installed copy's.
+    """Return the file for `name`: an explicit path, else a file of the clone, else a file of the installed package.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""The command line: one thin command per verb.
+"""Command line: one module per group of commands.
 
-Exit codes: 0 done; 2 bad input, one line that says what is wrong, where, and what would be right; 3 ran but some cells
-failed, which are named; 130 interrupted, resumable.
+Exit codes: 0 success; 2 invalid input, explained in one line; 3 completed with failures, which are listed; 130
+interrupted, resumable.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def _root(
 
 
 def main() -> None:
-    """Entry point: every error that a user can cause becomes one line and exit code 2."""
-    signal.signal(signal.SIGTERM, _interrupt)  # a batch system's way of saying stop: finish as on Ctrl-C
+    """Run the command line; print errors that a user can cause as one line, with exit code 2 or 3."""
+    signal.signal(signal.SIGTERM, _interrupt)  # sent by batch systems before the time limit: finish as on Ctrl-C
     try:
         code = app(standalone_mode=False)
     except NtkmcError as error:
@@ -48,7 +48,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:
-        # The parser's own errors (typer brings its own copy of click): known by what they can do.
+        # Errors of the parser have no importable class (typer has its own copy of click): recognize them by a method.
         if not hasattr(error, "format_message"):
             raise
         say(f"ntkmc: {' '.join(error.format_message().split())}")

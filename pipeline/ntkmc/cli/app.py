@@ -1,4 +1,4 @@
-"""The application that commands register with, and what they share."""
+"""The typer application, and arguments and output functions that commands share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ProfileName = Annotated[str, typer.Option("--profile", "-p", help="A profile in 
 
 
 class Format(enum.StrEnum):
-    """How `show` prints."""
+    """Output formats."""
 
     TABLE = "table"
     CSV = "csv"
@@ -35,7 +35,7 @@ class Format(enum.StrEnum):
 
 @contextmanager
 def reading(store: str) -> Iterator[None]:
-    """Turns what zarr raises on a damaged chunk into one line."""
+    """Convert exceptions raised by a damaged store into `StoreError`."""
     from ntkmc.experiment.store.reading import understood
 
     with understood(store):
@@ -43,10 +43,10 @@ def reading(store: str) -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """A line for people, beside the output."""
+    """Print a line on standard error."""
     typer.echo(text, err=True)
 
 
 def table(content: Any) -> None:
-    """A rich table on the output."""
+    """Print a rich table on standard output."""
     Console().print(content)

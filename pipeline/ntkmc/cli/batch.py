@@ -1,4 +1,4 @@
-"""The driver as a batch job: `submit`, `status`, `cancel`."""
+"""Commands for batch jobs: `submit`, `status`, `cancel`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def status(
         str | None, typer.Argument(metavar="[STORE]", help="A store; without one, all in data/results.")
     ] = None,
 ) -> None:
-    """How runs stand: what is done by the store, what jobs do by the queue, the rate, the last error with its log."""
+    """Status of runs: finished trials, jobs in the queue, rate, and the last error with its log."""
     from ntkmc.execution.batch.status import standing
 
     stores = [store] if store else _known()
@@ -66,20 +66,20 @@ def status(
         say(f"no stores in {RESULTS}")
     for path in stores:
         try:
-            found = standing(path)
-        except NtkmcError as error:  # one that cannot be read does not hide the others
+            state = standing(path)
+        except NtkmcError as error:  # an unreadable store must not hide the others
             if store:
                 raise
             say(f"ntkmc: {error}")
             continue
-        typer.echo(f"{path}{': done' if found.done else ''}")
-        for name, text in found.lines().items():
+        typer.echo(f"{path}{': done' if state.done else ''}")
+        for name, text in state.lines().items():
             typer.echo(f"  {name:<8}{text}")
 
 
 @app.command()
 def cancel(store: StoreFolder) -> None:
-    """End the driver's job and its workers; what is finished stays, and `ntkmc submit` goes on from there."""
+    """Cancel the driver's job and its workers; finished results are kept, and `ntkmc submit` continues from them."""
     from ntkmc.execution.batch.status import cancel as end
     from ntkmc.execution.batch.status import standing
 
@@ -89,6 +89,6 @@ def cancel(store: StoreFolder) -> None:
 
 
 def _known() -> list[str]:
-    found = {path for path in RESULTS.glob("*.zarr") if path.is_dir()}
-    found |= {path.with_suffix("") for path in RESULTS.glob("*.jobs") if (path / "drivers.json").is_file()}
-    return sorted(map(str, found))
+    paths = {path for path in RESULTS.glob("*.zarr") if path.is_dir()}
+    paths |= {path.with_suffix("") for path in RESULTS.glob("*.jobs") if (path / "drivers.json").is_file()}
+    return sorted(map(str, paths))

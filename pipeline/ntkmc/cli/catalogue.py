@@ -1,4 +1,4 @@
-"""What there is: `claims`, `distributions`."""
+"""Commands that list the catalogues: `claims`, `distributions`."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def list_distributions(
     if name is None and check:
         raise InputError("--check needs a NAME: ntkmc distributions gaussian --check")
     if name is None:
-        found = distribution_table.listed()
-        width = max(map(len, found))
-        for label, spec in found.items():
+        specs = distribution_table.listed()
+        width = max(map(len, specs))
+        for label, spec in specs.items():
             typer.echo(f"{label:<{width}}  {distribution_table.summary(spec)}")
     elif check:
         for line in distribution_table.tried(distribution_table.parse(name), dimension or DIMENSIONS):

@@ -1,4 +1,4 @@
-"""Laws in words: what `ntkmc distributions` prints."""
+"""Tables and descriptions of distributions, as `ntkmc distributions` prints them."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _WORDS: Final = {
     "log_concave": "log-concave",
 }
 _TYPICAL: Final = 8
-"""The dimension that a list of hypotheses speaks of."""
+"""Dimension at which the list evaluates hypotheses."""
 
 
 def parse(text: str) -> Spec:
-    """A specification as it would stand in a study file (`InputError`).
+    """Parse a specification, written as in a study file; `InputError` if it is not YAML.
 
     >>> parse("{student-t: {df: 3}}")
     {'student-t': {'df': 3}}
@@ -43,17 +43,17 @@ def parse(text: str) -> Spec:
 
 
 def listed() -> dict[str, Spec]:
-    """All laws by the label of an example, with its specification."""
-    found: dict[str, Spec] = {}
+    """Return the specification of an example of each law, by label."""
+    specs: dict[str, Spec] = {}
     for name in names():
         example = DISTRIBUTIONS[name].example if name in DISTRIBUTIONS else None
         spec: Spec = name if example is None else {name: dict(example)}
-        found[name if example is None else build(spec, trusted=True).label] = spec
-    return found
+        specs[name if example is None else build(spec, trusted=True).label] = spec
+    return specs
 
 
 def summary(spec: Spec) -> str:
-    """What an example of a law is known to satisfy, in one line."""
+    """Return the declared hypotheses of a law in one line."""
     try:
         law = build(spec, trusted=True)
         declared = law.hypotheses(_TYPICAL)
@@ -65,7 +65,7 @@ def summary(spec: Spec) -> str:
 
 
 def tried(spec: Spec, dimensions: Sequence[int]) -> list[str]:
-    """What a sample says of each hypothesis, a line each; dimensions that the law refuses are passed over."""
+    """Return one line per hypothesis with its check on a sample; dimensions that the law rejects are skipped."""
     law = build(spec, trusted=True)
     lines = []
     for d in dimensions:
@@ -76,7 +76,7 @@ def tried(spec: Spec, dimensions: Sequence[int]) -> list[str]:
 
 
 def described(spec: Spec, dimensions: Sequence[int]) -> dict[str, str]:
-    """A law in full: words by heading."""
+    """Return the full description of a law, by heading."""
     if isinstance(spec, str) and spec in DISTRIBUTIONS and (example := DISTRIBUTIONS[spec].example):
         try:
             law = build(spec, trusted=True)
@@ -85,11 +85,11 @@ def described(spec: Spec, dimensions: Sequence[int]) -> dict[str, str]:
     else:
         law = build(spec, trusted=True)
     inner = law.law if isinstance(law, Plugin) else law
-    said = inspect.getdoc(getattr(inner, "function", type(inner))) or "no description"
-    lines = {"law": law.label, "is": " ".join(said.split())}
+    description = inspect.getdoc(getattr(inner, "function", type(inner))) or "no description"
+    lines = {"law": law.label, "is": " ".join(description.split())}
     if dataclasses.is_dataclass(inner) and type(inner).__module__ != Plugin.__module__:
-        wanted = (f"{field.name} ({field.type})" for field in dataclasses.fields(inner) if field.repr)
-        lines["parameters"] = ", ".join(wanted) or "none"
+        parameters = (f"{field.name} ({field.type})" for field in dataclasses.fields(inner) if field.repr)
+        lines["parameters"] = ", ".join(parameters) or "none"
     for d in dimensions:
         at = f", d = {d}" if len(dimensions) > 1 else f" (d = {d})"
         try:

@@ -1,4 +1,4 @@
-"""One's own data: `lambda-min`."""
+"""Command for the user's own data: `lambda-min`."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def lambda_min(
     try:
         if spectrum or labels is not None:
             y = None if labels is None else load_vectors(str(labels))
-            found = {
+            spectra = {
                 number: kernel_spectrum(rows, kernel.value, number, y, method=method.value)
                 for number in sorted(set(depth or [2]))
             }
-            answers = {number: each.lambda_min for number, each in found.items()}
-            more = {number: _further(each, 0 if y is None else len(y)) for number, each in found.items()}
+            answers = {number: result.lambda_min for number, result in spectra.items()}
+            more = {number: _further(result, 0 if y is None else len(y)) for number, result in spectra.items()}
         elif profile is not None:
             answers = _blocked(rows, kernel.value, depth or [2], method.value, profile, certificate)
         else:
@@ -132,8 +132,8 @@ def _blocked(
         return compute(rows, kernel, depths, method=method, client=client, certificate=certificate)
 
 
-def _further(found: Spectrum, labels: int) -> dict[str, Enclosed | None]:
-    """What a spectrum holds beside lambda_min, by name; the same names whether it could be proved or not."""
-    forms = found.quadratic_forms or (None,) * labels
+def _further(result: Spectrum, labels: int) -> dict[str, Enclosed | None]:
+    """Return the further quantities of a spectrum by name; the names do not depend on whether bounds exist."""
+    forms = result.quadratic_forms or (None,) * labels
     known = {f"quadratic_form_{i}": form for i, form in enumerate(forms)}
-    return {"lambda_max": found.lambda_max, "log_det": found.log_det} | known
+    return {"lambda_max": result.lambda_max, "log_det": result.log_det} | known

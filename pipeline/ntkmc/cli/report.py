@@ -1,4 +1,4 @@
-"""What is to be looked at: `report`, `dashboard`."""
+"""Commands for viewing: `report`, `dashboard`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def report(
         Path | None, typer.Option(help="Also write the figures into this folder, as PDF, PNG and CSV.")
     ] = None,
 ) -> None:
-    """One self-contained page: what was run, what was found, figures, verdicts, the exact study, provenance."""
+    """Write one self-contained page: results, figures, verdicts, the exact study, and provenance."""
     from ntkmc.views.cells import open_grid
     from ntkmc.views.report import write_report
 
@@ -45,5 +45,5 @@ def dashboard(
     """The explorer in a browser: curves, surfaces, scaling, claims with their evidence. Needs ntkmc[dashboard]."""
     from ntkmc.views.explorer import serve
 
-    with suppress(KeyboardInterrupt):  # how one ends it
+    with suppress(KeyboardInterrupt):  # Ctrl-C ends the server
         serve(store, port, browser, own)

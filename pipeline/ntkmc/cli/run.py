@@ -1,4 +1,4 @@
-"""What computes: `run`, `plan`, `trial`."""
+"""Commands that compute: `run`, `plan`, `trial`."""
 
 from __future__ import annotations
 
@@ -80,19 +80,19 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
 
     loaded = load_study(study)
     place = load_profile(profile)
-    found = make_plan(loaded, place)
+    estimate = make_plan(loaded, place)
     lines = {
         "study": f"{loaded.name}, kernel {loaded.kernel}, normalize {loaded.normalize}",
-        "cells": f"{found.cells:,}",
-        "trials": f"{found.trials:,}{' at most' if loaded.adaptive else ''}",
-        "tasks": f"about {found.tasks:,}",
-        "work": f"about {found.core_hours:.2g} core-hours, {_clock(found.core_hours / found.workers)} on "
-        f"{found.workers} workers (good to a factor of a few)",
-        "memory": f"{found.worker_bytes / 2**20:,.0f} MiB a worker at most, for {found.largest.name}",
-        "disk": f"{found.disk_bytes / 2**20:,.1f} MiB before compression, {found.files:,} files at most",
-        "claims": f"{len(loaded.instances)}, {_needing(found.eigenvalues, found.costly)}",
+        "cells": f"{estimate.cells:,}",
+        "trials": f"{estimate.trials:,}{' at most' if loaded.adaptive else ''}",
+        "tasks": f"about {estimate.tasks:,}",
+        "work": f"about {estimate.core_hours:.2g} core-hours, {_clock(estimate.core_hours / estimate.workers)} on "
+        f"{estimate.workers} workers (good to a factor of a few)",
+        "memory": f"{estimate.worker_bytes / 2**20:,.0f} MiB a worker at most, for {estimate.largest.name}",
+        "disk": f"{estimate.disk_bytes / 2**20:,.1f} MiB before compression, {estimate.files:,} files at most",
+        "claims": f"{len(loaded.instances)}, {_needing(estimate.eigenvalues, estimate.costly)}",
     }
-    for large in found.blocked:
+    for large in estimate.blocked:
         lines["blocked"] = "\n        ".join([*([lines["blocked"]] if "blocked" in lines else []), _together(large)])
     if loaded.spectrum:
         everything = f"all eigenvalues of each matrix, beyond n = {LARGEST_SPECTRUM} lambda_max alone"
@@ -102,15 +102,15 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
         if len(shown) > _SHOWN:
             shown[_SHOWN - 2 : -1] = [f"... ({len(shown)} in all)"]
         lines[AXES[kind].key] = f"{', '.join(shown)}: {AXES[kind].plan}"
-    if found.layout:
-        lines["asks"] = asks(found.layout)
+    if estimate.layout:
+        lines["asks"] = asks(estimate.layout)
     for name, text in lines.items():
         typer.echo(f"{name:<8}{text}")
-    check_plan(found, place)
+    check_plan(estimate, place)
 
 
 def _together(large: Blocked) -> str:
-    """How a matrix that no worker can hold is spread, in one line."""
+    """Describe in one line how a matrix that fits no worker is distributed."""
     return (
         f"{large.cell.name} over {large.workers} workers: {large.tile_bytes / 2**30:,.1f} GiB of tiles each, "
         f"{large.moved_bytes / 2**30:,.1f} GiB received, about {_clock(large.seconds / 3600.0)} a trial"
@@ -118,7 +118,7 @@ def _together(large: Blocked) -> str:
 
 
 def asks(layout: Layout) -> str:
-    """What a queue is asked for, in one line."""
+    """Describe the requested jobs in one line."""
     from ntkmc.execution.batch.dialects import clock
 
     jobs = "1 job" if layout.jobs == 1 else f"{layout.jobs} jobs"
@@ -182,10 +182,10 @@ def _clock(hours: float) -> str:
 
 
 def _warn_if_silent(frame: pd.DataFrame) -> None:
-    """Say so where no threshold tells anything apart: the estimates are all 0 or 1."""
+    """Print a warning if all estimates are 0 or 1, so that no threshold is informative."""
     if frame["probability"].notna().any() and frame["probability"].dropna().isin([0.0, 1.0]).all():
         low, high = frame["median"].min(), frame["median"].max()
-        # Where events alone were decided there are no medians.
+        # There are no medians (NaN) if only events were measured.
         advice = f"its medians range from {low:.3g} to {high:.3g}, choose event: lambda-0 there" if low == low else ""
         say(
             "every estimate is 0 or 1: no threshold lies where lambda_min varies; "

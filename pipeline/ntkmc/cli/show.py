@@ -132,7 +132,7 @@ def show(
 def _spectrum(
     tree: xr.DataTree, store: StoreFolder, chosen: dict[str, str], form: Format, figure: Path | None
 ) -> None:
-    """Spectra as tables; as CSV the frame of eigenvalues, as JSON that of predicted laws beside it."""
+    """Print spectra as tables; as CSV only eigenvalues, as JSON eigenvalues and predicted laws."""
     import json
 
     from ntkmc.views.cells import Grid

@@ -1,4 +1,4 @@
-"""What keeps results: `verify`, `merge`, `compact`."""
+"""Commands for finished stores: `verify`, `merge`, `compact`."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def verify(
 
     trusted = load_study(study) if study else None
     with reading(store):
-        found = verified(store, sample=sample, seed=seed, study=trusted)
-    _tell(store, found)
-    if mend and found.findings:
+        outcome = verified(store, sample=sample, seed=seed, study=trusted)
+    _tell(store, outcome)
+    if mend and outcome.findings:
         say("repairing")
-        found = repair(store, found, study=trusted, profile=profile)
-        _tell(store, found)
-    if found.findings:
+        outcome = repair(store, outcome, study=trusted, profile=profile)
+        _tell(store, outcome)
+    if outcome.findings:
         if not mend:
             say(f"to compute again what is damaged: ntkmc verify {store} --repair")
         raise typer.Exit(3)
@@ -57,10 +57,10 @@ def merge(
     from ntkmc.experiment.maintenance.merge import merge as merged
 
     with reading(into):
-        found = merged(into, stores)
-    typer.echo(f"{into}: {found.trials:,} trials taken, {len(found.study.cells):,} cells")
-    if found.missing:
-        say(f"{found.missing:,} trials of the joined study are in none of them: run it on {into} to fill them in")
+        outcome = merged(into, stores)
+    typer.echo(f"{into}: {outcome.trials:,} trials taken, {len(outcome.study.cells):,} cells")
+    if outcome.missing:
+        say(f"{outcome.missing:,} trials of the joined study are in none of them: run it on {into} to fill them in")
 
 
 @app.command()
@@ -70,15 +70,15 @@ def compact(
         Path | None, typer.Option(metavar="FILE.zip", help="Also pack it into one file, which can be read as it is.")
     ] = None,
 ) -> None:
-    """Few large files; the store stays readable, and open for further runs."""
+    """Rewrite a store in few large files; it remains readable, and further runs can extend it."""
     from ntkmc.experiment.maintenance.compact import archive as packed
     from ntkmc.experiment.maintenance.compact import compact as compacted
 
     with reading(store):
-        found = compacted(store)
+        outcome = compacted(store)
         typer.echo(
-            f"{store}: {found.files_before:,} files before, {found.files_after:,} now, "
-            f"{found.bytes_after / 2**20:,.1f} MiB"
+            f"{store}: {outcome.files_before:,} files before, {outcome.files_after:,} now, "
+            f"{outcome.bytes_after / 2**20:,.1f} MiB"
         )
         if archive is not None:
             typer.echo(f"packed into {packed(store, archive)}")

@@ -1,4 +1,4 @@
-"""Intervals, bands and sequential tests for Monte Carlo counts: pure, vectorized, without any knowledge of kernels."""
+"""Intervals, bands and sequential tests for Monte Carlo counts: pure, vectorized functions of arrays."""
 
 from ntkmc.statistics.distances import distance_interval, kolmogorov_distance
 from ntkmc.statistics.intervals import (

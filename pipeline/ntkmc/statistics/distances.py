@@ -1,4 +1,4 @@
-"""Kolmogorov's distance between an empirical and a given distribution function."""
+"""Kolmogorov distance between an empirical and a given distribution function."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Floats = NDArray[np.float64]
 def kolmogorov_distance(
     values: ArrayLike, cdf: Callable[[Floats], Floats], cdf_below: Callable[[Floats], Floats] | None = None
 ) -> float:
-    """sup over x of |F_T(x) - F(x)|, F_T the empirical distribution function of the values.
+    """Return sup over x of |F_T(x) - F(x)|, with F_T the empirical distribution function of the values.
 
     Parameters
     ----------
     values : array_like, (T,)
     cdf : callable
-        F, vectorized.
+        Distribution function F, vectorized.
     cdf_below : callable, optional
-        x -> F(x-), where F has atoms.
+        x -> F(x-), necessary if F has atoms.
 
     Notes
     -----
@@ -47,10 +47,11 @@ def kolmogorov_distance(
 
 
 def distance_interval(distance: float, trials: int, confidence: float = 0.95, looks: int = 1) -> tuple[float, float]:
-    """Limits for sup |G - F| from sup |G_T - F| = `distance`, G the law of T independent values.
+    """Return limits for sup |G - F| from sup |G_T - F| = `distance`, with G the law of T independent values.
 
-    By the triangle inequality they lie within the Dvoretzky-Kiefer-Wolfowitz band's half-width of it; with more than
-    one look, at numbers of trials that are fixed in advance, each takes its share of alpha.
+    By the triangle inequality, the limits are the distance plus and minus the half-width of the
+    Dvoretzky-Kiefer-Wolfowitz band. With several looks, at numbers of trials that are fixed in advance, alpha is
+    divided equally among them.
 
     >>> [round(end, 3) for end in distance_interval(0.1, 1000)]
     [0.057, 0.143]

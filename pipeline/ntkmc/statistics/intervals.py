@@ -1,4 +1,4 @@
-"""Intervals for a number of trials that was fixed in advance."""
+"""Confidence intervals and bands for a number of trials that was fixed in advance."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Interval = tuple[Floats, Floats]
 
 
 _RANKS_AT_ONCE: Final = 512
-"""Ranks that are looked at together: of a million order statistics two or three, not all, decide a limit."""
+"""Number of ranks that are evaluated per search step: few of a million order statistics decide a limit."""
 
 
 def counts(successes: ArrayLike, trials: ArrayLike) -> tuple[Floats, Floats]:
-    """Successes and trials as broadcast float arrays, checked: 0 <= successes <= trials (`InputError`)."""
+    """Return successes and trials as broadcast float arrays; `InputError` unless 0 <= successes <= trials."""
     s, t = np.broadcast_arrays(np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64))
     if not (np.all(s >= 0) and np.all(s <= t)):
         raise InputError("successes must lie between 0 and trials")
@@ -29,19 +29,19 @@ def counts(successes: ArrayLike, trials: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def error_rate(confidence: float) -> float:
-    """alpha = 1 - confidence, checked (`InputError`)."""
+    """Return alpha = 1 - confidence; `InputError` unless 0 < confidence < 1."""
     if not 0.0 < confidence < 1.0:
         raise InputError(f"confidence must lie strictly between 0 and 1, got {confidence}")
     return 1.0 - confidence
 
 
 def clopper_pearson(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Exact two-sided interval for a probability (Clopper & Pearson 1934): coverage at least `confidence`.
+    """Return the exact two-sided interval for a probability (Clopper & Pearson 1934): coverage at least `confidence`.
 
     Parameters
     ----------
     successes, trials : array_like of int
-        Counts, broadcast together; trials fixed in advance. No trials give (0, 1).
+        Counts, broadcast together; trials are fixed in advance. Zero trials give (0, 1).
     confidence : float
         In (0, 1).
 
@@ -56,6 +56,7 @@ def clopper_pearson(successes: ArrayLike, trials: ArrayLike, confidence: float =
     """
     s, t = counts(successes, trials)
     alpha = error_rate(confidence)
+    # betaincinv is undefined at 0: replace the arguments where the limit is 0 or 1.
     inner = np.where((s > 0) & (t > 0), s, 1.0)
     lower = np.where(s > 0, special.betaincinv(inner, t - inner + 1.0, alpha / 2), 0.0)
     inner = np.where(s < t, s, 0.0)
@@ -65,7 +66,7 @@ def clopper_pearson(successes: ArrayLike, trials: ArrayLike, confidence: float =
 
 
 def wilson(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Wilson's score interval (1927): for plots; coverage is close to `confidence` on average, not guaranteed.
+    """Return Wilson's score interval (1927), for plots: its average coverage is close to `confidence`.
 
     Examples
     --------
@@ -84,7 +85,7 @@ def wilson(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) ->
 
 
 def dkw_halfwidth(trials: int, confidence: float = 0.95) -> float:
-    """Half-width of the Dvoretzky-Kiefer-Wolfowitz band with Massart's constant (Ann. Probab. 1990).
+    """Return the half-width of the Dvoretzky-Kiefer-Wolfowitz band with Massart's constant (Ann. Probab. 1990).
 
     >>> round(dkw_halfwidth(1000), 4)
     0.0429
@@ -93,7 +94,7 @@ def dkw_halfwidth(trials: int, confidence: float = 0.95) -> float:
 
 
 def dkw_band(values: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Floats, Floats]:
-    """Empirical CDF's simultaneous band: P(F inside the whole band) >= confidence.
+    """Return the simultaneous band of an empirical CDF: P(F inside the whole band) >= confidence.
 
     Parameters
     ----------
@@ -120,10 +121,10 @@ def dkw_band(values: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Float
 
 
 def quantile_interval(values: ArrayLike, level: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Order-statistic interval for a quantile, without any assumption on the law.
+    """Return an interval of order statistics for a quantile, valid for every law.
 
-    [Y_(l), Y_(u)] with P(Bin(T, q) <= l - 1) <= alpha/2 and P(Bin(T, q) >= u) <= alpha/2; an end that no order
-    statistic can give is infinite.
+    [Y_(l), Y_(u)] with P(Bin(T, q) <= l - 1) <= alpha/2 and P(Bin(T, q) >= u) <= alpha/2; an end for which
+    there is no order statistic is infinite.
 
     Examples
     --------
@@ -136,7 +137,7 @@ def quantile_interval(values: ArrayLike, level: float, confidence: float = 0.95)
 
 
 def sorted_interval(points: Floats, level: float, confidence: float) -> tuple[float, float]:
-    """`quantile_interval` of values, (T,), that are sorted."""
+    """Return `quantile_interval` of sorted values, (T,)."""
     alpha = error_rate(confidence)
     total = len(points)
     binomial = stats.binom(total, level)
@@ -150,12 +151,12 @@ def sorted_interval(points: Floats, level: float, confidence: float) -> tuple[fl
 
 
 def first_rank(holds: Callable[[NDArray[np.int64]], NDArray[np.bool_]], count: int) -> int:
-    """The first of the ranks 0 ... count - 1 at which a condition holds that then holds at all later ones.
+    """Return the first of the ranks 0 ... count - 1 at which a monotone condition holds, else `count`.
 
     >>> first_rank(lambda ranks: ranks**2 > 1e10, 10**6), first_rank(lambda ranks: ranks < 0, 1000)
     (100001, 1000)
     """
-    low, high = 0, count  # the answer lies between them; at `high` the condition holds, or there is no such rank
+    low, high = 0, count  # the result lies in [low, high]; the condition holds at `high`, or high = count
     while low < high:
         ranks = np.unique(np.linspace(low, high - 1, min(_RANKS_AT_ONCE, high - low)).astype(np.int64))
         met = np.flatnonzero(holds(ranks))
@@ -166,7 +167,7 @@ def first_rank(holds: Callable[[NDArray[np.int64]], NDArray[np.bool_]], count: i
 
 
 def quantile_lower_limit(values: ArrayLike, level: float, confidence: float = 0.95) -> float:
-    """One-sided order-statistic limit: with probability >= `confidence` it is at most the quantile.
+    """Return a one-sided limit of order statistics: with probability >= `confidence` it is at most the quantile.
 
     The largest Y_(l) with P(Bin(T, q) <= l - 1) <= alpha; -inf if there is none. For q = delta it is a lambda_0 that
     P(Y >= lambda_0) >= 1 - delta holds for, at that confidence.
@@ -185,7 +186,7 @@ def quantile_lower_limit(values: ArrayLike, level: float, confidence: float = 0.
 
 
 def certifying_trials(delta: float, confidence: float = 0.95) -> int:
-    """Trials without a single violation that certify a violation probability of at most `delta`.
+    """Return the number of trials without violation that certify a violation probability of at most `delta`.
 
     >>> certifying_trials(0.01)
     299

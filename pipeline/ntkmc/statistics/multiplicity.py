@@ -1,4 +1,4 @@
-"""Many cells at once: what all of them say together, and which of them to reject."""
+"""Multiple testing over many cells: combined e-values, and procedures that control error rates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ntkmc.statistics.sequential import log_e_process
 def log_e_range(
     surely: ArrayLike, possibly: ArrayLike, trials: ArrayLike, lower: float = 0.0, upper: float = 1.0
 ) -> Floats:
-    """Log e-value against "the probability of an event lies in lower ... upper", valid at any time of looking.
+    """Return the log e-value against "the probability of an event lies in lower ... upper", anytime-valid.
 
     One-sided mixture e-processes (`log_e_process`) against both ends, averaged: an average of e-values is one.
 
@@ -37,7 +37,7 @@ def log_e_range(
     if not 0.0 <= lower <= upper <= 1.0:
         raise InputError(f"a range of probabilities must satisfy 0 <= lower <= upper <= 1, got {lower} ... {upper}")
     sure, open_, total = np.broadcast_arrays(
-        *(np.asarray(each, dtype=np.float64) for each in (surely, possibly, trials))
+        *(np.asarray(count, dtype=np.float64) for count in (surely, possibly, trials))
     )
     sides = []
     if upper == 0.0:
@@ -54,7 +54,7 @@ def log_e_range(
 
 
 def mean_log_e(log_e: ArrayLike) -> float:
-    """Logarithm of the average of e-values: an e-value for "no cell violates", under any dependence.
+    """Return the logarithm of the average of e-values, an e-value for "no cell violates" under any dependence.
 
     >>> round(mean_log_e([0.0, 0.0, np.log(4.0)]), 6)
     0.693147
@@ -64,9 +64,12 @@ def mean_log_e(log_e: ArrayLike) -> float:
 
 
 def e_bh(log_e: ArrayLike, confidence: float = 0.95) -> NDArray[np.bool_]:
-    """Which hypotheses to reject, with false discovery rate at most 1 - confidence under any dependence (e-BH).
+    """Return the mask of rejected hypotheses (e-BH).
 
-    The k largest e-values, k the largest with E_[k] >= K / (k alpha), K their number (Wang & Ramdas, JRSS-B 2022).
+    The false discovery rate is at most 1 - confidence under any dependence.
+
+    Rejects the k largest e-values, with k the largest number for which E_[k] >= K / (k alpha), where K is the number
+    of hypotheses (Wang & Ramdas, JRSS-B 2022).
 
     Examples
     --------
@@ -84,7 +87,9 @@ def e_bh(log_e: ArrayLike, confidence: float = 0.95) -> NDArray[np.bool_]:
 
 
 def holm(p_values: ArrayLike, confidence: float = 0.95) -> NDArray[np.bool_]:
-    """Which hypotheses to reject, with family-wise error rate at most 1 - confidence under any dependence (Holm 1979).
+    """Return the mask of rejected hypotheses (Holm 1979).
+
+    The family-wise error rate is at most 1 - confidence under any dependence.
 
     >>> holm([0.01, 0.04, 0.03]).tolist()
     [True, False, False]

@@ -1,4 +1,4 @@
-"""Constants and exponents: how large a law's functional is, and whether it drifts with n and d."""
+"""Estimates of sub-Gaussian scales and of scaling exponents in n and d, with confidence limits."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from scipy import special
 from ntkmc.statistics.intervals import Floats, error_rate, sorted_interval
 
 _LEVELS: Final = 6
-"""Tail levels, evenly spaced on a log scale, at which a law is compared with the normal one."""
+"""Number of tail levels, evenly spaced on a log scale, at which a law is compared with the normal law."""
 
 _BULK: Final = 0.2
-"""Level from which the tail is followed outwards: below, every law looks like its centre."""
+"""Tail probability at which the exponent's range begins: nearer the median, the tail has no influence."""
 
 _LEAST: Final = 20.0
-"""Trials beyond the last level, so that its quantile has an interval of order statistics."""
+"""Number of trials beyond the last level: its quantile then has an interval of order statistics."""
 
 _COLLINEAR: Final = 0.99
+"""Correlation above which two parameters cannot be distinguished, and only the second is fitted."""
 
 
 class Estimate(NamedTuple):
-    """A number with its confidence limits."""
+    """An estimate with confidence limits."""
 
     value: float
     lower: float
@@ -32,7 +33,7 @@ class Estimate(NamedTuple):
 
 
 def sub_gaussian_scale(values: ArrayLike, confidence: float = 0.95) -> tuple[Estimate, Estimate]:
-    """The sub-Gaussian scale of a law around its median, and how it grows along the tail.
+    """Estimate the sub-Gaussian scale of a law around its median, and the exponent of its growth along the tail.
 
     With q_p the (1 - p)-quantile of |Y - median| and z_p that of |g|, g standard normal: the scale is the largest
     q_p / z_p over levels p from 1/2 down to 20 / T, so that tails up to there are those of a normal law with it. The
@@ -66,8 +67,8 @@ def sub_gaussian_scale(values: ArrayLike, confidence: float = 0.95) -> tuple[Est
     distances = np.sort(points)
     low, high = sorted_interval(distances, 0.5, corrected)
     median = float(np.median(distances))
-    moved = max(high - median, median - low)  # no distance to the median is off by more
-    np.abs(np.subtract(distances, median, out=distances), out=distances)  # in place: there may be a million
+    moved = max(high - median, median - low)  # largest error of a distance to the median
+    np.abs(np.subtract(distances, median, out=distances), out=distances)  # in place, to save memory
     distances.sort()
     z = special.ndtri(1.0 - levels / 2)
     q = np.quantile(distances, 1.0 - levels)
@@ -89,17 +90,17 @@ def sub_gaussian_scale(values: ArrayLike, confidence: float = 0.95) -> tuple[Est
 def exponents(
     values: ArrayLike, lower: ArrayLike, upper: ArrayLike, axes: Mapping[str, ArrayLike]
 ) -> dict[str, Estimate]:
-    """Exponents of positive values in one or two parameters, by least squares on a log scale.
+    """Estimate exponents of positive values in one or two parameters, by least squares on a log scale.
 
-    The limits are those of the least-squares slope of the true values, wherever within their intervals these lie: they
-    hold at the confidence that the intervals have simultaneously, without any model of the errors.
+    The limits are the extremes of the least-squares slope over all values within the given intervals. They hold at the
+    simultaneous confidence of the intervals, without any model of the errors.
 
     Parameters
     ----------
     values, lower, upper : array_like, (cells,)
         Estimates with simultaneous limits.
     axes : mapping of str to array_like (cells,)
-        Parameters, by name. One that takes a single value, or that all others determine, has no exponent.
+        Parameters, by name. One that takes a single value, or is collinear with another, has no exponent.
 
     Returns
     -------
@@ -112,11 +113,11 @@ def exponents(
     [0.5, 0.486, 0.514]
     """
     y = np.asarray(values, dtype=np.float64)
-    ends = [np.asarray(each, dtype=np.float64) for each in (lower, upper)]
+    ends = [np.asarray(end, dtype=np.float64) for end in (lower, upper)]
     usable = (y > 0.0) & np.isfinite(y)
     y = np.log(y[usable])
     with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = (np.log(np.maximum(each[usable], 0.0)) for each in ends)
+        low, high = (np.log(np.maximum(end[usable], 0.0)) for end in ends)
     columns: dict[str, Floats] = {}
     for name, values_along in axes.items():
         column = np.log(np.asarray(values_along, dtype=np.float64)[usable])
@@ -125,23 +126,27 @@ def exponents(
             columns[name] = column
     names = list(columns)
     if len(names) == 2 and abs(np.corrcoef(columns[names[0]], columns[names[1]])[0, 1]) > _COLLINEAR:
-        del columns[names[0]]  # it follows the other one
+        del columns[names[0]]  # collinear with the other one
         names = names[1:]
     if not names or len(y) < len(names) + 1:
         return {}
     weights = np.linalg.pinv(np.column_stack([columns[name] for name in names]))
-    found = {}
+    estimates = {}
     for name, row in zip(names, weights, strict=True):
         with np.errstate(invalid="ignore"):
             least = np.where(row == 0.0, 0.0, np.minimum(row * low, row * high)).sum()
             most = np.where(row == 0.0, 0.0, np.maximum(row * low, row * high)).sum()
         known = not (np.isnan(least) or np.isnan(most))
-        found[name] = Estimate(float(row @ y), float(least) if known else -np.inf, float(most) if known else np.inf)
-    return found
+        estimates[name] = Estimate(
+            float(row @ y), float(least) if known else -np.inf, float(most) if known else np.inf
+        )
+    return estimates
 
 
 def halves(parameter: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
-    """The lower and the upper half of a parameter's range, which share the middle; None for less than three values.
+    """Return masks of the lower and upper half of a parameter's values; None for fewer than three distinct values.
+
+    Both halves contain the middle value.
 
     >>> [half.tolist() for half in halves([8, 32, 128])]
     [[True, True, False], [False, True, True]]

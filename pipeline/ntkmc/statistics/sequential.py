@@ -1,4 +1,4 @@
-"""Inference that stays valid while one looks: confidence sequences, and tests by betting."""
+"""Anytime-valid inference: confidence sequences, e-processes, and limits from betting martingales."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ from ntkmc.errors import InputError
 from ntkmc.statistics.intervals import Floats, Interval, counts, error_rate, first_rank
 
 _PRIOR = 0.5
-"""Beta(1/2, 1/2) mixture: Jeffreys' prior, near-optimal at every p; any fixed value keeps the guarantee."""
+"""Parameter of the Beta(1/2, 1/2) mixture: near-optimal at every p; the guarantee holds for any fixed value."""
 
 _BISECTIONS = 64
-"""Enough to halve (0, 1) to below one unit of roundoff."""
+"""Number of bisections that reduce (0, 1) to less than the unit roundoff."""
 
 _SLACK = 1e-6
-"""Added to log(1/alpha), so that rounding never puts an end inside the exact interval (a test compares with 40 digits
-up to 1e7 trials). It costs a millionth of alpha."""
+"""Addition to log(1/alpha), so that no computed end lies inside the exact interval.
+
+A test compares with 40 digits for up to 1e7 trials. The addition reduces alpha by a factor of about 1 - 1e-6.
+"""
 
 
 def confidence_sequence(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Anytime-valid interval for a probability: P(it ever excludes the truth, over all t) <= 1 - confidence.
+    """Return an anytime-valid interval for a probability.
+
+    The probability that the interval excludes the true value at any time t is at most 1 - confidence.
 
     The set of p with M_t(p) < 1/alpha, M_t the Beta(1/2, 1/2) mixture martingale (Robbins 1970; Howard, Ramdas,
     McAuliffe & Sekhon, Ann. Statist. 2021; Ville's inequality). One may stop at any time, for any reason.
@@ -63,11 +67,11 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, confidence: flo
 
 
 def log_e_process(violations: ArrayLike, trials: ArrayLike, delta: ArrayLike) -> Floats:
-    """Logarithm of the one-sided mixture e-process against "violation probability <= delta".
+    """Return the logarithm of the one-sided mixture e-process against "violation probability <= delta".
 
     Refute when it reaches log(1/alpha): under every p <= delta the process is a supermartingale that starts at 1
-    (for q >= delta >= p a step has mean 1 + (p - delta)(q - delta) / (delta (1 - delta)) <= 1), so it ever gets
-    there with probability at most alpha.
+    (for q >= delta >= p a step has mean 1 + (p - delta)(q - delta) / (delta (1 - delta)) <= 1), so it ever
+    reaches 1/alpha with probability at most alpha.
 
     Parameters
     ----------
@@ -84,7 +88,7 @@ def log_e_process(violations: ArrayLike, trials: ArrayLike, delta: ArrayLike) ->
     level = np.asarray(delta, dtype=np.float64)
     if not (np.all(level > 0.0) and np.all(level < 1.0)):
         raise InputError("delta must lie strictly between 0 and 1")
-    with np.errstate(divide="ignore"):  # a tail that underflows to 0 is log 0 = -inf: no evidence at all
+    with np.errstate(divide="ignore"):  # a tail that underflows to 0 is log 0 = -inf: no evidence
         posterior = np.log(special.betaincc(_PRIOR + s, _PRIOR + t - s, level))
         prior = np.log(special.betaincc(_PRIOR, _PRIOR, level))
     mass = special.betaln(_PRIOR + s, _PRIOR + t - s) + posterior - special.betaln(_PRIOR, _PRIOR) - prior
@@ -94,16 +98,17 @@ def log_e_process(violations: ArrayLike, trials: ArrayLike, delta: ArrayLike) ->
 def quantile_sequence(
     lower: ArrayLike, upper: ArrayLike, level: float, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Anytime-valid interval of order statistics for a quantile, without any assumption on the law.
+    """Return an anytime-valid interval of order statistics for a quantile, valid for every law.
 
-    `confidence_sequence` inverted: the quantile is above Y_(k) if so few values are as small as that would be excluded
-    by the sequence. Laws with atoms are covered: what lies on the quantile counts as would suit it.
+    The interval inverts `confidence_sequence`: a value is excluded as the quantile if the sequence excludes `level`
+    for the number of samples up to it. Laws with atoms are covered: samples equal to the quantile count on the side
+    that favours it.
 
     Parameters
     ----------
     lower, upper : array_like, (T,)
-        Ends that each value is proved to lie between, -inf and inf where nothing is known: the lower limit comes from
-        lower ends, the upper limit from upper ends.
+        Proved enclosures of the values; -inf and inf where a value is unknown. The lower limit uses the lower ends,
+        the upper limit the upper ends.
     level : float
         In (0, 1).
 
@@ -114,7 +119,7 @@ def quantile_sequence(
     """
     if not 0.0 < level < 1.0:
         raise InputError(f"a quantile level must lie strictly between 0 and 1, got {level}")
-    low, high = (np.asarray(each, dtype=np.float64).ravel() for each in (lower, upper))
+    low, high = (np.asarray(end, dtype=np.float64).ravel() for end in (lower, upper))
     total = len(low)
     threshold = -np.log(error_rate(confidence)) + _SLACK
 
@@ -122,7 +127,7 @@ def quantile_sequence(
         evidence = special.betaln(_PRIOR + s, _PRIOR + total - s) - special.betaln(_PRIOR, _PRIOR)
         return np.asarray(evidence - s * np.log(level) - (total - s) * np.log1p(-level) >= threshold)
 
-    # Convex in s, and negative about level * T: what is excluded are the first and the last of the counts.
+    # The evidence is convex in s and negative near level * T: only the smallest and largest counts are excluded.
     below, above = math.ceil(level * total), math.floor(level * total) + 1
     few = first_rank(lambda ranks: ~against(ranks), below) - 1
     many = above + first_rank(lambda ranks: against(above + ranks), total + 1 - above)
@@ -133,15 +138,15 @@ def quantile_sequence(
 
 
 _STAKES = 2.0 ** -np.arange(12.0)
-"""Shares of the wealth that are bet, each by an own gambler; the average of their wealths is one process."""
+"""Fractions of the wealth that are bet; the processes of all fractions are averaged."""
 
 
 def mean_lower_limit(values: ArrayLike, confidence: float = 0.95) -> float:
-    """Anytime-valid lower limit for the mean of non-negative values, whatever their tail; even an infinite mean.
+    """Return an anytime-valid lower limit for the mean of non-negative values with any tail, even an infinite mean.
 
     Under E Y <= m the wealth prod (1 + b (Y / m - 1)), 0 <= b <= 1, is a non-negative supermartingale: m is excluded
-    when the average over fixed b reaches 1 / alpha (Ville; Waudby-Smith & Ramdas, JRSS-B 2024). There is no such upper
-    limit: a large value that is rare enough has not been seen.
+    when the average over fixed b reaches 1 / alpha (Ville; Waudby-Smith & Ramdas, JRSS-B 2024). No such upper
+    limit exists: a sufficiently rare large value does not occur in the sample.
 
     Examples
     --------
@@ -160,8 +165,8 @@ def mean_lower_limit(values: ArrayLike, confidence: float = 0.95) -> float:
     while kept - excluded > _PRECISE * mean:
         m = 0.5 * (excluded + kept)
         np.subtract(np.divide(y, m, out=gains), 1.0, out=gains)
-        with np.errstate(divide="ignore"):  # who bets everything loses it to a zero
-            # One gambler after the other, in place: there may be a million values.
+        with np.errstate(divide="ignore"):  # a bet of everything has log wealth -inf after a zero
+            # One fraction after the other, in place: there may be a million values.
             wealth = np.array([np.log1p(np.multiply(stake, gains, out=bet), out=bet).sum() for stake in _STAKES])
         richest = wealth.max()
         against = richest + np.log(np.exp(wealth - richest).sum()) >= threshold
@@ -170,20 +175,20 @@ def mean_lower_limit(values: ArrayLike, confidence: float = 0.95) -> float:
 
 
 _PRECISE = 1e-4
-"""Share of the mean to which its lower limit is found, from below."""
+"""Precision of the lower limit, relative to the mean; the returned value is below the exact limit."""
 
 _TUNED = 1000.0
 """Number of values at which `mean_sequence` is narrowest."""
 
 _HEAVIEST = 0.1
-"""Share of one value in the sum of squares, from which on that sum says nothing of a variance."""
+"""Share of one value in the sum of squares, above which that sum does not estimate a variance."""
 
 
 def mean_sequence(values: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Confidence sequence for a mean, asymptotic: for laws with more than a second moment.
+    """Return an asymptotic confidence sequence for a mean, for laws with more than a second moment.
 
-    Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (Ann. Statist. 2024), Theorem 2.2. Where one value makes up a tenth
-    of the sum of squares, or there are fewer than 30 values, it knows nothing: (-inf, inf).
+    Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (Ann. Statist. 2024), Theorem 2.2. Returns (-inf, inf) if
+    one value makes up more than a tenth of the sum of squares, or if there are fewer than 30 values.
 
     >>> low, high = mean_sequence([0.0, 1.0] * 500)
     >>> round(float(low), 2), round(float(high), 2)
@@ -197,6 +202,7 @@ def mean_sequence(values: ArrayLike, confidence: float = 0.95) -> Interval:
     mean = y.mean()
     squares = (y - mean) ** 2
     total = float(squares.sum())
+    # Rounding of the mean of nearly equal values, far above the actual error of a pairwise sum.
     rounding = 1e-12 * float(np.abs(y).max())
     if not np.isfinite(total) or (total > t * rounding**2 and float(squares.max()) > _HEAVIEST * total):
         return unknown

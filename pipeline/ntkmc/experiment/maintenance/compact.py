@@ -1,4 +1,4 @@
-"""A finished store in few large files, for file systems and archives that count them."""
+"""Compact a store into few large files, or pack it into one zip archive, for file systems with quotas on files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ntkmc.experiment.store.store import Store
 
 @dataclass(frozen=True)
 class Compacted:
-    """Files and bytes before and after."""
+    """Number of files and bytes of a store, before and after compaction."""
 
     files_before: int
     files_after: int
@@ -38,16 +38,16 @@ class Compacted:
 
 
 def compact(store: str | Path) -> Compacted:
-    """Put every variable of the trials into as few files as there are 256 MiB in it, and sweep what is left over.
+    """Rewrite every per-trial variable in shards of up to 256 MiB, and remove temporary files.
 
-    The store stays what it is: readable by plain xarray, chunk by chunk, and open for further runs.
+    The store remains readable with plain xarray, chunk by chunk, and can be extended by further runs.
 
     Raises
     ------
     InputError
-        For an object store, which has no reason to count its objects.
+        If the store is an object store, for which the number of objects has no limit.
     StoreError
-        If it is no store, damaged, or another run is writing to it.
+        If it is not a store, is damaged, or another run is writing to it.
     """
     location = Location.of(store)
     if location.remote:
@@ -59,6 +59,7 @@ def compact(store: str | Path) -> Compacted:
         if opened.damaged:
             raise StoreError(f"{location}: is damaged: ntkmc verify {location} --repair")
         root = location.open("r+")
+        # Write each group under a temporary name and verify it; only then replace the original.
         for group in dict.fromkeys(part.kind for part in opened.parts):
             folder = f".{group}{PARTIAL}"
             with quiet_zarr():
@@ -77,14 +78,14 @@ def compact(store: str | Path) -> Compacted:
 
 
 def archive(store: str | Path, file: str | Path) -> Path:
-    """Pack a store into one zip file that zarr, xarray and ntkmc read as it is.
+    """Pack a store into one zip file that zarr, xarray and ntkmc can read directly.
 
     Raises
     ------
     InputError
         For an object store.
     StoreError
-        If it is no store, another run is writing to it, or the file exists.
+        If it is not a store, another run is writing to it, or the file exists.
     """
     location, target = Location.of(store), Path(file)
     if location.remote:
@@ -94,6 +95,7 @@ def archive(store: str | Path, file: str | Path) -> Path:
         raise StoreError(f"{target}: exists and is not overwritten; name another file")
     aside = target.with_name(f".{target.name}{PARTIAL}")
     try:
+        # Stored without compression: the chunks are compressed already.
         with Lease(location), zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED, allowZip64=True) as packed:
             for name in location.blobs().list():
                 if name != LEASE:
@@ -107,7 +109,7 @@ def archive(store: str | Path, file: str | Path) -> Path:
 
 
 def _copy(source: zarr.Array, target: zarr.Array) -> None:  # type: ignore[type-arg]
-    """File by file, each read back: what was there is deleted afterwards."""
+    """Copy an array file by file and read each part back, because the caller deletes the source afterwards."""
     lengths = chunk_lengths(target)
     ranges = [range(0, size, length) for size, length in zip(target.shape, lengths, strict=True)]
     for corner in itertools.product(*ranges):
@@ -120,6 +122,6 @@ def _copy(source: zarr.Array, target: zarr.Array) -> None:  # type: ignore[type-
 
 
 def _size(folder: Path) -> tuple[int, int]:
-    """Files below a folder, and their bytes."""
+    """Return the number of files below a folder, and their total size in bytes."""
     sizes = [(Path(home) / name).stat().st_size for home, _, names in os.walk(folder) for name in names]
     return len(sizes), sum(sizes)

@@ -1,7 +1,7 @@
-"""Stores of one study, computed in several places, become one: their blocks are committed anew into the first.
+"""Merge stores of one identity: blocks of trials that the target store lacks are copied into it.
 
-Every block goes through the journal of the store that grows, with the row that says who computed it. So a merge may
-be killed and repeated like a run, and what both stores have is taken once.
+Every block passes through the journal of the target store, with its provenance. A merge can therefore be killed and
+repeated like a run, and trials that several stores hold are taken once.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from ntkmc.experiment.study.model import FixedTrials, Study
 from ntkmc.theory.distributions import Unimported
 
 _LONGEST: Final = 4096
-"""Trials in a block of a merge."""
+"""Largest number of trials per block of a merge."""
 
 _FOLD_EVERY: Final = 256
-"""Blocks between folds."""
+"""Number of blocks between folds."""
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did.
+    """Result of a merge.
 
     Attributes
     ----------
     study : Study
-        That of the merged store: all cells, all thresholds, all trials.
+        Study of the merged store, with all cells, thresholds and trials.
     trials : int
-        Trials that were taken from other stores, each depth set once, and each part once.
+        Number of trials taken from other stores; a trial counts once per set of depths and per part.
     missing : int
-        Trials that the study has and the store lacks; running it fills them in.
+        Number of trials of the study that the store lacks; a run of the study computes them.
     """
 
     study: Study
@@ -58,31 +58,31 @@ class Merged:
 
 
 def merge(into: str | Path, stores: Sequence[str | Path]) -> Merged:
-    """Join stores of one identity (seed, kernel, normalization, nesting, numerics) into one.
+    """Merge stores of one identity (seed, kernel, normalization, nesting, numerics) into one.
 
     Parameters
     ----------
     into : str or Path
-        A store that grows, or a place for a new one.
+        The target: an existing store, which is extended, or a path for a new one.
     stores : sequence of str or Path
-        Stores to take from; they stay as they are. Nobody may be writing to them.
+        Source stores, which are not changed. No run may be writing to them.
 
     Raises
     ------
     InputError
-        If there is nothing to merge, or the studies differ in what cannot be joined.
+        If there is nothing to merge, or the studies differ in settings that must be equal.
     StoreError
         If a store is not one, differs in its identity (the difference is named), or cannot be read.
     """
     target = Location.of(into)
-    sources = [Location.of(each) for each in stores]
+    sources = [Location.of(location) for location in stores]
     if not sources:
         raise InputError("merge: name at least one store to take from")
     if target in sources or len(set(sources)) < len(sources):
         raise InputError(f"merge: {target if target in sources else 'a store'} is named twice")
     everything = [*([target] if target.occupied() else []), *sources]
     _compare_identities(everything)
-    study = joined([(str(each), _study(each)) for each in everything])
+    study = joined([(str(location), _study(location)) for location in everything])
     if not target.remote:
         create(target, study)
     with Lease(target):
@@ -91,7 +91,7 @@ def merge(into: str | Path, stores: Sequence[str | Path]) -> Merged:
         store = Store.prepare(target, study)
         taken = sum(_take(store, source) for source in sources)
         derived = Derived(store)
-        # What a law satisfies is part of a verdict, and says only its code, which is not imported on a store's word.
+        # Verdicts depend on the hypotheses of a law, hence on its code, which is never imported from a store.
         derived.refresh(cell for cell in study.cells if not isinstance(cell.distribution, Unimported))
         derived.finish()
         derived.write()
@@ -103,17 +103,17 @@ def merge(into: str | Path, stores: Sequence[str | Path]) -> Merged:
 
 
 def joined(named: Sequence[tuple[str, Study]]) -> Study:
-    """One study of all: the union of their grids, thresholds and claims, and of their trials.
+    """Return the union of studies: of their grids, thresholds, claims and trials.
 
     Parameters
     ----------
     named : sequence of (str, Study)
-        Studies of one identity, each with what it is called in messages.
+        Studies of one identity, each with its name in messages.
 
     Raises
     ------
     InputError
-        If they differ in delta, confidence, or in how trials are counted: say so, and which.
+        If they differ in delta, in confidence, or in the rule for the number of trials.
     """
     origin, first = named[0]
     document = first.document()
@@ -124,25 +124,25 @@ def joined(named: Sequence[tuple[str, Study]]) -> Study:
         ):
             if here != there:
                 raise InputError(f"merge: {what} is {here} in {origin} and {there} in {other}: make them equal")
-        found = study.document()
-        document["grid"] += [grid for grid in found["grid"] if grid not in document["grid"]]
-        document["event"]["lambda-0"] = sorted({*document["event"]["lambda-0"], *found["event"]["lambda-0"]})
+        other_document = study.document()
+        document["grid"] += [grid for grid in other_document["grid"] if grid not in document["grid"]]
+        document["event"]["lambda-0"] = sorted({*document["event"]["lambda-0"], *other_document["event"]["lambda-0"]})
         for axis in AXES.values():
-            document |= axis.joined(document, found)
-            document |= {key: found[key] for key in axis.settings if key in found}
-        if "spectrum" in found and document.get("spectrum") != "full":
-            document["spectrum"] = found["spectrum"]
-        document["claims"] = list(dict.fromkeys([*document["claims"], *found["claims"]]))
+            document |= axis.joined(document, other_document)
+            document |= {key: other_document[key] for key in axis.settings if key in other_document}
+        if "spectrum" in other_document and document.get("spectrum") != "full":
+            document["spectrum"] = other_document["spectrum"]
+        document["claims"] = list(dict.fromkeys([*document["claims"], *other_document["claims"]]))
     document["trials"] = _trials(named)
     return parse_study(document, origin="merged study", trusted=False)
 
 
 def _trials(named: Sequence[tuple[str, Study]]) -> dict[str, Any]:
-    """The range that holds all fixed ranges, or the adaptive rule that all share."""
+    """Return the smallest range that contains all fixed ranges, or the common adaptive rule."""
     fixed = [study.trials for _, study in named if isinstance(study.trials, FixedTrials)]
     if len(fixed) == len(named):
-        start = min(each.first for each in fixed)
-        stop = max(each.first + each.count for each in fixed)
+        start = min(trials.first for trials in fixed)
+        stop = max(trials.first + trials.count for trials in fixed)
         return {"from": start, "count": stop - start}
     rules = {study.trials for _, study in named}
     if len(rules) > 1:
@@ -153,9 +153,9 @@ def _trials(named: Sequence[tuple[str, Study]]) -> dict[str, Any]:
 
 
 def _study(location: Location) -> Study:
-    """That of a store, asking for all that the store holds beside its draws, of earlier studies too.
+    """Return the study of a store, extended to all values that the store holds along its additional axes.
 
-    But for what is trained: its keys ask for all combinations, which may be more than the store holds.
+    Axes of training are not extended: their keys request all combinations, which may be more than the store holds.
     """
     attributes = read_attributes(location)
     study = study_of(attributes, str(location))
@@ -172,15 +172,15 @@ def _study(location: Location) -> Study:
 def _compare_identities(locations: Sequence[Location]) -> None:
     known = read_attributes(locations[0])["identity"]
     for other in locations[1:]:
-        found = read_attributes(other)["identity"]
-        difference = identity_difference(found, known)
+        identity = read_attributes(other)["identity"]
+        difference = identity_difference(identity, known)
         if difference:
             raise StoreError(f"{other}: cannot be merged into {locations[0]}: {difference}")
-        known = found | known  # how what is beside the draws is computed, where only some have any
+        known = identity | known  # keys of additional axes that only some stores have
 
 
 def _take(store: Store, source: Location) -> int:
-    """Commit what a source has and the store lacks; returns the number of trials."""
+    """Copy the trials that a source has and the store lacks; return their number."""
     attributes = read_attributes(source)
     opened = Store(source, _study(source), writing=False)
     if opened.damaged:
@@ -212,9 +212,10 @@ def _blocks(store: Store, source: Store, cell: Cell, makers: _Makers, part: Part
     done = source.statuses(cell, part) != 0
     lacking = np.zeros_like(done)
     depths = source.coordinates["depth"]
-    mine = store.statuses(cell, part)[store.depth_positions(depths)] == 0
-    both = min(done.shape[1], mine.shape[1])
-    lacking[:, :both] = done[:, :both] & mine[:, :both]
+    absent = store.statuses(cell, part)[store.depth_positions(depths)] == 0
+    both = min(done.shape[1], absent.shape[1])
+    # Trials beyond the end of the target are all lacking there.
+    lacking[:, :both] = done[:, :both] & absent[:, :both]
     lacking[:, both:] = done[:, both:]
     key = (cell.distribution.label, cell.d, cell.n)
     group = source.group(part)
@@ -224,14 +225,16 @@ def _blocks(store: Store, source: Store, cell: Cell, makers: _Makers, part: Part
             span = range(start, min(start + _LONGEST, stop))
             chosen = sorted(rows, key=lambda row: depths[row])
             values = group.read(group.place(key, part), span)
-            arrays = {name: each[chosen] if group.variables[name].per_depth else each for name, each in values.items()}
-            named = tuple(depths[row] for row in chosen)
-            made = makers.provenance(int(owners[start]), len(span))
-            yield Block(cell.folder, key, start, len(span), named, arrays, made, part)
+            arrays = {
+                name: array[chosen] if group.variables[name].per_depth else array for name, array in values.items()
+            }
+            block_depths = tuple(depths[row] for row in chosen)
+            provenance = makers.provenance(int(owners[start]), len(span))
+            yield Block(cell.folder, key, start, len(span), block_depths, arrays, provenance, part)
 
 
 def _runs(lacking: NDArray[np.bool_], owners: NDArray[np.intp]) -> Iterator[tuple[int, int, tuple[int, ...]]]:
-    """Maximal runs of trials that lack the same depths and have one owner: (first, stop, rows)."""
+    """Iterate over maximal runs of trials with equal lacking depths and one owner: (first, stop, rows)."""
     changed = (lacking[:, 1:] != lacking[:, :-1]).any(axis=0) | (owners[1:] != owners[:-1])
     ends = [0, *(np.flatnonzero(changed) + 1).tolist(), lacking.shape[1]]
     for first, stop in itertools.pairwise(ends):
@@ -241,7 +244,7 @@ def _runs(lacking: NDArray[np.bool_], owners: NDArray[np.intp]) -> Iterator[tupl
 
 
 class _Makers:
-    """Who computed the trials of a source."""
+    """Provenance of the trials of a source, from its table of blocks."""
 
     def __init__(self, source: Store) -> None:
         self._rows: list[dict[Any, Any]] = read_blocks(source.root).to_dict("records")
@@ -253,7 +256,7 @@ class _Makers:
             self._of[(row["distribution"], row["d"], row["n"], part)].append(at)
 
     def owners(self, key: tuple[str, int, int], trials: int, part: Part) -> NDArray[np.intp]:
-        """For each trial the row of the last block that holds it; -1 where nobody knows."""
+        """Return for each trial the row of the last block that holds it; -1 if no block does."""
         owners = np.full(trials, -1, dtype=np.intp)
         for at in self._of.get((*key, part), ()):
             row = self._rows[at]
@@ -261,13 +264,16 @@ class _Makers:
         return owners
 
     def provenance(self, owner: int, trials: int) -> dict[str, Any]:
-        """That of a row, for so many of its trials: seconds in proportion, methods where it is the whole block."""
+        """Return the provenance of a row for a number of its trials.
+
+        Seconds are in proportion to the trials; methods are given only for a whole block.
+        """
         if owner < 0:
             return {}
         row = self._rows[owner]
         host, _, process = str(row["worker"]).rpartition(":")
         whole = trials == int(row["count"])
-        methods = (each.rpartition(" ") for each in str(row["method"]).split(", ") if each)
+        methods = (entry.rpartition(" ") for entry in str(row["method"]).split(", ") if entry)
         return {
             "host": host,
             "pid": process,

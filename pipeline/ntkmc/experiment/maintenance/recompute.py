@@ -1,4 +1,4 @@
-"""Trials of a store, recomputed alone from their addresses and laid beside what is stored."""
+"""Recompute single trials of a store from their addresses, and compare them with the stored values."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from ntkmc.theory.claims import CLAIMS, instances
 from ntkmc.theory.claims.trial_statistics import STATISTICS, required
 
 Comparison = tuple[str, int | None, float, float]
-"""Variable, depth (None for a per-draw variable), value here, value in the store."""
+"""Variable, depth (None for a per-draw variable), recomputed value, stored value."""
 
 
 def compare_trial(store: str | Path, cell_name: str, trial: int, study: Study | None = None) -> list[Comparison]:
-    """Recompute one trial in this process, without Dask.
+    """Recompute one trial in this process, without Dask, and list its values with those of the store.
 
     Parameters
     ----------
     store : str or Path
     cell_name : str
-        `sphere,d=32,n=16`.
+        Such as `sphere,d=32,n=16`.
     trial : int
-        Its number.
+        Number of the trial.
     study : Study, optional
-        Where the code of laws of your own comes from, which is not imported on the store's word.
+        Study that provides the code of the user's own laws, which is never imported from a store.
 
     Raises
     ------
     InputError
-        If the store has no such cell, or the trial has not been run there, or its law is code that no study names.
+        If the store has no such cell, the trial has not been run, or its law is code that no study provides.
     """
     location = Location.of(store)
     tree = open_results(store)
@@ -62,75 +62,79 @@ def compare_trial(store: str | Path, cell_name: str, trial: int, study: Study | 
     if not depths:
         raise InputError(f"trial {trial} of {cell_name} has not been run yet in {origin}")
     statistics = required(tree.attrs["statistics"])
-    mine = as_stored(study, tree.attrs) if study else study_of(tree.attrs, origin)
-    arrays = recomputed(mine, statistics, cell, depths, trial)
-    found: list[Comparison] = []
+    trusted = as_stored(study, tree.attrs) if study else study_of(tree.attrs, origin)
+    arrays = recomputed(trusted, statistics, cell, depths, trial)
+    comparisons: list[Comparison] = []
     for name, variable in trial_variables(statistics).items():
         if variable.per_depth:
             for row, depth in enumerate(depths):
                 there = np.asarray(stored[name].sel(depth=depth)).item()
-                found.append((name, depth, arrays[name][row, 0].item(), there))
+                comparisons.append((name, depth, arrays[name][row, 0].item(), there))
         else:
-            found.append((name, None, arrays[name][0].item(), np.asarray(stored[name]).item()))
+            comparisons.append((name, None, arrays[name][0].item(), np.asarray(stored[name]).item()))
     for axis in axes_of(tree.attrs["coordinates"]):
-        beside = tree[axis.kind].to_dataset().sel(distribution=cell.distribution.label, d=cell.d, n=cell.n)
-        found += _compare_beside(axis, mine, beside, cell, trial)
-    return found
+        axis_data = tree[axis.kind].to_dataset().sel(distribution=cell.distribution.label, d=cell.d, n=cell.n)
+        comparisons += _compare_beside(axis, trusted, axis_data, cell, trial)
+    return comparisons
 
 
 def _compare_beside(axis: Axis, study: Study, stored: xr.Dataset, cell: Cell, trial: int) -> list[Comparison]:
-    """The same for what was measured beside a trial, as in `network_lambda_min[m=64]`."""
-    found: list[Comparison] = []
+    """Return the comparisons along an additional axis, with names such as `network_lambda_min[m=64]`."""
+    comparisons: list[Comparison] = []
     for value in stored[axis.dim].to_numpy().tolist():
-        there = stored.sel({axis.dim: value}).isel(trial=trial).load()
-        depths = tuple(each for each in there["depth"].to_numpy().tolist() if there["status"].sel(depth=each) != 0)
+        stored_trial = stored.sel({axis.dim: value}).isel(trial=trial).load()
+        depths = tuple(
+            depth_value
+            for depth_value in stored_trial["depth"].to_numpy().tolist()
+            if stored_trial["status"].sel(depth=depth_value) != 0
+        )
         if not depths:
             continue
         arrays = recomputed(study, (), cell, depths, trial, Part(axis.kind, value))
         for name, values in arrays.items():
             for row, depth in enumerate(depths):
-                other = there[name].sel(depth=depth)
-                for at in np.ndindex(other.shape):  # a number, or a curve
+                other = stored_trial[name].sel(depth=depth)
+                for at in np.ndindex(other.shape):  # a scalar, or a curve
                     steps = "".join(
-                        f",{dim}={there[dim].to_numpy()[i]}"
-                        for dim, i in zip(there[name].dims[-len(at) :] if at else (), at, strict=True)
+                        f",{dim}={stored_trial[dim].to_numpy()[i]}"
+                        for dim, i in zip(stored_trial[name].dims[-len(at) :] if at else (), at, strict=True)
                     )
-                    said = f"{axis.prefix}{name}[{axis.symbol}={value}{steps}]"
-                    found.append((said, depth, values[(row, 0, *at)].item(), other.to_numpy()[at].item()))
-    return found
+                    value_name = f"{axis.prefix}{name}[{axis.symbol}={value}{steps}]"
+                    comparisons.append((value_name, depth, values[(row, 0, *at)].item(), other.to_numpy()[at].item()))
+    return comparisons
 
 
 Margin = tuple[str, int, float, float, float, float, str]
-"""A claim's label, the depth, ends of its bound, ends of what it bounds, and what that says of the claim."""
+"""Claim's label, depth, ends of the bound, ends of the bounded quantity, and the verdict for the trial."""
 
 
 def claim_margins(
     store: str | Path, cell_name: str, trial: int, claim: str | None = None, study: Study | None = None
 ) -> list[Margin]:
-    """Claims in one trial, recomputed in this process: each bound beside what it bounds.
+    """Evaluate claims in one trial, recomputed in this process: each bound and the quantity that it bounds.
 
     Parameters
     ----------
     store, cell_name, trial, study
-        As of `compare_trial`, which is called first: it says what may be wrong with them.
+        As in `compare_trial`. Call that function first: it raises informative errors for invalid values.
     claim : str, optional
         An id, or a label with its parameters; without it, the claims that the trial violates.
 
     Raises
     ------
     InputError
-        If there is no such claim, it bounds nothing, or it does not apply to the cell.
+        If there is no such claim, it has no bound for a single trial, or it does not apply to the cell.
     """
     tree = open_results(store)
     own = as_stored(study, tree.attrs) if study else study_of(tree.attrs, str(Location.of(store)))
     cells = stored_cells(tree.attrs, str(Location.of(store)))
     cell = find_cell((*(study.cells if study is not None else ()), *cells), cell_name)
-    wanted = None if claim is None else CLAIMS[claim.partition("[")[0]].id
+    claim_id = None if claim is None else CLAIMS[claim.partition("[")[0]].id
     chosen = [
         each
         for each in instances(beside=values_by_kind(parts_in(tree.attrs["coordinates"])))
         if each.claim.kind != "scaling"
-        and (claim is None or (claim in (each.label, wanted) and each.claim.id == wanted))
+        and (claim is None or (claim in (each.label, claim_id) and each.claim.id == claim_id))
     ]
     if not chosen:
         raise InputError(f"{claim} is not a bound that a single trial keeps to or violates")
@@ -142,7 +146,7 @@ def claim_margins(
         for part in dict.fromkeys(part_of(each) for each in chosen)
         if not part.plain
     }
-    found: list[Margin] = []
+    margins: list[Margin] = []
     applied = False
     for row, depth in enumerate(cell.depths):
         context = own.context(cell, depth)
@@ -150,40 +154,42 @@ def claim_margins(
         values |= _beside(own, cell, context, arrays, trial)
         for instance in chosen:
             part = part_of(instance)
-            mine = values
+            arrays_of_part = values
             if not part.plain:
-                mine = values | {f"{AXES[part.kind].prefix}{name}": each[row] for name, each in others[part].items()}
-                mine["status"] = others[part]["status"][row]
-            if not instance.applies(context) or any(name not in mine for name in instance.needs):
+                arrays_of_part = values | {
+                    f"{AXES[part.kind].prefix}{name}": each[row] for name, each in others[part].items()
+                }
+                arrays_of_part["status"] = others[part]["status"][row]
+            if not instance.applies(context) or any(name not in arrays_of_part for name in instance.needs):
                 continue
             applied = True
-            bound, quantity = instance.bound(context, mine), instance.claim.quantity(context, mine)
+            bound, quantity = instance.bound(context, arrays_of_part), instance.claim.quantity(context, arrays_of_part)
             ends = [float(end[0]) for end in (bound.lower, bound.upper, quantity.lower, quantity.upper)]
-            verdict = judge(instance, context, mine, mine, own.confidence, first=trial)
+            verdict = judge(instance, context, arrays_of_part, arrays_of_part, own.confidence, first=trial)
             word = "violated" if verdict.get("violations") else "vacuous" if verdict.get("vacuous") else "holds"
             if claim is not None or (word == "violated" and instance.claim.kind == "deterministic"):
-                found.append((instance.label, depth, ends[0], ends[1], ends[2], ends[3], word))
+                margins.append((instance.label, depth, ends[0], ends[1], ends[2], ends[3], word))
     if claim is not None and not applied:
-        raise InputError(f"{claim} does not apply to {cell_name}: ntkmc claims {wanted} says where it does")
-    return found
+        raise InputError(f"{claim} does not apply to {cell_name}: ntkmc claims {claim_id} says where it does")
+    return margins
 
 
 def _beside(study: Study, cell: Cell, context: CellContext, arrays: Arrays, trial: int) -> Arrays:
-    """lambda_min of the same draw at the next smaller depth, and of its first rows."""
-    found: Arrays = {}
+    """Return lambda_min of the same draw at the next smaller depth, and of its first rows."""
+    neighbours: Arrays = {}
     if context.shallower is not None:
         row = cell.depths.index(context.shallower)
-        found |= {f"shallower_{end}": arrays[f"lambda_min_{end}"][row] for end in ("lower", "upper")}
+        neighbours |= {f"shallower_{end}": arrays[f"lambda_min_{end}"][row] for end in ("lower", "upper")}
     if context.fewer is not None:
         smaller = Cell(cell.distribution, cell.d, context.fewer, (context.depth,))
         other = recomputed(study, required(()), smaller, smaller.depths, trial)
-        found |= {f"fewer_{end}": other[f"lambda_min_{end}"][0] for end in ("lower", "upper")}
-    return found
+        neighbours |= {f"fewer_{end}": other[f"lambda_min_{end}"][0] for end in ("lower", "upper")}
+    return neighbours
 
 
 def recomputed(
     study: Study, statistics: tuple[str, ...], cell: Cell, depths: tuple[int, ...], trial: int, part: Part = PLAIN
 ) -> Arrays:
-    """All variables of one trial, or of a part of it, as blocks of length one: (depths, 1) or (1,)."""
+    """Recompute all variables of one part of a trial as a block of length one: (depths, 1) or (1,)."""
     recipe = Recipe.of(study, statistics)
     return run_block(BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, trial, 1, part))

@@ -1,7 +1,4 @@
-"""Is what is in a store right? Checksums, enclosures, estimates, and a sample of trials computed again.
-
-A random sample of a store's trials, computed again from their addresses and laid beside what is stored.
-"""
+"""Verify a store: checksums, enclosures, estimates, and a random sample of trials recomputed from their addresses."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ from ntkmc.theory.distributions import Unimported
 
 @dataclass(frozen=True)
 class Difference:
-    """A trial that is not what it is when it is computed again: its cell, its number, in what, and of which part."""
+    """A trial whose stored values differ from the recomputed ones: cell, number, description, and part."""
 
     cell: str
     trial: int
@@ -47,16 +44,16 @@ class Difference:
 
 
 class Recomputing:
-    """A random sample of finished trials, computed again.
+    """Recomputation of a random sample of finished trials.
 
     Attributes
     ----------
     count : int
-        Trials that were computed again.
+        Number of recomputed trials.
     last_bits : int
-        Those of them that differ from the store's as another processor's, or BLAS's, may: their enclosures overlap.
+        Number of those that differ only by roundings of another processor or BLAS: their enclosures overlap.
     skipped : list of str
-        Cells of which none can be, each with the reason: its law is code that no study names, or memory.
+        Cells that cannot be recomputed, each with the reason: code of a law that no study provides, or memory.
     """
 
     def __init__(self, store: Store, study: Study, cells: Mapping[str, Cell]) -> None:
@@ -65,7 +62,7 @@ class Recomputing:
         self._store = store
         self._study = study
         environments: Any = store.root.attrs.get("environments", {})
-        # Bits are promised where everything that can change one is what it was.
+        # Equal bits are required only if everything that can change a bit is the same as in the run.
         self._exact = all(bits_of(each) == bits_of(environment()) for each in environments.values())
         known = {cell.name: cell.distribution for cell in study.cells}
         laws = {law.label: law for law in known.values() if not isinstance(law, Unimported)}
@@ -76,31 +73,31 @@ class Recomputing:
             needed = trial_bytes(cell.n, cell.d, cell.depths)
             if isinstance(law, Unimported):
                 self.skipped.append(f"{name} (its law is code beside a study: --study FILE)")
-            elif needed > psutil.virtual_memory().available:  # a matrix that was blocked over several workers
+            elif needed > psutil.virtual_memory().available:  # the matrix was distributed over several workers
                 self.skipped.append(f"{name} (it needs {needed / 2**30:.1f} GiB of memory)")
             else:
                 self._cells.append(Cell(law, cell.d, cell.n, cell.depths))
 
     def sample(self, number: int, seed: int) -> list[Difference]:
-        """What differs among `number` finished trials."""
+        """Recompute `number` finished trials, drawn uniformly, and return the differences."""
         kinds = [(cell, part) for cell in self._cells for part in self._store.parts]
         done = [np.flatnonzero((self._store.statuses(*kind) != 0).any(axis=0)) for kind in kinds]
         weights = np.array([len(trials) for trials in done], dtype=np.float64)
         if not weights.sum():
             return []
         rng = np.random.default_rng(seed)
-        found = []
+        differences = []
         for at in rng.choice(len(kinds), size=number, p=weights / weights.sum()):
             cell, part = kinds[at]
             trial = int(rng.choice(done[at]))
             self.count += 1
-            wrong = self._compare(cell, part, trial)
-            if wrong:
-                found.append(Difference(cell.name, trial, wrong, part))
-        return found
+            description = self._compare(cell, part, trial)
+            if description:
+                differences.append(Difference(cell.name, trial, description, part))
+        return differences
 
     def _compare(self, cell: Cell, part: Part, trial: int) -> str:
-        """What is wrong with a trial; empty if nothing is."""
+        """Describe the difference of a trial; empty if there is none."""
         group = self._store.group(part)
         depths_here = self._store.coordinates["depth"]
         status = self._store.statuses(cell, part)
@@ -120,7 +117,7 @@ class Recomputing:
                 differ.append(name)
         if not differ:
             return ""
-        # Nothing bounds the roundings of a deep network's kernel: another processor's enclosures may lie apart.
+        # Only for plain draws: roundings of a network's kernel are not bounded, so enclosures may be disjoint there.
         apart = part.plain and bool(
             np.any(
                 (arrays["lambda_min_lower"] > stored["lambda_min_upper"][rows])
@@ -134,13 +131,14 @@ class Recomputing:
 
 
 def _far(arrays: Mapping[str, NDArray[Any]], stored: Mapping[str, NDArray[Any]], rows: list[int], part: Part) -> bool:
-    """Whether a statistic that has no enclosure differs by more than another processor's roundings would explain."""
+    """Return whether a statistic without enclosure differs by more than roundings of another processor explain."""
     for name, here in arrays.items():
         if name == "status" or (part.plain and name in ("lambda_min", "lambda_min_lower", "lambda_min_upper")):
             continue
         there = stored[name][rows] if here.ndim > 1 else stored[name]
-        if np.isinf(there).any():  # an end of which a blocked matrix says nothing
+        if np.isinf(there).any():  # a distributed matrix leaves this end unknown
             continue
+        # 1e-6 is far above the roundings of any statistic, and far below its variation between trials.
         close = 1e-6 * (1.0 + np.nanmax(np.abs(here), initial=0.0))
         if not np.allclose(here, there, rtol=1e-6, atol=close, equal_nan=True):
             return True
@@ -148,25 +146,25 @@ def _far(arrays: Mapping[str, NDArray[Any]], stored: Mapping[str, NDArray[Any]],
 
 
 SAMPLE: Final = 20
-"""Trials that are computed again unless another number is asked for."""
+"""Default number of trials to recompute."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong.
+    """A defect of a store.
 
     Attributes
     ----------
     where : str
         A chunk, a block of the journal, or a cell with its trial.
     what : str
-        What is wrong with it.
+        Description of the defect.
     cell : str
-        Name of the cell whose trials are wrong, if it is about trials that can be read; else empty.
+        Name of the cell whose trials are wrong, if the trials can be read; else empty.
     trials : tuple of int, or None
-        Which of them; None: all, because one that was picked at random is.
+        Numbers of the wrong trials; None for all trials of the cell, if a sampled one is wrong.
     part : Part
-        Of which part of them.
+        Part of the trials.
     """
 
     where: str
@@ -178,19 +176,20 @@ class Finding:
 
 @dataclass(frozen=True)
 class Report:
-    """What was looked at, and what was found.
+    """Result of a verification.
 
     Attributes
     ----------
     chunks, blocks, trials : int
-        Chunks read; blocks of the journal read; finished trials (over all depths) whose enclosures were checked.
+        Numbers of chunks read, of journal blocks read, and of finished trials (over all depths) that were checked.
     recomputed : int
-        Trials that were computed again.
+        Number of recomputed trials.
     last_bits : int
-        Those of them whose last bits differ, but whose enclosures overlap: another processor or BLAS.
+        Number of those whose last bits differ but whose enclosures overlap, as for another processor or BLAS.
     skipped : tuple of str
-        Cells of which no trial could be computed again, each with the reason.
+        Cells of which no trial could be recomputed, each with the reason.
     findings : tuple of Finding
+        Defects.
     """
 
     chunks: int
@@ -203,17 +202,17 @@ class Report:
 
 
 def verify(store: str | Path, *, sample: int = SAMPLE, seed: int = 0, study: Study | None = None) -> Report:
-    """Read a store through and through; nothing is changed.
+    """Read and check all of a store, without changing it.
 
     Parameters
     ----------
     store : str or Path
     sample : int
-        Number of trials to compute again, drawn uniformly from those that are finished.
+        Number of trials to recompute, drawn uniformly from the finished ones.
     seed : int
-        Of that draw.
+        Seed of that draw.
     study : Study, optional
-        Where the code of laws of your own comes from, which is not imported on the store's word.
+        Study that provides the code of the user's own laws, which is never imported from a store.
 
     Returns
     -------
@@ -222,7 +221,7 @@ def verify(store: str | Path, *, sample: int = SAMPLE, seed: int = 0, study: Stu
     Raises
     ------
     StoreError
-        If there is no such store, or not even its metadata can be read.
+        If there is no such store, or its metadata cannot be read.
     """
     with understood(store):
         return _verify(Location.of(store), sample, seed, study)
@@ -232,7 +231,7 @@ def _verify(location: Location, sample: int, seed: int, study: Study | None) -> 
     attributes = read_attributes(location)
     if study is not None:
         check_identity(location, study)
-    mine = as_stored(study, attributes) if study else study_of(attributes, str(location))
+    own_study = as_stored(study, attributes) if study else study_of(attributes, str(location))
     root = location.open("r")
     findings: list[Finding] = []
     chunks = 0
@@ -248,9 +247,11 @@ def _verify(location: Location, sample: int, seed: int, study: Study | None) -> 
     journal = Journal(location.blobs(JOURNAL))
     blocks = journal.names()
     findings += _journal(journal, blocks)
-    if any(" metadata" in each.what for each in findings):  # what it holds cannot be told
+    if any(
+        " metadata" in difference.what for difference in findings
+    ):  # without metadata the arrays cannot be interpreted
         return Report(chunks, len(blocks), 0, 0, 0, (), tuple(findings))
-    opened = _Comparing(location, mine)
+    opened = _Comparing(location, own_study)
     if opened.damaged and not findings:
         findings.append(Finding("trials", "some that are marked as finished have no value"))
     cells = {cell.name: cell for cell in (*stored_cells(attributes, str(location)), *(study.cells if study else ()))}
@@ -260,19 +261,19 @@ def _verify(location: Location, sample: int, seed: int, study: Study | None) -> 
             number, wrong = _enclosures(opened, cell, part)
             trials += number
             findings += wrong
-    if not findings and not blocks:  # otherwise they cannot follow
-        findings += _estimates(opened, mine)
-    again = Recomputing(opened, mine, cells)
-    for each in again.sample(sample, seed):
-        where = f"{each.cell}{each.part.label}, trial {each.trial}"
-        findings.append(Finding(where, each.what, each.cell, None, each.part))
+    if not findings and not blocks:  # estimates of a damaged store, or before a fold, differ in any case
+        findings += _estimates(opened, own_study)
+    again = Recomputing(opened, own_study, cells)
+    for difference in again.sample(sample, seed):
+        where = f"{difference.cell}{difference.part.label}, trial {difference.trial}"
+        findings.append(Finding(where, difference.what, difference.cell, None, difference.part))
     return Report(chunks, len(blocks), trials, again.count, again.last_bits, tuple(again.skipped), tuple(findings))
 
 
 def forget(store: Store, report: Report) -> None:
-    """Let every trial that was found wrong count as never run, so that the next run computes it again.
+    """Reset the trials of all findings, so that the next run recomputes them.
 
-    Damaged chunks and blocks of the journal were reset when `store` was prepared.
+    Damaged chunks and journal blocks are not handled here: `Store.prepare` has reset them.
     """
     cells = {cell.name: cell for cell in stored_cells(dict(store.root.attrs), str(store.location))}
     for finding in report.findings:
@@ -281,14 +282,14 @@ def forget(store: Store, report: Report) -> None:
 
 
 class _Comparing(Store):
-    """A store in which writing means comparing."""
+    """A read-only store that compares instead of writing."""
 
     def __init__(self, location: Location, study: Study) -> None:
         super().__init__(location, study, writing=False)
         self.different: list[str] = []
 
     def write_group(self, group: str, arrays: dict[str, NDArray[Any]]) -> None:
-        """Note what is not what it would be if it were written now."""
+        """Record the differences between the stored arrays and those to be written."""
         for name, values in arrays.items():
             stored = np.asarray(open_array(self.root, group, name)[...])
             same = (stored == values) | ((stored != stored) & (values != values))
@@ -297,7 +298,7 @@ class _Comparing(Store):
 
 
 def _chunks(root: zarr.Group, findings: list[Finding]) -> Iterator[tuple[tuple[str, str], tuple[slice, ...]]]:
-    """Every chunk (or shard) of every array that a store of this schema has."""
+    """Iterate over every chunk (or shard) of every array that a store of this schema has."""
     statistics = recorded_statistics(root)
     for group in groups_of(recorded_coordinates(root)):
         names = [*group_variables(group, statistics)]
@@ -321,48 +322,48 @@ def _chunks(root: zarr.Group, findings: list[Finding]) -> Iterator[tuple[tuple[s
 
 
 def _shown(part: tuple[slice, ...]) -> str:
-    return "[" + ", ".join(f"{each.start}:{each.stop}" for each in part) + "]"
+    return "[" + ", ".join(f"{bounds.start}:{bounds.stop}" for bounds in part) + "]"
 
 
 def _coordinates(root: zarr.Group) -> list[Finding]:
-    """Coordinates of each group against the record in the root's attributes."""
-    found = []
+    """Compare the coordinates of each group with the record in the root's attributes."""
+    findings = []
     record = recorded_coordinates(root)
     for group in groups_of(record):
         for dim in dimensions(group):
             try:
                 values = np.asarray(open_array(root, group, dim)[...]).tolist()
             except (KeyError, ValueError, OSError, RuntimeError, StoreError):
-                continue  # that was found before
+                continue  # reported by the loop over chunks
             if values != record[dim]:
-                found.append(Finding(f"{group}/{dim}", "is not what the store's record says"))
-    return found
+                findings.append(Finding(f"{group}/{dim}", "is not what the store's record says"))
+    return findings
 
 
 def _journal(journal: Journal, names: list[str]) -> list[Finding]:
-    found = []
+    findings = []
     for name in names:
         try:
             journal.read(name)
         except FileNotFoundError:
             continue
         except StoreError as error:
-            found.append(Finding(f"journal/{name}", str(error).removeprefix("journal: ")))
-    return found
+            findings.append(Finding(f"journal/{name}", str(error).removeprefix("journal: ")))
+    return findings
 
 
 def _enclosures(store: Store, cell: Cell, part: Part) -> tuple[int, list[Finding]]:
-    """Do enclosures nest, and does every status exist? Finished trials over all depths, and findings."""
+    """Check lower <= value <= upper and the status of all trials; return the number of finished ones and findings."""
     group = store.group(part)
     place = group.place((cell.distribution.label, cell.d, cell.n), part)
     status = group.statuses(place)
     enclosed = ("lambda_min",) if part.plain else AXES[part.kind].enclosed
-    alone = [name for name in enclosed if name in group.variables]  # stored beside its two ends
+    alone = [name for name in enclosed if name in group.variables]  # the value is stored in addition to its two ends
     names = (*alone, *(f"{name}_{end}" for name in enclosed for end in ("lower", "upper")))
     try:
         values = group.read(place, range(status.shape[1]), names)
     except (ValueError, OSError, RuntimeError):
-        return 0, []  # that was found before
+        return 0, []  # reported by the loop over chunks
     decided = status == Status.DECIDED.code
     valued = (status != 0) & (status != Status.FAILED.code)
     wrong = (status < 0) | (status > len(Status))
@@ -372,20 +373,24 @@ def _enclosures(store: Store, cell: Cell, part: Part) -> tuple[int, list[Finding
     for name in alone:
         value, lower, upper = (values[each] for each in (name, f"{name}_lower", f"{name}_upper"))
         wrong |= valued & ~decided & ~((lower <= value) & (value <= upper))
-    found = []
+    findings = []
     named = f"{cell.name}{part.label}"
     for trial in np.flatnonzero(wrong.any(axis=0))[:3]:
-        found.append(Finding(f"{named}, trial {trial}", f"lower <= {(alone or ['value'])[0]} <= upper does not hold"))
+        findings.append(
+            Finding(f"{named}, trial {trial}", f"lower <= {(alone or ['value'])[0]} <= upper does not hold")
+        )
     if wrong.any():
         trials = tuple(np.flatnonzero(wrong.any(axis=0)).tolist())
-        found[0] = Finding(found[0].where, f"{found[0].what} ({len(trials)} such trials)", cell.name, trials, part)
-    return int(np.count_nonzero(status)), found
+        findings[0] = Finding(
+            findings[0].where, f"{findings[0].what} ({len(trials)} such trials)", cell.name, trials, part
+        )
+    return int(np.count_nonzero(status)), findings
 
 
 def _estimates(store: _Comparing, study: Study) -> list[Finding]:
-    """Do estimates and verdicts of the last study follow from the trials?"""
+    """Check that the estimates and verdicts of the last study follow from the trials."""
     if any(isinstance(cell.distribution, Unimported) for cell in study.cells):
-        return []  # what laws satisfy is part of a verdict, and says only their code
+        return []  # verdicts depend on the hypotheses of a law, which only its code states
     derived = Derived(store)
     derived.refresh(study.cells)
     derived.finish()
