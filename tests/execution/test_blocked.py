@@ -22,9 +22,9 @@ from ntkmc import InputError, Status, lambda_min
 from ntkmc.execution.blocked import matrix as fleets
 from ntkmc.execution.blocked import worker
 from ntkmc.execution.blocked.lambda_min import lambda_min_blocked
-from ntkmc.execution.blocked.matrix import DaskFleet, Stopped
+from ntkmc.execution.blocked.matrix import DaskBlockedMatrix, Stopped
 from ntkmc.execution.cluster import SCHEDULER
-from ntkmc.linalg.blocked.block_rows import Shelf, Shifted
+from ntkmc.linalg.blocked.block_rows import BlockRows, Shifted
 from ntkmc.linalg.blocked.cost import dealt
 from ntkmc.linalg.blocked.tiles import gram_diagonal
 from ntkmc.linalg.eigen.lapack import Matrix
@@ -121,13 +121,13 @@ def _left(dask_worker: Worker) -> list[str]:
 def test_tiles_that_do_not_fit_go_to_disk(two_workers: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     X = data(900, 200)
     seen = []
-    close = DaskFleet.close
+    close = DaskBlockedMatrix.close
 
-    def looked(self: DaskFleet) -> None:
+    def looked(self: DaskBlockedMatrix) -> None:
         seen.append(self.on_disk())
         close(self)
 
-    monkeypatch.setattr(DaskFleet, "close", looked)
+    monkeypatch.setattr(DaskBlockedMatrix, "close", looked)
     monkeypatch.setattr(fleets, "open_share", _open_without_room)
     found = lambda_min(X, "ntk", (3,), client=two_workers)[3]
     assert seen == [2 * 8 * sum((j + 1) * 256 * 256 for j in range(3)) + 2 * 8 * 132 * 900]
@@ -144,9 +144,9 @@ def _open_without_room(*arguments: object) -> object:
 def test_a_worker_that_holds_a_share_is_not_paused(two_workers: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """However full: Dask pauses a worker for good if what fills its memory is waited for by tasks of its own."""
     seen: list[dict[str, float | bool]] = []
-    products = DaskFleet.products
+    products = DaskBlockedMatrix.products
 
-    def looked(self: DaskFleet, V: Matrix) -> Matrix:
+    def looked(self: DaskBlockedMatrix, V: Matrix) -> Matrix:
         if not seen:
             seen.append(two_workers.run(_pausing_at))
         return products(self, V)
@@ -158,7 +158,7 @@ def test_a_worker_that_holds_a_share_is_not_paused(two_workers: Client, monkeypa
             time.sleep(0.2)
 
     settled()  # shares of the test before may be on their way out
-    monkeypatch.setattr(DaskFleet, "products", looked)
+    monkeypatch.setattr(DaskBlockedMatrix, "products", looked)
     lambda_min(data(300, 50), client=two_workers)
     assert set(seen[0].values()) == {1.0}
     settled()
@@ -183,7 +183,7 @@ def _compiled_around(single: bool, folder: str) -> tuple[dict[str, int], dict[st
     tried = _versions()
     n = 200
     rows = split_rows(data(n, 40))
-    shelf = Shelf(rows, "ntk", 64, (0, 1, 2, 3), 10**9, folder, single=single)
+    shelf = BlockRows(rows, "ntk", 64, (0, 1, 2, 3), 10**9, folder, single=single)
     shelf.pair_sums()
     shelf.build(3)
     shelf.survey()
@@ -214,7 +214,7 @@ def test_a_matrix_that_is_not_positive_definite(two_workers: Client, block: int)
     """Breaks down wherever the first bad pivot is: at the start, in the middle, in the very last row."""
     rows = split_rows(data(300, 400))
     diagonal = gram_diagonal(rows, "ntk", 2)
-    with DaskFleet(two_workers, rows, "ntk", block) as fleet:
+    with DaskBlockedMatrix(two_workers, rows, "ntk", block) as fleet:
         fleet.build(2)
         assert fleet.factor(Shifted(1, diagonal, np.zeros(0), 0.0))
         for number, at in enumerate((0, 150, 299), 2):
@@ -230,11 +230,11 @@ def test_a_killed_worker_is_made_good(two_workers: Client, moment: str, monkeypa
     """With SIGKILL in the middle; the shares of the others are not made again."""
     X = data(1200, 300)
     there = lambda_min(X, "ntk", (3,))[3]
-    fleet: list[DaskFleet] = []
-    original = getattr(DaskFleet, moment)
+    fleet: list[DaskBlockedMatrix] = []
+    original = getattr(DaskBlockedMatrix, moment)
     calls: list[float] = []
 
-    def killing(self: DaskFleet, argument: Matrix | Shifted) -> object:
+    def killing(self: DaskBlockedMatrix, argument: Matrix | Shifted) -> object:
         calls.append(time.monotonic())
         if len(calls) == (20 if moment == "products" else 1):
             fleet.append(self)
@@ -242,7 +242,7 @@ def test_a_killed_worker_is_made_good(two_workers: Client, moment: str, monkeypa
             threading.Timer(0.03, os.kill, (victim, signal.SIGKILL)).start()
         return original(self, argument)
 
-    monkeypatch.setattr(DaskFleet, moment, killing)
+    monkeypatch.setattr(DaskBlockedMatrix, moment, killing)
     found = lambda_min_blocked(two_workers, X, "ntk", (3,), block=64)[3]
     assert overlap(found, there)
     assert found.status is Status.CERTIFIED
@@ -257,7 +257,7 @@ def test_two_shares_on_one_worker() -> None:
         dask.config.set({"distributed.scheduler.worker-ttl": None}),
         LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
         Client(cluster) as client,
-        DaskFleet(client, rows, "ntk", 32) as fleet,
+        DaskBlockedMatrix(client, rows, "ntk", 32) as fleet,
     ):
         fleet.build(3)
         V = np.random.default_rng(0).standard_normal((400, 2))

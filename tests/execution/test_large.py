@@ -20,7 +20,7 @@ import yaml
 from distributed import Client, LocalCluster
 
 from ntkmc import Eigenvalue, lambda_min, open_results
-from ntkmc.execution.blocked.matrix import DaskFleet
+from ntkmc.execution.blocked.matrix import DaskBlockedMatrix
 from ntkmc.execution.cluster import SCHEDULER
 from ntkmc.linalg.eigen.lapack import Matrix
 
@@ -97,18 +97,18 @@ def test_at_4000(killed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A SIGKILL in the middle of the factorization: the same enclosure, and one share alone is made anew."""
     X = data(4000)
     there = lambda_min(X, "ntk", (3,))[3]
-    fleets: list[DaskFleet] = []
-    factor = DaskFleet.factor
+    fleets: list[DaskBlockedMatrix] = []
+    factor = DaskBlockedMatrix.factor
     with two_workers("4GiB") as client:
 
-        def killing(self: DaskFleet, shifted: Any) -> bool:
+        def killing(self: DaskBlockedMatrix, shifted: Any) -> bool:
             if not fleets and killed:
                 victim = client.run(os.getpid)[self._shares[1].address]
                 threading.Timer(0.3, os.kill, (victim, signal.SIGKILL)).start()
             fleets.append(self)
             return factor(self, shifted)
 
-        monkeypatch.setattr(DaskFleet, "factor", killing)
+        monkeypatch.setattr(DaskBlockedMatrix, "factor", killing)
         here = lambda_min(X, "ntk", (3,), client=client)[3]
     assert overlap(here, there)
     assert here.upper - here.lower <= 1.1 * (there.upper - there.lower)
@@ -125,13 +125,13 @@ def test_at_12000_with_a_third_of_the_triangle(monkeypatch: pytest.MonkeyPatch) 
     with two_workers("4GiB") as client:
         idle = max(client.run(lambda: psutil.Process().memory_info().rss).values())
     on_disk: list[int] = []
-    close = DaskFleet.close
+    close = DaskBlockedMatrix.close
 
-    def looked(self: DaskFleet) -> None:
+    def looked(self: DaskBlockedMatrix) -> None:
         on_disk.append(self.on_disk())
         close(self)
 
-    monkeypatch.setattr(DaskFleet, "close", looked)
+    monkeypatch.setattr(DaskBlockedMatrix, "close", looked)
     with two_workers(idle + 4 * n * n // 3) as client:
         here = lambda_min(X, "ntk", (3,), client=client)[3]
     assert overlap(here, there)

@@ -14,7 +14,7 @@ from ntkmc import Status, smallest_eigenvalue
 from ntkmc.linalg.eigen.cholesky_bound import allowance
 from ntkmc.linalg.eigen.rayleigh import Quotient
 from ntkmc.linalg.eigen.smallest import METHODS
-from ntkmc.linalg.eigen.temple_kato import enclose_isolated, temple_kato
+from ntkmc.linalg.eigen.temple_kato import temple_kato, temple_kato_enclosure
 from reference import planted
 
 UNIT = 2.0**-30
@@ -159,7 +159,7 @@ def test_nothing_false_is_proved_from_wrong_hints(gap: float, vector: str) -> No
     A = planted(w)
     vectors = np.linalg.eigh(A)[1]
     v = {"good": vectors[:, 0], "next": vectors[:, 1], "zero": np.zeros(64), "nan": np.full(64, np.nan)}[vector]
-    quotient, lower, _, _ = enclose_isolated(
+    quotient, lower, _, _ = temple_kato_enclosure(
         A, np.empty_like(A), np.diagonal(A).copy(), np.ascontiguousarray(v), gap, float(np.abs(A).max())
     )
     assert quotient.upper >= w[0]
@@ -171,14 +171,14 @@ def test_nothing_false_is_proved_from_wrong_hints(gap: float, vector: str) -> No
 
 def test_the_factor_may_take_the_place_of_the_matrix() -> None:
     from ntkmc.linalg.eigen.smallest import enclose
-    from ntkmc.linalg.eigen.symmetric import own
+    from ntkmc.linalg.eigen.symmetric import in_place
 
     rng = np.random.default_rng(5)
     for kind in SPECTRA:
         A = planted(spectrum(kind, 64, rng) * UNIT)
         apart = smallest_eigenvalue(A)
         shared = A.copy()
-        together = enclose(own(shared))
+        together = enclose(in_place(shared))
         assert together.status is apart.status
         assert together.lower <= apart.upper
         assert apart.lower <= together.upper

@@ -14,7 +14,7 @@ from ntkmc.errors import InputError
 from ntkmc.linalg.eigen import event
 from ntkmc.linalg.eigen.cholesky_bound import allowance
 from ntkmc.linalg.eigen.event import bracket, reaches
-from ntkmc.linalg.eigen.symmetric import as_symmetric, on_bench, own
+from ntkmc.linalg.eigen.symmetric import as_symmetric, in_place, with_workspace
 from reference import planted
 
 UNIT = 2.0**-30
@@ -72,7 +72,7 @@ def test_bracket_decides_every_threshold(power: int, seed: int, count: int, erro
     w = rng.integers(2**22, 2**31, size=2**power) * UNIT
     A = planted(w)
     thresholds = np.sort(rng.uniform(1e-3, 1.5 * w.min() + 1e-2, size=count))
-    found = bracket(own(A.copy()), thresholds.tolist(), error)
+    found = bracket(in_place(A.copy()), thresholds.tolist(), error)
     assert found.lower <= w.min() <= found.upper
     assert np.isnan(found.value)
     for threshold in thresholds:
@@ -82,9 +82,9 @@ def test_bracket_decides_every_threshold(power: int, seed: int, count: int, erro
 
 def test_a_threshold_within_rounding_is_enclosed_in_full() -> None:
     w = np.array([0.5, 1.0, 1.5, 1.75])
-    found = bracket(own(planted(w)), [0.5], 0.0)
+    found = bracket(in_place(planted(w)), [0.5], 0.0)
     assert 0.5 - 1e-12 <= found.lower <= 0.5 <= found.upper <= 0.5 + 1e-12
-    with on_bench(*as_symmetric(planted(w))) as matrix:
+    with with_workspace(*as_symmetric(planted(w))) as matrix:
         assert reaches(matrix, 0.5)[0] is None
 
 
@@ -103,7 +103,7 @@ def test_error_is_honoured() -> None:
     """lambda_min = 0.5 of the matrix in hand; that of one within 0.01 may be below 0.495 or above 0.505."""
     A = planted(np.array([0.5, 1.0, 1.5, 1.75]))
     for threshold in (0.495, 0.505):
-        found = bracket(own(A.copy()), [threshold], 0.01)
+        found = bracket(in_place(A.copy()), [threshold], 0.01)
         assert found.lower < threshold <= found.upper
-    assert bracket(own(A.copy()), [0.48], 0.01).lower == 0.48
-    assert bracket(own(A.copy()), [0.52], 0.01).upper < 0.52
+    assert bracket(in_place(A.copy()), [0.48], 0.01).lower == 0.48
+    assert bracket(in_place(A.copy()), [0.52], 0.01).upper < 0.52

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from ntkmc.linalg.blocked import solver, tiles
 from ntkmc.linalg.blocked import tile_store as vaults
-from ntkmc.linalg.blocked.block_rows import Behind, Shelf, Shifted
-from ntkmc.linalg.blocked.solver import METHODS, BlockedBench, enclose_blocked, lanczos
-from ntkmc.linalg.blocked.tile_store import Vault
+from ntkmc.linalg.blocked.block_rows import BlockRows, Shifted, StaleShareError
+from ntkmc.linalg.blocked.solver import METHODS, BlockedProblem, enclose_blocked, lanczos
+from ntkmc.linalg.blocked.tile_store import TileStore
 from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.rayleigh import exact_product, joined
 from ntkmc.linalg.eigen.result import Eigenvalue, Status
 from ntkmc.linalg.eigen.rows import Rows, split_rows
-from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error, lambda_min
+from ntkmc.linalg.gram.enclosures import kernel_error, lambda_min, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import coherence, gram
 from reference import exact_gram, exact_lambda_min
 
@@ -32,7 +32,7 @@ class Loop:
         self.count = len(tiles.spans(self.order, block))
         limit = more.pop("limit", 10**9)
         hands = [[i for i in range(self.count) if i % workers == at] for at in range(workers)]
-        self.shelves = [Shelf(rows, kernel, block, hand, limit, **more) for hand in hands]
+        self.shelves = [BlockRows(rows, kernel, block, hand, limit, **more) for hand in hands]
         self.owner = {i: shelf for shelf in self.shelves for i in shelf.mine}
 
     def build(self, depth: int) -> None:
@@ -70,19 +70,19 @@ class Loop:
         return np.asarray(sum(shelf.precondition(V) for shelf in self.shelves))
 
 
-def bench(X: Matrix, kernel: str, depth: int, *, block: int = 32, workers: int = 3, **more: Any) -> BlockedBench:
+def bench(X: Matrix, kernel: str, depth: int, *, block: int = 32, workers: int = 3, **more: Any) -> BlockedProblem:
     rows = split_rows(X)
     loop = Loop(rows, kernel, block, workers, **more)
     loop.build(depth)
     diagonal = tiles.gram_diagonal(rows, kernel, depth)
-    return BlockedBench(loop, diagonal, float(diagonal.max()) * (1.0 + 2.0**-30))
+    return BlockedProblem(loop, diagonal, float(diagonal.max()) * (1.0 + 2.0**-30))
 
 
 def enclosed(X: Matrix, kernel: str, depth: int, method: str = "auto", **more: Any) -> Eigenvalue:
     rows = split_rows(X)
     certificate = more.pop("certificate", True)
     answer = enclose_blocked(bench(X, kernel, depth, **more), method, certificate=certificate)
-    return about_exact_kernel(answer, kernel_error(rows, kernel, depth, coherence(rows)))
+    return widen_by_kernel_error(answer, kernel_error(rows, kernel, depth, coherence(rows)))
 
 
 def data(n: int, d: int, seed: int = 0) -> Matrix:
@@ -241,20 +241,20 @@ def test_a_share_made_anew_catches_up(tmp_path: Path) -> None:
             shelf.column(1, panel, j)
     lost = loop.shelves[1]
     lost.close()
-    anew = Shelf(rows, "ntk", 16, lost.mine, 10**9, tmp_path)
+    anew = BlockRows(rows, "ntk", 16, lost.mine, 10**9, tmp_path)
     for step in (
         lambda: anew.product(np.ones((100, 1))),
         lambda: anew.finished_row(1, 3),
         lambda: anew.forward([1], np.ones(100)),
     ):
-        with pytest.raises(Behind):
+        with pytest.raises(StaleShareError):
             step()
     anew.build(2)
     anew.begin(shifted)
     assert anew.standing() == (2, 1, -1)
     loop.shelves[1] = anew
     loop.owner |= dict.fromkeys(anew.mine, anew)
-    with pytest.raises(Behind):
+    with pytest.raises(StaleShareError):
         anew.column(1, loop.owner[2].finished_row(1, 2), 2)
     for j in range(loop.count):
         panel = loop.owner[j].finished_row(1, j)
@@ -268,7 +268,7 @@ def test_a_share_made_anew_catches_up(tmp_path: Path) -> None:
 def test_a_vault_keeps_to_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vaults, "_held", 0)  # other tests' shares may still be held
     tile = np.arange(16.0).reshape(4, 4)
-    vault = Vault(3 * tile.nbytes, tmp_path, yielding=("matrix",))
+    vault = TileStore(3 * tile.nbytes, tmp_path, yielding=("matrix",))
     for i in range(5):
         vault["matrix", i, 0] = tile + i
     assert (vault.in_memory, vault.on_disk) == (3 * tile.nbytes, 2 * tile.nbytes)
@@ -282,7 +282,7 @@ def test_a_vault_keeps_to_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (vault.in_memory, vault.on_disk) == (tile.nbytes, 0)
     vault.close()
     assert not list(tmp_path.iterdir())
-    other = Vault(3 * tile.nbytes, tmp_path)  # what was held is free again
+    other = TileStore(3 * tile.nbytes, tmp_path)  # what was held is free again
     for i in range(3):
         other["matrix", i, 0] = tile
     assert other.on_disk == 0

@@ -1,1 +1,1 @@
-"""Gram matrices, their smallest eigenvalue with a rigorous enclosure, and what both cost in memory."""
+"""Gram matrices, their smallest eigenvalue with a rigorous enclosure, and estimates of memory and time."""

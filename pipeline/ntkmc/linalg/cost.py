@@ -1,4 +1,4 @@
-"""What a trial takes, as pure functions of its sizes: bytes, and a rough number of seconds."""
+"""Cost of a trial as a function of its sizes: memory in bytes and approximate time in seconds."""
 
 from __future__ import annotations
 

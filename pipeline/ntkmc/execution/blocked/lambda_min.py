@@ -16,7 +16,7 @@ from distributed import Client
 from numpy.typing import ArrayLike
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.execution.blocked.matrix import DaskFleet, room_of
+from ntkmc.execution.blocked.matrix import DaskBlockedMatrix, room_of
 from ntkmc.execution.worker import Report
 from ntkmc.experiment.store import Block, Journal
 from ntkmc.experiment.store.provenance import block_provenance
@@ -26,12 +26,12 @@ from ntkmc.experiment.trial.run import NUMERICAL_ERRORS, BlockTask, Trial, blank
 from ntkmc.experiment.trial.statistics import draw_statistics, surveyed_statistics, unknown
 from ntkmc.linalg.blocked import enclose_blocked
 from ntkmc.linalg.blocked.cost import block_length
-from ntkmc.linalg.blocked.solver import METHODS, BlockedBench
+from ntkmc.linalg.blocked.solver import METHODS, BlockedProblem
 from ntkmc.linalg.blocked.tiles import gram_diagonal
 from ntkmc.linalg.eigen import Eigenvalue, Rows, as_data, split_rows
 from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.smallest import RTOL, rescaled
-from ntkmc.linalg.gram import about_exact_kernel, kernel_error
+from ntkmc.linalg.gram import kernel_error, widen_by_kernel_error
 from ntkmc.theory.kernels import check_depths
 
 _MODERATE: Final = 20
@@ -64,7 +64,7 @@ def lambda_min_blocked(
     block : int, optional
         Rows of a block row, instead of what `block_length` chooses.
     stop : callable, optional
-        As of `DaskFleet`.
+        As of `DaskBlockedMatrix`.
 
     Raises
     ------
@@ -84,25 +84,25 @@ def lambda_min_blocked(
     rows = split_rows(np.ldexp(data, -exponent) if abs(exponent) > _MODERATE else data)
     length = block or block_length(len(rows.norms), len(client.nthreads()), room_of(client))
     # Here too: a BLAS thread that waits for the next step spins, and takes a core from the workers.
-    with single_thread(), DaskFleet(client, rows, kernel, length, single=single, stop=stop) as fleet:
+    with single_thread(), DaskBlockedMatrix(client, rows, kernel, length, single=single, stop=stop) as fleet:
         cosine = fleet.pair_sums().coherence
         answers: dict[int, Eigenvalue] = {}
         start: Matrix | None = None
         for depth in wanted:
             fleet.build(depth)
             answer = enclose_blocked(bench_of(fleet, rows, depth), method, start, certificate=certificate)
-            answers[depth] = about_exact_kernel(answer, kernel_error(rows, kernel, depth, cosine))
+            answers[depth] = widen_by_kernel_error(answer, kernel_error(rows, kernel, depth, cosine))
             start = answer.vector
     if abs(exponent) > _MODERATE:
         answers = {depth: rescaled(answer, 2 * exponent, RTOL) for depth, answer in answers.items()}
     return {depth: replace(answer, method=f"blocked {answer.method}") for depth, answer in answers.items()}
 
 
-def bench_of(fleet: DaskFleet, rows: Rows, depth: int) -> BlockedBench:
+def bench_of(fleet: DaskBlockedMatrix, rows: Rows, depth: int) -> BlockedProblem:
     """The matrix that a fleet holds at a depth, ready for a proof."""
     diagonal = gram_diagonal(rows, fleet.kernel, depth)
     # By Cauchy and Schwarz, and what rounding adds.
-    return BlockedBench(fleet, diagonal, float(diagonal.max()) * (1.0 + 2.0**-30))
+    return BlockedProblem(fleet, diagonal, float(diagonal.max()) * (1.0 + 2.0**-30))
 
 
 def commit_large(task: BlockTask, client: Client, journal: Journal, stop: Callable[[], bool]) -> Report:
@@ -114,7 +114,7 @@ def commit_large(task: BlockTask, client: Client, journal: Journal, stop: Callab
     client : distributed.Client
     journal : Journal
     stop : callable
-        As of `DaskFleet`.
+        As of `DaskBlockedMatrix`.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def _measured(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Tria
         raise InputError("norms so extreme that float32 overflows: rescale, or normalize")
     scale = standard_scale(recipe.normalize, task.distribution, task.d)
     length = block_length(task.n, len(client.nthreads()), room_of(client))
-    with single_thread(), DaskFleet(client, rows, recipe.kernel, length, stop=stop) as fleet:
+    with single_thread(), DaskBlockedMatrix(client, rows, recipe.kernel, length, stop=stop) as fleet:
         pairs = fleet.pair_sums()
         norms = {"coherence": pairs.coherence, "norm_min": float(rows.norms.min()), "norm_max": largest}
         found = Trial({}, unknown(names) | norms | draw_statistics(names, first, rows, pairs, scale), {})
@@ -165,5 +165,5 @@ def _measured(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Tria
             answer = enclose_blocked(bench, start=start)
             start = answer.vector
             error = kernel_error(rows, recipe.kernel, depth, pairs.coherence)
-            found.eigenvalues[depth] = about_exact_kernel(answer, error)
+            found.eigenvalues[depth] = widen_by_kernel_error(answer, error)
     return found

@@ -1,4 +1,4 @@
-"""Workers that hold a Gram matrix together: `ntkmc.linalg.blocked.solver.Fleet` on Dask.
+"""Workers that hold a Gram matrix together: `ntkmc.linalg.blocked.solver.BlockedMatrix` on Dask.
 
 Each worker holds one share (`ntkmc.linalg.blocked.block_rows`), the result of a task that stays where it is for as
 long as its
@@ -28,8 +28,8 @@ from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError
 from ntkmc.execution.blocked.worker import USABLE, asked, open_share
-from ntkmc.linalg.blocked import PairSums, Survey
-from ntkmc.linalg.blocked.block_rows import Behind, Shifted
+from ntkmc.linalg.blocked import EntrySums, PairSums
+from ntkmc.linalg.blocked.block_rows import Shifted, StaleShareError
 from ntkmc.linalg.blocked.cost import COMPILED_BYTES, dealt
 from ntkmc.linalg.blocked.tiles import NO_PAIRS, spans
 from ntkmc.linalg.eigen import Rows
@@ -65,7 +65,7 @@ class _Share:
     shelf: Future[Any]
 
 
-class DaskFleet:
+class DaskBlockedMatrix:
     """A Gram matrix over the workers of a client.
 
     Parameters
@@ -115,7 +115,7 @@ class DaskFleet:
             if mine
         ]
 
-    def __enter__(self) -> DaskFleet:
+    def __enter__(self) -> DaskBlockedMatrix:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -138,36 +138,36 @@ class DaskFleet:
             found = found.joined(each)
         return found
 
-    def survey(self) -> Survey:
+    def survey(self) -> EntrySums:
         """Of all entries off the diagonal."""
         found, *others = self._all("survey")
         for each in others:
             found = found.joined(each)
-        return Survey(*found)
+        return EntrySums(*found)
 
     def products(self, V: Matrix) -> Matrix:
-        """As of `ntkmc.linalg.blocked.solver.Fleet`."""
+        """As of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
         return np.asarray(sum(self._all("product", V)))
 
     def exact_product(self, v: Matrix) -> tuple[Matrix, Matrix]:
-        """As of `ntkmc.linalg.blocked.solver.Fleet`."""
+        """As of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
         total, *others = (np.array(each) for each in self._all("exact_product", v))
         for each in others:
             joined(total, each)
         return total[0], total[1]
 
     def precondition(self, V: Matrix) -> Matrix:
-        """As of `ntkmc.linalg.blocked.solver.Fleet`."""
+        """As of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
         return np.asarray(sum(self._all("precondition", V)))
 
     def factor(self, shifted: Shifted) -> bool:
-        """As of `ntkmc.linalg.blocked.solver.Fleet`."""
+        """As of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
         self._shifted, self._restored = shifted, False
         self._all("begin", shifted)
         return bool(self._repeated(self._factor))
 
     def solve(self, x: Matrix) -> Matrix:
-        """As of `ntkmc.linalg.blocked.solver.Fleet`."""
+        """As of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
 
         def solved() -> Any:
             if self._restored and not self._factor():
@@ -348,7 +348,7 @@ class DaskFleet:
         for future in futures:
             if future.status == "error":
                 error = future.exception(timeout=_PATIENCE)
-                if isinstance(error, Behind | KilledWorker):
+                if isinstance(error, StaleShareError | KilledWorker):
                     raise _Lost
                 if isinstance(error, OSError):
                     raise ExecutionError(

@@ -20,7 +20,7 @@ from distributed import get_worker
 from distributed.worker_memory import WorkerMemoryManager
 
 from ntkmc.experiment.trial.run import single_thread
-from ntkmc.linalg.blocked.block_rows import Shelf, Shifted
+from ntkmc.linalg.blocked.block_rows import BlockRows, Shifted
 from ntkmc.linalg.blocked.cost import PANELS
 from ntkmc.linalg.blocked.tiles import gram_diagonal
 from ntkmc.linalg.eigen import Rows, split_rows
@@ -37,13 +37,13 @@ _lock: Final = threading.RLock()  # again: garbage that is collected meanwhile m
 _pausing: Final[dict[WorkerMemoryManager, list[Any]]] = {}  # number of shares, and where it pauses without any
 
 
-def open_share(rows: Rows, kernel: str, block: int, mine: tuple[int, ...], single: bool) -> Shelf:
+def open_share(rows: Rows, kernel: str, block: int, mine: tuple[int, ...], single: bool) -> BlockRows:
     """A share without tiles yet; called in a task.
 
     Parameters
     ----------
     rows, kernel, block, mine, single
-        As of `ntkmc.linalg.blocked.block_rows.Shelf`.
+        As of `ntkmc.linalg.blocked.block_rows.BlockRows`.
     """
     worker = get_worker()
     manager = worker.memory_manager
@@ -57,13 +57,13 @@ def open_share(rows: Rows, kernel: str, block: int, mine: tuple[int, ...], singl
         logger = logging.getLogger(name)
         if not any(isinstance(each, _NoShares) for each in logger.filters):
             logger.addFilter(_NoShares())
-    shelf = Shelf(rows, kernel, block, mine, max(0, int(room)), folder, single=single)
+    shelf = BlockRows(rows, kernel, block, mine, max(0, int(room)), folder, single=single)
     _go_on(manager)
     weakref.finalize(shelf, _may_pause, manager).atexit = False
     return shelf
 
 
-def asked(shelf: Shelf, name: str, count: int, *arguments: Any) -> Any:
+def asked(shelf: BlockRows, name: str, count: int, *arguments: Any) -> Any:
     """One step of a share; what stands behind the first `count` arguments only had to be done before."""
     with single_thread():
         return getattr(shelf, name)(*arguments[:count])
@@ -73,7 +73,7 @@ def asked(shelf: Shelf, name: str, count: int, *arguments: Any) -> Any:
 def _tried(kernel: str, single: bool, folder: str) -> None:
     """Once in a process, all steps of a small matrix: what they load is there then, and counted, before room is."""
     rows = split_rows(np.random.default_rng(0).standard_normal((2 * _TRIED, _TRIED)))
-    shelf = Shelf(rows, kernel, _TRIED, (0, 1), 0, folder, single=single)
+    shelf = BlockRows(rows, kernel, _TRIED, (0, 1), 0, folder, single=single)
     shelf.pair_sums()
     shelf.build(2)
     shelf.survey()
@@ -112,4 +112,4 @@ class _NoShares(logging.Filter):
     """That a share cannot be spilled is as it should be: it keeps its own house."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not any(name in record.getMessage() for name in ("tiles-share", Shelf.__module__))
+        return not any(name in record.getMessage() for name in ("tiles-share", BlockRows.__module__))

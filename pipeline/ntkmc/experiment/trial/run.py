@@ -34,8 +34,8 @@ from ntkmc.linalg.eigen import Eigenvalue, Status, as_data, split_rows
 from ntkmc.linalg.eigen.event import bracket
 from ntkmc.linalg.eigen.result import Bracket
 from ntkmc.linalg.eigen.smallest import enclose
-from ntkmc.linalg.eigen.symmetric import own
-from ntkmc.linalg.gram import about_exact_kernel, kernel_error
+from ntkmc.linalg.eigen.symmetric import in_place
+from ntkmc.linalg.gram import kernel_error, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import coherence_of, cosines, grams_of_cosines
 from ntkmc.theory.distributions import Distribution
 
@@ -88,12 +88,12 @@ def measure_draw(recipe: Recipe, X: Matrix, depths: Sequence[int], scale: float)
         result.deep[depth] |= matrix_statistics(names, K)
         # No warm start from the previous depth: the bits must not depend on which other depths are measured.
         error = kernel_error(rows, recipe.kernel, depth, cosine)
-        matrix = own(K)
+        matrix = in_place(K)
         smallest = None
         if recipe.thresholds:
             result.eigenvalues[depth] = bracket(matrix, recipe.thresholds, error)
         else:
-            result.eigenvalues[depth] = smallest = about_exact_kernel(enclose(matrix), error)
+            result.eigenvalues[depth] = smallest = widen_by_kernel_error(enclose(matrix), error)
         result.deep[depth] |= inverse_statistics(names, matrix, error, smallest)
         result.deep[depth] |= spectrum_statistics(names, matrix, error, rows, recipe.kernel, depth)
         del K, matrix

@@ -16,14 +16,14 @@ from typing import Final
 import numpy as np
 
 from ntkmc.compiled import compiled
-from ntkmc.linalg.blocked import PairSums, Survey
+from ntkmc.linalg.blocked import EntrySums, PairSums
 from ntkmc.linalg.eigen import Eigenvalue, Enclosed, Rows
 from ntkmc.linalg.eigen.cholesky_bound import gershgorin, pair_bound
 from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.spectrum import largest_eigenvalue, measure
-from ntkmc.linalg.eigen.symmetric import Symmetric, own
-from ntkmc.linalg.gram import Eigenvalues, about_exact_kernel, grams_of_rows, kernel_error
+from ntkmc.linalg.eigen.symmetric import Symmetric, in_place
+from ntkmc.linalg.gram import Eigenvalues, grams_of_rows, kernel_error, widen_by_kernel_error
 from ntkmc.linalg.gram.eigenvalues import enclose_all
 from ntkmc.linalg.gram.matrix import coherence_error
 from ntkmc.statistics import kolmogorov_distance
@@ -181,7 +181,7 @@ def matrix_statistics(names: Iterable[str], K: Matrix) -> Values:
     return {name: float(readers[name]()) for name in names if name in readers}
 
 
-def surveyed_statistics(names: Iterable[str], survey: Survey, diagonal: Matrix) -> Values:
+def surveyed_statistics(names: Iterable[str], survey: EntrySums, diagonal: Matrix) -> Values:
     """Return `matrix_statistics` of a matrix stored in tiles, from sums over its rows."""
     mean = float(np.mean(diagonal))
     statistics = {
@@ -220,7 +220,7 @@ def inverse_statistics(
         return {}
     matrix.restore()
     if smallest is None:
-        smallest = about_exact_kernel(enclose(matrix), error)
+        smallest = widen_by_kernel_error(enclose(matrix), error)
         matrix.restore()
     measured = measure(matrix, smallest, np.ones((1, matrix.order)), error)
     form = measured.quadratic_forms[0] if measured.quadratic_forms else None
@@ -251,7 +251,7 @@ def eigenvalue_statistics(
     if chosen & {"log_det_linear_lower", "log_det_linear_upper"}:
         error = kernel_error(rows, "ntk", 1, cosine)
         K = next(grams_of_rows(rows, "ntk", (1,)))[1]
-        values = inverse_statistics(("log_det_lower", "log_det_upper"), own(K), error)
+        values = inverse_statistics(("log_det_lower", "log_det_upper"), in_place(K), error)
         ends["log_det_linear"] = values["log_det_lower"], values["log_det_upper"]
     deep: dict[int, Values] = {depth: {} for depth in depths}
     if chosen & {"directions_lower", "directions_upper"}:
@@ -307,7 +307,7 @@ def _smallest(M: Matrix, entry: float, energy: float) -> Ends:
 
 
 def _interval(M: Matrix, error: float) -> Ends:
-    answer = about_exact_kernel(enclose(own(M)), error)
+    answer = widen_by_kernel_error(enclose(in_place(M)), error)
     return answer.lower, answer.upper
 
 

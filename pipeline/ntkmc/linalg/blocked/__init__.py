@@ -7,11 +7,11 @@ May import `gram` and `eigen`.
 
 from ntkmc.linalg.blocked.cost import blocked_bytes, blocked_seconds, blocked_traffic
 from ntkmc.linalg.blocked.solver import enclose_blocked
-from ntkmc.linalg.blocked.tiles import PairSums, Survey
+from ntkmc.linalg.blocked.tiles import EntrySums, PairSums
 
 __all__ = [
+    "EntrySums",
     "PairSums",
-    "Survey",
     "blocked_bytes",
     "blocked_seconds",
     "blocked_traffic",

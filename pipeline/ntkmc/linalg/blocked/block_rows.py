@@ -1,4 +1,4 @@
-"""One worker's share of a Gram matrix that no single worker holds: some block rows, and what is done to them.
+"""Block rows of a Gram matrix and of its factor that one worker holds, and the operations on them.
 
 Everything here runs where the tiles are, on arrays of a few block rows. `ntkmc.linalg.blocked.solver` puts the shares
 together; who carries messages between them (Dask, or a loop in a test) is its caller's business.
@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ntkmc.linalg.blocked.tile_store import Vault
+from ntkmc.linalg.blocked.tile_store import TileStore
 from ntkmc.linalg.blocked.tiles import (
     NO_PAIRS,
+    EntrySums,
     PairSums,
-    Survey,
     Tile,
     below,
     exact_tile,
@@ -64,12 +64,12 @@ class Shifted(NamedTuple):
     single: bool = False
 
 
-class Behind(Exception):
-    """This share does not have what a step needs: it has to be brought up to date first."""
+class StaleShareError(Exception):
+    """Raised when block rows lack data that a step needs and have to be updated first."""
 
 
-class Shelf:
-    """Block rows of a Gram matrix, of its factor, and what both take part in.
+class BlockRows:
+    """Block rows of a Gram matrix, of its factor, with the operations on them.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class Shelf:
         self.mine = tuple(sorted(mine))
         self.depth = 0
         self.single = single
-        self.vault = Vault(limit, folder, yielding=("matrix",))
+        self.vault = TileStore(limit, folder, yielding=("matrix",))
         self._shifted: Shifted | None = None
         self._corners: dict[int, Tile] = {}  # diagonal tiles on their way: what the columns so far left of them
         self._reached = -1
@@ -168,7 +168,7 @@ class Shelf:
                 exact_tile(self.entries(i, j), v[across], v[down], i == j, image[:, across], image[:, down])
         return image
 
-    def survey(self) -> Survey:
+    def survey(self) -> EntrySums:
         """Of the entries here, off the diagonal."""
         sums = np.zeros((2, len(self.rows.norms)))
         smallest, largest, squares = np.inf, 0.0, 0.0
@@ -181,7 +181,7 @@ class Shelf:
                     self.entries(i, j), i == j, diagonal[down], diagonal[across], sums[:, down], sums[:, across]
                 )
                 smallest, largest, squares = min(smallest, found[0]), max(largest, found[1]), squares + found[2]
-        return Survey(sums[0], sums[1], smallest, largest, squares)
+        return EntrySums(sums[0], sums[1], smallest, largest, squares)
 
     def begin(self, shifted: Shifted) -> None:
         """Start a factorization; nothing if it has begun."""
@@ -205,7 +205,7 @@ class Shelf:
             return None
         if ("factor", j, j) not in self.vault:
             if j > 0 and ("factor", j, j - 1) not in self.vault:
-                raise Behind
+                raise StaleShareError
             corner = factor_tile(self._corners.pop(j))
             if corner is None:
                 self._broken = True
@@ -227,7 +227,7 @@ class Shelf:
             if i <= j or ("factor", i, j) in self.vault:
                 continue
             if j > 0 and ("factor", i, j - 1) not in self.vault:
-                raise Behind
+                raise StaleShareError
             tile = self._shifted_tile(i, j)
             for k in range(j):
                 update(tile, self.vault["factor", i, k], panel[k])
@@ -307,23 +307,23 @@ class Shelf:
 
     def _going_on(self, number: int) -> None:
         if self._shifted is None or self._shifted.number != number:
-            raise Behind
+            raise StaleShareError
 
     def _tile(self, i: int, j: int) -> Tile:
         """As it is held."""
         if ("matrix", i, j) not in self.vault:
-            raise Behind
+            raise StaleShareError
         return self.vault["matrix", i, j]
 
     def _factor(self, i: int, j: int) -> Tile:
         if ("factor", i, j) not in self.vault:
-            raise Behind
+            raise StaleShareError
         return self.vault["factor", i, j]
 
     def _shifted_tile(self, i: int, j: int) -> Tile:
         """K + strength v v', a new array, off the diagonal."""
         if self._shifted is None:
-            raise Behind
+            raise StaleShareError
         _, _, v, strength, single = self._shifted
         if single:
             return np.array(self._tile(i, j), dtype=np.float32)

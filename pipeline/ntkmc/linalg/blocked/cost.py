@@ -1,4 +1,4 @@
-"""What a matrix takes that is blocked over workers: bytes of each, bytes that move, and a rough number of seconds.
+"""Cost of a matrix distributed over workers: memory per worker, traffic and approximate time.
 
 The constants were fitted to two workers of one machine, over its loopback interface; `by_inverse` decides from them,
 and from n and the number of workers alone, how the eigenvector is found.
@@ -17,13 +17,13 @@ _SECONDS_TILE: Final = 6e-9
 """Seconds of one entry of a tile, for each number of its two rows, and for each layer."""
 
 _BANDWIDTH: Final = 1e10
-"""Bytes a second that one worker reads from its memory in a product."""
+"""Bytes per second that one worker reads from its memory in a product."""
 
 _OPERATIONS: Final = 4e10
-"""Floating-point operations a second of one worker in a factorization, float64."""
+"""Floating-point operations per second of one worker in a factorization, float64."""
 
 _NETWORK: Final = 5e8
-"""Bytes a second between two workers that compute meanwhile."""
+"""Bytes per second between two workers that compute meanwhile."""
 
 _TASK: Final = 0.002
 """Seconds of the scheduler for one task: five hundred a second."""

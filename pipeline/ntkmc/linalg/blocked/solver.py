@@ -1,6 +1,6 @@
 """lambda_min of a matrix that no single worker holds: the same proof, on products, factors and solves done elsewhere.
 
-A `Fleet` does these; how its messages travel is its own business. What is done with them is the business of
+A `BlockedMatrix` does these; how its messages travel is its own business. What is done with them is the business of
 `ntkmc.linalg.eigen.smallest` as it stands, and the eigenvector is proposed in the same two ways as that of a matrix in
 one array: by Lanczos on the matrix, or by Lanczos on the inverse of one factor in float32. Which of them is cheaper
 depends on n and on the number of workers, since a product is shared among them all, and a solve is not.
@@ -46,7 +46,7 @@ _RESIDUAL: Final = 1e-5  # of SciPy's solvers, relative to the largest entry: wh
 _warnings_dropped: Final = threading.Lock()  # the filters belong to the process: one thread at a time
 
 
-class Fleet(Protocol):
+class BlockedMatrix(Protocol):
     """Who holds the tiles, and does what is asked with all of them."""
 
     @property
@@ -83,18 +83,18 @@ class Proposal(NamedTuple):
 
 
 @dataclass
-class BlockedBench:
-    """A matrix that a fleet holds, as `ntkmc.linalg.eigen.smallest.Bench` wants it.
+class BlockedProblem:
+    """A matrix that a fleet holds, as `ntkmc.linalg.eigen.smallest.EigenProblem` wants it.
 
     Attributes
     ----------
-    fleet : Fleet
+    fleet : BlockedMatrix
     diagonal : ndarray, (n,)
     largest : float
         Bound on |k_ij|.
     """
 
-    fleet: Fleet
+    fleet: BlockedMatrix
     diagonal: Matrix
     largest: float
     _factors: int = 0
@@ -105,7 +105,7 @@ class BlockedBench:
         return len(self.diagonal)
 
     def isolated(self, vector: Matrix, gap: float) -> tuple[Quotient, float, Matrix, int]:
-        """As `ntkmc.linalg.eigen.temple_kato.enclose_isolated`, which see."""
+        """As `ntkmc.linalg.eigen.temple_kato.temple_kato_enclosure`, which see."""
         unit = vector / np.sqrt(np.dot(vector, vector))
         image = self.fleet.products(unit[:, None])[:, 0]
         theta = float(np.dot(unit, image))
@@ -119,13 +119,13 @@ class BlockedBench:
         quotient = self.quotient(unit)
         return quotient, temple_kato(quotient, proved), unit, solves
 
-    def factor_below(self, shift: float) -> tuple[int, float]:
+    def cholesky_shifted(self, shift: float) -> tuple[int, float]:
         """As `ntkmc.linalg.eigen.cholesky_bound.factor_shifted`, but that it does not say where it broke down."""
         diagonal = np.nextafter(self.diagonal - shift, -np.inf)
         return int(not self._factor(diagonal, np.zeros(0), 0.0)), allowance(diagonal)
 
-    def inverse_end(self, start: Matrix) -> tuple[Matrix, float, int]:
-        """As `ntkmc.linalg.eigen.krylov.inverse_end`."""
+    def lanczos_inverse(self, start: Matrix) -> tuple[Matrix, float, int]:
+        """As `ntkmc.linalg.eigen.krylov.lanczos_inverse`."""
         values, vectors, _, steps = lanczos(
             lambda q: -self.fleet.solve(q), start, MOST_INVERSE_STEPS, first=STRIDE, look=STRIDES[1]
         )
@@ -168,13 +168,13 @@ class BlockedBench:
 
 
 def enclose_blocked(
-    bench: BlockedBench, method: str = "auto", start: Matrix | None = None, *, certificate: bool = True
+    bench: BlockedProblem, method: str = "auto", start: Matrix | None = None, *, certificate: bool = True
 ) -> Eigenvalue:
     """`ntkmc.smallest_eigenvalue` of a matrix that a fleet holds.
 
     Parameters
     ----------
-    bench : BlockedBench
+    bench : BlockedProblem
     method : {"auto", "lanczos", "eigsh", "lobpcg"}
         What proposes the eigenvector. `lanczos`: with full orthogonalization, and where the eigenvalue does not stand
         apart far enough, on the inverse of one factor; `eigsh`, `lobpcg`: SciPy's, on products, the latter with block
@@ -210,7 +210,7 @@ def enclose_blocked(
     return answer_of(found, bench, RTOL, tried, steps + found.solves)
 
 
-def _propose(bench: BlockedBench, method: str, start: Matrix | None, *, factors: bool) -> Proposal:
+def _propose(bench: BlockedProblem, method: str, start: Matrix | None, *, factors: bool) -> Proposal:
     """`factors`: whether a factor may follow, so that a few steps are enough where it is the cheaper way on."""
     n = bench.order
     first = start_block(n, 1)[:, 0] if start is None else start
@@ -235,7 +235,7 @@ def _most_steps(n: int, workers: int, *, factors: bool = True) -> int:
     return min(n, FIRST_STEPS) if factors and by_inverse(n, workers) else min(n, MOST_STEPS, BASIS // (8 * n))
 
 
-def _by_inverse(bench: BlockedBench, proposal: Proposal) -> Proposal | None:
+def _by_inverse(bench: BlockedProblem, proposal: Proposal) -> Proposal | None:
     """Lanczos on the inverse about a shift below, as in `ntkmc.linalg.eigen.krylov`; None if no shift could be
     factored."""
     unit = proposal.vector / np.linalg.norm(proposal.vector)
@@ -243,7 +243,7 @@ def _by_inverse(bench: BlockedBench, proposal: Proposal) -> Proposal | None:
     for fraction in SHIFTS:
         distance = fraction * max(proposal.gap, 4.0 * allowance(bench.diagonal - theta))
         if bench.propose_below(theta - distance):
-            vector, gap, steps = bench.inverse_end(unit)
+            vector, gap, steps = bench.lanczos_inverse(unit)
             return Proposal(vector, gap, 0.0, steps)
     return None
 
@@ -315,7 +315,7 @@ def lanczos(
     raise AssertionError("the last step returns")
 
 
-def _arpack(bench: BlockedBench, start: Matrix) -> Proposal:
+def _arpack(bench: BlockedProblem, start: Matrix) -> Proposal:
     """SciPy's `eigsh` for the lower end, on products: there is no factor yet that a shift-inverted mode would need."""
     steps = 0
 
@@ -340,7 +340,7 @@ def _arpack(bench: BlockedBench, start: Matrix) -> Proposal:
     return _judged(bench, np.real(values[order]), np.real(vectors[:, order[0]]), steps)
 
 
-def _locally_optimal(bench: BlockedBench, start: Matrix) -> Proposal:
+def _locally_optimal(bench: BlockedProblem, start: Matrix) -> Proposal:
     """SciPy's `lobpcg` with block Jacobi as preconditioner; its warnings are dropped because its answer is checked."""
     n = bench.order
     block = start_block(n, _BLOCK).copy()
@@ -371,7 +371,7 @@ def _locally_optimal(bench: BlockedBench, start: Matrix) -> Proposal:
     return _judged(bench, np.real(values[order]), np.real(vectors[:, order[0]]), steps)
 
 
-def _judged(bench: BlockedBench, values: Matrix, vector: Matrix, steps: int) -> Proposal:
+def _judged(bench: BlockedProblem, values: Matrix, vector: Matrix, steps: int) -> Proposal:
     """How good a vector of SciPy's is."""
     unit = np.ascontiguousarray(vector) / np.linalg.norm(vector)
     image = bench.fleet.products(unit[:, None])[:, 0]

@@ -19,12 +19,12 @@ Name = tuple[str, int, int]
 
 _Form = tuple[tuple[int, ...], np.dtype[Any]]  # shape and type of a tile on disk
 
-_lock: Final = threading.RLock()  # again: garbage that is collected meanwhile may be a vault
-_held = 0  # bytes of tiles in the memory of this process, of all vaults
+_lock: Final = threading.RLock()  # again: garbage that is collected meanwhile may be a store
+_held = 0  # bytes of tiles in the memory of this process, of all stores
 
 
-class Vault:
-    """A place for tiles, each written once and read many times.
+class TileStore:
+    """Store of tiles, each written once and read many times.
 
     What was put first stays in memory: a product reads all tiles in turn, and what was used longest ago, which most
     caches let go, is what is needed next. Tiles of a kind that is listed in `yielding` give way to others.
@@ -32,19 +32,19 @@ class Vault:
     Parameters
     ----------
     limit : int
-        Bytes that all vaults of this process may hold in memory together.
+        Bytes that all stores of this process may hold in memory together.
     folder : str or Path, optional
-        Where a folder for the rest is made; the system's place for temporary files by default. It goes when the vault
+        Where a folder for the rest is made; the system's place for temporary files by default. It goes when the store
         does, unless its process is killed.
     yielding : tuple of str
         Kinds that go to disk first.
 
     Examples
     --------
-    >>> vault = Vault(limit=0)  # all on disk
+    >>> store = TileStore(limit=0)  # all on disk
     >>> for i in range(2):
-    ...     vault["K", i, 0] = np.full((1, 1), float(i))
-    >>> float(vault["K", 1, 0][0, 0]), vault.on_disk
+    ...     store["K", i, 0] = np.full((1, 1), float(i))
+    >>> float(store["K", 1, 0][0, 0]), store.on_disk
     (1.0, 16)
     """
 

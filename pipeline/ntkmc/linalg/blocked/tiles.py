@@ -98,7 +98,7 @@ def _evaluate(
 
 
 class PairSums(NamedTuple):
-    """What a tile of cosines says of its pairs: see `ntkmc.linalg.gram.matrix.coherence` and `experiment.measuring`.
+    """Statistics of the pairs in a tile of cosines: see `ntkmc.linalg.gram.matrix.coherence`.
 
     Attributes
     ----------
@@ -164,8 +164,8 @@ def _pair_sums(
     return coherence, largest, total, squares, closest
 
 
-class Survey(NamedTuple):
-    """What tiles of the matrix say of its entries off the diagonal: see `experiment.measuring.matrix_statistics`.
+class EntrySums(NamedTuple):
+    """Statistics of the off-diagonal entries in tiles: see `experiment.measuring.matrix_statistics`.
 
     Attributes
     ----------
@@ -181,9 +181,9 @@ class Survey(NamedTuple):
     entry_max: float
     square_sum: float
 
-    def joined(self, other: Survey) -> Survey:
+    def joined(self, other: EntrySums) -> EntrySums:
         """Of the tiles of both."""
-        return Survey(
+        return EntrySums(
             self.absolute + other.absolute,
             self.plain + other.plain,
             min(self.pair_bound, other.pair_bound),

@@ -1,4 +1,4 @@
-"""The event alone: whether lambda_min reaches a threshold, by one factorization."""
+"""Decision of the event lambda_min >= lambda_0, by one factorization where possible."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ntkmc.linalg.eigen.lapack import Matrix, solve_leading
 from ntkmc.linalg.eigen.rayleigh import Quotient, rayleigh_quotient
 from ntkmc.linalg.eigen.result import Bracket
 from ntkmc.linalg.eigen.smallest import enclose, scaled
-from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, on_bench
+from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, with_workspace
 
 
 def event_holds(K: ArrayLike, lambda_0: float) -> bool | None:
-    """Whether lambda_min(K) >= lambda_0, decided by proof.
+    """Decide rigorously whether lambda_min(K) >= lambda_0.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def event_holds(K: ArrayLike, lambda_0: float) -> bool | None:
         slack = len(A) * 2.0**-1074
         low, high = scaled(np.array([low, high]), -exponent).tolist()
         low, high = float(np.nextafter(low - slack, -np.inf)), float(np.nextafter(high + slack, np.inf))
-    with on_bench(A, largest) as matrix:
+    with with_workspace(A, largest) as matrix:
         proved, upper = reaches(matrix, high)
         if proved:
             return True

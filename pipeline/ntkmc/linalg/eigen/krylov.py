@@ -1,10 +1,10 @@
-"""A cheap approximate eigenvector of the smallest eigenvalue: float32 Lanczos, then one float32 Cholesky.
+"""Approximate eigenvector of the smallest eigenvalue: float32 Lanczos, then one float32 Cholesky.
 
 Nothing here is trusted, so that half the precision is enough: the vector serves to deflate, see
 `ntkmc.linalg.eigen.temple_kato`, and what is claimed about it is proved there in float64.
 
-1. Lanczos on the matrix. Where the smallest eigenvalue stands apart it is found so, at a few thousandths of a Cholesky
-   a step.
+1. Lanczos on the matrix. It suffices where the smallest eigenvalue is well separated. A step costs a few thousandths
+   of a Cholesky.
 2. Else a Cholesky of A - s I, in float32 half the cost of one in float64, with s below the smallest Ritz value theta_1
    by the distance to the second, theta_1 - (theta_2 - theta_1). Lanczos approaches a spectrum's end so that the error
    theta_1 - lambda_1 stays below that distance (in 98 of 100 draws of the families of data tried, 18 to 48 steps);
@@ -122,13 +122,13 @@ def approximate(A: Matrix, A32: Matrix32, scale: float, start: Matrix) -> tuple[
         shift = values[0] - fraction * distance
         _convert(A, A32, scale, shift)
         if factor(A32) == 0:
-            better, apart, solves = inverse_end(A32, Q, vector)
+            better, apart, solves = lanczos_inverse(A32, Q, vector)
             return better, apart / scale, reached + solves
     return vector, gap / scale, reached
 
 
 @compiled
-def inverse_end(factored: Matrix | Matrix32, Q: Matrix | Matrix32, start: Matrix) -> tuple[Matrix, float, int]:
+def lanczos_inverse(factored: Matrix | Matrix32, Q: Matrix | Matrix32, start: Matrix) -> tuple[Matrix, float, int]:
     """Lanczos on the inverse of a factored, positive definite matrix: its smallest eigenvalue's vector.
 
     Parameters
@@ -143,7 +143,7 @@ def inverse_end(factored: Matrix | Matrix32, Q: Matrix | Matrix32, start: Matrix
     Returns
     -------
     vector, gap, solves
-        As of `approximate`.
+        As in `approximate`.
     """
     n = factored.shape[0]
     tolerance = _SINGLE if factored.itemsize == 4 else 0.0

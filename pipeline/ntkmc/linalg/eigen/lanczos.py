@@ -1,4 +1,4 @@
-"""Lanczos quadrature: what a symmetric matrix's spectrum looks like from one vector, and integrals over it.
+"""Lanczos quadrature: bounds on y' f(K) y from the spectral measure of a symmetric matrix.
 
 y' f(K) y is an integral of f over a measure with a mass (v_i'y)**2 at each eigenvalue. j steps of Lanczos from y give
 the rule of Gauss with j nodes, and, with one node fixed at or below the smallest eigenvalue, that of Gauss and Radau.
@@ -37,7 +37,7 @@ Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class SpectralMeasure:
-    """The spectrum of a matrix as a vector sees it, between two rules.
+    """Spectral measure of a matrix with respect to a vector, bounded by two quadrature rules.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ def spectral_measure(
     ends: tuple[float, float],
     enough: Callable[[SpectralMeasure], bool] = lambda measure: False,
 ) -> SpectralMeasure:
-    """The measure of a symmetric matrix that y sees.
+    """Compute the spectral measure of a symmetric matrix with respect to y.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def spectral_measure(
     ends : (float, float)
         Numbers that no eigenvalue is below, and above.
     enough : callable
-        Says of a measure whether it will do; without it, Lanczos goes on until the space is complete.
+        Return whether a measure suffices; without it, Lanczos goes on until the space is complete.
 
     Notes
     -----

@@ -22,7 +22,7 @@ _LANES: Final = 16
 
 
 class Quotient(NamedTuple):
-    """A Rayleigh quotient of a vector v and what is known about it.
+    """A Rayleigh quotient of a vector v with its residual and error bounds.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ def exact_product(A: Matrix, diagonal: Matrix, v: Matrix) -> tuple[Matrix, Matri
     for i in range(n):
         row = A[i, :i]
         x = v[i]
-        for j in range(i):  # a_ij stands for a_ji too: its share in component j, vectorized over j
+        for j in range(i):  # a_ij is also a_ji: its contribution to component j, vectorized over j
             product = row[j] * x
             updated = high[j] + product
             back = updated - high[j]
@@ -105,7 +105,7 @@ def exact_product(A: Matrix, diagonal: Matrix, v: Matrix) -> tuple[Matrix, Matri
         lane[:] = 0.0
         lane_low[:] = 0.0
         whole = i - i % _LANES
-        for j0 in range(0, whole, _LANES):  # its share in component i, vectorized over the lanes
+        for j0 in range(0, whole, _LANES):  # its contribution to component i, vectorized over the lanes
             for k in range(_LANES):
                 entry, y = row[j0 + k], v[j0 + k]
                 product = entry * y

@@ -1,4 +1,4 @@
-"""What is said about a smallest eigenvalue: a number, an enclosure, and how it ended."""
+"""Results for a smallest eigenvalue: estimate, enclosure and status."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Status(enum.Enum):
 
 @dataclass(frozen=True)
 class Bracket:
-    """What deciding an event proves about lambda_min: lower <= lambda_min <= upper, and no estimate.
+    """Bounds lower <= lambda_min <= upper proved while deciding an event; there is no estimate.
 
     Attributes
     ----------
@@ -92,9 +92,10 @@ class Eigenvalue:
     lower, upper : float
         lower <= lambda_min <= upper is a theorem, rounding included; both are finite.
     status : Status
-        How it ended; `status.value` is the advice.
+        Status of the computation; `status.value` is the advice.
     method : str
-        What found the eigenvector: `dense`, `eigsh`, `lobpcg`, `cholesky`; `a+b` if b had to mend what a left.
+        Method that computed the eigenvector: `dense`, `eigsh`, `lobpcg`, `cholesky`;
+        `a+b` if b had to improve the vector of a.
     iterations : int
         Matrix-vector products or solves of the iterative part, 0 for `dense`.
     residual : float

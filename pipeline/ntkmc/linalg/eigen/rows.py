@@ -1,4 +1,4 @@
-"""Data rows: checking, norms to the last bit, unit rows."""
+"""Validation of data rows; accurate norms and unit rows."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def as_float64(array: np.ndarray[Any, np.dtype[Any]], what: str) -> Matrix:
 
 
 def as_data(X: ArrayLike) -> Matrix:
-    """X as a C-contiguous (n, d) float64 array, or the reason why it cannot be one.
+    """X as a C-contiguous (n, d) float64 array, or raise an error that names the reason.
 
     Raises
     ------

@@ -1,6 +1,7 @@
-"""lambda_min of a matrix with a proof: a solver proposes a vector, one certificate decides what is known.
+"""Rigorous enclosure of the smallest eigenvalue.
 
-From a proposed vector to an enclosure: what every method's answer goes through.
+A solver proposes an approximate eigenvector, and `certify` turns it into proved bounds. The certificate is the same
+for every method, so that the choice of a method cannot invalidate the enclosure.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from scipy.sparse.linalg import ArpackError
 
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.linalg.eigen.cholesky_bound import allowance, factor_shifted, gershgorin
-from ntkmc.linalg.eigen.krylov import MOST_INVERSE_STEPS, inverse_end, start_block
+from ntkmc.linalg.eigen.krylov import MOST_INVERSE_STEPS, lanczos_inverse, start_block
 from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.rayleigh import Quotient, rayleigh_quotient
 from ntkmc.linalg.eigen.result import Eigenvalue, Status
 from ntkmc.linalg.eigen.rows import as_array, as_float64
 from ntkmc.linalg.eigen.solvers import LEAST_ORDER, SOLVERS, automatic
-from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, on_bench, own
-from ntkmc.linalg.eigen.temple_kato import enclose_isolated
+from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, in_place, with_workspace
+from ntkmc.linalg.eigen.temple_kato import temple_kato_enclosure
 from ntkmc.theory.kernels import UNIT_ROUNDOFF
 
 MARGIN: Final = 1.0 / 8.0
@@ -30,15 +31,15 @@ so that a shift this close nearly always succeeds."""
 
 ATTEMPTS: Final = 12
 
-STIR: Final = 1.0
-"""Share of the fixed start vector that is stirred into a poor vector. Less of it, and Lanczos may converge to another
-eigenvalue, whose vector the poor one nearly is, before it has seen the smallest."""
+PERTURBATION: Final = 1.0
+"""Share of the fixed start vector that is added to a poor vector. With less of it, Lanczos may converge to another
+eigenvalue, whose eigenvector the poor vector approximates, instead of the smallest."""
 
-NUMERICS: Final = {"margin": MARGIN, "attempts": ATTEMPTS, "stir": STIR}
+NUMERICS: Final = {"margin": MARGIN, "attempts": ATTEMPTS, "stir": PERTURBATION}
 
 
 class Certificate(NamedTuple):
-    """What was proved.
+    """Proved bounds on the smallest eigenvalue, with the vector that they come from.
 
     Attributes
     ----------
@@ -66,21 +67,21 @@ class Certificate(NamedTuple):
         return self.quotient.upper - self.lower
 
 
-class Bench(Protocol):
-    """What a proof needs of a matrix, wherever its entries are: in one array (`Whole`) or blocked over a cluster."""
+class EigenProblem(Protocol):
+    """Operations on a matrix that a certificate needs; the matrix is one array (`Whole`) or distributed in blocks."""
 
     @property
     def diagonal(self) -> Matrix:
         """The matrix's diagonal, (n,)."""
 
     def isolated(self, vector: Matrix, gap: float) -> tuple[Quotient, float, Matrix, int]:
-        """`ntkmc.linalg.eigen.temple_kato.enclose_isolated`."""
+        """`ntkmc.linalg.eigen.temple_kato.temple_kato_enclosure`."""
 
-    def factor_below(self, shift: float) -> tuple[int, float]:
+    def cholesky_shifted(self, shift: float) -> tuple[int, float]:
         """`ntkmc.linalg.eigen.cholesky_bound.factor_shifted`."""
 
-    def inverse_end(self, start: Matrix) -> tuple[Matrix, float, int]:
-        """`ntkmc.linalg.eigen.krylov.inverse_end` of the matrix that was factored last."""
+    def lanczos_inverse(self, start: Matrix) -> tuple[Matrix, float, int]:
+        """`ntkmc.linalg.eigen.krylov.lanczos_inverse` of the matrix that was factored last."""
 
 
 @dataclass(frozen=True)
@@ -91,30 +92,30 @@ class Whole:
 
     @property
     def diagonal(self) -> Matrix:
-        """As of `Bench`."""
+        """The matrix's diagonal, (n,)."""
         return self.matrix.diagonal
 
     def isolated(self, vector: Matrix, gap: float) -> tuple[Quotient, float, Matrix, int]:
-        """As of `Bench`."""
+        """See `EigenProblem.isolated`."""
         matrix = self.matrix
-        return enclose_isolated(matrix.A, matrix.W, matrix.diagonal, vector, gap, matrix.largest)
+        return temple_kato_enclosure(matrix.A, matrix.W, matrix.diagonal, vector, gap, matrix.largest)
 
-    def factor_below(self, shift: float) -> tuple[int, float]:
-        """As of `Bench`."""
+    def cholesky_shifted(self, shift: float) -> tuple[int, float]:
+        """See `EigenProblem.cholesky_shifted`."""
         matrix = self.matrix
         matrix.restore()
         return factor_shifted(matrix.A, matrix.W, matrix.diagonal, shift)
 
-    def inverse_end(self, start: Matrix) -> tuple[Matrix, float, int]:
-        """As of `Bench`."""
+    def lanczos_inverse(self, start: Matrix) -> tuple[Matrix, float, int]:
+        """See `EigenProblem.lanczos_inverse`."""
         matrix = self.matrix
         basis = np.empty((min(matrix.order, MOST_INVERSE_STEPS) + 1, matrix.order))
-        found = inverse_end(matrix.W, basis, start)
+        found = lanczos_inverse(matrix.W, basis, start)
         matrix.restore()
         return found
 
 
-def certify(bench: Bench, vector: Matrix, gap: float, rtol: float) -> Certificate:
+def certify(bench: EigenProblem, vector: Matrix, gap: float, rtol: float) -> Certificate:
     """Enclose lambda_1; `lower` is NaN if no shift could be factored.
 
     First by deflation, which needs lambda_2 - lambda_1 well above the allowance c of a Cholesky. Where that fails, or
@@ -130,7 +131,7 @@ def certify(bench: Bench, vector: Matrix, gap: float, rtol: float) -> Certificat
         if best.width <= max(rtol * abs(best.quotient.value), 2.0 * c):
             return best
         shift = best.quotient.value - margin - best.quotient.error
-        info, c = bench.factor_below(shift)
+        info, c = bench.cholesky_shifted(shift)
         if info != 0:
             if np.isinf(reached):
                 margin = max(16.0 * margin, 2.0 * c, best.quotient.residual)
@@ -143,19 +144,19 @@ def certify(bench: Bench, vector: Matrix, gap: float, rtol: float) -> Certificat
         best = better(best, best._replace(lower=float(np.nextafter(shift - c, -np.inf)), isolated=False))
         if margin <= 2.0 * c:
             break
-        vector, gap, steps = bench.inverse_end(_stirred(best.vector))
+        vector, gap, steps = bench.lanczos_inverse(_perturbed(best.vector))
         found = _isolated(bench, vector, gap)
         best = better(best, found._replace(solves=best.solves + steps + found.solves))
         margin = MARGIN * c
     return best
 
 
-def _stirred(vector: Matrix) -> Matrix:
+def _perturbed(vector: Matrix) -> Matrix:
     """A start vector close to `vector` that lies in no invariant subspace: it may be another eigenvalue's exactly."""
     n = len(vector)
     other = start_block(n, 1)[:, 0] / np.sqrt(n)
     norm = float(np.linalg.norm(vector))
-    return np.asarray(vector / norm + STIR * other if np.isfinite(norm) and norm > 0.0 else other)
+    return np.asarray(vector / norm + PERTURBATION * other if np.isfinite(norm) and norm > 0.0 else other)
 
 
 def better(one: Certificate, other: Certificate) -> Certificate:
@@ -165,7 +166,7 @@ def better(one: Certificate, other: Certificate) -> Certificate:
     return Certificate(upper.quotient, lower.lower, lower.isolated, upper.vector, other.solves)
 
 
-def _isolated(bench: Bench, vector: Matrix, gap: float) -> Certificate:
+def _isolated(bench: EigenProblem, vector: Matrix, gap: float) -> Certificate:
     quotient, lower, vector, solves = bench.isolated(vector, gap)
     return Certificate(quotient, lower, not np.isnan(lower), vector, solves)
 
@@ -188,8 +189,9 @@ def smallest_eigenvalue(
     rtol : float
         Relative width of the enclosure that counts as `CERTIFIED`.
     method : {"auto", "dense", "eigsh", "lobpcg", "cholesky"}
-        What proposes the eigenvector. `cholesky`: Lanczos and at most one Cholesky, in float32 (`linalg.krylov`);
-        `dense`: LAPACK `dsyevr`; `eigsh`, `lobpcg`: SciPy's; `auto`: by n, from a constant table. The choice cannot
+        Solver that proposes the eigenvector. `cholesky`: Lanczos and at most one Cholesky, in float32
+        (`linalg.eigen.krylov`); `dense`: LAPACK `dsyevr`; `eigsh`, `lobpcg`: SciPy's; `auto`: by n, from a constant
+        table. The choice cannot
         harm the enclosure, see Notes; a poor vector is mended by Lanczos on the inverse of the certificate's factor,
         and where that fails by the next method, `cholesky`, then `dense`.
     start : array_like, (n,), optional
@@ -207,12 +209,14 @@ def smallest_eigenvalue(
 
     Notes
     -----
-    Upper end: a Rayleigh quotient summed in double-double (`linalg.quotient`). Lower end: one Cholesky of the matrix
-    deflated by the vector proves that lambda_2 lies apart, and Temple's and Kato's inequality bounds lambda_1 by the
-    square of the residual (`linalg.deflation`). If the gap lambda_2 - lambda_1 is not well above the allowance
+    Upper end: a Rayleigh quotient summed in double-double (`linalg.eigen.rayleigh`). Lower end: one Cholesky of the
+    matrix deflated by the vector proves that lambda_2 is separated, and Temple's and Kato's inequality bounds lambda_1
+    by the
+    square of the residual (`linalg.eigen.temple_kato`). If the gap lambda_2 - lambda_1 is not well above the allowance
     c = (n / 2) u tr(K) of a Cholesky, lambda_1 >= s - c for the largest shift s at which K - s I could be factored
-    (`linalg.enclosure`): the relative width is then at most max(rtol, 4 c / lambda_1), and the status says so. Input
-    that is not finite is refused, so that no status stands for it.
+    (`linalg.eigen.cholesky_bound`): the relative width is then at most max(rtol, 4 c / lambda_1), and the status says
+    so.
+    Input that is not finite is refused, so that no status stands for it.
 
     Examples
     --------
@@ -229,11 +233,11 @@ def smallest_eigenvalue(
     if exponent > 1000:
         raise InputError(f"K has entries of size {largest:.3g}, its eigenvalues may overflow: rescale it")
     if abs(exponent) > 200 and len(A) > 1:  # squares of such entries overflow or lose bits; a power of two is exact
-        answer = enclose(own(scaled(A, -exponent)), rtol, method, first)
+        answer = enclose(in_place(scaled(A, -exponent)), rtol, method, first)
         # Exact but for entries that became subnormal: each is off by 2**-1075 at most.
         lower = float(np.nextafter(answer.lower - len(A) * 2.0**-1074, -np.inf))
         return rescaled(replace(answer, lower=lower), exponent, rtol)
-    with on_bench(A, largest) as matrix:
+    with with_workspace(A, largest) as matrix:
         return enclose(matrix, rtol, method, first)
 
 
@@ -256,7 +260,7 @@ def _as_start(start: ArrayLike, n: int) -> Matrix:
 
 
 def enclose(matrix: Symmetric, rtol: float = RTOL, method: str = "auto", start: Matrix | None = None) -> Eigenvalue:
-    """`smallest_eigenvalue` of a matrix on the bench, with both triangles in place and entries of moderate size."""
+    """`smallest_eigenvalue` of a matrix with both triangles in place and entries of moderate size."""
     n = matrix.order
     if n == 1:
         value = float(matrix.diagonal[0])
@@ -297,7 +301,7 @@ def enclose(matrix: Symmetric, rtol: float = RTOL, method: str = "auto", start: 
 
 
 class Sized(Protocol):
-    """What an answer has to know of a matrix; as of `Symmetric`."""
+    """Properties of a matrix that `answer_of` reads; `Symmetric` has them."""
 
     @property
     def order(self) -> int:
@@ -313,7 +317,7 @@ class Sized(Protocol):
 
 
 def answer_of(found: Certificate, matrix: Sized, rtol: float, tried: list[str], iterations: int) -> Eigenvalue:
-    """What a certificate says, and how well it went; `tried` are the methods, in turn."""
+    """Return the eigenvalue of a certificate with its status; `tried` lists the methods in order."""
     quotient = found.quotient
     lower, upper = found.lower, quotient.upper
     if upper < lower:
@@ -330,7 +334,7 @@ def answer_of(found: Certificate, matrix: Sized, rtol: float, tried: list[str], 
 
 
 def status_of(lower: float, upper: float, value: float, rtol: float, *, isolated: bool = True) -> Status:
-    """What an enclosure is worth."""
+    """Return the status of an enclosure, from its width relative to `rtol`."""
     if upper < 0.0:
         return Status.NOT_PSD
     if lower <= 0.0:

@@ -1,4 +1,6 @@
-"""Ways to an approximate eigenvector of the smallest eigenvalue. None is trusted: see `ntkmc.linalg.eigen.smallest`.
+"""Solvers for an approximate eigenvector of the smallest eigenvalue.
+
+Their results are not trusted: see `ntkmc.linalg.eigen.smallest`.
 
 Every start vector is `krylov.start_block`, a function of n (ARPACK's own default is drawn from a state that lives as
 long as the process).
@@ -22,7 +24,7 @@ from ntkmc.linalg.eigen.symmetric import Symmetric, borrowed
 
 
 class Proposal(NamedTuple):
-    """What a solver proposes: a vector (n,), an estimate of the gap to the next eigenvalue, its iterations."""
+    """Proposal of a solver: a vector (n,), an estimate of the gap to the next eigenvalue, its iterations."""
 
     vector: Matrix
     gap: float
@@ -149,7 +151,7 @@ NUMERICS: Final = {
 
 
 def automatic(n: int) -> str:
-    """The method that `auto` means for an (n, n) matrix.
+    """Return the method that `auto` selects for an (n, n) matrix.
 
     >>> automatic(64)
     'cholesky'

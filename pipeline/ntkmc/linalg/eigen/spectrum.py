@@ -1,9 +1,7 @@
-"""What one more Cholesky gives almost for free: log det K, quadratic forms y'K**-1 y, and lambda_max, all enclosed.
+"""Enclosures of log det K, quadratic forms y'K**-1 y, the largest eigenvalue and norms of differences.
 
-The factor behind lambda_min is one of K - s I with s close to lambda_min, so that it says nothing about det K; this is
-the factor of K itself, asked for by those who need these numbers.
-
-Norms of symmetric matrices, enclosed: the largest eigenvalue, and how far two matrices are from each other.
+The factor used for lambda_min is one of K - s I with s close to lambda_min and gives no information about det K.
+The functions here factor K itself.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from ntkmc.linalg.eigen.rayleigh import TINY, UP, exact_dot, exact_product, rayl
 from ntkmc.linalg.eigen.result import Eigenvalue
 from ntkmc.linalg.eigen.rows import as_array, as_float64
 from ntkmc.linalg.eigen.smallest import check_method, enclose, scaled
-from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, on_bench, own
+from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, in_place, with_workspace
 from ntkmc.theory.kernels import UNIT_ROUNDOFF
 
 _SUM: Final = 1.0 + 2.0**-20
@@ -48,7 +46,7 @@ class Spectrum:
     Attributes
     ----------
     lambda_min : Eigenvalue
-        As of `smallest_eigenvalue`.
+        As in `smallest_eigenvalue`.
     lambda_max : Enclosed
         Largest eigenvalue.
     log_det : Enclosed or None
@@ -86,7 +84,7 @@ def spectrum(K: ArrayLike, labels: ArrayLike | None = None, *, method: str = "au
 
     Notes
     -----
-    With LL' = K + E, |E| <= c (`enclosure.allowance`) and lambda_min >= m > c, log det LL' is off by at most
+    With LL' = K + E, |E| <= c (`cholesky_bound.allowance`) and lambda_min >= m > c, log det LL' is off by at most
     n log(1 / (1 - c / m)). For any x, with r = y - Kx in double-double, y'K**-1 y = x'y + x'r + r'K**-1 r, and the
     last term lies in [0, |r|**2 / m]. lambda_max >= theta, the quotient of a Lanczos vector; all other eigenvalues
     are at most b = (|K|_F**2 - theta**2)**(1/2), so that Temple and Kato give lambda_max <= theta + r**2 / (theta - b)
@@ -103,12 +101,12 @@ def spectrum(K: ArrayLike, labels: ArrayLike | None = None, *, method: str = "au
     if largest > 1e60 or 0.0 < largest < 1e-60:
         raise InputError(f"K has entries of size {largest:.3g}: rescale it to between 1e-60 and 1e60")
     vectors = as_labels(labels, len(A))
-    with on_bench(A, largest) as matrix:
+    with with_workspace(A, largest) as matrix:
         return measure(matrix, enclose(matrix, method=method), vectors)
 
 
 def measure(matrix: Symmetric, smallest: Eigenvalue, labels: Matrix, error: float = 0.0) -> Spectrum:
-    """`spectrum` of a matrix on the bench, with both triangles in place, or of any within `error` of it in norm.
+    """`spectrum` of a matrix with a workspace, with both triangles in place, or of any within `error` of it in norm.
 
     `smallest` encloses the smallest eigenvalue of the matrix meant; `labels` is (k, n).
     """
@@ -212,7 +210,7 @@ Ends = tuple[float, float]
 
 def largest_eigenvalue(A: Matrix, error: float) -> Ends:
     """Ends of the largest eigenvalue of any matrix within `error` of A in norm; A, symmetric, is used up."""
-    answer = enclose(own(np.negative(A, out=A)))
+    answer = enclose(in_place(np.negative(A, out=A)))
     return _below(-answer.upper - error), _above(-answer.lower + error)
 
 
@@ -228,10 +226,10 @@ def difference_norms(difference: Matrix, error: float) -> tuple[Ends, Ends]:
 
 def _norm(difference: Matrix, error: float) -> Ends:
     """Ends of the operator norm of any matrix within `error` of a symmetric one, which is used up."""
-    matrix = own(difference)
+    matrix = in_place(difference)
     low = enclose(matrix)
     matrix.restore()
-    high = enclose(own(np.negative(difference, out=difference)))
+    high = enclose(in_place(np.negative(difference, out=difference)))
     lower = max(-low.upper, -high.upper)
     upper = max(-low.lower, -high.lower)
     return max(0.0, _below(lower - error)), max(0.0, _above(upper + error))

@@ -1,4 +1,4 @@
-"""A symmetric matrix on the bench: checked, measured, and with room for one factor."""
+"""Symmetric matrices with a workspace for one Cholesky factor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TILE: Final = 64
 """A tile and its transpose, 32 KiB each, stay in a core's caches. No number depends on it."""
 
 _PAD: Final = 8
-"""Extra columns of the buffer, so that its rows do not fight for the same cache sets."""
+"""Extra columns of the buffer, so that its rows do not compete for the same cache sets."""
 
 KEPT: Final = 2**27
 """Bytes of room that a thread keeps between two matrices at most: n = 4096."""
@@ -85,14 +85,14 @@ def as_symmetric(K: ArrayLike) -> tuple[Matrix, float]:
 
 
 @contextmanager
-def on_bench(A: Matrix, largest: float) -> Iterator[Symmetric]:
-    """A matrix from `as_symmetric`, with room for its factor while the context lasts."""
+def with_workspace(A: Matrix, largest: float) -> Iterator[Symmetric]:
+    """Context manager that adds a workspace for the factor to a matrix from `as_symmetric`."""
     n = len(A)
     with borrowed(n * n) as room:
         yield Symmetric(A, room.reshape(n, n), np.diagonal(A).copy(), largest)
 
 
-def own(A: Matrix) -> Symmetric:
+def in_place(A: Matrix) -> Symmetric:
     """A matrix that is known to be finite and symmetric, and whose upper triangle may be overwritten."""
     return Symmetric(A, A, np.diagonal(A).copy(), float(max(A.max(), -A.min())))
 

@@ -46,7 +46,7 @@ NUMERICS: Final = {
 
 
 @compiled
-def enclose_isolated(
+def temple_kato_enclosure(
     A: Matrix, W: Matrix, diagonal: Matrix, v: Matrix, gap: float, largest: float
 ) -> tuple[Quotient, float, Matrix, int]:
     """Enclose lambda_1 where one eigenvalue alone lies near the quotient of v.
@@ -101,7 +101,7 @@ def enclose_isolated(
 def plan_deflation(
     diagonal: Matrix, unit: Matrix, theta: float, gap: float, largest: float
 ) -> tuple[float, float, float, float, float]:
-    """What to factor for a unit vector with quotient theta: (tau, shift, above, c, rounding).
+    """Return the matrix to factor for a unit vector with quotient theta: (tau, shift, above, c, rounding).
 
     K + tau v v' - shift I is to be factored, and `proved_by_deflation` says what that proves; where the gap is within
     rounding the shift is -inf: there is nothing to factor. `above` is beta - theta, `c` the allowance, `rounding` what
@@ -164,7 +164,7 @@ def _sharpen(
 ) -> tuple[Matrix, int]:
     """Inverse iteration y = (A - shift I)**-1 x while the residual falls.
 
-    Until residual**2 / above is WIDTH / 2 of the quotient as it stands: that of the first vector may be far too high.
+    Until residual**2 / above is WIDTH / 2 of the quotient in hand: that of the first vector may be far too high.
     M = A + tau v v' - shift I is factored: y = z + w tau v'z / (1 - tau v'w) with M z = x, M w = v. No Rayleigh-Ritz
     on x and y: lambda_1 was proved to stand alone below the shift, so that each solve gains as much by itself.
     `image` is A v - shift v.
@@ -189,6 +189,6 @@ def _sharpen(
         x = y / np.sqrt(np.dot(y, y))
         By = np.empty_like(x)
         product(A, x, By)
-        for i in range(len(x)):  # the factor's diagonal may stand in A
+        for i in range(len(x)):  # the factor's diagonal may be stored in A
             By[i] += (diagonal[i] - A[i, i] - shift) * x[i]
     return x, MOST_SOLVES

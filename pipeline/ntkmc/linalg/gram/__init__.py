@@ -5,16 +5,16 @@ May import `eigen`.
 """
 
 from ntkmc.linalg.gram.eigenvalues import Eigenvalues, kernel_eigenvalues
-from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error, kernel_spectrum
+from ntkmc.linalg.gram.enclosures import kernel_error, kernel_spectrum, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import gram, grams, grams_of_rows
 
 __all__ = [
     "Eigenvalues",
-    "about_exact_kernel",
     "gram",
     "grams",
     "grams_of_rows",
     "kernel_eigenvalues",
     "kernel_error",
     "kernel_spectrum",
+    "widen_by_kernel_error",
 ]

@@ -130,7 +130,7 @@ def eigenvalues(K: ArrayLike) -> Eigenvalues:
 
     Notes
     -----
-    LAPACK's `dsyevd` proposes V and w; nothing is believed of them. Let R = KV - V diag(w), E = V'V - I,
+    LAPACK's `dsyevd` proposes V and w; neither is trusted. Let R = KV - V diag(w), E = V'V - I,
     H = (V'V)^(1/2) and U = V H^-1, which is orthogonal. Then KU - U diag(w) = (R + U [H - I, diag(w)]) H^-1, and by
     Weyl's inequality
 
@@ -152,7 +152,7 @@ def eigenvalues(K: ArrayLike) -> Eigenvalues:
 
 
 def kernel_eigenvalues(X: ArrayLike, kernel: str = "ntk", depth: int = 2) -> Eigenvalues:
-    """`eigenvalues` of a kernel's Gram matrix, from data: the bounds speak of the exact kernel.
+    """`eigenvalues` of a kernel's Gram matrix, from data: the bounds hold for the exact kernel.
 
     Parameters
     ----------

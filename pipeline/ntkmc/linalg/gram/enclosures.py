@@ -1,4 +1,4 @@
-"""lambda_min from data: enclosures of the exact kernel, all depths in one pass."""
+"""Enclosures for the exact kernel of data rows, all depths in one pass."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ntkmc.linalg.eigen.result import Eigenvalue, Status
 from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
 from ntkmc.linalg.eigen.smallest import RTOL, check_method, enclose, rescaled, status_of
 from ntkmc.linalg.eigen.spectrum import Spectrum, as_labels, measure
-from ntkmc.linalg.eigen.symmetric import own
+from ntkmc.linalg.eigen.symmetric import in_place
 from ntkmc.linalg.gram.matrix import coherence_error, coherence_of, cosines, grams_of_cosines
 from ntkmc.theory.kernels import check_depths, entry_error
 
@@ -37,8 +37,8 @@ def lambda_min(
     del R  # the matrices are computed in its place
     start: Matrix | None = None
     for depth, K in matrices:
-        answers[depth] = about_exact_kernel(
-            enclose(own(K), method=method, start=start), kernel_error(rows, kernel, depth, cosine)
+        answers[depth] = widen_by_kernel_error(
+            enclose(in_place(K), method=method, start=start), kernel_error(rows, kernel, depth, cosine)
         )
         start = answers[depth].vector
         del K
@@ -55,7 +55,7 @@ def lambda_min(
 def kernel_spectrum(
     X: ArrayLike, kernel: str = "ntk", depth: int = 2, labels: ArrayLike | None = None, *, method: str = "auto"
 ) -> Spectrum:
-    """`ntkmc.spectrum` of a kernel's Gram matrix, from data: all bounds speak of the exact kernel.
+    """`ntkmc.spectrum` of a kernel's Gram matrix, from data: all bounds hold for the exact kernel.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ def kernel_spectrum(
         )
     R = cosines(rows)
     error = kernel_error(rows, kernel, depth, coherence_of(R, rows))
-    matrix = own(next(grams_of_cosines(R, rows, kernel, wanted))[1])
-    smallest = about_exact_kernel(enclose(matrix, method=method), error)
+    matrix = in_place(next(grams_of_cosines(R, rows, kernel, wanted))[1])
+    smallest = widen_by_kernel_error(enclose(matrix, method=method), error)
     matrix.restore()
     return measure(matrix, smallest, vectors, error)
 
@@ -108,7 +108,7 @@ def kernel_error(rows: Rows, kernel: str, depth: int, cosine: float) -> float:
     return float(entry_error(kernel, depth, d, min(1.0, cosine + coherence_error(d))) * energy + n * 2.0**-900)
 
 
-def about_exact_kernel(answer: Eigenvalue, error: float) -> Eigenvalue:
+def widen_by_kernel_error(answer: Eigenvalue, error: float) -> Eigenvalue:
     """Widen an enclosure for a computed Gram matrix by its `kernel_error` (Weyl), and cut it at 0."""
     if answer.upper + error < 0.0:
         raise ArithmeticError(

@@ -30,7 +30,7 @@ LARGEST_NORM: Final = 2.0**500
 """Products of two norms, times any depth, stay finite."""
 
 _PAD: Final = 8
-"""Extra columns of a tile's buffer: without them its rows lie 512 bytes apart and fight for the same cache sets."""
+"""Extra columns of a tile's buffer: without them its rows lie 512 bytes apart and compete for the same cache sets."""
 
 H_INFINITY, NTK, CONJUGATE = 0, 1, 2
 NUMERICS: Final = {"panel": PANEL}

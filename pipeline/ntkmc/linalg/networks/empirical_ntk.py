@@ -4,7 +4,7 @@ The gradient in the weights of layer l is an outer product, of what reaches the 
 the kernel is a sum over layers of Hadamard products, (Gram matrix of the activations below) o (Gram matrix of the
 derivatives above), and the Jacobian, whose columns are millions of weights, is never formed.
 
-How far a finite network's tangent kernel is from its limit: norms and smallest eigenvalues, all enclosed.
+`measure_network` encloses the smallest eigenvalue of the kernel and its distance from the limiting kernel.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ntkmc.linalg.eigen.result import Eigenvalue
 from ntkmc.linalg.eigen.rows import Matrix, Rows, as_data, split_rows
 from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.spectrum import Ends, difference_norms, largest_eigenvalue
-from ntkmc.linalg.eigen.symmetric import own
-from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
+from ntkmc.linalg.eigen.symmetric import in_place
+from ntkmc.linalg.gram.enclosures import kernel_error, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import LARGEST_NORM, PANEL, coherence_of, cosines, grams_of_cosines, grams_of_rows
 from ntkmc.linalg.networks.weights import NUMERICS as NETWORK
 from ntkmc.linalg.networks.weights import STREAM, Weights, check_width
@@ -145,7 +145,7 @@ def _gated(rows: Rows, width: int, weights: Weights) -> Matrix:
     counts = np.zeros((n, n))
     for _, W in weights.blocks(1, width, d, BLOCK):
         _add_gram(((W @ directions) >= 0.0).astype(np.float32), counts)
-        del W  # or two of them stood beside each other, here and below
+        del W  # otherwise two of them would be held at once, here and below
     counts /= width
     counts *= _linear(rows)
     return counts
@@ -230,7 +230,7 @@ def _add_gram(columns: NDArray[Any], total: Matrix) -> None:
 
 @dataclass(frozen=True)
 class Network:
-    """One network at one depth, beside the limit of its kernel.
+    """Kernel of one network at one depth, compared with its limit.
 
     Attributes
     ----------
@@ -278,7 +278,7 @@ def measure_network(
         else:
             own_error = _sums_error(found, depth, width, rows.unit.shape[1])
         difference = found - limit
-        smallest = about_exact_kernel(enclose(own(found)), own_error)
+        smallest = widen_by_kernel_error(enclose(in_place(found)), own_error)
         del found
         kernel_norm = largest_eigenvalue(limit, rounding)
         del limit

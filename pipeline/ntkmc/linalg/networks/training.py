@@ -1,6 +1,6 @@
-"""Training as the kernel predicts it: residuals of gradient descent from its eigenvalues, and what labels cost.
+"""Prediction of training by the limiting kernel, and gradient descent on networks.
 
-Gradient descent on actual two-layer ReLU networks, to lay beside what the kernel predicts.
+`predict_training` uses the limiting kernel; `train` trains two-layer ReLU networks for comparison.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ntkmc.linalg.eigen.result import Eigenvalue
 from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
 from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.spectrum import Enclosed, as_labels, measure
-from ntkmc.linalg.eigen.symmetric import Symmetric, own
-from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
+from ntkmc.linalg.eigen.symmetric import Symmetric, in_place
+from ntkmc.linalg.gram.enclosures import kernel_error, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import coherence_of, cosines, gram, grams_of_cosines
 from ntkmc.linalg.networks.weights import NUMERICS as NETWORK
 from ntkmc.linalg.networks.weights import Weights, check_width
@@ -43,7 +43,7 @@ NUMERICS: Final = {**QUADRATURE, "share": SHARE, "resolved": RESOLVED, "top": _T
 
 @dataclass(frozen=True)
 class TrainingPrediction:
-    """What gradient descent from output 0 does to |y - u(k)|, u the outputs, if the kernel stays what it is.
+    """Residuals |y - u(k)| of gradient descent from output 0 with a constant kernel, u the outputs.
 
     Attributes
     ----------
@@ -196,9 +196,9 @@ def predictions(
     matrices = grams_of_cosines(R, rows, kernel, depths)
     del R  # used up
     for depth, K in matrices:
-        matrix = own(K)
+        matrix = in_place(K)
         error = kernel_error(rows, kernel, depth, cosine)
-        smallest = about_exact_kernel(enclose(matrix), error)
+        smallest = widen_by_kernel_error(enclose(matrix), error)
         matrix.restore()
         yield depth, _predicted(matrix, smallest, y, error, step_size)
         del K, matrix

@@ -13,8 +13,8 @@ from ntkmc.linalg.eigen.result import Eigenvalue
 from ntkmc.linalg.eigen.rows import Matrix, Rows, as_array, as_data, as_float64, split_rows
 from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.spectrum import Ends, difference_norms, largest_eigenvalue
-from ntkmc.linalg.eigen.symmetric import own
-from ntkmc.linalg.gram.enclosures import about_exact_kernel, kernel_error
+from ntkmc.linalg.eigen.symmetric import in_place
+from ntkmc.linalg.gram.enclosures import kernel_error, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import LARGEST_NORM, PANEL, coherence_of, cosines, grams_of_cosines
 from ntkmc.linalg.sketching.features import Randomness, feature_maps
 from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
@@ -99,7 +99,7 @@ def _compared(
         found, own_error = gram_of_features(Phi)
         del Phi
         difference = found - K
-        smallest = about_exact_kernel(enclose(own(found)), own_error)
+        smallest = widen_by_kernel_error(enclose(in_place(found)), own_error)
         del found
         kernel_norm = largest_eigenvalue(K, rounding)
         del K

@@ -19,7 +19,7 @@ from ntkmc.compiled import compiled
 from ntkmc.linalg.eigen.rows import Matrix
 
 ROWS: Final = 256
-"""Rows that go through the FFT together, so that nothing beside the result is as large as it."""
+"""Rows that go through the FFT together, so that nothing except the result is as large as it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Hashes:
     key: tuple[int, int]
 
     def stream(self, use: int) -> np.random.Generator:
-        """What one use draws its maps from, one after the other."""
+        """Return the generator from which one use draws its maps in order."""
         return np.random.Generator(np.random.Philox(key=self.key, counter=(0, 0, 0, use)))
 
 
