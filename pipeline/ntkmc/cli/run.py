@@ -71,7 +71,7 @@ def run(
 
 @app.command()
 def plan(study: StudyFile, profile: ProfileName = "local") -> None:
-    """What a study would take: cells, tasks, memory a worker, core-hours, disk; refuses what cannot fit."""
+    """Predict the cost of a study: cells, tasks, memory per worker, core-hours, disk. Refuse what cannot fit."""
     from ntkmc.execution.plan import check_plan, make_plan
     from ntkmc.execution.profiles import load_profile
     from ntkmc.experiment.study import AXES, load_study
