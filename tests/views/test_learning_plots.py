@@ -105,7 +105,7 @@ def test_in_the_report(grid: Grid) -> None:
     assert "Networks, sketches and training</h2>" in page
     for name in ("widths", "sketches", "training", "bound"):
         assert f'id="figure-{name}"' in page
-    assert "ntkmc show s --targets" in page
+    assert "ntkmc show s --table targets" in page
 
 
 @pytest.mark.long

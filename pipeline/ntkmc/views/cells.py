@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.experiment.analysis import Rules
+from ntkmc.experiment.store import attributes_without_imports
 from ntkmc.experiment.study import Cell, Study, parse_study
 from ntkmc.theory.cell import CellContext
 
@@ -82,15 +83,16 @@ class Grid:
         self._studies: dict[Place, Study] = {}
         self._prefixes: dict[Place, Arrays] = {}
         self.cells: dict[str, Cell] = {}
-        for entry in self.attributes["history"]:
-            # A store may come from anybody: no code that it names is imported, its labels suffice for a view.
+        # A store may come from anybody: no code that it names is imported, its labels suffice for a view.
+        described = attributes_without_imports(tree)
+        for entry in described["history"]:
             study = parse_study(entry["document"], origin=_ORIGIN, trusted=False)
             for cell in study.cells:
                 depths = set(cell.depths) | set(self.cells[cell.name].depths if cell.name in self.cells else ())
                 self.cells[cell.name] = Cell(cell.distribution, cell.d, cell.n, tuple(sorted(depths)))
                 for depth in cell.depths:
                     self._studies[Place(cell.distribution.label, cell.d, cell.n, depth)] = study
-        self.study = parse_study(self.attributes["study"], origin=_ORIGIN, trusted=False)
+        self.study = parse_study(described["study"], origin=_ORIGIN, trusted=False)
 
     @cached_property
     def places(self) -> tuple[Place, ...]:

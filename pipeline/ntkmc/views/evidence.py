@@ -98,7 +98,7 @@ def evidence(grid: Grid, store: str, claim: str, place: Place) -> Evidence:
     """
     group = grid.tree["claims"].to_dataset()
     if claim not in group["claim"].to_numpy().tolist():
-        raise InputError(f"the store has no claim {claim!r}; ntkmc show {store} --claims lists them")
+        raise InputError(f"the store has no claim {claim!r}; ntkmc show {store} --table claims lists them")
     row = group[["verdict", *_NUMBERS]].sel(claim=claim, **place.labels).load()
     numbers = {
         name: (float(row[name]), VARIABLES["claims"][name].sentence)
@@ -115,7 +115,7 @@ def evidence(grid: Grid, store: str, claim: str, place: Place) -> Evidence:
         next((each for each in CLAIMS.values() if each.id == claim_id), None),
         numbers,
         _violation(grid, store, claim, place, first) if first >= 0 else None,
-        f"ntkmc show {shlex.quote(store)} {shlex.quote(selection)} --claims",
+        f"ntkmc show {shlex.quote(store)} {shlex.quote(selection)} --table claims",
     )
 
 

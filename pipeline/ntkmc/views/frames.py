@@ -19,7 +19,7 @@ from rich.console import RenderableType
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.experiment.schema import CLAIM, VARIABLES, Verdict
 from ntkmc.experiment.schema.variables import AXES
-from ntkmc.experiment.store import study_of
+from ntkmc.experiment.store import attributes_without_imports, study_of
 from ntkmc.experiment.store.provenance import differing
 from ntkmc.experiment.store.reading import stored_cells
 from ntkmc.experiment.study import AXES as PARTS
@@ -284,7 +284,7 @@ def predictions_frame(tree: xr.DataTree) -> pd.DataFrame:
     InputError
         If the store's study can no longer be read.
     """
-    origin, attributes = "the store's study", tree.attrs
+    origin, attributes = "the store's study", attributes_without_imports(tree)
     study = study_of(attributes, origin)
     trials = tree["trials"].to_dataset()
     rows = []

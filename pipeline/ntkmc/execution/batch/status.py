@@ -16,7 +16,7 @@ from ntkmc.errors import InputError, StoreError
 from ntkmc.execution.batch.dialects import DIALECTS, Dialect, QueuedJob
 from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.events import BlockDone, CellFailed, Event, RunFinished, RunStarted
-from ntkmc.experiment.store import Location, open_results, study_of
+from ntkmc.experiment.store import Location, attributes_without_imports, open_results, study_of
 from ntkmc.experiment.study.model import AdaptiveTrials
 
 _RECORD_EVERY: Final = 2.0  # seconds
@@ -187,7 +187,7 @@ def _counted_patiently(location: Location) -> tuple[str, int, int, int, int]:
 def _counted(location: Location) -> tuple[str, int, int, int, int]:
     """Study, cells done, cells, trials done, trials at most: from the store alone, blocks in the journal included."""
     tree = open_results(str(location))
-    study = study_of(tree.attrs, str(location))
+    study = study_of(attributes_without_imports(tree), str(location))
     trials, estimates = tree["trials"].to_dataset(), tree["estimates"].to_dataset()
     span = study.trial_range
     cells_done = trials_done = 0

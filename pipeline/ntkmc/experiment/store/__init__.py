@@ -7,7 +7,7 @@ May import `trial`, `schema` and `study`.
 from ntkmc.experiment.store.journal import Block, Journal
 from ntkmc.experiment.store.lease import Lease
 from ntkmc.experiment.store.location import Location
-from ntkmc.experiment.store.reading import open_results, study_of
+from ntkmc.experiment.store.reading import attributes_without_imports, open_results, study_of
 from ntkmc.experiment.store.store import Store
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Lease",
     "Location",
     "Store",
+    "attributes_without_imports",
     "open_results",
     "study_of",
 ]

@@ -5,6 +5,7 @@ A store may be damaged in any way; readers report damage as a one-line `StoreErr
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import xarray as xr
 
-from ntkmc.errors import NtkmcError, StoreError
+from ntkmc.errors import InputError, NtkmcError, StoreError
 from ntkmc.experiment.schema.groups import PER_TRIAL, declared, groups_of
 from ntkmc.experiment.store.arrays import is_consolidated
 from ntkmc.experiment.store.journal import Block, Journal
@@ -25,6 +26,8 @@ from ntkmc.experiment.study.cells import Cell
 from ntkmc.experiment.study.loading import parse_study
 from ntkmc.experiment.study.model import Study
 from ntkmc.theory.claims.trial_statistics import STATISTICS
+from ntkmc.theory.distributions import DISTRIBUTIONS, Unimported
+from ntkmc.theory.distributions.base import canonical
 
 UNREADABLE: Final = (
     ValueError,
@@ -141,6 +144,96 @@ def stored_cells(attributes: Mapping[Any, Any], origin: str) -> tuple[Cell, ...]
             depths = set(cell.depths) | set(cells[cell.name].depths if cell.name in cells else ())
             cells[cell.name] = Cell(cell.distribution, cell.d, cell.n, tuple(sorted(depths)))
     return tuple(cells.values())
+
+
+Parameters = dict[str, int | float | str]
+
+
+def attributes_without_imports(tree: xr.DataTree) -> dict[str, Any]:
+    """Return the attributes of a results tree, with every law that is not built in replaced by its description.
+
+    `parse_study(..., trusted=False)` imports no `module:function`, but it does import the laws of installed packages:
+    their parameters, which are part of a label, are complete only in code. Views import nothing. They take the
+    parameters from the coordinates `distribution_name` and `distribution_params`.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        As returned by `open_results`.
+
+    Returns
+    -------
+    dict
+        As `tree.attrs`; laws of installed packages in `study` and `history` are `Unimported`.
+
+    Raises
+    ------
+    InputError
+        If several laws of the store fit what a study says of one.
+    """
+    attributes = {str(key): value for key, value in tree.attrs.items()}
+    documents = [attributes["study"], *(entry["document"] for entry in attributes["history"])]
+    named = [law for document in documents for law in map(_package_law, _laws(document)) if law]
+    if not named:
+        return attributes
+    trials = tree["trials"]
+    stored = list(
+        zip(
+            trials["distribution_name"].to_numpy().tolist(),
+            map(json.loads, trials["distribution_params"].to_numpy().tolist()),
+            strict=True,
+        )
+    )
+    attributes["study"] = _described(attributes["study"], named, stored)
+    attributes["history"] = [
+        entry | {"document": _described(entry["document"], named, stored)} for entry in attributes["history"]
+    ]
+    return attributes
+
+
+def _laws(document: Any) -> list[Any]:
+    """Return what a study's document names as laws."""
+    try:
+        return [law for grid in document["grid"] for law in grid["distribution"]]
+    except (TypeError, KeyError):
+        return []  # damaged: `parse_study` says how
+
+
+def _package_law(spec: Any) -> tuple[str, Parameters] | None:
+    """Return name and given parameters of a law of an installed package; None for any other law."""
+    name, given = next(iter(spec.items())) if isinstance(spec, Mapping) and len(spec) == 1 else (spec, {})
+    given = given or {}
+    if not isinstance(name, str) or name in DISTRIBUTIONS or ":" in name or not isinstance(given, Mapping):
+        return None
+    return name, {key: canonical(value) for key, value in given.items()}
+
+
+def _described(document: Any, named: list[tuple[str, Parameters]], stored: list[tuple[str, Parameters]]) -> Any:
+    def describe(spec: Any) -> Any:
+        law = _package_law(spec)
+        return spec if law is None else Unimported(law[0], tuple(sorted(_complete(law, named, stored).items())))
+
+    if not _laws(document):
+        return document
+    grids = [grid | {"distribution": [describe(spec) for spec in grid["distribution"]]} for grid in document["grid"]]
+    return document | {"grid": grids}
+
+
+def _complete(
+    law: tuple[str, Parameters], named: list[tuple[str, Parameters]], stored: list[tuple[str, Parameters]]
+) -> Parameters:
+    """Return all parameters of a law, defaults included, by the laws that the store holds."""
+    fitting = [each for each in stored if _fits(law, each)]
+    # Each law of the store was named by some study: if only this name fits a law of the store, it is that law's.
+    only = [each for each in fitting if all(other == law for other in named if _fits(other, each))]
+    chosen = only or fitting
+    if len(chosen) > 1:
+        raise InputError(f"distribution {law[0]}: {len(chosen)} laws of the store fit its parameters {law[1]}")
+    return chosen[0][1] if chosen else law[1]
+
+
+def _fits(law: tuple[str, Parameters], stored: tuple[str, Parameters]) -> bool:
+    return law[0] == stored[0] and law[1].items() <= stored[1].items()
 
 
 def _with_journal(groups: dict[str, xr.Dataset], location: Location) -> dict[str, xr.Dataset]:

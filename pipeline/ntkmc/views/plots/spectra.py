@@ -130,7 +130,7 @@ def coherence_plot(grid: Grid, name: str = "coherence") -> Plot | None:
         figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 5))
     caption = (
         "Law of the coherence over draws: measured, with its Dvoretzky–Kiefer–Wolfowitz band, and predicted. "
-        "Distances with their limits: ntkmc show --spectrum."
+        "Distances with their limits: ntkmc show --table spectrum."
     )
     alt = f"Distribution functions of the coherence for {', '.join(laws)} at {len(sizes)} sizes (d, n)."
     return Plot(

@@ -200,8 +200,8 @@ def _event(grid: Grid) -> str:
 
 
 def _learning_commands(grid: Grid, store: str) -> str:
-    asked = {"--widths": "convergence", "--features": "sketch_accuracy", "--targets": "prediction"}
-    lines = [f"ntkmc show {shlex.quote(store)} {flag}" for flag, group in asked.items() if group in grid.tree]
+    asked = {"widths": "convergence", "features": "sketch_accuracy", "targets": "prediction"}
+    lines = [f"ntkmc show {shlex.quote(store)} --table {name}" for name, group in asked.items() if group in grid.tree]
     return f"<p>As tables, with all limits by --format csv:</p><pre>{html.escape(chr(10).join(lines))}</pre>"
 
 
@@ -212,7 +212,7 @@ def _study(grid: Grid, store: str) -> str:
     quoted, cell = shlex.quote(store), shlex.quote(place.cell)
     lines = (
         f"ntkmc run {grid.study.name}.yaml --store {quoted}    # the same draws, to the same bits",
-        f"ntkmc show {quoted} --claims",
+        f"ntkmc show {quoted} --table claims",
         f"ntkmc trial {quoted} {cell} 0    # one trial again, alone",
     )
     commands = html.escape("\n".join(lines))
