@@ -1,4 +1,4 @@
-"""Who is there to work: threads and memory of the cluster, and what is said of blocks that kill their workers."""
+"""Threads and memory of the cluster; messages for blocks that kill their workers."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Workforce:
 
 
 def usable_bytes(limit: int) -> int:
-    """What a worker can use of its memory limit before it is killed.
+    """Return the part of a worker's memory limit that it can use before it is killed.
 
     >>> usable_bytes(1000)
     950

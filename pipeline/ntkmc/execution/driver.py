@@ -69,7 +69,7 @@ _LOST = "the cluster is gone, or its scheduler was restarted; what is finished i
 
 @dataclass
 class Outcome:
-    """How a run ended.
+    """Outcome of a run.
 
     Attributes
     ----------
@@ -380,7 +380,7 @@ class _Driver:
         future.release()
 
     def _send_again(self) -> None:
-        """Where the cluster was long silent: if no worker is at work, what was sent is lost, and asked anew.
+        """Send lost blocks again: if the cluster was silent for long and no worker is busy, the blocks sent are lost.
 
         Seen where all workers died at once: the scheduler has tasks, and workers again, and does not bring them
         together. It is the workers who are asked, since the scheduler may believe that one works that does not.

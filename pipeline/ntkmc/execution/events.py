@@ -1,4 +1,4 @@
-"""What happens during a run, as small events; progress bars, logs and dashboards are subscribers."""
+"""Events of a run; progress bars, logs and dashboards subscribe to them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Folded:
-    """What was finished is in the store, and estimates follow it; the first one says what a run found there.
+    """Finished blocks were folded into the store and estimates updated; the first event has the state at the start.
 
     Attributes
     ----------

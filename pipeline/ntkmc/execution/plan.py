@@ -1,4 +1,4 @@
-"""What a study would take, before anything is run."""
+"""Predicted cost of a study, before anything is run."""
 
 from __future__ import annotations
 

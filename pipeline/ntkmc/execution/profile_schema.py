@@ -102,7 +102,7 @@ Tls = Annotated[
 
 
 class Limits(_Part):
-    """What the queue grants, within which jobs are chosen.
+    """Limits of the queue, within which jobs are chosen.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class Limits(_Part):
 
 
 class Scaling(_Part):
-    """How many worker jobs, and how long to wait for them.
+    """Number of worker jobs, and the time to wait for them.
 
     Attributes
     ----------

@@ -136,7 +136,7 @@ def cluster_class(name: str) -> Any:
 
 
 def dialect_of(factory: Any) -> Dialect:
-    """How the queue of a dask-jobqueue class is spoken to.
+    """Return the dialect of the queue of a dask-jobqueue class.
 
     Raises
     ------

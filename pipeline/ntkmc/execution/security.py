@@ -62,7 +62,7 @@ def write_certificates(security: Security, folder: Path) -> Certificates:
 
 
 def certificates_in(folder: Path) -> Certificates:
-    """Where `write_certificates` puts them."""
+    """Paths of the files that `write_certificates` writes."""
     return Certificates(ca=str(folder / "cert.pem"), cert=str(folder / "cert.pem"), key=str(folder / "key.pem"))
 
 

@@ -25,7 +25,7 @@ _QUEUEING = 4 * 3600  # seconds that a driver grants its workers to come through
 
 @dataclass(frozen=True)
 class Needs:
-    """What a study takes: seconds on one core in all, and of its longest trial; bytes of a worker; tasks."""
+    """Cost of a study: seconds on one core in total and of its longest trial, bytes per worker, and tasks."""
 
     core_seconds: float
     trial_seconds: float
@@ -35,7 +35,7 @@ class Needs:
 
 @dataclass(frozen=True)
 class Layout:
-    """What is asked of a queue.
+    """Jobs and resources that are requested from a queue.
 
     Attributes
     ----------

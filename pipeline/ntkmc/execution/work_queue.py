@@ -1,4 +1,4 @@
-"""What is left to do, cell by cell, cut into blocks of about a second."""
+"""Queue of the remaining trials, cell by cell, in blocks of about one second."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs on a worker: compute a block, commit it with one atomic put, answer with a few numbers."""
+"""Task of a worker: compute a block, commit it by one atomic write, and return a short report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ntkmc.linalg.eigen import Status
 
 @dataclass(frozen=True)
 class Report:
-    """What the driver learns of a block; the numbers themselves are in the journal."""
+    """Report of a finished block to the driver; its results are in the journal."""
 
     folder: str
     first: int

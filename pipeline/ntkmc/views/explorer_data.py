@@ -45,7 +45,7 @@ class Selection:
 
 
 def first_selection(grid: Grid) -> Selection:
-    """Where an explorer opens: the place whose estimates say most, at the threshold that they say it at.
+    """Return the initial selection: the place and threshold with the most informative estimate.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def from_query(grid: Grid, query: Mapping[str, str]) -> Selection:
 
 
 def options(grid: Grid, selection: Selection) -> dict[str, list[str] | list[int]]:
-    """What can be chosen for each coordinate: the distributions, and d, n and depth as the others allow."""
+    """Return the choices for each coordinate: all distributions, and d, n and depth compatible with the others."""
     law = [place for place in grid.places if place.distribution == selection.distribution]
     return {
         "distribution": sorted({place.distribution for place in grid.places}),

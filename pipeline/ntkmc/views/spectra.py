@@ -122,7 +122,7 @@ def of_the_same_cells(laws: pd.DataFrame, spectra: pd.DataFrame) -> pd.DataFrame
 
 
 def places_of(grid: Grid, spectra: pd.DataFrame) -> list[Place]:
-    """Where the rows of `spectra_frame`, or of a part of it, stand."""
+    """Return the places of the rows of `spectra_frame`, or of a part of it."""
     return [grid.place(*row) for row in spectra[_CELL].itertuples(index=False, name=None)]
 
 

@@ -20,7 +20,7 @@ _BREAK = 29
 
 
 def verdicts(tree: xr.DataTree) -> RenderableType:
-    """What all cells together say of each claim, a table per kind, and the printed forms beside their corrections."""
+    """Return the verdicts over all cells, one table per kind, and published forms beside their corrections."""
     frame = overall_frame(tree)
     frame = frame[frame["overall"] != Verdict.NOT_APPLICABLE.word]
     parts: list[RenderableType] = []

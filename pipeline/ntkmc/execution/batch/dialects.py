@@ -1,4 +1,4 @@
-"""What differs from queue to queue: how one asks for jobs, how it answers, writes a duration, and refuses.
+"""Scheduler-specific commands and parsers: how jobs are requested, and the formats of answers, durations and refusals.
 
 Headers, submission and cancellation of jobs are dask-jobqueue's. All parsers are functions from text.
 """

@@ -1,4 +1,4 @@
-"""How a run stands: what is done, by the store; what its jobs do, by the queue; how fast, by the driver's record."""
+"""Status of a run: progress from the store, jobs from the queue, rate from the driver's log."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Standing:
 
 
 def standing(store: str | Path | Location) -> Standing:
-    """How a store stands now.
+    """Return the status of a store's run.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def standing(store: str | Path | Location) -> Standing:
 
 
 def dialect(workspace: Workspace) -> Dialect | None:
-    """That of the queue in which the store has, or had, jobs; None if there is none."""
+    """Return the dialect of the queue in which the store has, or had, jobs; None without a queue."""
     named = workspace.read("drivers").get("queue") or workspace.read("workers").get("queue")
     return DIALECTS.get(str(named))
 

@@ -22,7 +22,7 @@ from ntkmc.execution.sizing import Layout
 from ntkmc.experiment.store import Location
 
 CHAIN: Final = 20
-"""How often a driver may follow itself, unless the user says otherwise."""
+"""Default number of times that a driver's job may resubmit itself."""
 
 SOONEST: Final = 120
 """Seconds that a driver must have run for another one to follow it."""
@@ -68,7 +68,7 @@ exit $code
 
 @dataclass(frozen=True)
 class Submission:
-    """What a driver's job runs.
+    """Command of a driver's job, and the settings of that job.
 
     Attributes
     ----------

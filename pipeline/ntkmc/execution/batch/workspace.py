@@ -29,7 +29,7 @@ _TAIL = 200_000  # bytes of a log that are looked through
 
 
 class Workspace:
-    """What jobs of one store keep.
+    """Files of the jobs of one store.
 
     Examples
     --------

@@ -146,28 +146,28 @@ class DaskBlockedMatrix:
         return EntrySums(*found)
 
     def products(self, V: Matrix) -> Matrix:
-        """As of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
+        """Implement the operation of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
         return np.asarray(sum(self._all("product", V)))
 
     def exact_product(self, v: Matrix) -> tuple[Matrix, Matrix]:
-        """As of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
+        """Implement the operation of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
         total, *others = (np.array(each) for each in self._all("exact_product", v))
         for each in others:
             joined(total, each)
         return total[0], total[1]
 
     def precondition(self, V: Matrix) -> Matrix:
-        """As of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
+        """Implement the operation of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
         return np.asarray(sum(self._all("precondition", V)))
 
     def factor(self, shifted: Shifted) -> bool:
-        """As of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
+        """Implement the operation of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
         self._shifted, self._restored = shifted, False
         self._all("begin", shifted)
         return bool(self._repeated(self._factor))
 
     def solve(self, x: Matrix) -> Matrix:
-        """As of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
+        """Implement the operation of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
 
         def solved() -> Any:
             if self._restored and not self._factor():

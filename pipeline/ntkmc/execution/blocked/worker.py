@@ -109,7 +109,7 @@ def _may_pause(manager: WorkerMemoryManager) -> None:
 
 
 class _NoShares(logging.Filter):
-    """That a share cannot be spilled is as it should be: it keeps its own house."""
+    """Suppress distributed's "cannot spill" warnings: shares manage their own spilling."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not any(name in record.getMessage() for name in ("tiles-share", BlockRows.__module__))

@@ -144,7 +144,7 @@ class BlockRows:
         return gram_tile(self.rows, self.kernel, self.depth, self.spans[i], self.spans[j])
 
     def product(self, V: Matrix) -> Matrix:
-        """What the tiles here contribute to K V, for V (n, k)."""
+        """Return the contribution of these tiles to K V, for V (n, k)."""
         image = np.zeros_like(V)
         V = V.astype(np.float32 if self.single else np.float64, copy=False)
         for i in self.mine:

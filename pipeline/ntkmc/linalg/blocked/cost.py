@@ -38,7 +38,7 @@ PANELS: Final = 4
 """Block rows of a factor that may be under way on a worker at a time, beside its share."""
 
 COMPILED_BYTES: Final = 50 * 2**20
-"""What the first share adds to an idle worker: compiled code, and first buffers of the BLAS (49 MiB seen)."""
+"""Bytes that the first share adds to an idle worker: compiled code and first BLAS buffers (49 MiB measured)."""
 
 EXPECTED_STEPS: Final = 3.0
 """Steps in units of sqrt(n) that Lanczos on the matrix takes (75 to 110 at n = 700, 302 at n = 12,000, seen)."""
@@ -79,7 +79,7 @@ def block_length(n: int, workers: int = 1, room: int = 0) -> int:
 
 
 def block_rows(n: int, workers: int) -> int:
-    """How many of them there are."""
+    """Number of block rows."""
     return -(-n // block_length(n, workers))
 
 
@@ -100,7 +100,7 @@ def dealt(count: int, workers: int) -> list[list[int]]:
 
 
 def passes(count: int, workers: int) -> int:
-    """How often a solve passes from worker to worker on its way through so many block rows, the first included.
+    """Return the number of transfers between workers in one solve over all block rows, the first included.
 
     >>> passes(6, 2), passes(24, 2), passes(24, 1)
     (4, 7, 1)

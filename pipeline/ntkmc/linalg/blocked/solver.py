@@ -47,7 +47,7 @@ _warnings_dropped: Final = threading.Lock()  # the filters belong to the process
 
 
 class BlockedMatrix(Protocol):
-    """Who holds the tiles, and does what is asked with all of them."""
+    """Matrix in tiles; an implementation holds them and carries out each operation on all of them."""
 
     @property
     def order(self) -> int:
@@ -372,7 +372,7 @@ def _locally_optimal(bench: BlockedProblem, start: Matrix) -> Proposal:
 
 
 def _judged(bench: BlockedProblem, values: Matrix, vector: Matrix, steps: int) -> Proposal:
-    """How good a vector of SciPy's is."""
+    """Return the quality of a vector that SciPy computed."""
     unit = np.ascontiguousarray(vector) / np.linalg.norm(vector)
     image = bench.fleet.products(unit[:, None])[:, 0]
     residual = float(np.linalg.norm(image - float(np.dot(unit, image)) * unit))

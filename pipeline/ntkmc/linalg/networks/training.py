@@ -125,7 +125,7 @@ def predict_training(
     *,
     step_size: float | None = None,
 ) -> TrainingPrediction:
-    """What the eigenvalues of a kernel's Gram matrix say of training on labels y.
+    """Predictions for training on labels y, from the eigenvalues of a kernel's Gram matrix.
 
     Parameters
     ----------

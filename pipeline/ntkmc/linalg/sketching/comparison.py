@@ -1,4 +1,4 @@
-"""How well a feature map does: Phi Phi' beside the exact kernel of the rows, everything enclosed."""
+"""Accuracy of a feature map: Phi Phi' compared with the exact kernel of the rows, with enclosures."""
 
 from __future__ import annotations
 

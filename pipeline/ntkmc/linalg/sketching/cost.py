@@ -1,4 +1,4 @@
-"""What feature maps take, beside the matrix that they stand for: floating-point operations, bytes, rough seconds.
+"""Cost of feature maps and of the matrix they approximate: floating-point operations, bytes, approximate seconds.
 
 Pure functions of sizes. Operations are those of products, sketches and Fourier transforms; random numbers, some 10 ns
 each, are in the seconds alone.

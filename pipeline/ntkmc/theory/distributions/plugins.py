@@ -289,7 +289,7 @@ class Unimported(Distribution):
     def _refusal(self) -> InputError:
         return InputError(
             f"distribution {self.name}: is code beside a study, which is not imported on a store's word; give the "
-            "study that you trust (--study FILE)"
+            "study that you trust (--study FILE), in Python by `load_study(FILE)`"
         )
 
 

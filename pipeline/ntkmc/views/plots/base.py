@@ -223,7 +223,7 @@ def scaling_plot(
 
 
 def tightness_plot(grid: Grid, name: str = "tightness") -> Plot | None:
-    """How near bounds come: bound / bounded quantity of each claim over its cells; None where none says anything."""
+    """Plot the tightness of bounds: bound / bounded quantity of each claim by cell; None if no bound applies."""
     frame = claims_frame(grid.tree)
     frame = frame[frame["tightness"].notna() & (frame["tightness"] > 0.0)]
     if frame.empty:

@@ -17,11 +17,11 @@ from ntkmc.views.plots.base import Plot, log_ticks, spread
 from ntkmc.views.plots.style import TEXT, hue, journal, named
 
 _LAW_STYLES: Final[tuple[Any, ...]] = ("-", "--", ":", "-.")
-"""How lines of one colour are told apart by the law of the rows."""
+"""Line styles by distribution of the rows."""
 
 
 class _Axis(NamedTuple):
-    """What grows while the kernel is approached."""
+    """Quantity that grows as the kernel is approached."""
 
     column: str
     symbol: str

@@ -25,7 +25,7 @@ _POINTS: Final = 240
 _STYLES: Final[tuple[Literal["-", "--", ":"], ...]] = ("--", "-", "-", "--", ":")
 
 _LINES: Final = dict(zip((each.id for each in LAWS.values()), _STYLES, strict=True))
-"""How each predicted law is drawn."""
+"""Line style of each predicted law."""
 
 _SHOWN: Final = ("eigenvalue_q02", "eigenvalue_q10", "eigenvalue_q50", "eigenvalue_q90", "eigenvalue_q98")
 

@@ -1,4 +1,4 @@
-"""How figures look: a journal's column widths, its serif mathematics, colours that anyone can tell apart."""
+"""Style of figures: column widths of a journal, serif mathematics, colours safe for colour-blind readers."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def exponents(grid: Grid) -> str:
 
 
 def verdicts(grid: Grid) -> str:
-    """What all cells together say of each claim, a table for each kind."""
+    """Return the verdicts over all cells, one table per kind of claim."""
     overall = overall_frame(grid.tree)
     overall = overall[~overall["overall"].isin(["not-applicable", "not-evaluated"])]
     words = dict(zip(overall["claim"], overall["overall"], strict=True))
@@ -171,7 +171,7 @@ def statements(grid: Grid) -> str:
 
 
 def provenance(grid: Grid) -> str:
-    """What made the numbers."""
+    """Return the provenance section."""
     found = grid.attributes["provenance"]
     packages = ", ".join(f"{name} {version}" for name, version in found.get("packages", {}).items() if version)
     blas = "; ".join(

@@ -75,7 +75,7 @@ def head(state: StudyState, shares: dict[str, float], erred: int) -> str:
 
 
 def verdicts(state: StudyState) -> str:
-    """What the data say of each claim so far, the damning ones first."""
+    """Return the verdict of each claim so far, refuted claims first."""
     if not state.verdicts:
         return (
             f'{_STYLE}<div class="study"><h1>Verdicts</h1><p>None yet: they follow the first estimates, and are '

@@ -1,4 +1,4 @@
-"""What the scheduler knows of a study that runs on it. Plain data: filled from messages, no number of its own."""
+"""State of a study on the scheduler: plain data from the driver's messages; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class StudyState:
 
     @property
     def condition(self) -> str:
-        """What the driver is doing, as far as is known."""
+        """Last known activity of the driver."""
         if self.ended:
             return self.ended
         silent = time.monotonic() - self.heard
