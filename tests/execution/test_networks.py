@@ -159,10 +159,10 @@ def test_no_widths_no_traces(tmp_path: Path, client: Any) -> None:
     study = parse_study(plain, trusted=True)
     assert "widths" not in study.document()
     assert "finite_width" not in study.identity()
-    assert not [each.label for each in study.instances if each.beside]
+    assert not [each.label for each in study.instances if each.measurement]
     assert study.statistics == parse_study(DATA, trusted=True).statistics
     everything = parse_study(plain | {"claims": "everything"}, trusted=True)
-    assert not [each.label for each in everything.instances if each.beside]
+    assert not [each.label for each in everything.instances if each.measurement]
 
 
 @pytest.mark.long

@@ -190,7 +190,7 @@ def test_no_targets_no_traces(tmp_path: Path, client: Any) -> None:
     study = parse_study(PLAIN, trusted=True)
     assert not {"targets", "step-size", "train"} & set(study.document())
     assert not {"training", "trained"} & set(study.identity())
-    assert not [each.label for each in study.instances if each.beside]
+    assert not [each.label for each in study.instances if each.measurement]
     assert study.statistics == parse_study(DATA, trusted=True).statistics
 
 

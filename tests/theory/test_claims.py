@@ -17,7 +17,6 @@ from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.linalg.gram.enclosures import lambda_min
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Bound, Instance, instances
-from ntkmc.theory.claims.base import DERIVED
 from ntkmc.theory.claims.trial_statistics import STATISTICS
 from ntkmc.theory.distributions.hypotheses import Hypotheses
 from reference import exact_gram, exact_kernel
@@ -161,7 +160,8 @@ def test_every_printed_form_has_a_correction() -> None:
 
 
 def test_every_need_is_a_statistic() -> None:
-    known = {*STATISTICS, *DERIVED, "lambda_min_lower", "lambda_min_upper"}
+    ends = (f"{name}_{end}" for name in ("lambda_min", "shallower", "fewer") for end in ("lower", "upper"))
+    known = {*STATISTICS, *ends}
     for instance in instances():
         assert set(instance.needs) <= known, instance.label
 

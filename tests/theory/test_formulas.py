@@ -17,6 +17,7 @@ from scipy import integrate, special, stats
 from measured import data, measured
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Instance, instances
+from ntkmc.theory.claims.trial_statistics import FINITE_WIDTH
 from ntkmc.theory.distributions.factory import build
 from ntkmc.theory.distributions.hypotheses import Hypotheses
 from ntkmc.theory.kernels.arccos import first_layer
@@ -209,7 +210,7 @@ def test_every_deterministic_claim_has_its_statement_tried() -> None:
     contexts += [replace(each, unit_rows=False) for each in contexts]
     tried = {each.claim.id for each in instances() for context in contexts if each.applies(context)}
     # Those about networks and training: test_width_claims.py and test_training_claims.py.
-    assert {each.id for each in CLAIMS.values() if each.kind == "deterministic" and not each.beside} <= tried
+    assert {each.id for each in CLAIMS.values() if each.kind == "deterministic" and not each.group} <= tried
 
 
 def pair(t: float, d: int) -> float:
@@ -337,7 +338,7 @@ def test_every_probability_claim_is_tried_here() -> None:
     here = Path(__file__)
     for claim in CLAIMS.values():
         if claim.kind == "probability":
-            text = (here.with_name("test_width_claims.py") if claim.beside == "finite_width" else here).read_text()
+            text = (here.with_name("test_width_claims.py") if claim.group is FINITE_WIDTH else here).read_text()
             assert f'"{claim.id}' in text or f'f"{claim.id}' in text, claim.id
 
 

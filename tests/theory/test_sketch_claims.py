@@ -39,7 +39,7 @@ def measured(X: Floats, features: int, maps: int) -> dict[str, Floats]:
 def test_what_is_proved_holds(features: int) -> None:
     X = np.random.default_rng(2).standard_normal((6, 4)) / 2.0
     values = measured(X, features, 30)
-    tried = [each for each in instances(beside={"sketching": (features,)}) if each.beside]
+    tried = [each for each in instances(values={"sketching": (features,)}) if each.measurement]
     assert {each.claim.id for each in tried} == {"sketch-rank", "sketch-weyl"}
     for instance in tried:
         if instance.applies(CONTEXT):
@@ -47,7 +47,7 @@ def test_what_is_proved_holds(features: int) -> None:
     rank = find_instance(f"sketch-rank[s={features}]")
     assert rank is not None
     assert rank.applies(CONTEXT) == (features < 6)
-    assert not [each for each in instances() if each.beside]
+    assert not [each for each in instances() if each.measurement]
 
 
 def test_a_bound_on_the_wrong_side_is_caught() -> None:

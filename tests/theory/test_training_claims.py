@@ -18,13 +18,14 @@ from ntkmc.experiment.trial.training import measure_training
 from ntkmc.linalg.eigen.result import Status
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Instance, find_instance, instances
+from ntkmc.theory.claims.trial_statistics import TRAINING
 from ntkmc.theory.distributions import build
 from ntkmc.theory.targets import CHECKPOINTS, TARGETS, labels
 
 Floats = NDArray[np.float64]
 
 CONTEXT = CellContext("h-infinity", 2, 12, 6, True)
-OF_TRAINING = [claim for claim in CLAIMS.values() if claim.beside == "training"]
+OF_TRAINING = [claim for claim in CLAIMS.values() if claim.group is TRAINING]
 
 
 def found(label: str) -> Instance:
@@ -149,8 +150,8 @@ def test_nothing_that_is_proved_is_violated(kernel: str, step: str) -> None:
     context = replace(CONTEXT, kernel=kernel)
     for target in (name for name, target in TARGETS.items() if not target.own):
         values = measured(target, kernel, 3, step)
-        for instance in instances(beside={"training": (target + step,)}):
-            if instance.beside and instance.claim.kind == "deterministic" and instance.applies(context):
+        for instance in instances(values={"training": (target + step,)}):
+            if instance.measurement and instance.claim.kind == "deterministic" and instance.applies(context):
                 verdict = Verdict(judge(instance, context, values, values, 0.95)["verdict"])
                 assert verdict in (Verdict.HOLDS, Verdict.VACUOUS), instance.label
 
@@ -176,7 +177,7 @@ def test_what_is_false_is_found_violated(claim: str, name: str, factor: float) -
 
 
 def test_instances_are_found_by_their_labels() -> None:
-    for instance in instances(beside={"training": ("linear", "relu@0.01")}):
+    for instance in instances(values={"training": ("linear", "relu@0.01")}):
         again = find_instance(instance.label)
         assert again is not None
-        assert (again.label, again.claim, again.beside) == (instance.label, instance.claim, instance.beside)
+        assert (again.label, again.claim, again.measurement) == (instance.label, instance.claim, instance.measurement)

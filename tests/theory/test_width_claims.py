@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from ntkmc import empirical_ntk, gram
 from ntkmc.experiment.analysis.verdicts import judge
+from ntkmc.experiment.schema.groups import BESIDE_VARIABLES
 from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.linalg.eigen.result import Status
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Instance, find_instance, instances
-from ntkmc.theory.claims.base import DERIVED, NETWORK
+from ntkmc.theory.claims.trial_statistics import FINITE_WIDTH
 
 Floats = NDArray[np.float64]
 
-OF_WIDTH = [claim for claim in CLAIMS.values() if claim.beside == "finite_width"]
+OF_WIDTH = [claim for claim in CLAIMS.values() if claim.group is FINITE_WIDTH]
 CONTEXT = CellContext("h-infinity", 2, 6, 4, True)
 
 
@@ -35,16 +36,15 @@ def statistics(trials: int = 1, **values: float | Floats) -> dict[str, Floats]:
     """Statistics of the draw and of its network, known exactly."""
     default = {
         "lambda_min": 0.2,
-        f"{NETWORK}lambda_min": 0.15,
-        f"{NETWORK}deviation": 0.1,
-        f"{NETWORK}entry_deviation": 0.05,
-        f"{NETWORK}data_norm": 2.5,
-        f"{NETWORK}kernel_norm": 1.1,
+        "network_lambda_min": 0.15,
+        "network_deviation": 0.1,
+        "network_entry_deviation": 0.05,
+        "network_data_norm": 2.5,
+        "network_kernel_norm": 1.1,
     }
-    named = {name.replace("network_", NETWORK): value for name, value in values.items()}
     ends = {
         f"{name}_{end}": np.broadcast_to(np.asarray(value, dtype=np.float64), trials).copy()
-        for name, value in (default | named).items()
+        for name, value in (default | values).items()
         for end in ("lower", "upper")
     }
     return ends | {"status": np.full(trials, Status.CERTIFIED.code)}
@@ -134,8 +134,8 @@ def test_nothing_that_is_proved_is_violated_or_refuted(width: int) -> None:
     X = np.random.default_rng(2).standard_normal((6, 4))
     X /= np.linalg.norm(X, axis=1)[:, None]
     values = exact_statistics(X, width, 400)
-    for instance in instances(beside={"finite_width": (width,)}):
-        if instance.beside and instance.applies(CONTEXT):
+    for instance in instances(values={"finite_width": (width,)}):
+        if instance.measurement and instance.applies(CONTEXT):
             verdict = judge(instance, CONTEXT, values, values, 0.95)
             good = (Verdict.HOLDS, Verdict.SUPPORTED, Verdict.UNDECIDED, Verdict.VACUOUS)
             assert Verdict(verdict["verdict"]) in good, instance.label
@@ -215,19 +215,20 @@ def test_hypotheses() -> None:
     }
     long = replace(CONTEXT, unit_rows=False)
     deep = replace(CONTEXT, kernel="ntk")
-    for instance in instances(beside={"finite_width": (1,)}):
-        if instance.beside:
+    known = {"lambda_min_lower", "lambda_min_upper", *(f"network_{name}" for name in BESIDE_VARIABLES["finite_width"])}
+    for instance in instances(values={"finite_width": (1,)}):
+        if instance.measurement:
             assert instance.applies(CONTEXT)
             assert not instance.applies(deep)
             assert instance.applies(long) == (instance.claim.id not in ("prob-width-hoeffding", "width-jensen"))
-            assert set(instance.needs) <= {*DERIVED, "lambda_min_lower", "lambda_min_upper"}
-    assert not [each for each in instances() if each.beside]
+            assert set(instance.needs) <= known
+    assert not [each for each in instances() if each.measurement]
 
 
 def test_instances_are_found_by_their_labels() -> None:
-    for instance in instances(beside={"finite_width": (3, 17)}):
+    for instance in instances(values={"finite_width": (3, 17)}):
         again = find_instance(instance.label)
         assert again is not None
-        assert (again.label, again.claim, again.beside) == (instance.label, instance.claim, instance.beside)
+        assert (again.label, again.claim, again.measurement) == (instance.label, instance.claim, instance.measurement)
     for label in ("nonsense", "width-rank", "width-rank[m=x]", "det-diag-upper[m=3]", "claim-nondegenerate"):
         assert find_instance(label) is None

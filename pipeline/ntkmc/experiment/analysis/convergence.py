@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ntkmc.experiment.analysis.estimates import Rules, Values
 from ntkmc.experiment.schema.variables import QUANTILES
 from ntkmc.statistics import confidence_sequence, exponents, quantile_sequence
-from ntkmc.theory.claims.base import NETWORK, SKETCH
+from ntkmc.theory.claims.trial_statistics import FINITE_WIDTH, SKETCHING
 
 Trials = Mapping[str, NDArray[Any]]
 
@@ -40,7 +40,7 @@ def convergence(widths: NDArray[np.int64], networks: Sequence[Trials], n: int, r
     dict
         Variables of the `convergence` group at this cell and depth: (widths,) or scalars.
     """
-    estimates = approach(widths, networks, rules, NETWORK, "width")
+    estimates = approach(widths, networks, rules, FINITE_WIDTH.prefix, "width")
     limits = [midpoints(trials, "lambda_min") for trials in networks]
     least = median(max(limits, key=len, default=np.empty(0)))
     estimates["printed_width"] = n**6 / least**4 if least > 0.0 else np.nan
@@ -212,10 +212,10 @@ def sketch_accuracy(features: NDArray[np.int64], sketches: Sequence[Trials], n: 
     dict
         Variables of the `sketch_accuracy` group at this cell and depth: (features,), (features, quantiles) or scalars.
     """
-    estimates = approach(features, sketches, rules, SKETCH, "features")
+    estimates = approach(features, sketches, rules, SKETCHING.prefix, "features")
     for name in ("deviation", "entry_deviation"):
         estimates[f"{name}_quantile"] = np.array(
-            [_quantiles(midpoints(trials, f"{SKETCH}{name}")) for trials in sketches]
+            [_quantiles(midpoints(trials, f"{SKETCHING.prefix}{name}")) for trials in sketches]
         )
     estimates["relative_median"] = np.array([median(_relative(trials)) for trials in sketches])
     return estimates
@@ -223,9 +223,9 @@ def sketch_accuracy(features: NDArray[np.int64], sketches: Sequence[Trials], n: 
 
 def _relative(trials: Trials) -> NDArray[Any]:
     """Return the distance to the kernel relative to the norm of the kernel; NaN if that is 0 (all rows are zero)."""
-    norm = midpoints(trials, f"{SKETCH}kernel_norm")
+    norm = midpoints(trials, f"{SKETCHING.prefix}kernel_norm")
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(norm > 0.0, midpoints(trials, f"{SKETCH}deviation") / norm, np.nan)
+        return np.where(norm > 0.0, midpoints(trials, f"{SKETCHING.prefix}deviation") / norm, np.nan)
 
 
 def _quantiles(values: NDArray[Any]) -> NDArray[Any]:

@@ -63,7 +63,7 @@ class Derived:
         self.claims = self._read("claims")
         self.beside = {axis.derived: self._read(axis.derived) for axis in axes_of(store.coordinates)}
         values = values_by_kind(store.beside)
-        self._bounds = {instance.label: instance for instance in instances(beside=values)}
+        self._bounds = {instance.label: instance for instance in instances(values=values)}
         self._event = [label(NONDEGENERATE.id, {"lambda_0": value}) for value in self.axes["lambda_0"]]
         self._claim = {name: number for number, name in enumerate(self.axes["claim"])}
         # Limits of fitted constants hold for all cells and depths of the study simultaneously (Bonferroni).

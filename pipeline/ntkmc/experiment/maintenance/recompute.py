@@ -132,7 +132,7 @@ def claim_margins(
     claim_id = None if claim is None else CLAIMS[claim.partition("[")[0]].id
     chosen = [
         each
-        for each in instances(beside=values_by_kind(parts_in(tree.attrs["coordinates"])))
+        for each in instances(values=values_by_kind(parts_in(tree.attrs["coordinates"])))
         if each.claim.kind != "scaling"
         and (claim is None or (claim in (each.label, claim_id) and each.claim.id == claim_id))
     ]

@@ -8,8 +8,7 @@ A new axis needs an entry in each of these tables:
 - `AXES` in this module;
 - `BESIDE_VARIABLES` in `ntkmc.experiment.schema.groups`: the stored variables;
 - `MEASURES` in `ntkmc.experiment.trial.measurements`: the computation and its cost;
-- `ESTIMATORS` in `ntkmc.experiment.analysis.update` and `BESIDE` in `ntkmc.theory.claims.base`, if the store has
-  estimates of it or if there are claims about it.
+- `ESTIMATORS` in `ntkmc.experiment.analysis.update`.
 
 No other code distinguishes axes.
 """
@@ -27,8 +26,16 @@ from ntkmc.linalg.gram import eigenvalues
 from ntkmc.linalg.networks import empirical_ntk as empirical_ntk_module
 from ntkmc.linalg.networks import training
 from ntkmc.linalg.sketching import features
-from ntkmc.theory.claims.base import BESIDE, Instance
-from ntkmc.theory.claims.trial_statistics import LARGEST_SPECTRUM, LEVELS
+from ntkmc.theory.claims import Instance
+from ntkmc.theory.claims.trial_statistics import (
+    FINITE_WIDTH,
+    LARGEST_SPECTRUM,
+    LEVELS,
+    SKETCHING,
+    TRAINED,
+    TRAINING,
+    MeasuredGroup,
+)
 from ntkmc.theory.targets import CHECKPOINTS, NetworkLabel
 
 Value = int | str
@@ -158,8 +165,10 @@ class Axis:
 
     Attributes
     ----------
-    kind : str
-        Group of the store with one value per trial; kind of the parts along the axis.
+    claims : MeasuredGroup
+        Group of the store with one value per trial, as claims refer to it.
+    enclosed : tuple of str
+        Names of variables whose `_lower` and `_upper` are both finite in every trial that did not fail.
     dim : str
         Dimension of that group, declared in `variables.COORDINATES`.
     derived : str
@@ -180,13 +189,12 @@ class Axis:
         Keys of the study from which `options` are taken.
     further : mapping of str to tuple
         Dimensions, with their coordinates, that follow the dimension `trial` in some variables.
-    open_ended : tuple of str
-        Enclosed variables of which an end may be infinite.
     join : callable or None
         (document of a study, of another) -> their union, for keys of the study that are not plain lists.
     """
 
-    kind: str
+    claims: MeasuredGroup
+    enclosed: tuple[str, ...]
     dim: str
     derived: str
     key: str
@@ -199,7 +207,6 @@ class Axis:
     options: Callable[[StudyLike], Mapping[str, Any]] = lambda study: {}
     settings: tuple[str, ...] = ()
     further: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
-    open_ended: tuple[str, ...] = ()
     join: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]] | None = None
 
     def joined(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,29 +219,30 @@ class Axis:
     @property
     def kind_of_value(self) -> type:
         """Type of the values on the axis."""
-        return str if BESIDE[self.kind].named else int
+        return str if self.claims.named else int
 
     @property
     def symbol(self) -> str:
         """Symbol of the value in names and in parameters of claims."""
-        return BESIDE[self.kind].symbol
+        return self.claims.symbol
 
     @property
-    def enclosed(self) -> tuple[str, ...]:
-        """Names of variables whose `_lower` and `_upper` are both finite in every trial that did not fail."""
-        return tuple(name for name in BESIDE[self.kind].enclosed if name not in self.open_ended)
+    def kind(self) -> str:
+        """Name of the group with one value per trial; kind of the parts along the axis."""
+        return self.claims.name
 
     @property
     def prefix(self) -> str:
         """Prefix of the names of its variables where they are joined with variables of the draws."""
-        return BESIDE[self.kind].prefix
+        return self.claims.prefix
 
 
 AXES: Final = {
     axis.kind: axis
     for axis in (
         Axis(
-            kind="finite_width",
+            claims=FINITE_WIDTH,
+            enclosed=("lambda_min", "deviation", "entry_deviation", "data_norm", "kernel_norm"),
             dim="width",
             derived="convergence",
             key="widths",
@@ -246,7 +254,8 @@ AXES: Final = {
             none="holds no finite networks; run a study with widths into it",
         ),
         Axis(
-            kind="training",
+            claims=TRAINING,
+            enclosed=("label_energy", "lambda_max"),
             dim="target",
             derived="prediction",
             key="targets",
@@ -257,13 +266,13 @@ AXES: Final = {
             plan="what the kernel predicts of training on each of these labels",
             none="holds nothing about training; run a study with targets into it",
             further={"step": CHECKPOINTS},
-            open_ended=("label_form", "steps", "residual", "flow"),
             join=lambda one, other: {
                 key: _union(one, other, key) for key in ("targets", "step-size") if key in one or key in other
             },
         ),
         Axis(
-            kind="trained",
+            claims=TRAINED,
+            enclosed=(),
             dim="network",
             derived="dynamics",
             key="train",
@@ -278,7 +287,8 @@ AXES: Final = {
             join=lambda one, other: _joined_train(one, other),
         ),
         Axis(
-            kind="sketching",
+            claims=SKETCHING,
+            enclosed=("lambda_min", "deviation", "entry_deviation", "kernel_norm"),
             dim="features",
             derived="sketch_accuracy",
             key="features",
@@ -356,7 +366,7 @@ def values_by_kind(parts: Iterable[Part]) -> dict[str, tuple[Value, ...]]:
 
 def part_of(instance: Instance) -> Part:
     """Return the part that an instance of a claim refers to."""
-    return Part(*instance.beside) if instance.beside else PLAIN
+    return Part(*instance.measurement) if instance.measurement else PLAIN
 
 
 def labelled(label: str) -> Part:

@@ -10,14 +10,14 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ntkmc.registry import Registry
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.trial_statistics import STATISTICS
+from ntkmc.theory.claims.trial_statistics import STATISTICS, MeasuredGroup
 from ntkmc.theory.kernels.functions import KERNELS
 
 Floats = NDArray[np.float64]
@@ -96,8 +96,10 @@ class Claim:
     side : {"lower", "upper"}
         Whether the bound is a lower or an upper bound on the quantity.
     needs : tuple of str
-        Per-trial statistics that the claim reads: variables of the store's group `trials`, or those of `DERIVED`.
-        A parameter's name in braces is replaced by its value, as in `power{r}_lower`.
+        Per-trial statistics that the claim reads: variables of the store's group `trials`; those of `group`, with its
+        prefix; or ends of lambda_min of the same draw at the next smaller depth (`shallower_lower`, `_upper`) and of
+        its first rows at the next smaller n (`fewer_lower`, `_upper`). A parameter's name in braces is replaced by
+        its value, as in `power{r}_lower`.
     evaluate : callable or None
         (context, statistics, parameters) -> `Bound`; None for the event.
     parameters : tuple of mappings
@@ -140,10 +142,10 @@ class Claim:
         Whether the claim is a property of the law of the rows, so that each law has a verdict of its own.
     trivial : float or None
         A lower bound at or below this value, or an upper bound at or above it, is vacuous; 0 and infinity if None.
-    beside : str
-        A key of `BESIDE` for a claim about an additional group of the store, such as finite networks; otherwise empty.
-        The claim is tested for every value along the group's axis (each width m), which becomes a parameter. It reads
-        statistics of that group, with a prefix (`network_`), and its `status` is the group's.
+    group : MeasuredGroup or None
+        Of a claim about an additional measurement, such as finite networks: its group of the store. The claim is
+        tested for every value along the axis of the group (each width m), which becomes a parameter. It reads
+        statistics of that group, with a prefix (`network_`), and its `status` is that of the group.
     """
 
     id: str
@@ -172,7 +174,7 @@ class Claim:
     along: tuple[str, ...] = ("d",)
     hypothesis: bool = False
     trivial: float | None = None
-    beside: str = ""
+    group: MeasuredGroup | None = None
 
     def vacuous(self, bound: Bound) -> NDArray[np.bool_]:
         """Return a mask of the trials in which the bound is vacuous."""
@@ -190,88 +192,6 @@ class Claim:
         """Id of the claim that corrects this published form; None for all other claims."""
         prefix, _, rest = self.id.partition("/")
         return rest if prefix == "printed" else None
-
-
-class Beside(NamedTuple):
-    """Names of an additional group of the store, measured along an axis of its own.
-
-    Attributes
-    ----------
-    symbol : str
-        Name of the parameter that holds a value of the axis.
-    prefix : str
-        Prefix of the names of its statistics.
-    enclosed : tuple of str
-        Its statistics that are stored as enclosures, with two ends.
-    words : str
-        The measured object, for descriptions.
-    plain : tuple of str
-        Its statistics that are stored as single numbers.
-    named : bool
-        Whether values of the axis are names rather than integers.
-    """
-
-    symbol: str
-    prefix: str
-    enclosed: tuple[str, ...]
-    words: str
-    plain: tuple[str, ...] = ()
-    named: bool = False
-
-
-BESIDE: Final = {
-    "finite_width": Beside(
-        "m",
-        "network_",
-        ("lambda_min", "deviation", "entry_deviation", "data_norm", "kernel_norm"),
-        "a network's tangent kernel",
-    ),
-    "training": Beside(
-        "target",
-        "training_",
-        ("label_energy", "label_form", "lambda_max", "steps", "residual", "flow"),
-        "training on a target with the limiting kernel",
-        ("step_size", "label_norm", "regression_loss"),
-        named=True,
-    ),
-    "trained": Beside(
-        "network",
-        "trained_",
-        (),
-        "a network that is trained",
-        ("step_size", "start", "gap", "gap_started", "contraction", "drift", "test_loss", "residual"),
-        named=True,
-    ),
-    "sketching": Beside(
-        "s",
-        "sketch_",
-        ("lambda_min", "deviation", "entry_deviation", "kernel_norm"),
-        "the Gram matrix of a feature map",
-    ),
-}
-"""Additional groups, keyed by the name of the store's group."""
-
-NETWORK: Final = BESIDE["finite_width"].prefix
-SKETCH: Final = BESIDE["sketching"].prefix
-
-DERIVED: Final = {
-    "shallower_lower": "lambda_min_lower of the same draw at the next smaller depth",
-    "shallower_upper": "lambda_min_upper of the same draw at the next smaller depth",
-    "fewer_lower": "lambda_min_lower of the draw's first rows, at the next smaller n",
-    "fewer_upper": "lambda_min_upper of the draw's first rows, at the next smaller n",
-    **{
-        f"{beside.prefix}{name}_{end}": f"{name}_{end} of {beside.words}, in the group {group}"
-        for group, beside in BESIDE.items()
-        for name in beside.enclosed
-        for end in ("lower", "upper")
-    },
-    **{
-        f"{beside.prefix}{name}": f"{name} of {beside.words}, in the group {group}"
-        for group, beside in BESIDE.items()
-        for name in beside.plain
-    },
-}
-"""Statistics that claims may need and that are read from another depth, another cell or another group."""
 
 
 @dataclass(frozen=True)
@@ -292,10 +212,13 @@ class Instance:
         return tuple(name.format(**self.parameters) for name in self.claim.needs)
 
     @property
-    def beside(self) -> tuple[str, int | str] | None:
-        """Key of `BESIDE` and value along its axis; None for a claim about the draws alone."""
-        kind = self.claim.beside
-        return (kind, _plain(self.parameters[BESIDE[kind].symbol])) if kind else None
+    def measurement(self) -> tuple[str, int | str] | None:
+        """Name of the additional group and value along its axis; None for a claim about the draws alone."""
+        group = self.claim.group
+        if group is None:
+            return None
+        value = self.parameters[group.symbol]
+        return group.name, value if isinstance(value, str) else int(value)
 
     def applies(self, context: CellContext) -> bool:
         """Return whether the claim applies to a cell."""
@@ -394,7 +317,7 @@ def select(chosen: tuple[str, ...] = ("all",), kernel: str | None = None) -> lis
 def instances(
     chosen: tuple[str, ...] = ("everything",),
     kernel: str | None = None,
-    beside: Mapping[str, Iterable[int | str]] | None = None,
+    values: Mapping[str, Iterable[int | str]] | None = None,
 ) -> list[Instance]:
     """Return the instances to test: one per parameter set and per value of an additional axis, without the event.
 
@@ -402,22 +325,22 @@ def instances(
     ----------
     chosen, kernel
         As for `select`.
-    beside : mapping of str to iterable of int or str, optional
-        Measured values of the additional axes, by the keys of `BESIDE`, such as the widths of networks. Claims about
-        a group that is not a key here are omitted.
+    values : mapping of str to iterable of int or str, optional
+        Measured values along the axes of additional groups, such as the widths of networks, by the name of the group.
+        Claims about a group that is not a key here are omitted.
     """
     return [
         Instance(claim, parameters)
         for claim in select(chosen, kernel)
         if claim.evaluate is not None
-        for parameters in _parameters(claim, beside or {})
+        for parameters in _parameters(claim, values or {})
     ]
 
 
 def find_instance(labelled: str) -> Instance | None:
     """Return the instance with a label, for any value of an additional axis such as the width; None if there is none.
 
-    >>> find_instance("width-rank[m=77]").beside
+    >>> find_instance("width-rank[m=77]").measurement
     ('finite_width', 77)
     """
     claim_id = labelled.partition("[")[0]
@@ -425,25 +348,22 @@ def find_instance(labelled: str) -> Instance | None:
     if claim is None or claim.evaluate is None:
         return None
     values: dict[str, tuple[int | str, ...]] = {}
-    if claim.beside:
-        beside = BESIDE[claim.beside]
+    if claim.group:
+        group = claim.group
         # The value may be any width, so it is read from the label; the other parameters are matched below.
-        match = re.search(rf"[\[,]{beside.symbol}=({'[^,]+?' if beside.named else '[0-9]+'})[,\]]", labelled)
+        match = re.search(rf"[\[,]{group.symbol}=({'[^,]+?' if group.named else '[0-9]+'})[,\]]", labelled)
         if match:
-            values[claim.beside] = (match.group(1) if beside.named else int(match.group(1)),)
+            values[group.name] = (match.group(1) if group.named else int(match.group(1)),)
     candidates = (Instance(claim, parameters) for parameters in _parameters(claim, values))
     return next((instance for instance in candidates if instance.label == labelled), None)
 
 
-def _parameters(claim: Claim, beside: Mapping[str, Iterable[int | str]]) -> list[Parameters]:
-    if not claim.beside:
+def _parameters(claim: Claim, values: Mapping[str, Iterable[int | str]]) -> list[Parameters]:
+    group = claim.group
+    if group is None:
         return list(claim.parameters)
-    symbol = BESIDE[claim.beside].symbol
-    return [{**parameters, symbol: value} for value in beside.get(claim.beside, ()) for parameters in claim.parameters]
-
-
-def _plain(value: float | str) -> int | str:
-    return value if isinstance(value, str) else int(value)
+    along = values.get(group.name, ())
+    return [{**parameters, group.symbol: value} for value in along for parameters in claim.parameters]
 
 
 def how_tested(claim: Claim) -> str:

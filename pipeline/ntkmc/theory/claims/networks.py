@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import NETWORK, Bound, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import enclosed, two_layers
 from ntkmc.theory.claims.probability import at_most_delta
+from ntkmc.theory.claims.trial_statistics import FINITE_WIDTH
 from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 
 _DELTAS = ({"delta": 0.1},)
@@ -21,22 +22,22 @@ _ROUNDING = 32.0 * UNIT_ROUNDOFF
 
 
 def _of_network(name: str) -> tuple[str, str]:
-    return f"{NETWORK}{name}_lower", f"{NETWORK}{name}_upper"
+    return f"{FINITE_WIDTH.prefix}{name}_lower", f"{FINITE_WIDTH.prefix}{name}_upper"
 
 
 def _deviation(context: CellContext, statistics: Statistics) -> Bound:
     """Return |H_m - H| in operator norm."""
-    return enclosed(statistics, f"{NETWORK}deviation")
+    return enclosed(statistics, f"{FINITE_WIDTH.prefix}deviation")
 
 
 def _entry_deviation(context: CellContext, statistics: Statistics) -> Bound:
     """Return max |H_m - H|_ij."""
-    return enclosed(statistics, f"{NETWORK}entry_deviation")
+    return enclosed(statistics, f"{FINITE_WIDTH.prefix}entry_deviation")
 
 
 def _smallest(context: CellContext, statistics: Statistics) -> Bound:
     """Return lambda_min(H_m)."""
-    return enclosed(statistics, f"{NETWORK}lambda_min")
+    return enclosed(statistics, f"{FINITE_WIDTH.prefix}lambda_min")
 
 
 def _limit(statistics: Statistics) -> Bound:
@@ -52,14 +53,14 @@ def _wider(lower: Floats, upper: Floats) -> Bound:
 def _hoeffding(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     n, m = context.n, float(parameters["m"])
     value = np.sqrt(np.log(n * (n + 1) / float(parameters["delta"])) / (2.0 * m))
-    full = np.full_like(statistics[f"{NETWORK}entry_deviation_lower"], value)
+    full = np.full_like(statistics[f"{FINITE_WIDTH.prefix}entry_deviation_lower"], value)
     return _wider(full, full)
 
 
 def _bernstein(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     """Increasing in both norms. Infinite where it exceeds |X|^2: 0 <= H_m, H <= |X|^2, whatever the weights."""
     rate = np.log(2.0 * context.n / float(parameters["delta"])) / float(parameters["m"])
-    data, kernel = (enclosed(statistics, f"{NETWORK}{name}") for name in ("data_norm", "kernel_norm"))
+    data, kernel = (enclosed(statistics, f"{FINITE_WIDTH.prefix}{name}") for name in ("data_norm", "kernel_norm"))
 
     def bound(square: Floats, norm: Floats) -> Floats:
         c = rate * square
@@ -72,7 +73,7 @@ def _bernstein(context: CellContext, statistics: Statistics, parameters: Paramet
 def _chernoff(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     """x - sqrt(c x) at x = lambda_min(H), c = 2 |X|^2 log(n / delta) / m: it falls with c, and with x up to c / 4."""
     rate = 2.0 * np.log(context.n / float(parameters["delta"])) / float(parameters["m"])
-    data, limit = enclosed(statistics, f"{NETWORK}data_norm"), _limit(statistics)
+    data, limit = enclosed(statistics, f"{FINITE_WIDTH.prefix}data_norm"), _limit(statistics)
     most, least = rate * data.upper, rate * data.lower
     turning = np.clip(most / 4.0, limit.lower, limit.upper)  # where in the enclosure the least value is taken
     low = turning - np.sqrt(most * turning)
@@ -88,7 +89,7 @@ def _excess(context: CellContext, statistics: Statistics, parameters: Parameters
 
 
 def _zero(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    zeros = np.zeros_like(statistics[f"{NETWORK}lambda_min_lower"])
+    zeros = np.zeros_like(statistics[f"{FINITE_WIDTH.prefix}lambda_min_lower"])
     return Bound(zeros, zeros)
 
 
@@ -131,7 +132,7 @@ register(
         quantity=_entry_deviation,
         claimed=at_most_delta,
         trivial=1.0,
-        beside="finite_width",
+        group=FINITE_WIDTH,
     ),
 )
 
@@ -153,7 +154,7 @@ register(
         parameters=_DELTAS,
         quantity=_deviation,
         claimed=at_most_delta,
-        beside="finite_width",
+        group=FINITE_WIDTH,
     ),
 )
 
@@ -175,7 +176,7 @@ register(
         parameters=_DELTAS,
         quantity=_smallest,
         claimed=at_most_delta,
-        beside="finite_width",
+        group=FINITE_WIDTH,
     ),
 )
 
@@ -199,7 +200,7 @@ register(
         # 0 <= H_m, whose diagonal is at most 1, and 0 <= lambda_min(H) <= 1/2; and a little for what is rounded.
         least=lambda context: -0.5 - 1e-9,
         most=lambda context: 1.0 + 1e-9,
-        beside="finite_width",
+        group=FINITE_WIDTH,
     ),
 )
 
@@ -218,7 +219,7 @@ register(
         needs=_of_network("lambda_min"),
         evaluate=_zero,
         quantity=_smallest,
-        beside="finite_width",
+        group=FINITE_WIDTH,
     ),
 )
 
@@ -242,7 +243,7 @@ register(
         constants="C = 1",
         quantity=_deviation,
         claimed=at_most_delta,
-        beside="finite_width",
+        group=FINITE_WIDTH,
     ),
 )
 
@@ -264,6 +265,6 @@ register(
         constants="C = 1",
         quantity=_smallest,
         claimed=at_most_delta,
-        beside="finite_width",
+        group=FINITE_WIDTH,
     ),
 )

@@ -5,22 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import SKETCH, Bound, Claim, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import enclosed
+from ntkmc.theory.claims.trial_statistics import SKETCHING
 
 
 def _smallest(context: CellContext, statistics: Statistics) -> Bound:
     """Return lambda_min(Phi Phi')."""
-    return enclosed(statistics, f"{SKETCH}lambda_min")
+    return enclosed(statistics, f"{SKETCHING.prefix}lambda_min")
 
 
 def _deviation(context: CellContext, statistics: Statistics) -> Bound:
     """Return |Phi Phi' - K| in operator norm."""
-    return enclosed(statistics, f"{SKETCH}deviation")
+    return enclosed(statistics, f"{SKETCHING.prefix}deviation")
 
 
 def _zero(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    zeros = np.zeros_like(statistics[f"{SKETCH}lambda_min_lower"])
+    zeros = np.zeros_like(statistics[f"{SKETCHING.prefix}lambda_min_lower"])
     return Bound(zeros, zeros)
 
 
@@ -44,10 +45,10 @@ register(
         side="upper",
         applies=lambda context: True,
         where=lambda context, parameters: int(parameters["s"]) < context.n,
-        needs=(f"{SKETCH}lambda_min_lower", f"{SKETCH}lambda_min_upper"),
+        needs=(f"{SKETCHING.prefix}lambda_min_lower", f"{SKETCHING.prefix}lambda_min_upper"),
         evaluate=_zero,
         quantity=_smallest,
-        beside="sketching",
+        group=SKETCHING,
     ),
 )
 
@@ -63,12 +64,12 @@ register(
         side="lower",
         applies=lambda context: True,
         needs=(
-            *(f"{SKETCH}{name}_{end}" for name in ("lambda_min", "deviation") for end in ("lower", "upper")),
+            *(f"{SKETCHING.prefix}{name}_{end}" for name in ("lambda_min", "deviation") for end in ("lower", "upper")),
             "lambda_min_lower",
             "lambda_min_upper",
         ),
         evaluate=_shift,
         quantity=_deviation,
-        beside="sketching",
+        group=SKETCHING,
     ),
 )

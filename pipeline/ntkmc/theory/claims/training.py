@@ -8,12 +8,13 @@ from typing import Final
 import numpy as np
 
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import BESIDE, Bound, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, enclosed, scaled
+from ntkmc.theory.claims.trial_statistics import TRAINING
 from ntkmc.theory.kernels.series import series_coefficients
 from ntkmc.theory.targets import CHECKPOINTS, SHARE, Target, split_label
 
-_PREFIX: Final = BESIDE["training"].prefix
+_PREFIX: Final = TRAINING.prefix
 
 _STEPS: Final = np.array(CHECKPOINTS, dtype=np.float64)
 
@@ -180,7 +181,7 @@ register(
         needs=(*_of("label_form"), f"{_PREFIX}label_norm"),
         evaluate=_aligned,
         quantity=_label_form,
-        beside="training",
+        group=TRAINING,
     ),
 )
 
@@ -197,7 +198,7 @@ register(
         needs=(*_of("label_form"), *_of("label_energy"), f"{_PREFIX}label_norm"),
         evaluate=_below,
         quantity=_label_form,
-        beside="training",
+        group=TRAINING,
     ),
 )
 
@@ -214,7 +215,7 @@ register(
         needs=(*_of("label_form"), *_ENDS, f"{_PREFIX}label_norm"),
         evaluate=_above,
         quantity=_label_form,
-        beside="training",
+        group=TRAINING,
     ),
 )
 
@@ -233,7 +234,7 @@ register(
         needs=(*_of("steps"), *_of("lambda_max"), *_ENDS, *_SIZE),
         evaluate=_logarithm,
         quantity=_waiting,
-        beside="training",
+        group=TRAINING,
     ),
 )
 
@@ -251,7 +252,7 @@ register(
         needs=(*_of("residual"), *_of("lambda_max"), *_ENDS, *_SIZE),
         evaluate=_nothing,
         quantity=lambda context, statistics: _slowest("residual", context, statistics),
-        beside="training",
+        group=TRAINING,
     ),
 )
 
@@ -270,7 +271,7 @@ register(
         needs=(*_of("residual"), *_of("lambda_max"), *_SIZE),
         evaluate=_nothing_below,
         quantity=_fastest,
-        beside="training",
+        group=TRAINING,
     ),
 )
 
@@ -288,7 +289,7 @@ register(
         needs=(*_of("flow"), *_ENDS, *_SIZE),
         evaluate=_nothing_flow,
         quantity=lambda context, statistics: _slowest("flow", context, statistics),
-        beside="training",
+        group=TRAINING,
     ),
 )
 
@@ -311,6 +312,6 @@ register(
         constants="C",
         ceiling=_main_ceiling,
         along=("n",),
-        beside="training",
+        group=TRAINING,
     ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -179,3 +179,32 @@ def eigenvalue_problems(names: Iterable[str], depths: Iterable[int], n: int = 0)
         times = [depth if statistic.each_layer else 1 for depth in depths] if statistic.per_depth else [1]
         total += statistic.eigenvalues * sum(times)
     return total
+
+
+class MeasuredGroup(NamedTuple):
+    """Group of the store with additional measurements on each draw along an axis of its own, as claims refer to it.
+
+    `ntkmc.experiment.study.measurements` declares the measurements.
+
+    Attributes
+    ----------
+    name : str
+        Name of the group.
+    symbol : str
+        Name of the parameter of a claim that holds a value along the axis.
+    prefix : str
+        Prefix of the names of its variables where they are joined with variables of the draws.
+    named : bool
+        Whether values along the axis are names rather than integers.
+    """
+
+    name: str
+    symbol: str
+    prefix: str
+    named: bool = False
+
+
+FINITE_WIDTH: Final = MeasuredGroup("finite_width", "m", "network_")
+TRAINING: Final = MeasuredGroup("training", "target", "training_", named=True)
+TRAINED: Final = MeasuredGroup("trained", "network", "trained_", named=True)
+SKETCHING: Final = MeasuredGroup("sketching", "s", "sketch_")
