@@ -28,7 +28,7 @@ FAULTY = r'''
 
 import errno, os, random
 
-from ntkmc.execution import tasks
+from ntkmc.execution import worker as tasks
 from ntkmc.experiment.store.location import DirectoryBlobs
 from zarr.storage import LocalStore
 

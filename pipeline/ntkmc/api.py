@@ -158,7 +158,7 @@ def execute(
 
     `plan` is the checked plan of the study for `profile`; it is made here if it is not given.
     """
-    from ntkmc.execution.batch.status import Record
+    from ntkmc.execution.batch.status import ProgressLog
     from ntkmc.execution.batch.workspace import Workspace
     from ntkmc.execution.driver import drive
     from ntkmc.execution.events import Note
@@ -185,7 +185,7 @@ def execute(
                 plan = make_plan(study, place)
                 check_plan(plan, place)
             if place.batch:
-                subscribers.append(Record(Workspace(location)))
+                subscribers.append(ProgressLog(Workspace(location)))
             if place.batch and not place.one_job and not location.remote and (location.path / LEASE).exists():
                 with Lease(location, say):  # raises now if another run is writing, before jobs are queued
                     pass

@@ -13,7 +13,7 @@ import yaml
 
 from calling import called
 from ntkmc import run as run_study
-from ntkmc.execution.batch.status import Record, standing
+from ntkmc.execution.batch.status import ProgressLog, run_status
 from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.events import BlockDone, CellFailed, RunFinished, RunStarted
 from ntkmc.experiment.store.lease import Lease
@@ -115,7 +115,7 @@ def test_no_jobs_for_a_store_that_another_run_holds(
 
 
 @pytest.mark.long
-def test_standing(place: Path, client: Any, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_status(place: Path, client: Any, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of the trials: what is done is the store's word, the rate is the record's, errors come from logs."""
     path, workspace = place / "s.zarr", Workspace(place / "s.zarr")
     run_study(parse_study(small | {"trials": 30}, trusted=True), path, client=client, progress=False)
@@ -125,21 +125,21 @@ def test_standing(place: Path, client: Any, small: dict[str, Any], monkeypatch: 
     workspace.prepare()
     clock = [1e9]
     monkeypatch.setattr("time.time", lambda: clock[0])
-    record = Record(workspace)
+    record = ProgressLog(workspace)
     record(RunStarted("small", 12, 0, 720, 1, ""))
     for _ in range(10):
         clock[0] += 3.0
         record(BlockDone("a cell", 36, 0, 1.0))
-    found = standing(path)
+    found = run_status(path)
     assert (found.cells_done, found.cells, found.trials_done, found.trials) == (0, 12, 360, 720)
     assert found.rate == pytest.approx(12.0)
     assert found.seconds_left == pytest.approx(30.0)
     record(CellFailed("a cell", "too large"))
-    assert standing(path).error == "cell a cell failed: too large"
+    assert run_status(path).error == "cell a cell failed: too large"
     (workspace.logs / "ntkmc-s-9.err").write_text("fine\nslurmstepd: error: *** JOB 9 CANCELLED ***\nfine\n")
-    assert standing(path).error == f"{workspace.logs}/ntkmc-s-9.err:2: slurmstepd: error: *** JOB 9 CANCELLED ***"
+    assert run_status(path).error == f"{workspace.logs}/ntkmc-s-9.err:2: slurmstepd: error: *** JOB 9 CANCELLED ***"
     record(RunFinished(interrupted=True))
-    assert standing(path).seconds_left is None
+    assert run_status(path).seconds_left is None
 
 
 def test_no_store_at_all(ntkmc: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

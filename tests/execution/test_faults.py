@@ -19,7 +19,7 @@ from ntkmc.errors import ExecutionError
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, CellFailed, Event
 from ntkmc.execution.profiles import Profile, connect
-from ntkmc.execution.signals import noticed
+from ntkmc.execution.signals import deferred_signals
 from ntkmc.experiment.store.location import DirectoryBlobs
 from ntkmc.experiment.study.loading import parse_study
 from stores import assert_equal_bits, trials_of
@@ -99,7 +99,7 @@ def test_no_request_to_stop_is_lost(tmp_path: Path, client: Any, small: dict[str
 
 
 def test_a_second_request_acts_at_once() -> None:
-    with noticed() as interruption:
+    with deferred_signals() as interruption:
         assert not interruption.requested
         signal.raise_signal(signal.SIGINT)
         assert interruption.requested

@@ -246,7 +246,7 @@ def test_estimates_are_written_while_a_run_goes_on(
     from ntkmc.execution import driver
 
     monkeypatch.setattr(driver, "_FOLD_EVERY", 0.0)
-    monkeypatch.setattr(driver, "_HUNGRY", 0.0)
+    monkeypatch.setattr(driver, "_MIN_FOLD_INTERVAL", 0.0)
     seen: list[int] = []
 
     def look(event: Event) -> None:

@@ -10,7 +10,7 @@ from distributed import Future
 from distributed.scheduler import KilledWorker
 
 from ntkmc.execution import driver
-from ntkmc.execution.cluster import killers_sentence, needed_bytes
+from ntkmc.execution.cluster import killed_workers_message, needed_bytes
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
 from ntkmc.execution.profiles import Profile, connect
@@ -66,7 +66,7 @@ def test_a_cell_that_kills_its_workers_is_set_aside(study: dict[str, Any], tmp_p
 def test_the_sentence_tells_how_much_memory(small: dict[str, Any]) -> None:
     study = parse_study(small | {"grid": small["grid"] | {"n": [9000], "distribution": ["sphere"]}}, trusted=True)
     error = KilledWorker("block", None, 1)  # type: ignore[arg-type]
-    said = killers_sentence(needed_bytes(study, study.cells[0]), error, 2 * 2**30)
+    said = killed_workers_message(needed_bytes(study, study.cells[0]), error, 2 * 2**30)
     assert "a trial needs about 1.8 GiB by the memory model, a worker may use 2.0 GiB: give workers more" in said
 
 
@@ -75,7 +75,7 @@ def test_what_the_scheduler_forgets_to_hand_out_is_sent_again(
     tmp_path: Path, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks that wait for nothing and are not handed out, as after all workers have died at once."""
-    monkeypatch.setattr(driver, "_QUIET", 1.0)
+    monkeypatch.setattr(driver, "_SILENCE_TIMEOUT", 1.0)
     lost: list[str] = []
 
     def lose(event: Event) -> None:
@@ -114,7 +114,7 @@ def test_a_report_that_does_not_come_is_not_waited_for(
 
     study = parse_study(small | {"claims": ["claim-nondegenerate"]}, trusted=True)
     outcome = drive(study, tmp_path / "s", client, [count], block_length=60)
-    assert waited == [driver._QUIET]
+    assert waited == [driver._SILENCE_TIMEOUT]
     assert not outcome.failed
     assert booked == [60] * 11  # of 12 blocks: none was computed again
     drive(study, tmp_path / "t", client)

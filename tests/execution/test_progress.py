@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Folded, Note, RunFinished, RunStarted
+from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Note, RunFinished, RunStarted, StoreUpdated
 from ntkmc.execution.progress.terminal import ProgressView
 from ntkmc.experiment.schema.variables import Verdict
 
@@ -23,7 +23,7 @@ def told(view: ProgressView) -> str:
 
 
 def folded(*verdicts: Verdict) -> Any:
-    return Folded(SimpleNamespace(), SimpleNamespace(claims={"overall": np.array(verdicts)}))  # type: ignore[arg-type]
+    return StoreUpdated(SimpleNamespace(), SimpleNamespace(claims={"overall": np.array(verdicts)}))  # type: ignore[arg-type]
 
 
 def test_plain_lines() -> None:

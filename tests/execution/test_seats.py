@@ -14,7 +14,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.scheduler import Scheduler
 
 from ntkmc import open_results
-from ntkmc.execution.cluster import MEMORY, Workforce, limit_for, needed_bytes
+from ntkmc.execution.cluster import MEMORY, ClusterCapacity, memory_limit_for, needed_bytes
 from ntkmc.execution.driver import drive
 from ntkmc.experiment.study.loading import parse_study
 from ntkmc.experiment.study.model import Study
@@ -59,13 +59,13 @@ def large(study: Study) -> int:
 
 
 def test_large_cells_go_where_they_fit(study: Study, tmp_path: Path) -> None:
-    enough = limit_for(large(study))  # Dask ends a worker before it has used all
+    enough = memory_limit_for(large(study))  # Dask ends a worker before it has used all
     with workers_with(large(study) + 1, enough, enough - 1) as (client, cluster):
         seen = Seen()
         cluster.scheduler.add_plugin(seen)
         roomy = next(a for a, each in client.scheduler_info()["workers"].items() if each["name"] == "w1")
-        assert Workforce(client).seats(large(study)) == 1
-        assert Workforce(client).seats(needed_bytes(study, study.cells[0])) is None
+        assert ClusterCapacity(client).eligible_workers(large(study)) == 1
+        assert ClusterCapacity(client).eligible_workers(needed_bytes(study, study.cells[0])) is None
         outcome = drive(study, tmp_path / "s", client, block_length=1)
     assert not outcome.failed
     assert [worker for key, worker in seen.ran if study.cells[1].folder in key] == [roomy] * 6
@@ -89,5 +89,5 @@ def test_a_cell_that_fits_nowhere_is_blocked_over_all(study: Study, tmp_path: Pa
 
 def test_nothing_is_asked_where_nothing_is_declared(study: Study, tmp_path: Path) -> None:
     with workers_with(None, None) as (client, _):
-        assert Workforce(client).seats(large(study)) is None
+        assert ClusterCapacity(client).eligible_workers(large(study)) is None
         assert not drive(study, tmp_path / "s", client).failed

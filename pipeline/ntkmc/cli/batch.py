@@ -59,14 +59,14 @@ def status(
     ] = None,
 ) -> None:
     """Status of runs: finished trials, jobs in the queue, rate, and the last error with its log."""
-    from ntkmc.execution.batch.status import standing
+    from ntkmc.execution.batch.status import run_status
 
     stores = [store] if store else _known()
     if not stores:
         say(f"no stores in {RESULTS}")
     for path in stores:
         try:
-            state = standing(path)
+            state = run_status(path)
         except NtkmcError as error:  # an unreadable store must not hide the others
             if store:
                 raise
@@ -81,11 +81,11 @@ def status(
 def cancel(store: StoreFolder) -> None:
     """Cancel the driver's job and its workers; finished results are kept, and `ntkmc submit` continues from them."""
     from ntkmc.execution.batch.status import cancel as end
-    from ntkmc.execution.batch.status import standing
+    from ntkmc.execution.batch.status import run_status
 
     ended = end(store)
     typer.echo(f"cancelled {', '.join(f'job {number}' for number in ended)}" if ended else "no job was left to cancel")
-    typer.echo(f"{store}: {standing(store).lines()['store']}; to go on, submit it again")
+    typer.echo(f"{store}: {run_status(store).lines()['store']}; to go on, submit it again")
 
 
 def _known() -> list[str]:

@@ -41,7 +41,7 @@ sends what asks for a resource at once, where it waits behind another block and 
 _EVERY: Final = 2.0  # seconds between questions to the scheduler
 
 
-class Workforce:
+class ClusterCapacity:
     """Threads and memory of the workers, as of a moment ago."""
 
     def __init__(self, client: Client) -> None:
@@ -71,7 +71,7 @@ class Workforce:
         """Whether a trial that needs so much can be any worker's."""
         return not 0 < self.most < needed
 
-    def seats(self, needed: int) -> int | None:
+    def eligible_workers(self, needed: int) -> int | None:
         """Workers that a trial of a large cell fits on; None if any will do, or none declares what it has.
 
         At least 1: a worker that is restarted just now comes back.
@@ -79,7 +79,7 @@ class Workforce:
         self._look()
         if not self._declared or needed - IDLE_WORKER_BYTES <= _LARGE * (self._declared[0] - IDLE_WORKER_BYTES):
             return None
-        return max(1, sum(each >= limit_for(needed) for each in self._declared))
+        return max(1, sum(each >= memory_limit_for(needed) for each in self._declared))
 
     def _look(self) -> dict[str, dict[str, Any]]:
         if time.monotonic() - self._asked > _EVERY and self._client.status == "running":
@@ -101,10 +101,10 @@ def usable_bytes(limit: int) -> int:
     return int(_TERMINATED * limit)
 
 
-def limit_for(needed: int) -> int:
+def memory_limit_for(needed: int) -> int:
     """The memory limit of a worker that can use so much.
 
-    >>> usable_bytes(limit_for(1000))
+    >>> usable_bytes(memory_limit_for(1000))
     1000
     """
     return math.ceil(needed / _TERMINATED)
@@ -131,7 +131,7 @@ def needed_seconds(study: Study, cell: Cell, part: Part = PLAIN) -> float:
     return trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further)
 
 
-def no_room_sentence(needed: int, most: int) -> str:
+def no_room_message(needed: int, most: int) -> str:
     """Why a part of a cell is set aside that fits on no worker."""
     return (
         f"a trial needs about {_size(needed)} by the memory model, and the largest worker can use {_size(most)}: add "
@@ -139,7 +139,7 @@ def no_room_sentence(needed: int, most: int) -> str:
     )
 
 
-def killers_sentence(needed: int, error: KilledWorker, limit: int) -> str:
+def killed_workers_message(needed: int, error: KilledWorker, limit: int) -> str:
     """Why a cell is set aside whose block killed all workers that tried it, and what would help."""
     times = error.allowed_failures + 1
     place = getattr(error.last_worker, "address", "an unknown place")

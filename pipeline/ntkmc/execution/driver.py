@@ -26,27 +26,27 @@ from ntkmc.execution.blocked.lambda_min import commit_large
 from ntkmc.execution.blocked.matrix import Stopped
 from ntkmc.execution.cluster import (
     MEMORY,
-    Workforce,
-    killers_sentence,
-    limit_for,
+    ClusterCapacity,
+    killed_workers_message,
+    memory_limit_for,
     needed_bytes,
     needed_seconds,
-    no_room_sentence,
+    no_room_message,
 )
 from ntkmc.execution.events import (
     BlockDone,
     CellDone,
     CellFailed,
     Event,
-    Folded,
     Note,
     RunFinished,
     RunStarted,
+    StoreUpdated,
     Subscriber,
 )
-from ntkmc.execution.signals import Interruption, noticed
+from ntkmc.execution.signals import Interruption, deferred_signals
 from ntkmc.execution.work_queue import CellWork, WorkQueue
-from ntkmc.execution.worker import Report, commit_block, running
+from ntkmc.execution.worker import BlockReport, commit_block, executing_tasks
 from ntkmc.experiment.analysis import Derived
 from ntkmc.experiment.store import Lease, Location, Store
 from ntkmc.experiment.store.layout import create
@@ -57,9 +57,9 @@ from ntkmc.experiment.trial.run import BlockTask
 from ntkmc.linalg.eigen import Status
 
 _FOLD_EVERY = 5.0  # seconds; a reader of plain zarr lags by this much, `open_results` by nothing
-_QUIET = 30.0  # seconds without a word from the cluster, after which it is asked whether anybody is at work
+_SILENCE_TIMEOUT = 30.0  # seconds without a word from the cluster, after which it is asked whether anybody is at work
 _IN_FLIGHT = 3  # blocks a worker thread: one running, two waiting, so that no thread idles between blocks
-_HUNGRY = 0.3  # seconds between folds while workers could do more than is queued
+_MIN_FOLD_INTERVAL = 0.3  # seconds between folds while workers could do more than is queued
 _ATTEMPTS = 2  # times that blocks are computed again whose results did not arrive
 _POLL = 0.2  # seconds between looks at the clock while nothing arrives
 _FOLDS = 5  # attempts to write to a store that cannot be written, with growing pauses: 15 s in all
@@ -146,7 +146,7 @@ class _Driver:
         self.store = store
         self.lease = lease
         self.client = client
-        self.workforce = Workforce(client)
+        self.capacity = ClusterCapacity(client)
         self.subscribers = subscribers
         self.block_length = block_length
         self.derived = derived
@@ -158,8 +158,8 @@ class _Driver:
         ]
         self.queue = WorkQueue(self.works)
         self.finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
-        self.heard = time.monotonic()
-        self.flying: dict[Any, tuple[Future[Any], CellWork]] = {}
+        self.last_message_at = time.monotonic()
+        self.in_flight: dict[Any, tuple[Future[Any], CellWork]] = {}
         self.outcome = Outcome()
         self.sent = itertools.count()
         self.run_id = uuid.uuid4().hex[:8]
@@ -167,11 +167,11 @@ class _Driver:
     def run(self) -> Outcome:
         self.derived.refresh(self.study.cells)
         self._announce()
-        self._emit(Folded(self.store, self.derived, whole=True))
+        self._emit(StoreUpdated(self.store, self.derived, whole=True))
         for work in self.works:
             self._ask(work)
         self.queue = WorkQueue(self.works)
-        with noticed() as interruption:
+        with deferred_signals() as interruption:
             try:
                 self._loop(interruption)
             except KeyboardInterrupt:  # the second request, or where signals could not be caught
@@ -191,27 +191,27 @@ class _Driver:
             self._emit(RunFinished(self.outcome.interrupted))
 
     def _loop(self, interruption: Interruption) -> None:
-        folded, cost = time.monotonic(), _HUNGRY
+        folded, cost = time.monotonic(), _MIN_FOLD_INTERVAL
         while any(not work.closed for work in self.works):
             if interruption.requested:
                 self._stop()
                 return
             hungry = not self._submit()
-            if self.flying:
+            if self.in_flight:
                 self._collect()
             elif together := next((work for work in self.works if work.blocked and work.runs), None):
                 self._work_together(together, interruption)
             waited = time.monotonic() - folded
             idle = any(work.idle for work in self.works)
-            if waited > max(_FOLD_EVERY, 5.0 * cost) or not self.flying or (hungry and idle and waited > cost):
+            if waited > max(_FOLD_EVERY, 5.0 * cost) or not self.in_flight or (hungry and idle and waited > cost):
                 begun = time.monotonic()
                 self._fold()
                 folded = time.monotonic()
-                cost = max(_HUNGRY, folded - begun)
+                cost = max(_MIN_FOLD_INTERVAL, folded - begun)
 
     def _stop(self) -> None:
         self.outcome.interrupted = True
-        for future, _ in self.flying.values():
+        for future, _ in self.in_flight.values():
             future.cancel()
 
     def _announce(self) -> None:
@@ -226,7 +226,7 @@ class _Driver:
                 len(self.study.cells),
                 done,
                 len(span) * len(self.works),
-                self.workforce.threads,
+                self.capacity.threads,
                 self.client.dashboard_link if self.client.dashboard_link else "",
                 len(self.study.beside),
             )
@@ -248,8 +248,8 @@ class _Driver:
         there however often they are computed is set aside.
         """
         missing = self.store.missing(work.cell, self._wanted(work), work.part)
-        work.attempts = work.attempts + 1 if missing and missing == work.asked else 0
-        work.asked = missing
+        work.attempts = work.attempts + 1 if missing and missing == work.last_missing else 0
+        work.last_missing = missing
         if not missing:
             if not (self.study.adaptive and not work.part.plain and self._going_on(work.cell)):
                 work.closed = True
@@ -286,22 +286,22 @@ class _Driver:
 
     def _submit(self) -> bool:
         """Fill the window, which follows the workers that come and go; False when nothing is queued."""
-        workers = max(1, self.workforce.threads)
-        while len(self.flying) < _IN_FLIGHT * workers:
+        workers = max(1, self.capacity.threads)
+        while len(self.in_flight) < _IN_FLIGHT * workers:
             work = self.queue.next(self._fits)
             if work is None:
                 return False
-            if not self.workforce.fits(work.needed):
+            if not self.capacity.fits(work.needed):
                 if not work.part.plain:
-                    self._set_aside(work, no_room_sentence(work.needed, self.workforce.most))
+                    self._set_aside(work, no_room_message(work.needed, self.capacity.most))
                     continue
                 work.blocked = True
                 self._emit(Note(f"{work.cell.name}: its matrix is blocked over the workers, since none can hold it"))
                 continue
             task = work.take(self.recipe, workers, self.block_length)
             future = self._send(task, work)
-            self.heard = time.monotonic()
-            self.flying[future.key] = future, work
+            self.last_message_at = time.monotonic()
+            self.in_flight[future.key] = future, work
             future.add_done_callback(self.finished.put)
         return True
 
@@ -309,12 +309,13 @@ class _Driver:
         """Whether a block of it would be begun at once; of small cells some wait, of large ones none."""
         if work.blocked:
             return False
-        seats = self.workforce.seats(work.needed)
+        seats = self.capacity.eligible_workers(work.needed)
         return seats is None or seats > sum(
-            self.workforce.seats(each.needed) is not None for _, each in self.flying.values()
+            self.capacity.eligible_workers(each.needed) is not None for _, each in self.in_flight.values()
         )
 
     def _send(self, task: BlockTask, work: CellWork) -> Future[Any]:
+        resources = {MEMORY: memory_limit_for(work.needed)} if self.capacity.eligible_workers(work.needed) else None
         try:
             return self.client.submit(
                 commit_block,
@@ -325,7 +326,7 @@ class _Driver:
                 pure=False,
                 retries=1,
                 priority=int(1e3 * min(work.seconds, 1e6)),
-                resources={MEMORY: limit_for(work.needed)} if self.workforce.seats(work.needed) else None,
+                resources=resources,
             )
         except Exception as error:
             if self.client.status in ("running", "connecting"):
@@ -354,29 +355,29 @@ class _Driver:
         except queue.Empty:
             if self.client.status not in ("running", "connecting"):
                 raise ExecutionError(_LOST) from None
-            if time.monotonic() - self.heard > _QUIET:
+            if time.monotonic() - self.last_message_at > _SILENCE_TIMEOUT:
                 self._send_again()
             return
-        self.heard = time.monotonic()
-        entry = self.flying.pop(future.key, None)
+        self.last_message_at = time.monotonic()
+        entry = self.in_flight.pop(future.key, None)
         if entry is None:
             return
         _, work = entry
         work.in_flight -= 1
         if future.status == "finished":
             try:
-                self._book(future.result(timeout=_QUIET), work)
+                self._book(future.result(timeout=_SILENCE_TIMEOUT), work)
             except TimeoutError:  # its worker has died with the report, if not with the block: the store will tell
-                work.asked = []
+                work.last_missing = []
         elif future.status == "error":
             error = future.exception()
             if isinstance(error, KilledWorker):
-                self._set_aside(work, killers_sentence(work.needed, error, self.workforce.memory))
+                self._set_aside(work, killed_workers_message(work.needed, error, self.capacity.memory))
             else:
                 self._set_aside(work, f"{type(error).__name__}: {error}")
         elif not work.closed:
             self._await_connection()
-            work.asked = []  # that it did not arrive is nobody's fault
+            work.last_missing = []  # that it did not arrive is nobody's fault
         future.release()
 
     def _send_again(self) -> None:
@@ -386,15 +387,15 @@ class _Driver:
         together. It is the workers who are asked, since the scheduler may believe that one works that does not.
         """
         with suppress(Exception):  # of a connection that is just being lost
-            at_work = self.client.run(running, on_error="ignore")
+            at_work = self.client.run(executing_tasks, on_error="ignore")
             if at_work and not any(at_work.values()):
-                lost = list(self.flying.values())
-                self.flying.clear()
+                lost = list(self.in_flight.values())
+                self.in_flight.clear()
                 for future, work in lost:
                     work.in_flight -= 1
-                    work.asked = []
+                    work.last_missing = []
                     future.cancel()
-        self.heard = time.monotonic()
+        self.last_message_at = time.monotonic()
 
     def _await_connection(self) -> None:
         """The scheduler was lost, and with it what was queued there. If it comes back, the store says what is missing.
@@ -407,7 +408,7 @@ class _Driver:
         if self.client.status != "running":
             raise ExecutionError(_LOST)
 
-    def _book(self, report: Report, work: CellWork) -> None:
+    def _book(self, report: BlockReport, work: CellWork) -> None:
         work.learn(report.count, report.seconds)
         self._emit(BlockDone(work.cell.name, report.count, report.failed, report.seconds, work.part))
 
@@ -429,7 +430,7 @@ class _Driver:
         begun: set[Any] = set()
         with suppress(Exception):  # of a connection that is just being lost
             begun = {key for keys in self.client.processing().values() for key in keys}
-        for future, owner in self.flying.values():
+        for future, owner in self.in_flight.values():
             if owner is work and future.key not in begun:
                 future.cancel()
 
@@ -447,7 +448,7 @@ class _Driver:
                 if last:
                     self.derived.finish()
                 self.derived.write()
-                self._emit(Folded(self.store, self.derived, whole=last))
+                self._emit(StoreUpdated(self.store, self.derived, whole=last))
                 break
             except OSError as error:
                 reason = error.strerror or str(error)

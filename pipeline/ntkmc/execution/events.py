@@ -89,7 +89,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Folded:
+class StoreUpdated:
     """Finished blocks were folded into the store and estimates updated; the first event has the state at the start.
 
     Attributes
@@ -113,5 +113,5 @@ class RunFinished:
     interrupted: bool
 
 
-Event = RunStarted | BlockDone | CellDone | CellFailed | Note | Folded | RunFinished
+Event = RunStarted | BlockDone | CellDone | CellFailed | Note | StoreUpdated | RunFinished
 Subscriber = Callable[[Event], None]

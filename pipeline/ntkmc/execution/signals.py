@@ -27,7 +27,7 @@ class Interruption:
 
 
 @contextmanager
-def noticed() -> Iterator[Interruption]:
+def deferred_signals() -> Iterator[Interruption]:
     """Context in which the first SIGINT or SIGTERM is only noted, and a second one acts as it did before.
 
     Python raises KeyboardInterrupt wherever the main thread happens to be, also halfway through a write, or inside a

@@ -39,7 +39,7 @@ class CellWork:
     measured : bool
     closed : bool
         Nothing more will be asked of the cell.
-    asked : list
+    last_missing : list
         What was missing when the cell was last looked at.
     attempts : int
         How often in a row the very same was missing.
@@ -56,7 +56,7 @@ class CellWork:
     seconds: float = 0.0
     measured: bool = False
     closed: bool = False
-    asked: list[tuple[range, tuple[int, ...]]] = field(default_factory=list)
+    last_missing: list[tuple[range, tuple[int, ...]]] = field(default_factory=list)
     attempts: int = 0
     blocked: bool = False
     part: Part = PLAIN

@@ -16,8 +16,8 @@ from ntkmc.linalg.eigen import Status
 
 
 @dataclass(frozen=True)
-class Report:
-    """Report of a finished block to the driver; its results are in the journal."""
+class BlockReport:
+    """BlockReport of a finished block to the driver; its results are in the journal."""
 
     folder: str
     first: int
@@ -26,7 +26,7 @@ class Report:
     failed: int
 
 
-def commit_block(task: BlockTask, journal: str) -> Report:
+def commit_block(task: BlockTask, journal: str) -> BlockReport:
     """Compute a block and put it into the journal at the address `journal`.
 
     Running it twice is harmless: the same address gives the same file.
@@ -40,9 +40,9 @@ def commit_block(task: BlockTask, journal: str) -> Report:
     block = Block(task.folder, cell, task.first, task.count, task.depths, arrays, made, task.part)
     Journal(Location(journal).blobs()).put(block)
     failed = int(np.sum((arrays["status"] == Status.FAILED.code).any(axis=0)))
-    return Report(task.folder, task.first, task.count, seconds, failed)
+    return BlockReport(task.folder, task.first, task.count, seconds, failed)
 
 
-def running(dask_worker: Worker) -> int:
+def executing_tasks(dask_worker: Worker) -> int:
     """Tasks that a worker is at, told by itself."""
     return len(dask_worker.state.executing)

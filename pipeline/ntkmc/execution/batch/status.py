@@ -24,7 +24,7 @@ _TRIES: Final = 4  # times that a store is opened
 _WINDOW: Final = 120.0  # seconds that the rate is taken over
 
 
-class Record:
+class ProgressLog:
     """Subscriber that keeps, in the workspace, what a rate is computed from."""
 
     def __init__(self, workspace: Workspace) -> None:
@@ -56,7 +56,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunStatus:
     """Of one store.
 
     Attributes
@@ -124,7 +124,7 @@ class Standing:
         return found
 
 
-def standing(store: str | Path | Location) -> Standing:
+def run_status(store: str | Path | Location) -> RunStatus:
     """Return the status of a store's run.
 
     Raises
@@ -145,7 +145,7 @@ def standing(store: str | Path | Location) -> Standing:
     elapsed = record.get("updated", 0.0) - record.get("since", 0.0)
     computed = record.get("computed", 0) - record.get("before", 0)
     fresh = not record.get("ended", True) and time.time() - record.get("updated", 0.0) < 600.0
-    return Standing(
+    return RunStatus(
         *counted,
         driver=driver,
         workers=workers,

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.execution.blocked.matrix import DaskBlockedMatrix, room_of
-from ntkmc.execution.worker import Report
+from ntkmc.execution.worker import BlockReport
 from ntkmc.experiment.store import Block, Journal
 from ntkmc.experiment.store.provenance import block_provenance
 from ntkmc.experiment.trial import draw
@@ -105,7 +105,7 @@ def bench_of(fleet: DaskBlockedMatrix, rows: Rows, depth: int) -> BlockedProblem
     return BlockedProblem(fleet, diagonal, float(diagonal.max()) * (1.0 + 2.0**-30))
 
 
-def commit_large(task: BlockTask, client: Client, journal: Journal, stop: Callable[[], bool]) -> Report:
+def commit_large(task: BlockTask, client: Client, journal: Journal, stop: Callable[[], bool]) -> BlockReport:
     """Compute a block of one trial with all workers, and put it into the journal; called by the driver itself.
 
     Parameters
@@ -138,7 +138,7 @@ def commit_large(task: BlockTask, client: Client, journal: Journal, stop: Callab
     cell = (task.distribution.label, task.d, task.n)
     provenance = block_provenance(seconds, methods, blocked=True)
     journal.put(Block(task.folder, cell, task.first, 1, task.depths, arrays, provenance))
-    return Report(task.folder, task.first, 1, seconds, int(not methods))
+    return BlockReport(task.folder, task.first, 1, seconds, int(not methods))
 
 
 def _measured(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Trial:

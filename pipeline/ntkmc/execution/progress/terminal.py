@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Event, Folded, Note, RunFinished, RunStarted
+from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Event, Note, RunFinished, RunStarted, StoreUpdated
 from ntkmc.experiment.schema import Verdict
 
 _LINE_EVERY = 10.0  # seconds between plain lines, so that a batch job's log stays short
@@ -66,7 +66,7 @@ class ProgressView:
                 self._show()
             case CellFailed():
                 self._say(f"[bold red]cell {event.cell} failed:[/] {event.reason}")
-            case Folded():
+            case StoreUpdated():
                 self._judge(event)
             case Note():
                 self._say(event.text)
@@ -101,7 +101,7 @@ class ProgressView:
         if self.live:
             self._live.start()
 
-    def _judge(self, event: Folded) -> None:
+    def _judge(self, event: StoreUpdated) -> None:
         """Claims by verdict, the damning ones first."""
         counts = Counter(event.derived.claims["overall"].tolist())
         words = (

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Event, Folded, Note, RunFinished, RunStarted
+from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Event, Note, RunFinished, RunStarted, StoreUpdated
 from ntkmc.execution.progress.study_page.plugin import NAME, StudyPlugin, tell
 from ntkmc.experiment.schema import Verdict
 
@@ -113,7 +113,7 @@ class Feed:
             case Note():
                 with self._lock:
                     self._pending.setdefault("notes", []).append(event.text)
-            case Folded():
+            case StoreUpdated():
                 self._read(event)
             case RunFinished():
                 with self._lock:
@@ -121,7 +121,7 @@ class Feed:
                 self._over.set()
                 self._thread.join(_PATIENCE)
 
-    def _read(self, event: Folded) -> None:
+    def _read(self, event: StoreUpdated) -> None:
         """Bring the cells that moved in line with the store."""
         with self._lock:
             here = list(range(len(self._cells))) if event.whole else sorted(self._touched)
@@ -148,7 +148,7 @@ class Feed:
         waiting = self._pending["estimates"][0].tolist() if "estimates" in self._pending else []
         return sorted({*here, *waiting})
 
-    def _estimates(self, event: Folded, here: list[int]) -> tuple[Any, Any]:
+    def _estimates(self, event: StoreUpdated, here: list[int]) -> tuple[Any, Any]:
         """Cells, and (3, cells, depths, thresholds): estimates with both ends of their intervals."""
         axes = event.store.coordinates
         rows = event.store.depth_positions(self._depths)
