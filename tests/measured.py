@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ntkmc.experiment.analysis.verdicts import judge
 from ntkmc.experiment.trial.draw import Recipe
 from ntkmc.experiment.trial.run import measure_draw
+from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import Instance
 from ntkmc.theory.claims.trial_statistics import STATISTICS
-
-Floats = NDArray[np.float64]
 
 
 def measured(

@@ -8,7 +8,7 @@ import mpmath as mp
 import numpy as np
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.float64]
+from ntkmc.numeric import Matrix
 
 
 def exact_kernel(rho: Any, kernel: str, depth: int) -> Any:

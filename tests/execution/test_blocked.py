@@ -27,9 +27,9 @@ from ntkmc.execution.cluster import SCHEDULER
 from ntkmc.linalg.blocked.block_rows import BlockRows, Shifted
 from ntkmc.linalg.blocked.cost import dealt
 from ntkmc.linalg.blocked.tiles import gram_diagonal
-from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.result import Eigenvalue
 from ntkmc.linalg.eigen.rows import split_rows
+from ntkmc.numeric import Matrix
 
 
 @pytest.fixture(scope="module")

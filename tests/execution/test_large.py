@@ -22,7 +22,7 @@ from distributed import Client, LocalCluster
 from ntkmc import Eigenvalue, lambda_min, open_results
 from ntkmc.execution.blocked.matrix import DaskBlockedMatrix
 from ntkmc.execution.cluster import SCHEDULER
-from ntkmc.linalg.eigen.lapack import Matrix
+from ntkmc.numeric import Matrix
 
 THREADS = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 

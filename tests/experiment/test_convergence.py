@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from ntkmc.experiment.analysis.convergence import convergence
 from ntkmc.experiment.analysis.estimates import Rules
 from ntkmc.experiment.schema.groups import BESIDE_VARIABLES, WIDE
-
-Floats = NDArray[np.float64]
+from ntkmc.numeric import Floats
 
 RULES = Rules(np.array([0.1]), 0.1, 0.95, True)
 

@@ -25,7 +25,6 @@ from ntkmc.theory.distributions.base import Distribution
 from ntkmc.theory.distributions.factory import build
 from ntkmc.theory.distributions.hypotheses import UNKNOWN, Hypotheses
 
-Floats = NDArray[np.float64]
 CONTEXT = CellContext("ntk", 2, 20, 50, False, "gaussian", Hypotheses(), 1.0, 50.0)
 
 

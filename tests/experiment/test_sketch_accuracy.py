@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ntkmc.experiment.analysis.convergence import sketch_accuracy
 from ntkmc.experiment.analysis.estimates import Rules
 from ntkmc.experiment.schema.groups import BESIDE_VARIABLES
 from ntkmc.experiment.schema.variables import QUANTILES
-
-Floats = NDArray[np.float64]
+from ntkmc.numeric import Floats
 
 RULES = Rules(np.array([0.1]), 0.1, 0.95, True)
 

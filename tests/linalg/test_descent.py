@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from ntkmc import InputError, empirical_ntk, gram, predict_training, train
 from ntkmc.linalg.networks.weights import Weights
-
-Floats = NDArray[np.float64]
+from ntkmc.numeric import Floats
 
 
 def unit_rows(n: int, d: int, seed: int = 0) -> Floats:

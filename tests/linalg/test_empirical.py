@@ -7,7 +7,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import stats
 
 from ntkmc import empirical_ntk, gram
@@ -16,8 +15,7 @@ from ntkmc.linalg.eigen.rows import split_rows
 from ntkmc.linalg.networks import empirical_ntk as empirical_ntk_module
 from ntkmc.linalg.networks.empirical_ntk import empirical_ntks
 from ntkmc.linalg.networks.weights import STREAM, Weights
-
-Matrix = NDArray[np.float64]
+from ntkmc.numeric import Matrix
 
 
 def layers(depth: int, width: int, d: int, seed: int) -> list[Matrix]:

@@ -7,15 +7,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import stats
 
 from ntkmc import compare_features, gram, ntk_features
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.rows import split_rows
 from ntkmc.linalg.sketching.features import METHODS, Randomness, feature_maps
-
-Matrix = NDArray[np.float64]
+from ntkmc.numeric import Matrix
 
 
 def data(n: int, d: int, seed: int = 1) -> Matrix:

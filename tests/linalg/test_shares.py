@@ -15,12 +15,12 @@ from ntkmc.linalg.blocked import tile_store as vaults
 from ntkmc.linalg.blocked.block_rows import BlockRows, Shifted, StaleShareError
 from ntkmc.linalg.blocked.solver import METHODS, BlockedProblem, enclose_blocked, lanczos
 from ntkmc.linalg.blocked.tile_store import TileStore
-from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.rayleigh import exact_product, joined
 from ntkmc.linalg.eigen.result import Eigenvalue, Status
 from ntkmc.linalg.eigen.rows import Rows, split_rows
 from ntkmc.linalg.gram.enclosures import kernel_error, lambda_min, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import coherence, gram
+from ntkmc.numeric import Matrix
 from reference import exact_gram, exact_lambda_min
 
 

@@ -6,13 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import stats
 
 from ntkmc.linalg.sketching import sketches
 from ntkmc.linalg.sketching.sketches import CountSketch, Hashes, TensorSketch, powers
-
-Matrix = NDArray[np.float64]
+from ntkmc.numeric import Matrix
 
 DRAWS = 1500
 

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from ntkmc import InputError, gram, predict_training
 from ntkmc.linalg.eigen.lanczos import spectral_measure
 from ntkmc.linalg.networks.training import accuracy
+from ntkmc.numeric import Floats
 from ntkmc.theory.targets import CHECKPOINTS
-
-Floats = NDArray[np.float64]
 
 
 def unit_rows(n: int, d: int, seed: int = 0) -> Floats:

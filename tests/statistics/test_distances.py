@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import stats
 
 from ntkmc.errors import InputError
+from ntkmc.numeric import Floats
 from ntkmc.statistics import distance_interval, kolmogorov_distance
-
-Floats = NDArray[np.float64]
 
 
 def test_against_scipy() -> None:

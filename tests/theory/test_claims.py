@@ -10,19 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from measured import data, judged, measured
 from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.linalg.gram.enclosures import lambda_min
+from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Bound, Instance, instances
 from ntkmc.theory.claims.trial_statistics import STATISTICS
 from ntkmc.theory.distributions.hypotheses import Hypotheses
 from reference import exact_gram, exact_kernel
-
-Floats = NDArray[np.float64]
-
 
 DETERMINISTIC = [instance for instance in instances() if instance.claim.kind == "deterministic"]
 TRUE = [instance for instance in DETERMINISTIC if instance.claim.corrected_by is None]

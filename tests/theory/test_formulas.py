@@ -11,10 +11,10 @@ from typing import Any
 import mpmath as mp
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import integrate, special, stats
 
 from measured import data, measured
+from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Instance, instances
 from ntkmc.theory.claims.trial_statistics import FINITE_WIDTH
@@ -24,8 +24,6 @@ from ntkmc.theory.kernels.arccos import first_layer
 from ntkmc.theory.kernels.functions import kernel_function
 from ntkmc.theory.kernels.series import hermite_coefficient, series_coefficients, tail
 from reference import exact_gram, exact_kernel
-
-Floats = NDArray[np.float64]
 
 # Taylor coefficients at 0, orders 0 ... 6, to the digits of the tables of the project's theory (section 5.3).
 H = {1: 0.25, 2: 0.159154943092, 3: 0.0, 4: 0.02652582, 5: 0.0, 6: 0.01193662}

@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from ntkmc import gram
-
-Matrix = NDArray[np.float64]
+from ntkmc.numeric import Matrix
 
 TABLE = json.loads((Path(__file__).parents[2] / "data" / "reference" / "neural-tangents.json").read_text())
 DATA: dict[str, Matrix] = {name: np.array(rows) for name, rows in TABLE["data"].items()}

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from ntkmc import gram, ntk_features
 from ntkmc.experiment.analysis.verdicts import judge
 from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.linalg.eigen.result import Status
+from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import find_instance, instances
-
-Floats = NDArray[np.float64]
 
 CONTEXT = CellContext("ntk", 2, 6, 4, True)
 

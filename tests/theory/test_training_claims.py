@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from ntkmc import gram
 from ntkmc.experiment.analysis.verdicts import judge
@@ -21,8 +20,6 @@ from ntkmc.theory.claims import CLAIMS, Instance, find_instance, instances
 from ntkmc.theory.claims.trial_statistics import TRAINING
 from ntkmc.theory.distributions import build
 from ntkmc.theory.targets import CHECKPOINTS, TARGETS, labels
-
-Floats = NDArray[np.float64]
 
 CONTEXT = CellContext("h-infinity", 2, 12, 6, True)
 OF_TRAINING = [claim for claim in CLAIMS.values() if claim.group is TRAINING]

@@ -8,18 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from ntkmc import empirical_ntk, gram
 from ntkmc.experiment.analysis.verdicts import judge
 from ntkmc.experiment.schema.groups import BESIDE_VARIABLES
 from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.linalg.eigen.result import Status
+from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, Instance, find_instance, instances
 from ntkmc.theory.claims.trial_statistics import FINITE_WIDTH
-
-Floats = NDArray[np.float64]
 
 OF_WIDTH = [claim for claim in CLAIMS.values() if claim.group is FINITE_WIDTH]
 CONTEXT = CellContext("h-infinity", 2, 6, 4, True)

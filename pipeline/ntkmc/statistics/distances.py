@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ntkmc.errors import InputError
+from ntkmc.numeric import Floats
 from ntkmc.statistics.intervals import dkw_halfwidth
-
-Floats = NDArray[np.float64]
 
 
 def kolmogorov_distance(

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from ntkmc.errors import InputError
+from ntkmc.numeric import Floats
 
-Floats = NDArray[np.float64]
 Interval = tuple[Floats, Floats]
 
 

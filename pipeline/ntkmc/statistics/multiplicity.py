@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ntkmc.errors import InputError
-from ntkmc.statistics.intervals import Floats, error_rate
+from ntkmc.numeric import Floats
+from ntkmc.statistics.intervals import error_rate
 from ntkmc.statistics.sequential import log_e_process
 
 

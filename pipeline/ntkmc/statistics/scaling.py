@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from ntkmc.statistics.intervals import Floats, error_rate, sorted_interval
+from ntkmc.numeric import Floats
+from ntkmc.statistics.intervals import error_rate, sorted_interval
 
 _LEVELS: Final = 6
 """Number of tail levels, evenly spaced on a log scale, at which a law is compared with the normal law."""

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from ntkmc.errors import InputError
-from ntkmc.statistics.intervals import Floats, Interval, counts, error_rate, first_rank
+from ntkmc.numeric import Floats
+from ntkmc.statistics.intervals import Interval, counts, error_rate, first_rank
 
 _PRIOR = 0.5
 """Parameter of the Beta(1/2, 1/2) mixture: near-optimal at every p; the guarantee holds for any fixed value."""

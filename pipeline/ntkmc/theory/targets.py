@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ntkmc.errors import InputError, did_you_mean
-
-Floats = NDArray[np.float64]
+from ntkmc.numeric import Floats
 
 CHECKPOINTS: Final = (0, *(2**power for power in range(21)))
 """Steps of training at which curves are recorded: 0, and powers of two up to a million."""

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.analysis.estimates import estimate
 from ntkmc.experiment.schema import Verdict
 from ntkmc.linalg.eigen import Status
+from ntkmc.numeric import Floats
 from ntkmc.statistics import quantile_interval
 from ntkmc.statistics.intervals import dkw_halfwidth
 from ntkmc.statistics.scaling import Estimate, exponents
 from ntkmc.views.cells import Arrays, Grid, Place
-
-Floats = NDArray[np.float64]
 
 SURFACE = ("d", "n", "probability", "lower", "upper", "trials", "nondegenerate")
 MEDIANS = ("d", "n", "median", "lower", "upper", "low", "high", "trials")

@@ -29,9 +29,9 @@ from ntkmc.linalg.blocked.cost import block_length
 from ntkmc.linalg.blocked.solver import METHODS, BlockedProblem
 from ntkmc.linalg.blocked.tiles import gram_diagonal
 from ntkmc.linalg.eigen import Eigenvalue, Rows, as_data, split_rows
-from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.smallest import RTOL, rescaled
 from ntkmc.linalg.gram import kernel_error, widen_by_kernel_error
+from ntkmc.numeric import Matrix
 from ntkmc.theory.kernels import check_depths
 
 _MODERATE: Final = 20

@@ -33,8 +33,8 @@ from ntkmc.linalg.blocked.block_rows import Shifted, StaleShareError
 from ntkmc.linalg.blocked.cost import COMPILED_BYTES, dealt
 from ntkmc.linalg.blocked.tiles import NO_PAIRS, spans
 from ntkmc.linalg.eigen import Rows
-from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.rayleigh import joined
+from ntkmc.numeric import Matrix
 
 _AHEAD: Final = 3
 """Block columns of a factorization that are asked for before the first of them is finished."""

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ntkmc.experiment.schema.variables import QUANTILES, Verdict
 from ntkmc.linalg.eigen import Status
+from ntkmc.numeric import Floats
 from ntkmc.statistics import clopper_pearson, confidence_sequence, quantile_lower_limit
 
-Floats = NDArray[np.float64]
 Values = dict[str, Any]
 
 

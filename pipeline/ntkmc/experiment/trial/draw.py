@@ -6,17 +6,15 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.study.address import Purpose, generator, seed_sequence, spawn_key
 from ntkmc.experiment.study.model import Study
 from ntkmc.linalg.eigen import Rows, as_data, split_rows
+from ntkmc.numeric import Matrix
 from ntkmc.theory.claims.trial_statistics import ALWAYS
 from ntkmc.theory.distributions import Distribution
 from ntkmc.theory.distributions.normalization import Normalization, normalize
-
-Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ntkmc.experiment.schema.groups import BESIDE_VARIABLES, trial_variables
 from ntkmc.experiment.schema.variables import Variable
 from ntkmc.experiment.study.measurements import AXES, PLAIN, Part
 from ntkmc.experiment.study.numerics import NUMERICS
-from ntkmc.experiment.trial.draw import Matrix, Recipe, Subject, draw, moderate, standard_scale
+from ntkmc.experiment.trial.draw import Recipe, Subject, draw, moderate, standard_scale
 from ntkmc.experiment.trial.measurements import Found, measure_part
 from ntkmc.experiment.trial.statistics import (
     draw_statistics,
@@ -37,6 +37,7 @@ from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.symmetric import in_place
 from ntkmc.linalg.gram import kernel_error, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import coherence_of, cosines, grams_of_cosines
+from ntkmc.numeric import Matrix
 from ntkmc.theory.distributions import Distribution
 
 NUMERICAL_ERRORS: Final = (np.linalg.LinAlgError, FloatingPointError, InputError)

@@ -19,13 +19,13 @@ from ntkmc.compiled import compiled
 from ntkmc.linalg.blocked import EntrySums, PairSums
 from ntkmc.linalg.eigen import Eigenvalue, Enclosed, Rows
 from ntkmc.linalg.eigen.cholesky_bound import gershgorin, pair_bound
-from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.spectrum import largest_eigenvalue, measure
 from ntkmc.linalg.eigen.symmetric import Symmetric, in_place
 from ntkmc.linalg.gram import Eigenvalues, grams_of_rows, kernel_error, widen_by_kernel_error
 from ntkmc.linalg.gram.eigenvalues import enclose_all
 from ntkmc.linalg.gram.matrix import coherence_error
+from ntkmc.numeric import UNIT_ROUNDOFF, Matrix, step_down, step_up
 from ntkmc.statistics import kolmogorov_distance
 from ntkmc.theory.claims.trial_statistics import (
     EDGES,
@@ -37,7 +37,7 @@ from ntkmc.theory.claims.trial_statistics import (
     SPECTRUM,
     UNSCALED,
 )
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, entry_error
+from ntkmc.theory.kernels import entry_error
 from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel
 from ntkmc.theory.kernels.gegenbauer import expansion, gegenbauer, harmonics
 from ntkmc.theory.predictions import FreeSum, elkaroui_law, free_sum_law
@@ -263,7 +263,7 @@ def eigenvalue_statistics(
         low, high = 0.0, 0.0
         for layer, G in grams_of_rows(rows, "conjugate", range(1, depths[-1] + 1)):
             bounds = _interval(G, kernel_error(rows, "conjugate", layer, cosine))
-            low, high = np.nextafter(low + bounds[0], -np.inf), np.nextafter(high + bounds[1], np.inf)
+            low, high = step_down(low + bounds[0]), step_up(high + bounds[1])
             if layer in deep:
                 deep[layer] |= _chosen({"layers": (max(low, 0.0), high)}, chosen)
     if chosen & {"gegenbauer_lower", "gegenbauer_upper"}:

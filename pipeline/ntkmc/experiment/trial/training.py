@@ -6,7 +6,6 @@ import hashlib
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.study.address import Purpose
@@ -16,10 +15,9 @@ from ntkmc.linalg.eigen import Rows, Status, as_data, split_rows
 from ntkmc.linalg.gram import grams_of_rows
 from ntkmc.linalg.networks import TrainingPrediction, Weights
 from ntkmc.linalg.networks.training import accuracy, descend, predictions
+from ntkmc.numeric import Matrix
 from ntkmc.theory.distributions import Distribution
 from ntkmc.theory.targets import CHECKPOINTS, NetworkLabel, Target, labels, split_label
-
-Matrix = NDArray[np.float64]
 
 
 def measure_training(subject: Subject, target: str) -> dict[int, dict[str, Any]]:

@@ -34,8 +34,8 @@ from ntkmc.linalg.blocked.tiles import (
     update,
     update_corner,
 )
-from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.rows import Rows
+from ntkmc.numeric import Matrix
 
 Panel = list[Tile] | None
 """A block row of a factor, tile by tile up to the diagonal; None if the factorization broke down there."""

@@ -22,11 +22,11 @@ from ntkmc.linalg.blocked.block_rows import Shifted
 from ntkmc.linalg.blocked.cost import FIRST_STEPS, by_inverse
 from ntkmc.linalg.eigen.cholesky_bound import allowance
 from ntkmc.linalg.eigen.krylov import CONVERGED, MOST_INVERSE_STEPS, SHIFTS, STRIDE, STRIDES, start_block
-from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.rayleigh import Quotient, moderate, quotient_of_product
 from ntkmc.linalg.eigen.result import Eigenvalue, Status
 from ntkmc.linalg.eigen.smallest import RTOL, Certificate, answer_of, certify
 from ntkmc.linalg.eigen.temple_kato import MOST_SOLVES, WIDTH, plan_deflation, proved_by_deflation, temple_kato
+from ntkmc.numeric import Matrix
 
 METHODS: Final = ("auto", "lanczos", "eigsh", "lobpcg")
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
 from ntkmc.compiled import compiled, fma
-from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.rows import Rows
 from ntkmc.linalg.gram.matrix import CODE, NTK, begun
+from ntkmc.numeric import Matrix
 from ntkmc.theory.kernels import diagonal_value
 from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel, next_layer
 

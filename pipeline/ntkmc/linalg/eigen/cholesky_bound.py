@@ -15,8 +15,8 @@ import math
 import numpy as np
 
 from ntkmc.compiled import compiled
-from ntkmc.linalg.eigen.lapack import Matrix, factor
-from ntkmc.theory.kernels import UNIT_ROUNDOFF
+from ntkmc.linalg.eigen.lapack import factor
+from ntkmc.numeric import UNIT_ROUNDOFF, Matrix
 
 
 @compiled

@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike
 from ntkmc.compiled import compiled
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.cholesky_bound import allowance, factor_shifted
-from ntkmc.linalg.eigen.lapack import Matrix, solve_leading
+from ntkmc.linalg.eigen.lapack import solve_leading
 from ntkmc.linalg.eigen.rayleigh import Quotient, rayleigh_quotient
 from ntkmc.linalg.eigen.result import Bracket
 from ntkmc.linalg.eigen.smallest import enclose, scaled
 from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, with_workspace
+from ntkmc.numeric import Matrix, step_down, step_up
 
 
 def event_holds(K: ArrayLike, lambda_0: float) -> bool | None:
@@ -53,7 +54,7 @@ def event_holds(K: ArrayLike, lambda_0: float) -> bool | None:
         A, largest = as_symmetric(scaled(A, -exponent))
         slack = len(A) * 2.0**-1074
         low, high = scaled(np.array([low, high]), -exponent).tolist()
-        low, high = float(np.nextafter(low - slack, -np.inf)), float(np.nextafter(high + slack, np.inf))
+        low, high = step_down(low - slack), step_up(high + slack)
     with with_workspace(A, largest) as matrix:
         proved, upper = reaches(matrix, high)
         if proved:
@@ -75,9 +76,7 @@ def _as_threshold(lambda_0: float) -> tuple[float, float]:
         raise InputError(f"lambda_0 must be a number, got {lambda_0!r} ({error})") from error
     if not np.isfinite(nearest):
         raise InputError(f"lambda_0 must be finite, got {lambda_0}")
-    return (
-        (nearest, nearest) if exact else (float(np.nextafter(nearest, -np.inf)), float(np.nextafter(nearest, np.inf)))
-    )
+    return (nearest, nearest) if exact else (step_down(nearest), step_up(nearest))
 
 
 def reaches(matrix: Symmetric, threshold: float) -> tuple[bool | None, float]:
@@ -91,10 +90,10 @@ def reaches(matrix: Symmetric, threshold: float) -> tuple[bool | None, float]:
         A proved upper bound on lambda_min; infinity if the factorization ran through.
     """
     c = allowance(matrix.diagonal - threshold)
-    shift = float(np.nextafter(threshold + c * (1.0 + 2.0**-20), np.inf))
+    shift = step_up(threshold + c * (1.0 + 2.0**-20))
     info, spent = factor_shifted(matrix.A, matrix.W, matrix.diagonal, shift)
     if info == 0:
-        return (True if np.nextafter(shift - spent, -np.inf) >= threshold else None), np.inf
+        return (True if step_down(shift - spent) >= threshold else None), np.inf
     upper = witness(matrix, info).upper
     return (False if upper < threshold else None), upper
 
@@ -105,7 +104,7 @@ def bracket(matrix: Symmetric, thresholds: Sequence[float], error: float) -> Bra
     That matrix is known to be positive semi-definite. One or two thresholds take a factorization each at most; with
     more of them, or where one is within rounding of lambda_min, this is enclosed in full, which costs about two.
     """
-    lower, upper = 0.0, float(np.nextafter(matrix.diagonal.min() + error, np.inf))
+    lower, upper = 0.0, step_up(matrix.diagonal.min() + error)
     first, last = 0, len(thresholds)  # those before `first` are reached, those from `last` on are not
     fresh = True
     while True:
@@ -120,8 +119,8 @@ def bracket(matrix: Symmetric, thresholds: Sequence[float], error: float) -> Bra
         if not fresh:
             matrix.restore()
         fresh = False
-        holds, seen = reaches(matrix, float(np.nextafter(threshold + error, np.inf)))
-        upper = min(upper, float(np.nextafter(seen + error, np.inf)))
+        holds, seen = reaches(matrix, step_up(threshold + error))
+        upper = min(upper, step_up(seen + error))
         if holds:
             lower, first = threshold, middle + 1
         elif not upper < threshold:
@@ -131,8 +130,8 @@ def bracket(matrix: Symmetric, thresholds: Sequence[float], error: float) -> Bra
 
 def _in_full(matrix: Symmetric, lower: float, upper: float, error: float) -> Bracket:
     answer = enclose(matrix)
-    lower = max(lower, float(np.nextafter(answer.lower - error, -np.inf)))
-    upper = min(upper, float(np.nextafter(answer.upper + error, np.inf)))
+    lower = max(lower, step_down(answer.lower - error))
+    upper = min(upper, step_up(answer.upper + error))
     return _consistent(lower, upper)
 
 

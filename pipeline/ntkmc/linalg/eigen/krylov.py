@@ -20,7 +20,8 @@ from typing import Final
 import numpy as np
 
 from ntkmc.compiled import compiled
-from ntkmc.linalg.eigen.lapack import Matrix, Matrix32, factor, product_single, solve, tridiagonal_end
+from ntkmc.linalg.eigen.lapack import Matrix32, factor, product_single, solve, tridiagonal_end
+from ntkmc.numeric import Matrix
 
 SMALL: Final = 300
 """Largest order of a small matrix, in the pairs below: values for n <= SMALL, and above."""

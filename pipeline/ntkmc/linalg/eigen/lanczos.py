@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, eigh_tridiagonal, solveh_banded
 
-from ntkmc.linalg.eigen.lapack import Matrix
-from ntkmc.theory.kernels import UNIT_ROUNDOFF
+from ntkmc.numeric import UNIT_ROUNDOFF, Matrix
 
 FIRST_LOOK: Final = 8
 """Steps before the first look at whether they suffice; the next looks are half as far on again."""

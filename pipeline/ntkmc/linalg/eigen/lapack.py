@@ -20,8 +20,8 @@ from numba.extending import get_cython_function_address
 from numpy.typing import NDArray
 
 from ntkmc.compiled import compiled
+from ntkmc.numeric import Matrix
 
-Matrix = NDArray[np.float64]
 Matrix32 = NDArray[np.float32]
 
 DIRECT: Final = 16384

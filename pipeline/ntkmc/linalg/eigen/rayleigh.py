@@ -8,8 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from ntkmc.compiled import compiled, fma
-from ntkmc.linalg.eigen.lapack import Matrix
-from ntkmc.theory.kernels import UNIT_ROUNDOFF
+from ntkmc.numeric import UNIT_ROUNDOFF, Matrix, step_up
 
 UP: Final = 1.0 + 2.0**-40
 """Absorbs the roundings of a bound's own evaluation (fewer than 2**12 of them, each at most u)."""
@@ -44,7 +43,7 @@ class Quotient(NamedTuple):
     @property
     def upper(self) -> float:
         """A proved upper bound on lambda_min."""
-        return float(np.nextafter(self.value + self.error, np.inf))
+        return step_up(self.value + self.error)
 
 
 @compiled

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ntkmc.compiled import compiled, fma
 from ntkmc.errors import InputError
-
-Matrix = NDArray[np.float64]
+from ntkmc.numeric import Matrix
 
 
 @dataclass(frozen=True)

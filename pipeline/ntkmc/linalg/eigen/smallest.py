@@ -16,14 +16,13 @@ from scipy.sparse.linalg import ArpackError
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.linalg.eigen.cholesky_bound import allowance, factor_shifted, gershgorin
 from ntkmc.linalg.eigen.krylov import MOST_INVERSE_STEPS, lanczos_inverse, start_block
-from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.rayleigh import Quotient, rayleigh_quotient
 from ntkmc.linalg.eigen.result import Eigenvalue, Status
 from ntkmc.linalg.eigen.rows import as_array, as_float64
 from ntkmc.linalg.eigen.solvers import LEAST_ORDER, SOLVERS, automatic
 from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, in_place, with_workspace
 from ntkmc.linalg.eigen.temple_kato import temple_kato_enclosure
-from ntkmc.theory.kernels import UNIT_ROUNDOFF
+from ntkmc.numeric import UNIT_ROUNDOFF, Matrix, step_down, step_up
 
 MARGIN: Final = 1.0 / 8.0
 """Distance of the shift below the quotient, in allowances: the true error of a Cholesky is far below its allowance,
@@ -141,7 +140,7 @@ def certify(bench: EigenProblem, vector: Matrix, gap: float, rtol: float) -> Cer
                 margin = float(np.sqrt(margin * reached))
             continue
         reached = margin
-        best = better(best, best._replace(lower=float(np.nextafter(shift - c, -np.inf)), isolated=False))
+        best = better(best, best._replace(lower=step_down(shift - c), isolated=False))
         if margin <= 2.0 * c:
             break
         vector, gap, steps = bench.lanczos_inverse(_perturbed(best.vector))
@@ -235,7 +234,7 @@ def smallest_eigenvalue(
     if abs(exponent) > 200 and len(A) > 1:  # squares of such entries overflow or lose bits; a power of two is exact
         answer = enclose(in_place(scaled(A, -exponent)), rtol, method, first)
         # Exact but for entries that became subnormal: each is off by 2**-1075 at most.
-        lower = float(np.nextafter(answer.lower - len(A) * 2.0**-1074, -np.inf))
+        lower = step_down(answer.lower - len(A) * 2.0**-1074)
         return rescaled(replace(answer, lower=lower), exponent, rtol)
     with with_workspace(A, largest) as matrix:
         return enclose(matrix, rtol, method, first)
@@ -355,9 +354,9 @@ def rescaled(answer: Eigenvalue, exponent: int, rtol: float) -> Eigenvalue:
     numbers = np.array([answer.lower, answer.value, answer.upper, answer.residual])
     lower, value, upper, residual = scaled(numbers, exponent).tolist()
     if answer.lower != 0.0 and abs(lower) <= 2.0**-1022:
-        lower = float(np.nextafter(lower, -np.inf))
+        lower = step_down(lower)
     if abs(upper) <= 2.0**-1022:
-        upper = float(np.nextafter(upper, np.inf))
+        upper = step_up(upper)
     status = answer.status
     if status in (Status.CERTIFIED, Status.WIDE, Status.CLUSTERED):
         status = status_of(lower, upper, value, rtol, isolated=status is not Status.CLUSTERED)

@@ -19,8 +19,9 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh, lobp
 
 from ntkmc.linalg.eigen import krylov
 from ntkmc.linalg.eigen.cholesky_bound import allowance
-from ntkmc.linalg.eigen.lapack import Matrix, Matrix32
+from ntkmc.linalg.eigen.lapack import Matrix32
 from ntkmc.linalg.eigen.symmetric import Symmetric, borrowed
+from ntkmc.numeric import Matrix
 
 
 class Proposal(NamedTuple):

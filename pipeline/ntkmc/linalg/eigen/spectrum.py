@@ -18,13 +18,13 @@ from scipy.sparse.linalg import ArpackError, eigsh
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.cholesky_bound import factor_shifted
 from ntkmc.linalg.eigen.krylov import start_block
-from ntkmc.linalg.eigen.lapack import Matrix, solve
+from ntkmc.linalg.eigen.lapack import solve
 from ntkmc.linalg.eigen.rayleigh import TINY, UP, exact_dot, exact_product, rayleigh_quotient
 from ntkmc.linalg.eigen.result import Eigenvalue
 from ntkmc.linalg.eigen.rows import as_array, as_float64
 from ntkmc.linalg.eigen.smallest import check_method, enclose, scaled
 from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, in_place, with_workspace
-from ntkmc.theory.kernels import UNIT_ROUNDOFF
+from ntkmc.numeric import UNIT_ROUNDOFF, Matrix, step_down, step_up
 
 _SUM: Final = 1.0 + 2.0**-20
 """Covers the roundings of plain sums of n**2 terms of one sign, n**2 u relative, for any n that fits in memory."""
@@ -112,8 +112,8 @@ def measure(matrix: Symmetric, smallest: Eigenvalue, labels: Matrix, error: floa
     """
     n = matrix.order
     top = _largest(matrix)
-    lambda_max = Enclosed(top.value, _below(top.lower - error), _above(top.upper + error))
-    m = _below(smallest.lower - error)  # of the matrix in hand, by Weyl
+    lambda_max = Enclosed(top.value, step_down(top.lower - error), step_up(top.upper + error))
+    m = step_down(smallest.lower - error)  # of the matrix in hand, by Weyl
     info, c = factor_shifted(matrix.A, matrix.W, matrix.diagonal, 0.0)
     c += 2.0 * UNIT_ROUNDOFF * matrix.largest  # the diagonal was rounded down once
     if info != 0 or not m > 2.0 * (c + error):
@@ -138,16 +138,8 @@ def _scaled_form(matrix: Symmetric, y: Matrix, m: float, error: float) -> Enclos
     if not np.isfinite(upper):
         raise InputError(f"labels of size {size:.3g} make y'K^-1 y overflow: rescale them")
     if lower <= 2.0**-1020:  # subnormal numbers were rounded
-        lower, upper = 0.0, _above(upper)
+        lower, upper = 0.0, step_up(upper)
     return Enclosed(min(max(value, lower), upper), lower, upper)
-
-
-def _below(value: float) -> float:
-    return float(np.nextafter(value, -np.inf))
-
-
-def _above(value: float) -> float:
-    return float(np.nextafter(value, np.inf))
 
 
 def _quadratic_form(matrix: Symmetric, y: Matrix, m: float, error: float) -> Enclosed:
@@ -184,12 +176,12 @@ def _largest(matrix: Symmetric) -> Enclosed:
     elif n == 2:
         v = np.ascontiguousarray(np.linalg.eigh(A)[1][:, 1])
     quotient = rayleigh_quotient(A, matrix.diagonal, v, matrix.largest)
-    theta = _below(quotient.value - quotient.error)
+    theta = step_down(quotient.value - quotient.error)
     upper = frobenius
     others = math.sqrt(max(frobenius**2 * UP - theta * abs(theta), 0.0)) * UP
     if theta > others:
         residual = quotient.residual + quotient.residual_error
-        upper = min(frobenius, _above(quotient.upper + residual**2 / (theta - others) * UP + TINY))
+        upper = min(frobenius, step_up(quotient.upper + residual**2 / (theta - others) * UP + TINY))
     return Enclosed(min(quotient.value, upper), theta, max(upper, theta))
 
 
@@ -211,7 +203,7 @@ Ends = tuple[float, float]
 def largest_eigenvalue(A: Matrix, error: float) -> Ends:
     """Ends of the largest eigenvalue of any matrix within `error` of A in norm; A, symmetric, is used up."""
     answer = enclose(in_place(np.negative(A, out=A)))
-    return _below(-answer.upper - error), _above(-answer.lower + error)
+    return step_down(-answer.upper - error), step_up(-answer.lower + error)
 
 
 def difference_norms(difference: Matrix, error: float) -> tuple[Ends, Ends]:
@@ -232,9 +224,9 @@ def _norm(difference: Matrix, error: float) -> Ends:
     high = enclose(in_place(np.negative(difference, out=difference)))
     lower = max(-low.upper, -high.upper)
     upper = max(-low.lower, -high.lower)
-    return max(0.0, _below(lower - error)), max(0.0, _above(upper + error))
+    return max(0.0, step_down(lower - error)), max(0.0, step_up(upper + error))
 
 
 def _around(value: float, error: float) -> Ends:
     """An absolute value with an error; no entry of an error exceeds its norm."""
-    return max(0.0, _below(value - error)), _above(value + error)
+    return max(0.0, step_down(value - error)), step_up(value + error)

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike
 
 from ntkmc.compiled import compiled
 from ntkmc.errors import InputError
-from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.rows import as_array, as_float64
+from ntkmc.numeric import Matrix
 
 _TILE: Final = 64
 """A tile and its transpose, 32 KiB each, stay in a core's caches. No number depends on it."""

@@ -21,9 +21,9 @@ import numpy as np
 
 from ntkmc.compiled import compiled
 from ntkmc.linalg.eigen.cholesky_bound import allowance
-from ntkmc.linalg.eigen.lapack import Matrix, factor, product, solve
+from ntkmc.linalg.eigen.lapack import factor, product, solve
 from ntkmc.linalg.eigen.rayleigh import TINY, UP, Quotient, rayleigh_quotient
-from ntkmc.theory.kernels import UNIT_ROUNDOFF
+from ntkmc.numeric import UNIT_ROUNDOFF, Matrix
 
 FRACTION: Final = 1.0 / 64.0
 """beta - theta in units of the gap: small, since each solve shrinks the error by about this much, but above what

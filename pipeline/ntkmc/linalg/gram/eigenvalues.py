@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.rows import as_data, split_rows
 from ntkmc.linalg.eigen.spectrum import Enclosed
 from ntkmc.linalg.eigen.symmetric import as_symmetric
 from ntkmc.linalg.gram.enclosures import kernel_error
 from ntkmc.linalg.gram.matrix import coherence_of, cosines, grams_of_cosines
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
+from ntkmc.numeric import UNIT_ROUNDOFF, Matrix
+from ntkmc.theory.kernels import check_depths
 
 DECAY_RANKS: Final = (1 / 16, 1 / 2)
 """Ranks, from the largest eigenvalue on and as shares of n, over which the exponent of the decay is fitted.

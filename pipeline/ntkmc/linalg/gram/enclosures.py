@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.eigen.lapack import Matrix
 from ntkmc.linalg.eigen.result import Eigenvalue, Status
 from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
 from ntkmc.linalg.eigen.smallest import RTOL, check_method, enclose, rescaled, status_of
 from ntkmc.linalg.eigen.spectrum import Spectrum, as_labels, measure
 from ntkmc.linalg.eigen.symmetric import in_place
 from ntkmc.linalg.gram.matrix import coherence_error, coherence_of, cosines, grams_of_cosines
+from ntkmc.numeric import Matrix, step_down, step_up
 from ntkmc.theory.kernels import check_depths, entry_error
 
 
@@ -114,8 +114,8 @@ def widen_by_kernel_error(answer: Eigenvalue, error: float) -> Eigenvalue:
         raise ArithmeticError(
             "a kernel's Gram matrix was found indefinite: please report this as a bug, with the data"
         )
-    lower = max(0.0, float(np.nextafter(answer.lower - error, -np.inf)))
-    upper = max(0.0, float(np.nextafter(answer.upper + error, np.inf)))
+    lower = max(0.0, step_down(answer.lower - error))
+    upper = max(0.0, step_up(answer.upper + error))
     value = min(max(answer.value, lower), upper)
     status = answer.status
     if status not in (Status.UNRESOLVED, Status.UPPER_ONLY):

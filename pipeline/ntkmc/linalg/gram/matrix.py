@@ -15,8 +15,9 @@ from numpy.typing import ArrayLike
 
 from ntkmc.compiled import compiled
 from ntkmc.errors import InputError
-from ntkmc.linalg.eigen.rows import Matrix, Rows, as_data, split_rows
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths, diagonal_value
+from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
+from ntkmc.numeric import UNIT_ROUNDOFF, Matrix
+from ntkmc.theory.kernels import check_depths, diagonal_value
 from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel, next_layer
 
 TILE: Final = 64

@@ -20,7 +20,7 @@ from scipy.linalg.blas import dgemm
 
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.result import Eigenvalue
-from ntkmc.linalg.eigen.rows import Matrix, Rows, as_data, split_rows
+from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
 from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.spectrum import Ends, difference_norms, largest_eigenvalue
 from ntkmc.linalg.eigen.symmetric import in_place
@@ -28,7 +28,8 @@ from ntkmc.linalg.gram.enclosures import kernel_error, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import LARGEST_NORM, PANEL, coherence_of, cosines, grams_of_cosines, grams_of_rows
 from ntkmc.linalg.networks.weights import NUMERICS as NETWORK
 from ntkmc.linalg.networks.weights import STREAM, Weights, check_width
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
+from ntkmc.numeric import UNIT_ROUNDOFF, Matrix
+from ntkmc.theory.kernels import check_depths
 
 BLOCK: Final = 16 * STREAM
 """Neurons of a two-layer network that are looked at together. It decides the order of sums: see `NUMERICS`."""

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.lanczos import NUMERICS as QUADRATURE
 from ntkmc.linalg.eigen.lanczos import SpectralMeasure, spectral_measure
-from ntkmc.linalg.eigen.lapack import Matrix, solve
+from ntkmc.linalg.eigen.lapack import solve
 from ntkmc.linalg.eigen.result import Eigenvalue
 from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
 from ntkmc.linalg.eigen.smallest import enclose
@@ -26,7 +26,8 @@ from ntkmc.linalg.gram.enclosures import kernel_error, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import coherence_of, cosines, gram, grams_of_cosines
 from ntkmc.linalg.networks.weights import NUMERICS as NETWORK
 from ntkmc.linalg.networks.weights import Weights, check_width
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
+from ntkmc.numeric import UNIT_ROUNDOFF, Matrix, integer_between
+from ntkmc.theory.kernels import check_depths
 from ntkmc.theory.targets import CHECKPOINTS, SHARE
 
 RESOLVED: Final = 1e-10
@@ -358,8 +359,7 @@ def train(
     check_width(width)
     if isinstance(kappa, bool) or not isinstance(kappa, int | float | np.number) or not 0.0 < kappa < np.inf:
         raise InputError(f"kappa must be a positive number, got {kappa!r}")
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or not 0 <= steps <= MOST_STEPS:
-        raise InputError(f"steps must be an integer from 0 to {MOST_STEPS}, got {steps!r}")
+    integer_between("steps", steps, 0, MOST_STEPS)
     test = None if X_test is None else as_data(X_test)
     if test is not None and test.shape[1] != d:
         raise InputError(f"X_test must have the {d} columns of X, got {test.shape[1]}")

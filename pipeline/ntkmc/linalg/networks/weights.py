@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from ntkmc.errors import InputError
-from ntkmc.linalg.eigen.rows import Matrix
+from ntkmc.numeric import Matrix, integer_between
 
 STREAM: Final = 256
 """Neurons whose incoming weights are drawn from one stream, neuron by neuron. It decides the draw: see `NUMERICS`."""
@@ -81,8 +81,6 @@ class Weights:
             yield slice(first, stop), self.neurons(layer, first, stop, inputs)
 
 
-def check_width(width: int) -> int:
-    """The width of a hidden layer, or an `InputError`."""
-    if isinstance(width, bool) or not isinstance(width, int | np.integer) or not 1 <= width <= LARGEST_WIDTH:
-        raise InputError(f"width must be an integer from 1 to {LARGEST_WIDTH}, got {width!r}")
-    return int(width)
+def check_width(width: int, name: str = "width") -> int:
+    """Return the width of a hidden layer as an int; `InputError` if it is out of range."""
+    return integer_between(name, width, 1, LARGEST_WIDTH)

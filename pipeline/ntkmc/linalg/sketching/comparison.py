@@ -10,14 +10,15 @@ from numpy.typing import ArrayLike
 
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.result import Eigenvalue
-from ntkmc.linalg.eigen.rows import Matrix, Rows, as_array, as_data, as_float64, split_rows
+from ntkmc.linalg.eigen.rows import Rows, as_array, as_data, as_float64, split_rows
 from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.spectrum import Ends, difference_norms, largest_eigenvalue
 from ntkmc.linalg.eigen.symmetric import in_place
 from ntkmc.linalg.gram.enclosures import kernel_error, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import LARGEST_NORM, PANEL, coherence_of, cosines, grams_of_cosines
 from ntkmc.linalg.sketching.features import Randomness, feature_maps
-from ntkmc.theory.kernels import UNIT_ROUNDOFF, check_depths
+from ntkmc.numeric import UNIT_ROUNDOFF, Matrix
+from ntkmc.theory.kernels import check_depths
 
 
 @dataclass(frozen=True)

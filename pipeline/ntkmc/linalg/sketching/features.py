@@ -32,10 +32,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.linalg.eigen.rows import Matrix, Rows, as_data, split_rows
+from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
 from ntkmc.linalg.gram.matrix import LARGEST_NORM
 from ntkmc.linalg.networks.weights import STREAM, Weights, check_width
 from ntkmc.linalg.sketching.sketches import CountSketch, Hashes, TensorSketch, powers
+from ntkmc.numeric import Matrix
 from ntkmc.theory.kernels import check_depths
 from ntkmc.theory.kernels.series import surrogate
 
@@ -85,10 +86,7 @@ def arc_cosine_features(X: ArrayLike, order: int, features: int, *, seed: int | 
 
 def check_count(features: int) -> int:
     """A number of features, or an `InputError`."""
-    try:
-        return check_width(features)
-    except InputError as error:
-        raise InputError(str(error).replace("width", "features", 1)) from None
+    return check_width(features, "features")
 
 
 def gates(A: Matrix, weights: Weights, layer: int, features: int) -> NDArray[np.bool_]:

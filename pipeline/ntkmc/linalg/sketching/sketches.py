@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, rfft
 
 from ntkmc.compiled import compiled
-from ntkmc.linalg.eigen.rows import Matrix
+from ntkmc.numeric import Matrix
 
 ROWS: Final = 256
 """Rows that go through the FFT together, so that nothing except the result is as large as it."""

@@ -15,12 +15,12 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkmc.numeric import Floats
 from ntkmc.registry import Registry
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims.trial_statistics import STATISTICS, MeasuredGroup
 from ntkmc.theory.kernels.functions import KERNELS
 
-Floats = NDArray[np.float64]
 Kind = Literal["deterministic", "probability", "scaling", "event"]
 Side = Literal["lower", "upper"]
 Functional = Literal["quantile", "mean", "tail"]

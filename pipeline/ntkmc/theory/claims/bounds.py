@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Floats, Statistics
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, diagonal_value, entry_error
+from ntkmc.theory.claims.base import Bound, Statistics
+from ntkmc.theory.kernels.functions import diagonal_value, entry_error
 
 
 def around(value: Floats, error: Floats | float) -> Bound:

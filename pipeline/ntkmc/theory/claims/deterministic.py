@@ -14,8 +14,9 @@ from typing import Final
 
 import numpy as np
 
+from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import (
     around,
     decreasing,
@@ -29,7 +30,7 @@ from ntkmc.theory.claims.bounds import (
     two_layers,
 )
 from ntkmc.theory.claims.trial_statistics import HIGHEST_HARMONIC, KHATRI_RAO, POWERS
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, diagonal_value, kernel_function
+from ntkmc.theory.kernels.functions import diagonal_value, kernel_function
 from ntkmc.theory.kernels.series import hermite_coefficient, series_coefficients
 
 

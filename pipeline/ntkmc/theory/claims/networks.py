@@ -8,12 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import enclosed, two_layers
 from ntkmc.theory.claims.probability import at_most_delta
 from ntkmc.theory.claims.trial_statistics import FINITE_WIDTH
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 
 _DELTAS = ({"delta": 0.1},)
 

@@ -13,11 +13,12 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
+from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, decreasing, exactly, scaled, tangent, two_layers
 from ntkmc.theory.claims.deterministic import MAX_ORDER, tail_bounds
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF, kernel_function
+from ntkmc.theory.kernels.functions import kernel_function
 from ntkmc.theory.kernels.series import hermite_coefficient
 from ntkmc.theory.predictions.sphere import (
     close_pair_probability,

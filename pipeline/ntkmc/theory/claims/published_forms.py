@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import decreasing, enclosed, scaled, tangent, two_layers
 from ntkmc.theory.claims.deterministic import ones_form, shallower
 from ntkmc.theory.claims.scaling import (

@@ -10,12 +10,12 @@ import math
 
 import numpy as np
 
+from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, enclosed, exactly, tangent, two_layers
 from ntkmc.theory.claims.deterministic import separation
 from ntkmc.theory.claims.probability import at_most_delta, sub_gaussian
-from ntkmc.theory.kernels.functions import UNIT_ROUNDOFF
 from ntkmc.theory.kernels.series import hermite_coefficient
 
 FUNCTIONS = {

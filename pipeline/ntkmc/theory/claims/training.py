@@ -7,8 +7,9 @@ from typing import Final
 
 import numpy as np
 
+from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Floats, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import around, enclosed, scaled
 from ntkmc.theory.claims.trial_statistics import TRAINING
 from ntkmc.theory.kernels.series import series_coefficients

@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ntkmc.errors import InputError, did_you_mean
+from ntkmc.numeric import Matrix
 from ntkmc.registry import Registry
 from ntkmc.theory.distributions.hypotheses import UNKNOWN, Hypotheses
 
-Matrix = NDArray[np.float64]
 Spec = str | Mapping[str, Any]
 """A name, or {name: {parameter: value}}; the name of a registered law, of an entry point, or `module:function`."""
 

@@ -15,7 +15,8 @@ from typing import ClassVar
 import numpy as np
 
 from ntkmc.errors import InputError
-from ntkmc.theory.distributions.base import Distribution, Matrix, count, number, positive, register
+from ntkmc.numeric import Matrix
+from ntkmc.theory.distributions.base import Distribution, count, number, positive, register
 from ntkmc.theory.distributions.hypotheses import Hypotheses
 
 

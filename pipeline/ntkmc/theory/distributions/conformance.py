@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ntkmc.errors import InputError
-from ntkmc.theory.distributions.base import Distribution, Matrix, Spec, canonical
+from ntkmc.numeric import Floats, Matrix
+from ntkmc.theory.distributions.base import Distribution, Spec, canonical
 from ntkmc.theory.distributions.factory import build
 from ntkmc.theory.distributions.plugins import Plugin
-
-Floats = NDArray[np.float64]
 
 SIGMAS: Final = 5.0
 """Standard errors by which a mean may differ; a larger deviation has probability 6e-7."""

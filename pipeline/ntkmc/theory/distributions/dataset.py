@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ntkmc.errors import InputError
-from ntkmc.theory.distributions.base import Distribution, Matrix, register
+from ntkmc.numeric import Matrix
+from ntkmc.theory.distributions.base import Distribution, register
 from ntkmc.theory.distributions.hypotheses import Hypotheses
 
 _FORMATS = ".npy, .npz, .csv, .parquet, .zarr"

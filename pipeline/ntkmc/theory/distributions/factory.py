@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.theory.distributions.base import DISTRIBUTIONS, Distribution, Matrix, Spec, instantiate
+from ntkmc.numeric import Matrix, positive_integer
+from ntkmc.theory.distributions.base import DISTRIBUTIONS, Distribution, Spec, instantiate
 from ntkmc.theory.distributions.plugins import by_reference, entry_point_names, from_entry_point
 
 
@@ -99,7 +100,6 @@ def sample(distribution: Spec | Distribution, n: int, d: int, rng: np.random.Gen
     """
     law = build(distribution, trusted=True)
     for name, value in {"n": n, "d": d}.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise InputError(f"{name} must be a positive integer, got {value!r}")
+        positive_integer(name, value)
     law.check(n, d)
     return law.sample(int(n), int(d), rng)

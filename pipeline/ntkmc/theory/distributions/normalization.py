@@ -8,7 +8,8 @@ from typing import Final, Literal
 import numpy as np
 
 from ntkmc.errors import InputError
-from ntkmc.theory.distributions.base import Distribution, Matrix
+from ntkmc.numeric import Matrix
+from ntkmc.theory.distributions.base import Distribution
 
 Normalization = Literal["unit", "mean", "none"]
 

@@ -28,7 +28,8 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.theory.distributions.base import Distribution, Matrix, canonical, instantiate
+from ntkmc.numeric import Matrix
+from ntkmc.theory.distributions.base import Distribution, canonical, instantiate
 from ntkmc.theory.distributions.hypotheses import UNKNOWN, Hypotheses
 
 _importing = threading.RLock()

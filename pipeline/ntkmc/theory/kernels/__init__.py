@@ -4,18 +4,10 @@ and Gegenbauer series.
 Imports nothing else of `theory`.
 """
 
-from ntkmc.theory.kernels.functions import (
-    KERNELS,
-    UNIT_ROUNDOFF,
-    check_depths,
-    check_kernel,
-    diagonal_value,
-    entry_error,
-)
+from ntkmc.theory.kernels.functions import KERNELS, check_depths, check_kernel, diagonal_value, entry_error
 
 __all__ = [
     "KERNELS",
-    "UNIT_ROUNDOFF",
     "check_depths",
     "check_kernel",
     "diagonal_value",

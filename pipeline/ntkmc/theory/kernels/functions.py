@@ -20,11 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntkmc.compiled import compiled
 from ntkmc.errors import InputError, did_you_mean
+from ntkmc.numeric import UNIT_ROUNDOFF, positive_integer
 from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, SMALL_ANGLE, first_layer, next_layer
 
 KERNELS: Final = ("h-infinity", "ntk", "conjugate")
-
-UNIT_ROUNDOFF: Final = 2.0**-53
 
 
 def check_kernel(kernel: str, depth: int) -> None:
@@ -37,8 +36,7 @@ def check_kernel(kernel: str, depth: int) -> None:
     """
     if kernel not in KERNELS:
         raise InputError(f"unknown kernel {kernel!r}: {did_you_mean(kernel, KERNELS)}")
-    if isinstance(depth, bool) or not isinstance(depth, int | np.integer) or depth < 1:
-        raise InputError(f"depth must be a positive integer (the number of weight layers), got {depth!r}")
+    positive_integer("depth (the number of weight layers)", depth)
     if kernel == "h-infinity" and depth != 2:
         raise InputError(f"kernel h-infinity is a two-layer kernel: depth must be 2, got {depth}")
 

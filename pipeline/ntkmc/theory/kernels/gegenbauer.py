@@ -12,13 +12,12 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import optimize, special
 
 from ntkmc.errors import InputError
+from ntkmc.numeric import Floats
 from ntkmc.theory.kernels.functions import diagonal_value, kernel_function
-
-Floats = NDArray[np.float64]
 
 _NODES: Final = 4000
 """Number of quadrature nodes.

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntkmc.errors import InputError
+from ntkmc.numeric import integer_between
 from ntkmc.theory.kernels.functions import check_kernel, diagonal_value, kernel_function
 
 _WORKING_TERMS = 64
@@ -189,8 +190,7 @@ def surrogate(kernel: str, depth: int, degree: int) -> NDArray[np.float64]:
     >>> float(surrogate("ntk", 2, 4).sum())
     2.0
     """
-    if isinstance(degree, bool) or not isinstance(degree, int) or not 2 <= degree <= LARGEST_DEGREE:
-        raise InputError(f"degree must be an integer from 2 to {LARGEST_DEGREE}, got {degree!r}")
+    integer_between("degree", degree, 2, LARGEST_DEGREE)
     coefficients = np.array(series_coefficients(kernel, depth, degree + 1))
     ends = diagonal_value(kernel, depth), float(kernel_function(-1.0, kernel, depth))
     totals = 0.5 * (ends[0] + ends[1]), 0.5 * (ends[0] - ends[1])  # of the even and of the odd coefficients

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ntkmc.numeric import Floats
 from ntkmc.registry import Registry
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.kernels.functions import diagonal_value, kernel_function
@@ -197,9 +198,6 @@ for _predictor in (
     ),
 ):
     PREDICTORS.add(_predictor.id, _predictor)
-
-
-Floats = NDArray[np.float64]
 
 
 class Distribution(Protocol):

@@ -18,15 +18,14 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ntkmc.compiled import compiled
 from ntkmc.errors import InputError
+from ntkmc.numeric import Floats
 from ntkmc.theory.kernels.functions import diagonal_value
 from ntkmc.theory.kernels.gegenbauer import expansion, harmonics
 from ntkmc.theory.kernels.series import linearization
-
-Floats = NDArray[np.float64]
 
 _HEIGHT: Final = 1e-11
 """Distance from the real axis at which g is evaluated, in units of the extent of the law; F is smoothed by as much."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 from ntkmc.errors import InputError
-
-Floats = NDArray[np.float64]
+from ntkmc.numeric import Floats
 
 
 def _check(d: int) -> None:
