@@ -16,16 +16,16 @@ SEQUENCE: Final = (
 """Sequential palette from 0 to 1, with equal steps of lightness."""
 
 VERDICTS: Final = {
-    "holds": "#00664b",
-    "supported": "#00664b",
     "violated": "#a3263c",
     "refuted": "#a84a00",
+    "holds": "#00664b",
+    "supported": "#00664b",
     "undecided": "#005a8e",
     "vacuous": "#595f69",
     "not-evaluated": "#595f69",
     "not-applicable": "#595f69",
 }
-"""Text colours of verdicts, always shown together with the word."""
+"""Text colours of verdicts, in the order in which verdicts are listed, always shown together with the word."""
 
 SIGNS: Final = {"holds": "✓", "supported": "✓", "violated": "✗", "refuted": "✗", "undecided": "?", "vacuous": "∅"}
 """One mark per verdict, so that verdicts do not differ by colour alone."""

@@ -19,7 +19,7 @@ import psutil
 from bokeh.client import pull_session
 from distributed import Client
 
-from ntkmc.execution.progress.study_page.plugin import NAME, StudyPlugin, tell
+from ntkmc.execution.progress.study_page.plugin import NAME, StudyPlugin, send
 
 
 def seed(cells: int) -> dict[str, object]:
@@ -50,7 +50,7 @@ def go_on(client: Client, cells: int, seconds: float) -> None:
             p = rng.random((1, len(here), 3, 4))
             message["estimates"] = here, np.concatenate([p, 0.9 * p, 1.0 - 0.9 * (1.0 - p)])
             message["verdicts"] = {f"claim-{i}": "holds" for i in range(60)}
-        tell(client, "r", message)
+        send(client, "r", message)
         number += 1
         time.sleep(max(0.0, begun + 0.5 * number - time.monotonic()))
 
@@ -95,7 +95,7 @@ def main(cells: int, seconds: float) -> None:
                 time.sleep(seconds)
                 print(f"scheduler alone: {100 * (used() - begun) / seconds:.2f} % of a core")
                 large = seed(cells)
-                tell(client, "r", {"seed": large})
+                send(client, "r", {"seed": large})
                 cells = len(large["cells"])  # type: ignore[arg-type]
                 begun = used()
                 go_on(client, cells, seconds)

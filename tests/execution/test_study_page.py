@@ -1,18 +1,17 @@
-"""The Study page: what a scheduler tells of a study is what the store holds, whatever becomes of its drivers."""
+"""The Study page shows what the store holds, also after drivers were interrupted and started again."""
 
 from __future__ import annotations
 
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from bokeh.document import Document
 from distributed import Client, LocalCluster
 
 from ntkmc import open_results
@@ -21,7 +20,7 @@ from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
 from ntkmc.execution.progress.study_page import feed as feeds
 from ntkmc.execution.progress.study_page.feed import study_page
-from ntkmc.execution.progress.study_page.page import Viewers, _Page
+from ntkmc.execution.progress.study_page.page import Page, Viewers
 from ntkmc.execution.progress.study_page.plugin import NAME, StudyPlugin
 from ntkmc.execution.progress.study_page.state import Studies, StudyState
 from ntkmc.experiment.schema.variables import Verdict
@@ -60,12 +59,12 @@ def assert_store_is_shown(client: Any, path: Path) -> dict[str, Any]:
             expected = [[None if np.isnan(x) else x for x in line] for line in values.to_numpy().tolist()]
             assert row[name] == expected, (row["cell"], name)
     overall = tree["claims"]["overall"].load()
-    told = {
+    words = {
         str(claim): Verdict(int(code)).word
         for claim, code in zip(overall["claim"].to_numpy(), overall.to_numpy(), strict=True)
     }
     assert shown["verdicts"] == {
-        claim: word for claim, word in told.items() if word not in ("not-evaluated", "not-applicable")
+        claim: word for claim, word in words.items() if word not in ("not-evaluated", "not-applicable")
     }
     return shown
 
@@ -144,35 +143,37 @@ def test_a_view_does_not_end_a_run(
             raise OSError("the scheduler does not listen")
         return True
 
-    monkeypatch.setattr(feeds, "tell", broken)
+    monkeypatch.setattr(feeds, "send", broken)
     assert not execute(small_study, tmp_path / "s", client=cluster, progress=False).failed
     assert failures
     monkeypatch.setattr(feeds, "StudyPlugin", broken)
     assert study_page(small_study, "s", cluster) == []
 
 
-def state_of(cells: int) -> StudyState:
+def state_of(cells: int, clock: Callable[[], float] = time.monotonic, study: str = "large") -> StudyState:
     n = np.arange(1, cells + 1)
     return StudyState(
-        "large", "store", "r", [f"sphere,d=3,n={value}" for value in n], ["sphere"] * cells, np.full(cells, 3), n,
-        np.full(cells, 100), np.zeros(cells, dtype=int), [2, 3], [0.1, 0.5],
+        study, "store", "r", [f"sphere,d=3,n={value}" for value in n], ["sphere"] * cells, np.full(cells, 3), n,
+        np.full(cells, 100), np.zeros(cells, dtype=int), [2, 3], [0.1, 0.5], clock,
     )  # fmt: skip
 
 
 def test_state_counts() -> None:
-    state = state_of(3)
-    assert np.isnan(state.left)
+    now = 50.0
+    state = state_of(3, clock=lambda: now)
+    assert state.seconds_left is None
     assert state.summary()["seconds_left"] is None
-    state.started -= 10.0
-    state._rates[0] = (state.started, 0)
+    now += 10.0
     state.update({"done": (np.array([0, 1]), np.array([100, 50])), "closed": (np.array([0]), np.array([True]))})
-    assert state.rate == pytest.approx(15.0, rel=0.05)
-    assert state.left == pytest.approx(10.0, rel=0.05)
+    assert state.rate == 15.0
+    assert state.seconds_left == 10.0
     assert state.condition == "running"
-    state.heard -= 100.0
+    now += 100.0
     assert "silent for 100 s" in state.condition
-    state.update({"ended": "finished", "aside": {"sphere,d=3,n=3": "poison"}})
+    assert state.rate < 2.0
+    state.update({"ended": "finished", "set_aside": {"sphere,d=3,n=3": "poison"}})
     assert state.condition == "finished"
+    assert state.seconds_left is None
     assert state.summary()["set_aside"] == {"sphere,d=3,n=3": "poison"}
     assert json.loads(json.dumps(state.table()))[0]["probability"] == [[None, None], [None, None]]
 
@@ -191,7 +192,7 @@ def test_transitions_are_counted() -> None:
 def test_page_shows_the_state(cells: int) -> None:
     """Columns of the drawn sources are the state's, for few cells and for more than have labels or intervals."""
     studies, viewers = Studies(), Viewers()
-    page = _Page(studies, SimpleNamespace(workers={}), viewers, Document())
+    page = Page(studies, SimpleNamespace(workers={}), viewers)
     assert "No study yet" in page.head.text
     state = studies.states["r"] = state_of(cells)
     page.tick()
@@ -200,7 +201,7 @@ def test_page_shows_the_state(cells: int) -> None:
     state.update(
         {"estimates": (at, np.array([p, 0.5 * p, 0.5 + 0.5 * p])), "done": (at, at % 100), "verdicts": {"x": "holds"}}
     )
-    page.rested = 0.0
+    page.resting_until = 0.0
     page.threshold.value = "0.5"
     page.tick()
     assert np.array_equal(page.cells.data["p"], p[:, 0, 1])
@@ -211,6 +212,19 @@ def test_page_shows_the_state(cells: int) -> None:
     assert np.min(shown["upper"] - shown["lower"]) >= np.sort(widths)[-min(cells, 200)]
     assert "✓ holds" in page.foot.text
     assert viewers.spent > 0.0
-    assert page.rested > time.monotonic()  # it rests
+    assert page.resting_until > time.monotonic()
     page.closed(None)
     assert viewers.open == 0
+
+
+def test_page_escapes_what_it_shows() -> None:
+    """Names, notes and reasons are text, never markup."""
+    bad = "<script>alert(1)</script>"
+    studies = Studies()
+    state = studies.states["r"] = state_of(1, study=bad)
+    state.store = f"s3://{bad}"
+    state.update({"notes": [bad], "set_aside": {bad: bad}, "verdicts": {bad: "violated"}})
+    page = Page(studies, SimpleNamespace(workers={}), Viewers())
+    for text, count in ((page.head.text, 5), (page.foot.text, 1)):
+        assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") == count
+        assert "<script" not in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import subprocess
 import time
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,66 +16,71 @@ from ntkmc.errors import InputError, StoreError
 from ntkmc.execution.batch.dialects import DIALECTS, Dialect, QueuedJob
 from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.events import BlockDone, CellFailed, Event, RunFinished, RunStarted
+from ntkmc.execution.progress.rate import RateEstimator, format_rate, seconds_left
 from ntkmc.experiment.store import Location, attributes_without_imports, open_results, study_of
 from ntkmc.experiment.study.model import AdaptiveTrials
 
-_RECORD_EVERY: Final = 2.0  # seconds
+_LOG_INTERVAL: Final = 2.0  # seconds
+_STALE: Final = 600.0  # seconds without an update after which a driver counts as gone
 _TRIES: Final = 4  # times that a store is opened
-_WINDOW: Final = 120.0  # seconds that the rate is taken over
 
 
 class ProgressLog:
-    """Subscriber that keeps, in the workspace, what a rate is computed from."""
+    """Subscriber that writes a run's rate and errors to its workspace, for `ntkmc status` in another process."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._document: dict[str, Any] = {"errors": []}
         self._written = 0.0
-        self._past: deque[tuple[float, int]] = deque(maxlen=round(_WINDOW / _RECORD_EVERY))
+        self._done = 0
+        self._rate = RateEstimator()
 
     def __call__(self, event: Event) -> None:
-        """Take note of an event."""
+        """Enter an event, and write the document unless that was done a moment ago."""
         now = time.time()
         match event:
             case RunStarted():
-                self._document |= {"computed": 0, "ended": False}
+                self._rate = RateEstimator([(now, self._done)])
+                self._document["ended"] = False
             case BlockDone():
-                self._document["computed"] += event.trials
+                # As in the store's count of trials: those of networks would count each draw twice.
+                self._done += event.trials if event.part.plain else 0
+                self._rate.add(now, self._done)
             case CellFailed():
                 self._document["errors"].append(f"cell {event.cell} failed: {event.reason}")
             case RunFinished():
                 self._document["ended"] = True
             case _:
                 return
-        self._document["updated"] = now
-        if not isinstance(event, BlockDone) or now - self._written > _RECORD_EVERY:
+        self._document |= {"updated": now, "samples": self._rate.samples}
+        if not isinstance(event, BlockDone) or now - self._written > _LOG_INTERVAL:
             self._written = now
-            self._past.append((now, self._document["computed"]))
-            self._document["since"], self._document["before"] = self._past[0]
             self.workspace.write("progress", self._document)
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Of one store.
+    """Status of the run of one store.
 
     Attributes
     ----------
     study : str
-        Its name; empty if the store does not exist yet.
+        Name of the study; empty if the store does not exist yet.
     cells_done, cells, trials_done, trials : int
-        By the store. For an adaptive study `trials` is what it takes at most.
+        Counts in the store. For an adaptive study `trials` is the largest number that may be needed.
+    trials_left : int
+        Missing trials of cells that are not done.
     driver : QueuedJob or None
         The driver's latest job.
     workers : tuple of QueuedJob
     answered : bool
         Whether the queue answered.
     rate : float
-        Trials a second of the latest run in its last two minutes, 0 if it is not known.
+        Trials per second of the latest run, 0 if it is unknown.
     running : bool
-        Whether the driver writes its record.
+        Whether the driver writes its progress.
     error : str
-        The latest one, with its place in a log.
+        Latest error, with its place in a log.
     """
 
     study: str
@@ -83,6 +88,7 @@ class RunStatus:
     cells: int
     trials_done: int
     trials: int
+    trials_left: int
     driver: QueuedJob | None = None
     workers: tuple[QueuedJob, ...] = ()
     answered: bool = True
@@ -97,21 +103,17 @@ class RunStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the rate so far; None if nothing is running."""
-        return (
-            (self.trials - self.trials_done) / self.rate
-            if self.running and self.rate > 0.0 and not self.done
-            else None
-        )
+        """Time left at this rate; None if nothing is running."""
+        return seconds_left(self.trials_left, self.rate) if self.running and self.trials_left else None
 
     def lines(self) -> dict[str, str]:
-        """For people."""
+        """Return the status as texts, by their titles."""
         share = self.trials_done / self.trials if self.trials else 0.0
         store = f"{self.cells_done}/{self.cells} cells, {self.trials_done:,}/{self.trials:,} trials ({share:.0%})"
         found = {"store": store if self.study else "not there yet: its driver has not started"}
         if self.seconds_left is not None:
             end = datetime.datetime.now() + datetime.timedelta(seconds=self.seconds_left)
-            found["rate"] = f"{self.rate:,.0f} trials/s, expected to end {end:%Y-%m-%d %H:%M}"
+            found["rate"] = f"{format_rate(self.rate)} trials/s, expected to end {end:%Y-%m-%d %H:%M}"
         if self.driver is not None:
             found["driver"] = f"job {self.driver.id}: {self.driver}" if self.answered else "the queue does not answer"
             if self.answered and self.driver.state == "ended" and not self.done:
@@ -136,23 +138,23 @@ def run_status(store: str | Path | Location) -> RunStatus:
     """
     location = Location.of(store)
     workspace = Workspace(location)
-    record, submitted = workspace.read("progress"), workspace.read("drivers")
+    progress, submitted = workspace.read("progress"), workspace.read("drivers")
     if not location.occupied() and not submitted:
         raise InputError(f"{store}: no store, and nothing was submitted for one")
-    counted = _counted_patiently(location) if location.occupied() else ("", 0, 0, 0, 0)
+    counted = _counted_patiently(location) if location.occupied() else ("", 0, 0, 0, 0, 0)
     jobs = submitted_jobs(workspace)
     driver, workers = jobs or (QueuedJob("?", "ended"), ())
-    elapsed = record.get("updated", 0.0) - record.get("since", 0.0)
-    computed = record.get("computed", 0) - record.get("before", 0)
-    fresh = not record.get("ended", True) and time.time() - record.get("updated", 0.0) < 600.0
+    now = time.time()
+    # A driver that was killed leaves a document that says that it runs.
+    fresh = not progress.get("ended", True) and now - progress.get("updated", 0.0) < _STALE
     return RunStatus(
         *counted,
         driver=driver,
         workers=workers,
         answered=jobs is not None,
-        rate=computed / elapsed if elapsed > 0.0 else 0.0,
+        rate=RateEstimator(progress.get("samples", [])).rate(now),
         running=fresh and (driver is None or driver.state == "running"),
-        error=workspace.last_error() or (record.get("errors") or [""])[-1],
+        error=workspace.last_error() or (progress.get("errors") or [""])[-1],
     )
 
 
@@ -174,8 +176,8 @@ def submitted_jobs(workspace: Workspace) -> tuple[QueuedJob | None, tuple[Queued
     return driver, tuple(found[number] for number in workers if number in found and found[number].state != "ended")
 
 
-def _counted_patiently(location: Location) -> tuple[str, int, int, int, int]:
-    """A driver that resumes rewrites the store's metadata in its first moments; a reader may meet it halfway."""
+def _counted_patiently(location: Location) -> tuple[str, int, int, int, int, int]:
+    # A driver that resumes rewrites the metadata of the store in its first moments: a reader may meet it halfway.
     for _ in range(_TRIES - 1):
         try:
             return _counted(location)
@@ -184,13 +186,13 @@ def _counted_patiently(location: Location) -> tuple[str, int, int, int, int]:
     return _counted(location)
 
 
-def _counted(location: Location) -> tuple[str, int, int, int, int]:
-    """Study, cells done, cells, trials done, trials at most: from the store alone, blocks in the journal included."""
+def _counted(location: Location) -> tuple[str, int, int, int, int, int]:
+    """Return the first six fields of `RunStatus`, from the store alone, including blocks in the journal."""
     tree = open_results(str(location))
     study = study_of(attributes_without_imports(tree), str(location))
     trials, estimates = tree["trials"].to_dataset(), tree["estimates"].to_dataset()
     span = study.trial_range
-    cells_done = trials_done = 0
+    cells_done = trials_done = trials_left = 0
     for cell in study.cells:
         place = {"distribution": cell.distribution.label, "d": cell.d, "n": cell.n}
         status = trials["status"].sel(place | {"depth": list(cell.depths)}).isel(trial=slice(span.start, span.stop))
@@ -201,8 +203,11 @@ def _counted(location: Location) -> tuple[str, int, int, int, int]:
             found = estimates.sel(place | {"depth": list(cell.depths), "lambda_0": list(study.event.lambda_0)})
             width = np.asarray(found["probability_upper"] - found["probability_lower"])
             precise = bool((width <= 2.0 * study.trials.half_width).all())
-        cells_done += done == len(span) or precise
-    return study.name, cells_done, len(study.cells), trials_done, len(span) * len(study.cells)
+        if done == len(span) or precise:
+            cells_done += 1
+        else:
+            trials_left += len(span) - done
+    return study.name, cells_done, len(study.cells), trials_done, len(span) * len(study.cells), trials_left
 
 
 def cancel(store: str | Path | Location) -> list[str]:

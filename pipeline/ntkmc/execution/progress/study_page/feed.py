@@ -1,7 +1,6 @@
-"""From the driver's events to the scheduler that shows them: collected, and sent by a thread that nobody waits for.
+"""Feed of the Study page: collects the driver's events and sends them to the scheduler from a thread of its own.
 
-The store is the source: what is found there when a run starts is sent first, so a page goes on where the last driver
-left it.
+The state of the store is sent first, so that the page of a resumed run continues where the last driver ended.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Event, Note, RunFinished, RunStarted, StoreUpdated
-from ntkmc.execution.progress.study_page.plugin import NAME, StudyPlugin, tell
+from ntkmc.execution.progress.study_page.plugin import NAME, StudyPlugin, send
 from ntkmc.experiment.schema import Verdict
 
 if TYPE_CHECKING:
@@ -25,16 +24,16 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 
-_EVERY: Final = 0.5  # seconds between messages
-_PATIENCE: Final = 5.0  # seconds that the end of a run waits for the last message
+_INTERVAL: Final = 0.5  # seconds between messages
+_LAST_MESSAGE: Final = 5.0  # seconds that the end of a run waits for the last message
 
 _ESTIMATES: Final = ("probability", "probability_lower", "probability_upper")
 
 
 def study_page(study: Study, store: str, client: Client) -> list[Feed]:
-    """The feed of the Study page on a cluster's dashboard; none where the cluster has no dashboard, or refuses it.
+    """Return the feed of the Study page on a cluster's dashboard; none if there is no dashboard, or if it fails.
 
-    A run goes on without the page: it is a view, and a scheduler elsewhere may not have this version of ntkmc.
+    A run continues without the page: the scheduler may run in an environment without this version of ntkmc.
     """
     if not client.dashboard_link:
         return []
@@ -46,29 +45,29 @@ def study_page(study: Study, store: str, client: Client) -> list[Feed]:
 
 
 class Feed:
-    """Subscriber that tells a cluster's scheduler how a study goes.
+    """Subscriber that sends the progress of a study to a cluster's scheduler.
 
     Parameters
     ----------
     study : Study
     store : str
-        For people.
+        Location of the results, to be shown.
     client : distributed.Client
 
     Attributes
     ----------
     page : bool
-        Whether the scheduler shows what it is told; without a dashboard it has `study.json` alone.
+        Whether the scheduler has a page; without a dashboard it serves `study.json` alone.
 
     Raises
     ------
     Exception
-        Whatever the scheduler raises if it cannot show the page: it runs elsewhere, in an environment of its own.
+        Any exception of the scheduler, which may run in another environment, if it cannot show the page.
     """
 
     def __init__(self, study: Study, store: str, client: Client) -> None:
         client.register_plugin(StudyPlugin(), name=NAME)
-        self.page = tell(client, "", {})
+        self.page = send(client, "", {})
         self._study, self._store, self._client = study, store, client
         self._run = uuid.uuid4().hex[:8]
         self._cells = {cell.name: i for i, cell in enumerate(study.cells)}
@@ -77,8 +76,8 @@ class Feed:
         self._done = np.zeros(len(self._cells), dtype=np.int64)
         self._failed = np.zeros(len(self._cells), dtype=np.int64)
         self._closed = np.zeros(len(self._cells), dtype=bool)
-        self._touched: set[int] = set()  # since the last fold
-        self._moved: set[int] = set()  # since the last message
+        self._computed: set[int] = set()  # cells with blocks since the last update of the store
+        self._changed: set[int] = set()  # cells whose counts changed since the last message
         self._pending: dict[str, Any] = {}
         self._seeded = False
         self._lock = threading.Lock()
@@ -86,30 +85,31 @@ class Feed:
         self._thread = threading.Thread(target=self._send_all, name="ntkmc-study-feed", daemon=True)
 
     def __call__(self, event: Event) -> None:
-        """Take note of an event."""
+        """Enter an event into the next message."""
         match event:
             case RunStarted():
                 self._thread.start()
             case BlockDone():
                 with self._lock:
                     at = self._cells[event.cell]
-                    if event.part.plain:  # the page counts trials of the limiting kernel
+                    # The page counts trials of the limiting kernel: those of networks would count each draw twice.
+                    if event.part.plain:
                         self._done[at] = min(self._done[at] + event.trials, self._planned[at])
                         self._failed[at] += event.failed
-                    self._touched.add(at)
-                    self._moved.add(at)
+                    self._computed.add(at)
+                    self._changed.add(at)
                     self._pending["computed"] = self._pending.get("computed", 0.0) + event.seconds
             case CellDone():
                 with self._lock:
                     at = self._cells[event.cell]
                     self._planned[at] -= event.spared
                     self._closed[at] = True
-                    self._moved.add(at)
+                    self._changed.add(at)
             case CellFailed():
                 with self._lock:
-                    self._pending.setdefault("aside", {})[event.cell] = event.reason
+                    self._pending.setdefault("set_aside", {})[event.cell] = event.reason
                     self._closed[self._cells[event.cell]] = True
-                    self._moved.add(self._cells[event.cell])
+                    self._changed.add(self._cells[event.cell])
             case Note():
                 with self._lock:
                     self._pending.setdefault("notes", []).append(event.text)
@@ -119,43 +119,43 @@ class Feed:
                 with self._lock:
                     self._pending["ended"] = "interrupted" if event.interrupted else "finished"
                 self._over.set()
-                self._thread.join(_PATIENCE)
+                self._thread.join(_LAST_MESSAGE)
 
     def _read(self, event: StoreUpdated) -> None:
-        """Bring the cells that moved in line with the store."""
+        """Read counts, estimates and verdicts from the store, of the cells that may have changed."""
         with self._lock:
-            here = list(range(len(self._cells))) if event.whole else sorted(self._touched)
-            self._touched.clear()
+            changed = list(range(len(self._cells))) if event.whole else sorted(self._computed)
+            self._computed.clear()
             span = self._study.trial_range
-            for at in here:
+            for at in changed:
                 done = event.store.done(self._study.cells[at])[:, span.start : span.stop]
                 self._done[at] = int(done.all(axis=0).sum())
-            self._moved.update(here)
-            self._pending["estimates"] = self._estimates(event, self._behind(here))
-            words = event.derived.claims["overall"].tolist()
+            self._changed.update(changed)
+            self._pending["estimates"] = self._estimates(event, self._unsent(changed))
+            codes = event.derived.claims["overall"].tolist()
             labels = event.store.coordinates["claim"]
             self._pending["verdicts"] = {
                 label: Verdict(code).word
-                for label, code in zip(labels, words, strict=True)
+                for label, code in zip(labels, codes, strict=True)
                 if code not in (Verdict.NOT_EVALUATED, Verdict.NOT_APPLICABLE)
             }
             if not self._seeded:
                 self._pending["seed"] = self._seed()
                 self._seeded = True
 
-    def _behind(self, here: Iterable[int]) -> list[int]:
-        """Cells whose estimates are to be sent: those here, and those of a message that is not sent yet."""
-        waiting = self._pending["estimates"][0].tolist() if "estimates" in self._pending else []
-        return sorted({*here, *waiting})
+    def _unsent(self, changed: Iterable[int]) -> list[int]:
+        """Return the cells whose estimates are to be sent: those that changed, and those of the pending message."""
+        pending = self._pending["estimates"][0].tolist() if "estimates" in self._pending else []
+        return sorted({*changed, *pending})
 
-    def _estimates(self, event: StoreUpdated, here: list[int]) -> tuple[Any, Any]:
-        """Cells, and (3, cells, depths, thresholds): estimates with both ends of their intervals."""
+    def _estimates(self, event: StoreUpdated, cells: list[int]) -> tuple[Any, Any]:
+        """Return cells and, (3, cells, depths, thresholds), their estimates with both ends of the intervals."""
         axes = event.store.coordinates
         rows = event.store.depth_positions(self._depths)
         columns = [axes["lambda_0"].index(value) for value in self._study.event.lambda_0]
-        i, j, k = np.array([event.store.index(self._study.cells[at]) for at in here], dtype=int).reshape(-1, 3).T
+        i, j, k = np.array([event.store.index(self._study.cells[at]) for at in cells], dtype=int).reshape(-1, 3).T
         values = [event.derived.estimates[name][i, j, k][:, rows][:, :, columns] for name in _ESTIMATES]
-        return np.array(here, dtype=int), np.array(values)
+        return np.array(cells, dtype=int), np.array(values)
 
     def _seed(self) -> dict[str, Any]:
         cells = self._study.cells
@@ -174,13 +174,14 @@ class Feed:
         }
 
     def _message(self) -> dict[str, Any]:
-        """All that is new since the last message."""
+        """Return everything that is new since the last message."""
         with self._lock:
+            # The seed is made of the store, which is read at the first event `StoreUpdated`.
             if not self._seeded:
                 return {}
             message, self._pending = self._pending, {}
-            at = np.array(sorted(self._moved), dtype=int)
-            self._moved.clear()
+            at = np.array(sorted(self._changed), dtype=int)
+            self._changed.clear()
             if len(at):
                 for name in ("done", "failed", "closed", "planned"):
                     message[name] = at, getattr(self, f"_{name}")[at]
@@ -189,11 +190,11 @@ class Feed:
     def _send_all(self) -> None:
         over = False
         while not over:
-            over = self._over.wait(_EVERY)
+            over = self._over.wait(_INTERVAL)
             message = self._message()
             try:
-                # An empty message says that the driver is alive.
-                tell(self._client, self._run, message)
+                # An empty message shows that the driver is alive.
+                send(self._client, self._run, message)
             except Exception:
-                # A view must not end a run: whether the cluster is gone, the driver finds out by itself.
+                # A view must not end a run: the driver itself detects a cluster that is gone.
                 over = over or self._client.status not in ("running", "connecting")

@@ -1,7 +1,7 @@
-"""The scheduler's side: a plugin that keeps what drivers tell, a route that gives it as JSON, and the Study page.
+"""Scheduler plugin that receives the messages of drivers, and serves the Study page and `study.json`.
 
-Installed on a scheduler that runs already, wherever it runs: `Client.register_plugin` brings the plugin there, and the
-plugin adds its page to the dashboard. A scheduler that is started by hand may also have it from its first second:
+`Client.register_plugin` installs it on a running scheduler, on any machine; the plugin then adds its page to the
+dashboard. To have the page from the start, begin the scheduler with
 `dask scheduler --preload ntkmc.execution.progress.study_page.plugin`.
 """
 
@@ -38,13 +38,14 @@ class StudyPlugin(SchedulerPlugin):
 
     async def start(self, scheduler: Scheduler) -> None:
         """Add the page and the route to the scheduler's dashboard, if it has one."""
-        # A handler of its own: `run_on_scheduler` would write a line into the scheduler's log for every message.
+        # `Client.run_on_scheduler` needs no handler, but writes a line into the scheduler's log for every message.
         scheduler.handlers[OPERATION] = self.receive
         application = getattr(scheduler, "http_application", None)
         if application is None:
             return
         prefix = "/"
-        bokeh = [each for each in application.applications if "bokeh" in type(each).__mro__[1].__module__]
+        # Without Bokeh's pages there is no dashboard to add a page to: the scheduler then serves `study.json` alone.
+        bokeh = [served for served in application.applications if "bokeh" in type(served).__mro__[1].__module__]
         if bokeh:
             prefix = bokeh[0].prefix or "/"
             from ntkmc.execution.progress.study_page.page import add_page
@@ -54,46 +55,44 @@ class StudyPlugin(SchedulerPlugin):
         application.add_handlers(".*$", [(route, StudyJSON, {"studies": self.studies})])
 
     def transition(self, key: Any, start: Any, finish: Any, *args: Any, **kwargs: Any) -> None:
-        """Once per change of a task: must cost next to nothing."""
+        """Count the time of blocks, and errors. Dask calls it at every change of a task, so it must be cheap."""
         if start == "processing" and type(key) is tuple and key[0] == "block":
             if finish == "memory":
-                for each in kwargs.get("startstops") or ():
-                    if each["action"] == "compute":
-                        self.studies.busy += each["stop"] - each["start"]
+                for step in kwargs.get("startstops") or ():
+                    if step["action"] == "compute":
+                        self.studies.busy += step["stop"] - step["start"]
             elif finish == "erred":
                 self.studies.erred += 1
 
     def receive(self, run: str, pickled: bytes) -> bool:
-        """A driver's message, the first of a run holds its seed; whether there is a page to show it."""
+        """Enter a driver's message; return whether the scheduler has a page to show it."""
         message: Message = pickle.loads(pickled)
         self.studies.update(run, message)
         return self.viewers is not None
 
 
-def tell(client: Client, run: str, message: Message) -> bool:
-    """Hand a driver's message to the plugin of a client's scheduler; whether that has a page to show it."""
+def send(client: Client, run: str, message: Message) -> bool:
+    """Send a driver's message to a client's scheduler; return whether that has a page to show it."""
     return bool(client.sync(getattr(client.scheduler, OPERATION), run=run, pickled=pickle.dumps(message)))
 
 
 class StudyJSON(RequestHandler):
-    """`study.json`: the latest study; `?cells` adds a row for each cell."""
+    """Handler of `study.json`: the latest study; `?cells` adds a row per cell."""
 
     def initialize(self, studies: Studies) -> None:
-        """Tornado's hook."""
+        """Keep the studies to be served."""
         self.studies = studies
 
     def get(self) -> None:
-        """Answer with an empty object before any study ran."""
+        """Answer with the state of the latest study; with an empty object before any study ran."""
         state = self.studies.latest
-        found = {} if state is None else state.summary() | {"blocks_erred": self.studies.erred}
+        document = {} if state is None else state.summary() | {"blocks_erred": self.studies.erred}
         if state is not None and self.get_query_arguments("cells"):
-            found |= {"depths": state.depths, "thresholds": state.thresholds, "table": state.table()}
+            document |= {"depths": state.depths, "thresholds": state.thresholds, "table": state.table()}
         self.set_header("Content-Type", "application/json")
-        self.write(json.dumps(found))
+        self.write(json.dumps(document))
 
 
 def dask_setup(scheduler: Scheduler) -> None:
-    """Dask's hook for `--preload`."""
-    scheduler.add_plugin(
-        StudyPlugin(), name=NAME, idempotent=True
-    )  # its `start` follows, when the scheduler has started
+    """Add the plugin to a scheduler that is started with `--preload`; Dask calls it before the plugin's `start`."""
+    scheduler.add_plugin(StudyPlugin(), name=NAME, idempotent=True)

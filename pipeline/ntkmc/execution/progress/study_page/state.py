@@ -1,46 +1,58 @@
-"""State of a study on the scheduler: plain data from the driver's messages; nothing is computed here."""
+"""State of studies on the scheduler: plain data from the messages of their drivers."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkmc.execution.progress.rate import RateEstimator, seconds_left
+
 Message = dict[str, Any]
 
-_WINDOW = 60.0  # seconds that the rate is taken over
-_QUIET = 30.0  # seconds without a word after which a driver is said to be silent
+_SILENCE: Final = 30.0  # seconds without a message after which the page says so: sixty of the feed's intervals
 
 
 @dataclass
 class StudyState:
-    """One study, as its driver last told.
+    """One study, as of the last message of its driver.
 
     Attributes
     ----------
     study, store, run : str
-        Its name; where its results are; identifies the driver.
+        Name of the study; location of its results; identifier of the driver.
     cells : list of str
     distribution : list of str
-    d, n, planned, done, failed : ndarray, (cells,)
-        Of each cell its place, and trials: planned (at most), finished in the store, without a value.
+    d, n : ndarray, (cells,)
+    planned, done, failed : ndarray, (cells,)
+        Trials per cell: planned (at most), finished in the store, without a value.
     depths, thresholds : list
         Coordinates of the estimates.
+    clock : callable
+        Monotonic time of the scheduler in seconds.
     probability, lower, upper : ndarray, (cells, depths, thresholds)
-        The store's estimates with their confidence sequences; NaN before the first look.
+        The store's estimates with their confidence sequences; NaN before the first estimate.
     closed : ndarray, (cells,)
         Whether nothing more is to be done for a cell.
-    aside : dict of str to str
+    set_aside : dict of str to str
         Cells that were set aside, with the reason.
+    notes : list of str
+        Messages for the user.
     verdicts : dict of str to str
-        What all cells together say of each claim.
-    computed, threads : float
-        Seconds that blocks took, by their own clocks; worker threads.
+        Verdict of all cells together on each claim.
+    computed : float
+        Seconds that blocks took, by their own clocks.
+    ended : str
+        `finished` or `interrupted`; empty while the driver runs.
+    version, estimates_version : int
+        Numbers of messages, and of those with estimates.
+    started, updated : float
+        Times of the first and of the last message.
     """
 
     study: str
@@ -54,31 +66,32 @@ class StudyState:
     done: NDArray[Any]
     depths: list[int]
     thresholds: list[float]
+    clock: Callable[[], float] = time.monotonic
     probability: NDArray[Any] = field(init=False)
     lower: NDArray[Any] = field(init=False)
     upper: NDArray[Any] = field(init=False)
     failed: NDArray[Any] = field(init=False)
     closed: NDArray[Any] = field(init=False)
-    aside: dict[str, str] = field(default_factory=dict)
+    set_aside: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     verdicts: dict[str, str] = field(default_factory=dict)
     computed: float = 0.0
     ended: str = ""
     version: int = 0
-    estimated: int = 0
+    estimates_version: int = 0
 
     def __post_init__(self) -> None:
         shape = (len(self.cells), len(self.depths), len(self.thresholds))
         self.probability, self.lower, self.upper = (np.full(shape, np.nan) for _ in range(3))
         self.failed = np.zeros(len(self.cells), dtype=np.int64)
         self.closed = np.zeros(len(self.cells), dtype=bool)
-        self.started = self.heard = time.monotonic()
-        self.found = int(self.done.sum())
-        self._rates: deque[tuple[float, int]] = deque([(self.started, self.found)], maxlen=256)
+        self.started = self.updated = self.clock()
+        # Trials that were in the store when the run began are the origin of the rate.
+        self._rate = RateEstimator([(self.started, float(self.done.sum()))])
 
     def update(self, message: Message) -> None:
-        """Take in what the driver tells; O(what it tells)."""
-        self.heard = time.monotonic()
+        """Enter a message of the driver; its cost is proportional to the size of the message."""
+        self.updated = self.clock()
         self.version += 1
         for name in ("done", "failed", "closed", "planned"):
             if name in message:
@@ -87,48 +100,38 @@ class StudyState:
         if "estimates" in message:
             at, values = message["estimates"]
             self.probability[at], self.lower[at], self.upper[at] = values
-            self.estimated += 1
-        self.aside |= message.get("aside", {})
+            self.estimates_version += 1
+        self.set_aside |= message.get("set_aside", {})
         self.notes += message.get("notes", [])
         self.verdicts = message.get("verdicts", self.verdicts)
         self.computed += message.get("computed", 0.0)
         self.ended = message.get("ended", self.ended)
-        if self.heard - self._rates[-1][0] >= 0.5:
-            self._rates.append((self.heard, int(self.done.sum())))
+        if "done" in message:
+            self._rate.add(self.updated, float(self.done.sum()))
 
     @property
     def rate(self) -> float:
-        """Trials a second that reached the store, over the last minute."""
-        now = self.heard if self.ended else time.monotonic()
-        latest = int(self.done.sum())
-        since, before = next(
-            ((when, count) for when, count in self._rates if now - when <= _WINDOW), (self.started, self.found)
-        )
-        return max(latest - before, 0) / max(now - since, 1e-9) if latest > before else 0.0
+        """Trials per second."""
+        return self._rate.rate(self.updated if self.ended else self.clock())
 
     @property
-    def left(self) -> float:
-        """Seconds that the trials left take at this rate; NaN where that cannot be said."""
-        open_ones = ~self.closed
-        missing = int(np.maximum(self.planned - self.done, 0)[open_ones].sum())
-        if not missing:
-            return 0.0
-        return missing / self.rate if self.rate > 0.0 and not self.ended else math.nan
+    def seconds_left(self) -> float | None:
+        """Time left at this rate; None if it is unknown."""
+        # A closed cell may have fewer trials than planned: it is precise enough, or was set aside.
+        missing = np.maximum(self.planned - self.done, 0)[~self.closed].sum()
+        return seconds_left(missing, 0.0 if self.ended else self.rate)
 
     @property
     def condition(self) -> str:
         """Last known activity of the driver."""
         if self.ended:
             return self.ended
-        silent = time.monotonic() - self.heard
-        return "running" if silent < _QUIET else f"running; its driver has been silent for {silent:.0f} s"
-
-    def counted(self) -> dict[str, int]:
-        """Claims by verdict."""
-        return dict(Counter(self.verdicts.values()))
+        silence = self.clock() - self.updated
+        return "running" if silence < _SILENCE else f"running; its driver has been silent for {silence:.0f} s"
 
     def summary(self) -> dict[str, Any]:
-        """All of it but the cells, as JSON."""
+        """Return everything except the cells, as JSON."""
+        left = self.seconds_left
         return {
             "study": self.study,
             "store": self.store,
@@ -140,14 +143,14 @@ class StudyState:
             "trials_planned": int(self.planned.sum()),
             "trials_failed": int(self.failed.sum()),
             "trials_per_second": round(self.rate, 3),
-            "seconds_left": None if math.isnan(self.left) else round(self.left, 1),
-            "set_aside": self.aside,
+            "seconds_left": None if left is None else round(left, 1),
+            "set_aside": self.set_aside,
             "notes": self.notes,
             "verdicts": self.verdicts,
         }
 
     def table(self) -> list[dict[str, Any]]:
-        """A row per cell, as JSON: trials, and estimates by depth and threshold (null where there are none)."""
+        """Return a row per cell, as JSON: trials, and estimates by depth and threshold (null if there are none)."""
         return [
             {
                 "cell": name,
@@ -158,31 +161,31 @@ class StudyState:
                 "done": int(self.done[i]),
                 "failed": int(self.failed[i]),
                 "closed": bool(self.closed[i]),
-                **{key: _plain(getattr(self, key)[i]) for key in ("probability", "lower", "upper")},
+                **{key: _as_json(getattr(self, key)[i]) for key in ("probability", "lower", "upper")},
             }
             for i, name in enumerate(self.cells)
         ]
 
 
-def _plain(values: NDArray[Any]) -> list[list[float | None]]:
+def _as_json(values: NDArray[Any]) -> list[list[float | None]]:
     return [[None if math.isnan(value) else value for value in row] for row in values.tolist()]
 
 
 MOST_STUDIES: Final = 8
-"""Studies that are kept; the oldest is dropped first."""
+"""Number of studies that are kept; the oldest is dropped first."""
 
 
 class Studies:
-    """Studies that ran on a scheduler, by the identity of their drivers, and the work of its workers on the latest.
+    """Studies that ran on a scheduler, by the identifiers of their drivers; times of its workers on the latest one.
 
     Attributes
     ----------
     states : dict of str to StudyState
-        The latest last.
+        The latest one is the last.
     busy : float
         Seconds that workers spent on blocks, by their own clocks: computing them and writing them.
     erred : int
-        Blocks whose task raised.
+        Number of blocks whose task raised an exception.
     """
 
     def __init__(self) -> None:
@@ -196,8 +199,9 @@ class Studies:
         return next(reversed(self.states.values()), None)
 
     def update(self, run: str, message: Message) -> None:
-        """Enter a driver's message; the first of a run holds its seed."""
+        """Enter a driver's message; the first message of a run holds the arguments of its `StudyState` as `seed`."""
         if "seed" in message:
+            # A resumed run takes the place of the earlier run on the same store.
             self.states = {key: state for key, state in self.states.items() if state.store != message["seed"]["store"]}
             self.states[run] = StudyState(**message["seed"])
             while len(self.states) > MOST_STUDIES:
