@@ -42,8 +42,10 @@ lint: $(STAMP)  ## ruff, mypy --strict and the layers
 test: lint  ## Lint, types, layers and the fast tests: under 5 minutes on two cores
 	$(BIN)/python -m pytest -m "not long and not slow and not slurm and not browser" -n 2
 
-test-all: lint  ## The fast and the long tests, and those in a browser: what continuous integration runs
-	$(BIN)/python -m pytest -m "not slow and not slurm and not browser" -n 2
+# The long tests start clusters of several processes, kill workers, and wait for what follows: one at a time. A run that
+# is broken ends early, so that its report is printed.
+test-all: test  ## The fast and the long tests, and those in a browser: what continuous integration runs
+	$(BIN)/python -m pytest -m "long and not slow and not slurm and not browser" --maxfail 8
 	$(MAKE) test-browser
 
 test-slow: $(STAMP)  ## Tests of minutes each: all shipped studies, fuzzing, injected faults, a million trials

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,31 +54,57 @@ def small_study(small: dict[str, Any]) -> Study:
     return parse_study(small, trusted=True)
 
 
-_SESSION: list[Any] = []
+class _SharedCluster:
+    """A cluster inside this process that the tests share: one worker, one thread, no dashboard.
+
+    It starts at the first use, and is replaced if its worker no longer answers: without a check, every later test
+    would wait for that worker until its own time limit.
+    """
+
+    def __init__(self) -> None:
+        self._client: Any = None
+        self._stack = contextlib.ExitStack()
+
+    def client(self) -> Any:
+        """Return a client of a cluster whose worker answers."""
+        if self._client is not None and not self._answers():
+            print("the shared worker does not answer; threads of this process:", file=sys.__stderr__)
+            faulthandler.dump_traceback(sys.__stderr__)
+            self.close()
+        if self._client is None:
+            self._start()
+        return self._client
+
+    def close(self) -> None:
+        """End the cluster; one that does not answer may refuse, which is no failure of a test."""
+        self._client = None
+        with contextlib.suppress(Exception):
+            self._stack.close()
+
+    def _start(self) -> None:
+        import dask
+        from distributed import Client, LocalCluster
+
+        # The worker shares the interpreter with tests that keep it for minutes: it must not count as lost then.
+        self._stack.enter_context(dask.config.set({"distributed.scheduler.worker-ttl": None}))
+        cluster = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None)
+        self._client = self._stack.enter_context(Client(self._stack.enter_context(cluster)))
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self._client.submit(bool, 1, pure=False).result(timeout=60))
+        except Exception:  # a timeout, or whatever a broken connection raises
+            return False
 
 
-@pytest.fixture(scope="session")
-def client() -> Iterator[Any]:
-    """A cluster inside this process: one worker, one thread, no dashboard."""
-    import dask
-    from distributed import Client, LocalCluster
-
-    # A worker beside tests that keep the interpreter for minutes must not count as dead.
-    with (
-        dask.config.set({"distributed.scheduler.worker-ttl": None}),
-        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
-        Client(cluster) as connected,
-    ):
-        _SESSION.append(connected)
-        yield connected
-        _SESSION.clear()
+_SHARED = _SharedCluster()
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A session's worker that is gone is replaced, and said: the next test would wait for it for ever."""
-    for connected in _SESSION:
-        if not connected.nthreads():
-            print(f"the session's worker was gone before {item.nodeid}")
-            connected.cluster.scale(0)
-            connected.cluster.scale(1)
-            connected.wait_for_workers(1, timeout=60)
+@pytest.fixture(scope="module")
+def client() -> Any:
+    """Client of the cluster that the tests of this process share."""
+    return _SHARED.client()
+
+
+def pytest_sessionfinish() -> None:
+    _SHARED.close()
