@@ -145,7 +145,7 @@ def test_ends_hold_what_numpy_finds() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"features": 1}, "features must be at least 2"),
+        ({"features": 1}, "features must be an integer from 2 to 4294967295, got 1"),
         ({"features": True}, "features must be an integer"),
         ({"features": 2.5}, "features must be an integer"),
         ({"depth": 1}, "a kernel of depth 1 is linear"),

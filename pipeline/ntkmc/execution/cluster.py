@@ -115,10 +115,10 @@ def needed_bytes(study: Study, cell: Cell, part: Part = PLAIN) -> int:
     if not part.plain:
         return IDLE_WORKER_BYTES + MEASURES[part.kind].memory(study, cell, part.value)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
-    further = eigenvalue_problems(study.statistics, cell.depths, cell.n)
+    eigenproblems = eigenvalue_problems(study.statistics, cell.depths, cell.n)
     spectrum = "spectrum_radius" in study.statistics
     return IDLE_WORKER_BYTES + trial_bytes(
-        cell.n, cell.d, cell.depths, thresholds=thresholds, further=further, spectrum=spectrum
+        cell.n, cell.d, cell.depths, thresholds=thresholds, eigenproblems=eigenproblems, spectrum=spectrum
     )
 
 
@@ -127,8 +127,8 @@ def needed_seconds(study: Study, cell: Cell, part: Part = PLAIN) -> float:
     if not part.plain:
         return MEASURES[part.kind].seconds(study, cell, part.value)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
-    further = eigenvalue_problems(study.statistics, cell.depths, cell.n)
-    return trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds, further=further)
+    eigenproblems = eigenvalue_problems(study.statistics, cell.depths, cell.n)
+    return trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds, eigenproblems=eigenproblems)
 
 
 def no_room_message(needed: int, most: int) -> str:

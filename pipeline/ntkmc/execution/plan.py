@@ -266,7 +266,7 @@ def _fitting(cell: Cell, room: int, plan: Plan) -> int:
     n = cell.n
 
     def needed(n: int) -> int:
-        whole = trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, further=plan.eigenvalues)
+        whole = trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, eigenproblems=plan.eigenvalues)
         limit = min(whole, blocked_bytes(n, cell.d, _length(n, plan.workers, room)))
         smaller = Cell(cell.distribution, cell.d, n, cell.depths)
         return max([limit, *(MEASURES[kind].memory(plan.study, smaller, value) for kind, value in plan.study.beside)])

@@ -15,7 +15,7 @@ from ntkmc.statistics.intervals import dkw_halfwidth
 def kolmogorov_distance(
     values: ArrayLike, cdf: Callable[[Floats], Floats], cdf_below: Callable[[Floats], Floats] | None = None
 ) -> float:
-    """Return sup over x of |F_T(x) - F(x)|, with F_T the empirical distribution function of the values.
+    """Return the Kolmogorov distance sup_x |F_T(x) - F(x)| of the empirical distribution function F_T of the values.
 
     Parameters
     ----------
@@ -24,6 +24,16 @@ def kolmogorov_distance(
         Distribution function F, vectorized.
     cdf_below : callable, optional
         x -> F(x-), necessary if F has atoms.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    InputError
+        If there are no values, or some are not finite.
 
     Notes
     -----
@@ -50,8 +60,10 @@ def distance_interval(distance: float, trials: int, confidence: float = 0.95, lo
 
     By the triangle inequality, the limits are the distance plus and minus the half-width of the
     Dvoretzky-Kiefer-Wolfowitz band. With several looks, at numbers of trials that are fixed in advance, alpha is
-    divided equally among them.
+    divided equally among them (Bonferroni).
 
+    Examples
+    --------
     >>> [round(end, 3) for end in distance_interval(0.1, 1000)]
     [0.057, 0.143]
     """

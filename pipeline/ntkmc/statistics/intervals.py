@@ -15,9 +15,9 @@ from ntkmc.numeric import Floats
 
 Interval = tuple[Floats, Floats]
 
-
 _RANKS_AT_ONCE: Final = 512
-"""Number of ranks that are evaluated per search step: few of a million order statistics decide a limit."""
+"""Number of ranks per search step. Three steps suffice for 1e8 order statistics, and a call of SciPy takes about as
+long for 512 ranks as for one."""
 
 
 def counts(successes: ArrayLike, trials: ArrayLike) -> tuple[Floats, Floats]:
@@ -66,7 +66,9 @@ def clopper_pearson(successes: ArrayLike, trials: ArrayLike, confidence: float =
 
 
 def wilson(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Return Wilson's score interval (1927), for plots: its average coverage is close to `confidence`.
+    """Return Wilson's score interval (1927): its average coverage is close to `confidence`, its minimum is below.
+
+    Use it for plots only. Parameters and result are those of `clopper_pearson`.
 
     Examples
     --------
@@ -79,6 +81,7 @@ def wilson(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) ->
     p = s / size
     centre = (p + z * z / (2 * size)) / (1 + z * z / size)
     half = z / (1 + z * z / size) * np.sqrt(p * (1 - p) / size + z * z / (4 * size * size))
+    # At s = 0 and s = t the ends are 0 and 1 exactly; rounding would leave them a few units off.
     lower = np.where((t == 0) | (s == 0), 0.0, np.maximum(centre - half, 0.0))
     upper = np.where((t == 0) | (s == t), 1.0, np.minimum(centre + half, 1.0))
     return lower, upper
@@ -87,6 +90,8 @@ def wilson(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) ->
 def dkw_halfwidth(trials: int, confidence: float = 0.95) -> float:
     """Return the half-width of the Dvoretzky-Kiefer-Wolfowitz band with Massart's constant (Ann. Probab. 1990).
 
+    Examples
+    --------
     >>> round(dkw_halfwidth(1000), 4)
     0.0429
     """
@@ -116,6 +121,7 @@ def dkw_band(values: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Float
     if np.isnan(points).any():
         raise InputError("values must not hold NaN")
     half = dkw_halfwidth(len(points), confidence)
+    # Of tied samples each gets the value after the jump.
     cdf = np.searchsorted(points, points, side="right") / max(len(points), 1)
     return points, np.maximum(cdf - half, 0.0), np.minimum(cdf + half, 1.0)
 
@@ -123,8 +129,15 @@ def dkw_band(values: ArrayLike, confidence: float = 0.95) -> tuple[Floats, Float
 def quantile_interval(values: ArrayLike, level: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return an interval of order statistics for a quantile, valid for every law.
 
-    [Y_(l), Y_(u)] with P(Bin(T, q) <= l - 1) <= alpha/2 and P(Bin(T, q) >= u) <= alpha/2; an end for which
-    there is no order statistic is infinite.
+    [Y_(l), Y_(u)] with P(Bin(T, q) <= l - 1) <= alpha/2 and P(Bin(T, q) >= u) <= alpha/2 (David & Nagaraja, Order
+    Statistics, 2003, Sec. 7.1). An end for which there is no order statistic is infinite.
+
+    Parameters
+    ----------
+    values : array_like, (T,)
+        Independent samples, their number fixed in advance.
+    level : float
+        Level q of the quantile, in (0, 1).
 
     Examples
     --------
@@ -153,6 +166,8 @@ def sorted_interval(points: Floats, level: float, confidence: float) -> tuple[fl
 def first_rank(holds: Callable[[NDArray[np.int64]], NDArray[np.bool_]], count: int) -> int:
     """Return the first of the ranks 0 ... count - 1 at which a monotone condition holds, else `count`.
 
+    Examples
+    --------
     >>> first_rank(lambda ranks: ranks**2 > 1e10, 10**6), first_rank(lambda ranks: ranks < 0, 1000)
     (100001, 1000)
     """
@@ -169,8 +184,8 @@ def first_rank(holds: Callable[[NDArray[np.int64]], NDArray[np.bool_]], count: i
 def quantile_lower_limit(values: ArrayLike, level: float, confidence: float = 0.95) -> float:
     """Return a one-sided limit of order statistics: with probability >= `confidence` it is at most the quantile.
 
-    The largest Y_(l) with P(Bin(T, q) <= l - 1) <= alpha; -inf if there is none. For q = delta it is a lambda_0 that
-    P(Y >= lambda_0) >= 1 - delta holds for, at that confidence.
+    The largest Y_(l) with P(Bin(T, q) <= l - 1) <= alpha; -inf if there is none. For q = delta, P(Y >= limit) >=
+    1 - delta holds at that confidence.
 
     Examples
     --------
@@ -188,6 +203,8 @@ def quantile_lower_limit(values: ArrayLike, level: float, confidence: float = 0.
 def certifying_trials(delta: float, confidence: float = 0.95) -> int:
     """Return the number of trials without violation that certify a violation probability of at most `delta`.
 
+    Examples
+    --------
     >>> certifying_trials(0.01)
     299
     """

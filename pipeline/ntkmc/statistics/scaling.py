@@ -12,14 +12,17 @@ from scipy import special
 from ntkmc.numeric import Floats
 from ntkmc.statistics.intervals import error_rate, sorted_interval
 
+# Limits hold for all levels at once, by Bonferroni: more levels would widen each interval.
 _LEVELS: Final = 6
 """Number of tail levels, evenly spaced on a log scale, at which a law is compared with the normal law."""
 
 _BULK: Final = 0.2
-"""Tail probability at which the exponent's range begins: nearer the median, the tail has no influence."""
+"""Tail probability at which the exponent's range begins. Nearer the median, the tail has no influence."""
 
+# About 20 +- 12 values lie beyond the last level (2.7 standard deviations, at the corrected confidence), so that its
+# quantile has both limits.
 _LEAST: Final = 20.0
-"""Number of trials beyond the last level: its quantile then has an interval of order statistics."""
+"""Expected number of trials beyond the last level."""
 
 _COLLINEAR: Final = 0.99
 """Correlation above which two parameters cannot be distinguished, and only the second is fitted."""
@@ -68,20 +71,22 @@ def sub_gaussian_scale(values: ArrayLike, confidence: float = 0.95) -> tuple[Est
     distances = np.sort(points)
     low, high = sorted_interval(distances, 0.5, corrected)
     median = float(np.median(distances))
-    moved = max(high - median, median - low)  # largest error of a distance to the median
+    # Distances are taken from the median of the sample. They err by at most its distance from the median of the law.
+    shift = max(high - median, median - low)
     np.abs(np.subtract(distances, median, out=distances), out=distances)  # in place, to save memory
     distances.sort()
     z = special.ndtri(1.0 - levels / 2)
     q = np.quantile(distances, 1.0 - levels)
     ends = np.array([sorted_interval(distances, 1.0 - level, corrected) for level in levels])
-    ends[:, 0] = np.maximum(ends[:, 0] - moved, 0.0)
-    ends[:, 1] += moved
-    scale = Estimate(*(float(np.max(each / z)) for each in (q, ends[:, 0], ends[:, 1])))
-    apart = np.log(z[-2] / z[-1])
+    ends[:, 0] = np.maximum(ends[:, 0] - shift, 0.0)
+    ends[:, 1] += shift
+    scale = Estimate(*(float(np.max(quantiles / z)) for quantiles in (q, ends[:, 0], ends[:, 1])))
+    # The last two levels are the deepest and `_BULK`. A limit of the exponent takes opposite ends of their quantiles.
+    log_ratio = np.log(z[-2] / z[-1])
     with np.errstate(divide="ignore", invalid="ignore"):  # a law with an atom at its median has quantiles 0
         exponent = Estimate(
             *(
-                float(np.log(outer / inner) / apart)
+                float(np.log(outer / inner) / log_ratio)
                 for outer, inner in ((q[-2], q[-1]), (ends[-2, 0], ends[-1, 1]), (ends[-2, 1], ends[-1, 0]))
             )
         )
@@ -120,17 +125,17 @@ def exponents(
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = (np.log(np.maximum(end[usable], 0.0)) for end in ends)
     columns: dict[str, Floats] = {}
-    for name, values_along in axes.items():
-        column = np.log(np.asarray(values_along, dtype=np.float64)[usable])
-        column = column - column.mean() if len(column) else column
-        if np.ptp(column) > 1e-9 if len(column) else False:
-            columns[name] = column
+    for name, parameter in axes.items():
+        column = np.log(np.asarray(parameter, dtype=np.float64)[usable])
+        if len(column) and np.ptp(column - column.mean()) > 1e-9:
+            columns[name] = column - column.mean()
     names = list(columns)
     if len(names) == 2 and abs(np.corrcoef(columns[names[0]], columns[names[1]])[0, 1]) > _COLLINEAR:
         del columns[names[0]]  # collinear with the other one
         names = names[1:]
     if not names or len(y) < len(names) + 1:
         return {}
+    # The slopes are linear in the values: row by row, the extremes over a box of values are at its corners.
     weights = np.linalg.pinv(np.column_stack([columns[name] for name in names]))
     estimates = {}
     for name, row in zip(names, weights, strict=True):
@@ -149,6 +154,8 @@ def halves(parameter: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] 
 
     Both halves contain the middle value.
 
+    Examples
+    --------
     >>> [half.tolist() for half in halves([8, 32, 128])]
     [[True, True, False], [False, True, True]]
     """

@@ -12,8 +12,9 @@ from ntkmc.errors import InputError
 from ntkmc.numeric import Floats
 from ntkmc.statistics.intervals import Interval, counts, error_rate, first_rank
 
+# Jeffreys' prior is near-optimal at every p. The guarantee holds for every prior that is fixed in advance.
 _PRIOR = 0.5
-"""Parameter of the Beta(1/2, 1/2) mixture: near-optimal at every p; the guarantee holds for any fixed value."""
+"""Parameter of the Beta(1/2, 1/2) mixture."""
 
 _BISECTIONS = 64
 """Number of bisections that reduce (0, 1) to less than the unit roundoff."""
@@ -25,24 +26,31 @@ A test compares with 40 digits for up to 1e7 trials. The addition reduces alpha 
 """
 
 
+# Powers of two from 1 to 1/2048: for up to about a million values, whose standard deviation is comparable to the mean,
+# one of them is within a factor of 2 of the best fraction.
+_STAKES = 2.0 ** -np.arange(12.0)
+"""Fractions of the wealth that are bet. The processes of all fractions are averaged."""
+
+_PRECISE = 1e-4
+"""Precision of the lower limit, relative to the mean; the returned value is below the exact limit."""
+
+_TUNED = 1000.0
+"""Number of values at which `mean_sequence` is narrowest."""
+
+_HEAVIEST = 0.1
+"""Share of one value in the sum of squares, above which that sum does not estimate a variance."""
+
+_FEWEST = 30
+"""Number of values below which an asymptotic interval is not given."""
+
+
 def confidence_sequence(successes: ArrayLike, trials: ArrayLike, confidence: float = 0.95) -> Interval:
     """Return an anytime-valid interval for a probability.
 
-    The probability that the interval excludes the true value at any time t is at most 1 - confidence.
-
-    The set of p with M_t(p) < 1/alpha, M_t the Beta(1/2, 1/2) mixture martingale (Robbins 1970; Howard, Ramdas,
-    McAuliffe & Sekhon, Ann. Statist. 2021; Ville's inequality). One may stop at any time, for any reason.
-
-    Parameters
-    ----------
-    successes, trials : array_like of int
-        Counts so far, broadcast together. No trials give (0, 1).
-    confidence : float
-        In (0, 1).
-
-    Returns
-    -------
-    (lower, upper) : ndarrays of float64
+    The probability that the interval ever excludes the true value is at most 1 - confidence: one may stop at any time,
+    for any reason. It is the set of p with M_t(p) < 1/alpha, for the Beta(1/2, 1/2) mixture martingale M_t (Robbins
+    1970; Howard, Ramdas, McAuliffe & Sekhon, Ann. Statist. 2021; Ville's inequality). Parameters and result are those
+    of `clopper_pearson`, with the counts so far.
 
     Examples
     --------
@@ -55,12 +63,13 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, confidence: flo
     centre = np.where(t > 0, s / np.maximum(t, 1.0), 0.5)
 
     def end(inside: Floats, outside: Floats) -> Floats:
+        # Bisection: log M_t is convex in p, so that it crosses the threshold once on either side of the centre.
         for _ in range(_BISECTIONS):
             middle = 0.5 * (inside + outside)
             within = -special.xlogy(s, middle) - special.xlog1py(t - s, -middle) < threshold
             inside = np.where(within, middle, inside)
             outside = np.where(within, outside, middle)
-        return outside
+        return outside  # not the midpoint: rounding must not narrow the interval
 
     lower = np.where(s == 0, 0.0, end(centre, np.zeros_like(centre)))
     upper = np.where(s == t, 1.0, end(centre, np.ones_like(centre)))
@@ -70,9 +79,9 @@ def confidence_sequence(successes: ArrayLike, trials: ArrayLike, confidence: flo
 def log_e_process(violations: ArrayLike, trials: ArrayLike, delta: ArrayLike) -> Floats:
     """Return the logarithm of the one-sided mixture e-process against "violation probability <= delta".
 
-    Refute when it reaches log(1/alpha): under every p <= delta the process is a supermartingale that starts at 1
-    (for q >= delta >= p a step has mean 1 + (p - delta)(q - delta) / (delta (1 - delta)) <= 1), so it ever
-    reaches 1/alpha with probability at most alpha.
+    Refute the hypothesis when it reaches log(1/alpha). Under every p <= delta the process is a supermartingale that
+    starts at 1: for q >= delta >= p a step has mean 1 + (p - delta)(q - delta) / (delta (1 - delta)) <= 1. It ever
+    reaches 1/alpha with probability at most alpha (Ville's inequality).
 
     Parameters
     ----------
@@ -138,10 +147,6 @@ def quantile_sequence(
     )
 
 
-_STAKES = 2.0 ** -np.arange(12.0)
-"""Fractions of the wealth that are bet; the processes of all fractions are averaged."""
-
-
 def mean_lower_limit(values: ArrayLike, confidence: float = 0.95) -> float:
     """Return an anytime-valid lower limit for the mean of non-negative values with any tail, even an infinite mean.
 
@@ -175,22 +180,14 @@ def mean_lower_limit(values: ArrayLike, confidence: float = 0.95) -> float:
     return excluded
 
 
-_PRECISE = 1e-4
-"""Precision of the lower limit, relative to the mean; the returned value is below the exact limit."""
-
-_TUNED = 1000.0
-"""Number of values at which `mean_sequence` is narrowest."""
-
-_HEAVIEST = 0.1
-"""Share of one value in the sum of squares, above which that sum does not estimate a variance."""
-
-
 def mean_sequence(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """Return an asymptotic confidence sequence for a mean, for laws with more than a second moment.
 
     Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas (Ann. Statist. 2024), Theorem 2.2. Returns (-inf, inf) if
     one value makes up more than a tenth of the sum of squares, or if there are fewer than 30 values.
 
+    Examples
+    --------
     >>> low, high = mean_sequence([0.0, 1.0] * 500)
     >>> round(float(low), 2), round(float(high), 2)
     (0.45, 0.55)
@@ -198,7 +195,7 @@ def mean_sequence(values: ArrayLike, confidence: float = 0.95) -> Interval:
     y = np.asarray(values, dtype=np.float64).ravel()
     t = len(y)
     unknown = np.array(-np.inf), np.array(np.inf)
-    if t < 30:
+    if t < _FEWEST:
         return unknown
     mean = y.mean()
     squares = (y - mean) ** 2

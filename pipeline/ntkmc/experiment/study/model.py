@@ -223,7 +223,7 @@ class Study(_Model):
                 _with_location(where + ".depth", check_kernel, self.kernel, depth)
         if self.networks:
             depths = {depth for cell in self.cells for depth in cell.depths}
-            _with_location("widths", empirical_ntk_module.check_finite, self.kernel, sorted(depths))
+            _with_location("widths", empirical_ntk_module.check_network_kernel, self.kernel, sorted(depths))
             if 1 in depths:
                 raise ValueError("widths: a network of depth 1 has no hidden layer; leave depth 1 out of the grid")
         if self.targets is None and (self.train or self.step_size):

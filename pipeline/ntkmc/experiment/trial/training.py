@@ -14,7 +14,7 @@ from ntkmc.experiment.trial.draw import Subject, draw
 from ntkmc.linalg.eigen import Rows, Status, as_data, split_rows
 from ntkmc.linalg.gram import grams_of_rows
 from ntkmc.linalg.networks import TrainingPrediction, Weights
-from ntkmc.linalg.networks.training import accuracy, descend, predictions
+from ntkmc.linalg.networks.training import accuracy, descend, training_kernels
 from ntkmc.numeric import Matrix
 from ntkmc.theory.distributions import Distribution
 from ntkmc.theory.targets import CHECKPOINTS, NetworkLabel, Target, labels, split_label
@@ -28,7 +28,8 @@ def measure_training(subject: Subject, target: str) -> dict[int, dict[str, Any]]
     rows, depths = split_rows(as_data(X)), sorted(subject.depths)
     cross = _cross_kernels(X, test, subject.recipe.kernel, depths) if len(test) else {}
     values = {}
-    for depth, predicted in predictions(rows, y, subject.recipe.kernel, depths, step_size):
+    for depth, kernel in training_kernels(rows, subject.recipe.kernel, depths):
+        predicted = kernel.predict(y, step_size)
         values[depth] = _values(predicted, len(y))
         if predicted.weights is not None and len(test):
             values[depth]["regression_loss"] = loss(cross[depth] @ predicted.weights, test_labels)
@@ -68,11 +69,12 @@ def measure_trained(subject: Subject, network: str) -> dict[int, dict[str, Any]]
     rows, steps = split_rows(as_data(X)), subject.recipe.steps
     weights = Weights.of(subject.seed(Purpose.NETWORK, label.width))
     values = {}
-    for depth, predicted in predictions(rows, y, subject.recipe.kernel, sorted(subject.depths), step_size):
+    for depth, kernel in training_kernels(rows, subject.recipe.kernel, sorted(subject.depths)):
+        predicted = kernel.predict(y, step_size)
         eta = predicted.step_size
         trained = descend(X, y, weights, label.width, label.kappa, eta, steps, test if len(test) else None)
         # The kernel predicts the residual from the start of the network, which need not be 0.
-        started = next(predictions(rows, y - trained.start, subject.recipe.kernel, [depth], eta))[1]
+        started = kernel.predict(y - trained.start, eta)
         norm = predicted.label_norm
         curve = np.full(len(CHECKPOINTS), np.inf)
         reached = [step for step in CHECKPOINTS if step <= steps]

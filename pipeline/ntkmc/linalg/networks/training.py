@@ -22,34 +22,37 @@ from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
 from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.spectrum import Enclosed, as_labels, measure
 from ntkmc.linalg.eigen.symmetric import Symmetric, in_place
-from ntkmc.linalg.gram.enclosures import kernel_error, widen_by_kernel_error
-from ntkmc.linalg.gram.matrix import coherence_of, cosines, gram, grams_of_cosines
-from ntkmc.linalg.networks.weights import NUMERICS as NETWORK
+from ntkmc.linalg.gram.comparison import grams_with_errors
+from ntkmc.linalg.gram.enclosures import widen_by_kernel_error
+from ntkmc.linalg.gram.matrix import gram
+from ntkmc.linalg.networks.weights import NUMERICS as WEIGHTS_NUMERICS
 from ntkmc.linalg.networks.weights import Weights, check_width
 from ntkmc.numeric import UNIT_ROUNDOFF, Matrix, integer_between
 from ntkmc.theory.kernels import check_depths
 from ntkmc.theory.targets import CHECKPOINTS, SHARE
 
+# Far below what a network of finite width deviates from the kernel, far above the rounding of a Lanczos recurrence.
 RESOLVED: Final = 1e-10
-"""Lanczos goes on until the two ends of every recorded residual are this close, in units of |y|."""
+"""Lanczos stops when the two ends of every recorded residual are this close, in units of |y|."""
 
 _TOP: Final = 1e-9
-"""Relative room above the largest eigenvalue as computed."""
+"""Relative distance from the computed largest eigenvalue to the end of the interval of the quadrature. It covers the
+error of that eigenvalue, about 1e-12."""
 
 _MOST_STEPS: Final = 2**46
-"""Of an eigenvalue that needs more of them, rounding is a good part."""
+"""Largest number of steps that is searched. An eigenvalue that needs more is comparable to its rounding error."""
 
 NUMERICS: Final = {**QUADRATURE, "share": SHARE, "resolved": RESOLVED, "top": _TOP, "most_steps": _MOST_STEPS}
 
 
 @dataclass(frozen=True)
 class TrainingPrediction:
-    """Residuals |y - u(k)| of gradient descent from output 0 with a constant kernel, u the outputs.
+    """Residuals |y - u(k)| of gradient descent with a constant kernel, from outputs u(0) = 0.
 
     Attributes
     ----------
     step_size : float
-        eta; the loss is half the *sum* of squares.
+        eta, for half the *sum* of squared errors as loss.
     label_norm : float
         |y|.
     lambda_min : Eigenvalue
@@ -57,11 +60,11 @@ class TrainingPrediction:
     label_energy : Enclosed
         y'Ky.
     label_form : Enclosed or None
-        y'K**-1 y; None where K is not proved to be definite beyond the rounding of a Cholesky.
+        y'K**-1 y; None unless lambda_min is proved to exceed the rounding error of a Cholesky factorization.
     weights : ndarray (n,) or None
-        K**-1 y, of the kernel regression; None as before.
+        K**-1 y, the weights of kernel regression; None as for `label_form`.
     spectral : SpectralMeasure
-        The eigenvalues as y sees them.
+        Eigenvalues of K, weighted with the squared components of y.
     """
 
     step_size: float
@@ -74,7 +77,7 @@ class TrainingPrediction:
     spectral: SpectralMeasure
 
     def residual(self, steps: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Ends of |y - u(k)| = (sum_i (1 - eta lambda_i)**(2k) (v_i'y)**2)**(1/2), up to rounding."""
+        """Return ends of |y - u(k)| = (sum_i (1 - eta lambda_i)**(2k) (v_i'y)**2)**(1/2), up to rounding."""
         k = np.asarray(steps, dtype=np.float64)[..., None]
 
         def powers(nodes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -86,20 +89,22 @@ class TrainingPrediction:
         return np.sqrt(lower), np.sqrt(upper)
 
     def flow(self, times: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Ends of |y - u(t)| under gradient flow, (sum_i exp(-2 lambda_i t) (v_i'y)**2)**(1/2), up to rounding."""
+        """Return ends of |y - u(t)| = (sum_i exp(-2 lambda_i t) (v_i'y)**2)**(1/2) for gradient flow."""
         t = np.asarray(times, dtype=np.float64)[..., None]
         lower, upper = self.spectral.integral(lambda nodes: np.exp(-2.0 * t * nodes))
         return np.sqrt(lower), np.sqrt(upper)
 
     def steps_to(self, epsilon: float) -> tuple[float, float]:
-        """Ends of the least k with |y - u(k)| <= epsilon; infinite where there is none below 2**46."""
+        """Return ends of the least k with |y - u(k)| <= epsilon; infinite if there is none below 2**46."""
+        # Beyond 2 / lambda_max the residual grows, unless it is small enough before the first step.
         if self.step_size * self.lambda_max.value > 2.0:
             return (0.0, 0.0) if self.label_norm <= epsilon else (math.inf, math.inf)
-        lower, upper = (self._least(epsilon, end) for end in (0, 1))
+        lower, upper = (self._first_step(epsilon, end) for end in (0, 1))
         return lower, upper
 
-    def _least(self, epsilon: float, end: int) -> float:
-        """By bisection: residuals do not increase while eta lambda_max <= 2."""
+    def _first_step(self, epsilon: float, end: int) -> float:
+        """Return the least k at which one end of the residual is at most epsilon."""
+        # Doubling and bisection: residuals do not increase while eta lambda_max <= 2.
 
         def reached(k: int) -> bool:
             return bool(self.residual(k)[end] <= epsilon)
@@ -126,7 +131,7 @@ def predict_training(
     *,
     step_size: float | None = None,
 ) -> TrainingPrediction:
-    """Predictions for training on labels y, from the eigenvalues of a kernel's Gram matrix.
+    """Predict training on labels y from the eigenvalues of a kernel's Gram matrix.
 
     Parameters
     ----------
@@ -137,13 +142,13 @@ def predict_training(
     kernel, depth
         As for `ntkmc.gram`.
     step_size : float, optional
-        eta, positive; by default 1 / lambda_max, the largest for which every component of the residual falls steadily.
+        eta, positive; by default 1 / lambda_max, the largest for which no component of the residual changes its sign.
 
     Returns
     -------
     TrainingPrediction
-        The residuals of gradient descent and of gradient flow at any time, between two bounds; the number of steps to
-        an accuracy; y'K**-1 y with its enclosure.
+        Bounds on the residuals of gradient descent and of gradient flow at any time; the number of steps to a given
+        accuracy; y'K**-1 y with its enclosure.
 
     Raises
     ------
@@ -152,117 +157,141 @@ def predict_training(
 
     Notes
     -----
-    By Lanczos quadrature from y (`ntkmc.linalg.eigen.lanczos`), beside the enclosures of lambda_min and lambda_max: no
-    eigendecomposition, n**2 operations a step and n**2 numbers of memory at most.
+    Lanczos quadrature from y (`ntkmc.linalg.eigen.lanczos`), with enclosures of lambda_min and lambda_max, instead of
+    an eigendecomposition: n**2 operations per step, and memory for at most n**2 numbers.
 
     Examples
     --------
-    >>> found = predict_training([[1.0, 0.0], [0.0, 1.0]], [3.0, 4.0], "h-infinity")  # lambda = 1/2, twice
-    >>> found.step_size, found.steps_to(1e-6), round(found.label_form.value, 9)
+    >>> training = predict_training([[1.0, 0.0], [0.0, 1.0]], [3.0, 4.0], "h-infinity")  # lambda = 1/2, twice
+    >>> training.step_size, training.steps_to(1e-6), round(training.label_form.value, 9)
     (2.0, (1.0, 1.0), 50.0)
     >>> slower = predict_training([[1.0, 0.0], [0.0, 1.0]], [3.0, 4.0], "h-infinity", step_size=1.0)
     >>> [end.round(6).tolist() for end in slower.residual([0, 1, 2])]
     [[5.0, 2.5, 1.25], [5.0, 2.5, 1.25]]
     """
-    wanted = check_depths(kernel, (depth,))
+    depths = check_depths(kernel, (depth,))
     rows = split_rows(as_data(X))
-    labels = as_labels(y, len(rows.norms))
-    if len(labels) != 1:
-        raise InputError(f"y must be one vector of {len(rows.norms)} labels, got {len(labels)} of them")
+    labels = _one_vector(y, len(rows.norms))
     check_step_size(step_size)
     if rows.norms.any() and not 2.0**-100 < rows.norms.max() < 2.0**100:
         raise InputError(
             f"the largest row has norm {rows.norms.max():.3g}: rescale the data to between 2**-100 and 2**100"
         )
-    return next(predictions(rows, labels[0], kernel, wanted, step_size))[1]
+    return next(training_kernels(rows, kernel, depths))[1].predict(labels, step_size)
+
+
+def _one_vector(y: ArrayLike, n: int) -> Matrix:
+    """Return a single vector of n labels; `InputError` for anything else."""
+    labels = as_labels(y, n)
+    if len(labels) != 1:
+        raise InputError(f"y must be one vector of {n} labels, got {len(labels)} of them")
+    return np.asarray(labels[0])
+
+
+def _is_positive(value: object) -> bool:
+    """Return whether a value is a positive, finite real number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return bool(0.0 < value < math.inf)
 
 
 def check_step_size(step_size: float | None) -> None:
-    """Refuse what is no step size."""
-    if step_size is not None and not (
-        isinstance(step_size, int | float | np.number)
-        and not isinstance(step_size, bool)
-        and np.isfinite(step_size)
-        and step_size > 0.0
-    ):
+    """Raise `InputError` unless the step size is a positive number or None."""
+    if step_size is not None and not _is_positive(step_size):
         raise InputError(f"step_size must be a positive number, or None for 1 / lambda_max, got {step_size!r}")
 
 
-def predictions(
-    rows: Rows, y: Matrix, kernel: str, depths: Sequence[int], step_size: float | None
-) -> Iterator[tuple[int, TrainingPrediction]]:
-    """`predict_training` at several depths, sorted and valid, for rows that were split."""
-    R = cosines(rows)
-    cosine = coherence_of(R, rows)
-    matrices = grams_of_cosines(R, rows, kernel, depths)
-    del R  # used up
-    for depth, K in matrices:
+@dataclass(frozen=True)
+class TrainingKernel:
+    """Gram matrix of a kernel at one depth, for predictions of training on any labels.
+
+    Attributes
+    ----------
+    matrix : Symmetric
+        The matrix, with both triangles in place.
+    smallest : Eigenvalue
+        Enclosure of the smallest eigenvalue of the exact kernel.
+    error : float
+        Bound on the norm of the error of the matrix.
+    """
+
+    matrix: Symmetric
+    smallest: Eigenvalue
+    error: float
+
+    def predict(self, y: Matrix, step_size: float | None = None) -> TrainingPrediction:
+        """Return the prediction for labels (n,) and a valid step size, as `predict_training`."""
+        matrix, smallest = self.matrix, self.smallest
+        spectrum = measure(matrix, smallest, y[None, :], self.error)
+        weights, form = None, None
+        if spectrum.quadratic_forms is not None:
+            form = spectrum.quadratic_forms[0]
+            weights = y.copy()
+            solve(matrix.W, weights)  # by the factor that `measure` has left there
+        matrix.restore()
+        # The value, whose error is about 1e-12, and not the upper end: that is the Frobenius norm if the second
+        # eigenvalue is not separated from the largest.
+        largest = spectrum.lambda_max.value
+        if not largest > 0.0:
+            raise InputError("the kernel's Gram matrix is zero: nothing can be trained")
+        eta = 1.0 / largest if step_size is None else float(step_size)
+        norm = float(np.linalg.norm(y))
+        energy = _energy(matrix.A, y, self.error)
+
+        def prediction(spectral: SpectralMeasure) -> TrainingPrediction:
+            return TrainingPrediction(eta, norm, smallest, spectrum.lambda_max, energy, form, weights, spectral)
+
+        def resolved(spectral: SpectralMeasure) -> bool:
+            # Quadrature rules bound an integral if the derivatives of the integrand have constant signs on the
+            # interval. Those of (1 - eta x)**(2 k) change beyond 1 / eta: then only the complete measure is a bound.
+            if eta * largest > 1.0 + _TOP:
+                return False
+            training = prediction(spectral)
+            curves = training.residual(CHECKPOINTS), training.flow(eta * np.array(CHECKPOINTS, dtype=np.float64))
+            if any(np.max(upper - lower) > RESOLVED * norm for lower, upper in curves):
+                return False
+            fewest, most = training.steps_to(accuracy(norm, len(y)))
+            return fewest == most or most - fewest <= 1e-6 * most
+
+        ends = smallest.lower, largest * (1.0 + _TOP)
+        return prediction(spectral_measure(matrix.A, y, ends, resolved))
+
+
+def training_kernels(rows: Rows, kernel: str, depths: Sequence[int]) -> Iterator[tuple[int, TrainingKernel]]:
+    """Yield (depth, `TrainingKernel`) at several depths, sorted and valid."""
+    for depth, K, error in grams_with_errors(rows, kernel, depths):
         matrix = in_place(K)
-        error = kernel_error(rows, kernel, depth, cosine)
         smallest = widen_by_kernel_error(enclose(matrix), error)
         matrix.restore()
-        yield depth, _predicted(matrix, smallest, y, error, step_size)
+        yield depth, TrainingKernel(matrix, smallest, error)
         del K, matrix
 
 
-def _predicted(
-    matrix: Symmetric, smallest: Eigenvalue, y: Matrix, error: float, step_size: float | None
-) -> TrainingPrediction:
-    found = measure(matrix, smallest, y[None, :], error)
-    weights = None
-    if found.quadratic_forms is not None:
-        weights = y.copy()
-        solve(matrix.W, weights)
-    matrix.restore()
-    energy = _energy(matrix.A, y, error)
-    # The value, good to 1e-12, and not the upper end, which where nothing separates the largest is the Frobenius norm.
-    largest = found.lambda_max.value
-    if not largest > 0.0:
-        raise InputError("the kernel's Gram matrix is zero: nothing can be trained")
-    eta = 1.0 / largest if step_size is None else float(step_size)
-    ends = smallest.lower, largest * (1.0 + _TOP)
-    form = found.quadratic_forms[0] if found.quadratic_forms is not None else None
-    norm = float(np.linalg.norm(y))
-
-    def prediction(spectral: SpectralMeasure) -> TrainingPrediction:
-        return TrainingPrediction(eta, norm, smallest, found.lambda_max, energy, form, weights, spectral)
-
-    def enough(spectral: SpectralMeasure) -> bool:
-        if eta * largest > 1.0 + _TOP:
-            return False  # the sign of derivatives changes: only the whole measure is a bound
-        now = prediction(spectral)
-        curves = now.residual(CHECKPOINTS), now.flow(eta * np.array(CHECKPOINTS, dtype=np.float64))
-        if any(np.max(upper - lower) > RESOLVED * norm for lower, upper in curves):
-            return False
-        fewest, most = now.steps_to(accuracy(norm, len(y)))
-        return fewest == most or most - fewest <= 1e-6 * most
-
-    return prediction(spectral_measure(matrix.A, y, ends, enough))
-
-
 def accuracy(norm: float, n: int) -> float:
-    """|y| delta / n for the delta of `SHARE`: the residual whose number of steps is recorded."""
+    """Return |y| delta / n for the delta of `SHARE`: the residual for which the number of steps is recorded."""
     return norm * SHARE / n
 
 
 def _energy(A: Matrix, y: Matrix, error: float) -> Enclosed:
-    """y'Ky for any matrix within `error` of A in norm."""
-    size = np.abs(y)
+    """Enclose y'Ky for any matrix K within `error` of A in norm."""
+    absolute = np.abs(y)
     value = float(y @ (A @ y))
-    slack = 2.0 * (len(y) + 4) * UNIT_ROUNDOFF * float(size @ (np.abs(A) @ size)) + error * float(y @ y)
+    # Two dot products of length n, and the norm of K - A; the last factor covers the rounding of the slack itself.
+    slack = 2.0 * (len(y) + 4) * UNIT_ROUNDOFF * float(absolute @ (np.abs(A) @ absolute)) + error * float(y @ y)
     slack *= 1.0 + 2.0**-20
     return Enclosed(value, value - slack, value + slack)
 
 
 MOST_STEPS: Final = 1_000_000
+"""Largest number of steps of `train`: their residuals take 8 MB."""
 
-DESCENT_NUMERICS: Final = {**NETWORK, "descent": 1}
-"""The order of operations below, which decides the last bits."""
+DESCENT_NUMERICS: Final = {**WEIGHTS_NUMERICS, "descent": 1}
+"""Version of the order of operations in `descend`, which determines the last bits."""
 
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network's way through gradient descent.
+    """Course of gradient descent on a network.
 
     Attributes
     ----------
@@ -273,9 +302,10 @@ class TrainedNetwork:
     start : ndarray, (n,)
         Outputs u(0) on the rows.
     drift : float
-        |H_T - H_0| / |H_0| in Frobenius norm, H_t the network's tangent kernel on the rows before and after training.
+        |H_T - H_0| / |H_0| in Frobenius norm, with H_0 and H_T the tangent kernel on the rows before and after
+        training.
     test_outputs : ndarray (t,) or None
-        Outputs on further rows after training.
+        Outputs on the test rows after training.
     """
 
     step_size: float
@@ -286,10 +316,10 @@ class TrainedNetwork:
 
     @property
     def contraction(self) -> float:
-        """Largest |y - u(k+1)|**2 / |y - u(k)|**2 over all steps before the residual is rounding."""
+        """Return the largest |y - u(k+1)|**2 / |y - u(k)|**2 over the steps before the residual is rounding error."""
         before, after = self.residual[:-1], self.residual[1:]
-        telling = before > 1e-10 * self.residual[0]
-        return float(np.max((after[telling] / before[telling]) ** 2, initial=0.0))
+        significant = before > 1e-10 * self.residual[0]
+        return float(np.max((after[significant] / before[significant]) ** 2, initial=0.0))
 
 
 def train(
@@ -317,13 +347,13 @@ def train(
     width : int
         Neurons m.
     kappa : float
-        Scale of the initial weights, positive; outputs begin at that scale, the kernel does not depend on it.
+        Scale of the initial weights, positive. Outputs scale with it; the kernel does not depend on it.
     step_size : float, optional
         eta, positive; by default 1 / lambda_max of the limiting kernel.
     steps : int
         Steps of gradient descent.
     seed : int or numpy.random.SeedSequence
-        Of the initial weights: a wider network begins with the same neurons.
+        Determines the initial weights; a wider network begins with the same neurons.
     X_test : array_like, (t, d), optional
         Rows on which the trained network is evaluated.
 
@@ -341,31 +371,29 @@ def train(
 
     Notes
     -----
-    Two products of 2 n m d operations a step; memory for 3 n m + 2 m d numbers.
+    Two products of 2 n m d operations per step; memory for 3 n m + 2 m d numbers.
 
     Examples
     --------
     >>> X, y = np.eye(3), [1.0, -1.0, 2.0]
-    >>> found = train(X, y, 4000, steps=20)  # lambda = 1/2, three times: one step does nearly all
-    >>> bool(found.residual[1] < 0.1 * found.residual[0]), bool(found.drift < 0.1)
+    >>> trained = train(X, y, 4000, steps=20)  # lambda = 1/2, three times: the first step nearly suffices
+    >>> bool(trained.residual[1] < 0.1 * trained.residual[0]), bool(trained.drift < 0.1)
     (True, True)
     """
     rows = as_data(X)
     n, d = rows.shape
-    labels = as_labels(y, n)
-    if len(labels) != 1:
-        raise InputError(f"y must be one vector of {n} labels, got {len(labels)} of them")
+    labels = _one_vector(y, n)
     check_step_size(step_size)
-    check_width(width)
-    if isinstance(kappa, bool) or not isinstance(kappa, int | float | np.number) or not 0.0 < kappa < np.inf:
+    width = check_width(width)
+    if not _is_positive(kappa):
         raise InputError(f"kappa must be a positive number, got {kappa!r}")
-    integer_between("steps", steps, 0, MOST_STEPS)
+    steps = integer_between("steps", steps, 0, MOST_STEPS)
     test = None if X_test is None else as_data(X_test)
     if test is not None and test.shape[1] != d:
         raise InputError(f"X_test must have the {d} columns of X, got {test.shape[1]}")
     if step_size is None:
         step_size = 1.0 / float(np.linalg.eigvalsh(gram(rows, "h-infinity"))[-1])
-    return descend(rows, labels[0], Weights.of(seed), int(width), float(kappa), float(step_size), int(steps), test)
+    return descend(rows, labels, Weights.of(seed), width, float(kappa), float(step_size), steps, test)
 
 
 def descend(
@@ -378,7 +406,7 @@ def descend(
     steps: int,
     test: Matrix | None = None,
 ) -> TrainedNetwork:
-    """`train` for arguments that are known to be right."""
+    """Train a network as `train` does, for valid arguments."""
     n, d = X.shape
     W = weights.neurons(1, 0, width, d)
     W *= kappa
@@ -393,7 +421,7 @@ def descend(
             np.matmul(W, XT, out=Z)
             gates = Z > 0.0
             error = output @ np.maximum(Z, 0.0, out=Z)
-            if not k:
+            if k == 0:
                 start, gates_before = error.copy(), gates
             error -= y
             residual[k] = np.sqrt(error @ error)
@@ -404,14 +432,14 @@ def descend(
     if not np.isfinite(residual).all():
         raise FloatingPointError("training diverges: the step size is too large")
     linear = X @ XT
-    before, after = (linear * _shared(each) for each in (gates_before, gates))
-    size = float(np.linalg.norm(before))
-    drift = float(np.linalg.norm(after - before)) / size if size > 0.0 else 0.0
+    before, after = linear * _open_shares(gates_before), linear * _open_shares(gates)
+    norm = float(np.linalg.norm(before))
+    drift = float(np.linalg.norm(after - before)) / norm if norm > 0.0 else 0.0
     outputs = None if test is None else output @ np.maximum(W @ test.T, 0.0)
     return TrainedNetwork(step_size, residual, start, drift, outputs)
 
 
-def _shared(gates: NDArray[np.bool_]) -> Matrix:
-    """Share of neurons that are open at both of two rows: exact, as in `empirical`."""
-    counts = gates.astype(np.float32)
-    return np.asarray(counts.T @ counts, dtype=np.float64) / len(gates)
+def _open_shares(gates: NDArray[np.bool_]) -> Matrix:
+    """Return the shares of neurons that are open at both of two rows, (n, n), from gates (m, n)."""
+    zeros_and_ones = gates.astype(np.float32)  # exact sums, as in `empirical_ntk`
+    return np.asarray(zeros_and_ones.T @ zeros_and_ones, dtype=np.float64) / len(gates)

@@ -1,7 +1,7 @@
-"""Cost of feature maps and of the matrix they approximate: floating-point operations, bytes, approximate seconds.
+"""Cost of feature maps and of the exact Gram matrix: floating-point operations, bytes, approximate seconds.
 
-Pure functions of sizes. Operations are those of products, sketches and Fourier transforms; random numbers, some 10 ns
-each, are in the seconds alone.
+Pure functions of sizes. Operations are those of products, sketches and Fourier transforms. Random numbers, about 10 ns
+each, count only in the seconds.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from typing import Final
 from ntkmc.linalg.cost import enclosure_seconds, library_bytes
 from ntkmc.linalg.eigen.krylov import MOST_INVERSE_STEPS, MOST_STEPS
 from ntkmc.linalg.networks.weights import STREAM
-from ntkmc.linalg.sketching.features import DEGREE
+from ntkmc.linalg.sketching.features import DEGREE, rectifier_columns
 from ntkmc.linalg.sketching.sketches import ROWS
 
 _ENTRY: Final = 60.0
-"""Operations of one layer of the arc-cosine recursion for one pair (`ntkmc.theory.kernels.arccos`, counted)."""
+"""Operations of one layer of the arc-cosine recursion for one pair, counted in `ntkmc.theory.kernels.arccos`."""
 
 _RATES: Final = {"product": 4e-11, "sketch": 3e-10, "normal": 1.6e-8}
-"""Seconds of an operation of a matrix product, of one of a sketch or a Fourier transform, and of a normal number:
-fitted to one thread of a 2.6 GHz server core, n = 10 ... 1000, 64 to 4096 features."""
+"""Seconds per operation of a matrix product, per operation of a sketch or a Fourier transform, and per normal variate.
+Fitted to `tests/benchmarks/sketching.py` on one thread of a 2.6 GHz server core, n = 10 ... 1000, 64 to 4096
+features."""
 
 _MAP: Final = {"random-features": 4e-4, "tensor-sketch": 6e-3}
-"""Seconds of a map whatever its size: streams of random numbers, calls."""
+"""Seconds of a map of any size: set-up of random streams, calls. Measured like `_RATES`."""
 
 
 def kernel_flops(n: int, d: int, depth: int) -> float:
-    """Operations of the exact Gram matrix: n (n + 1) / 2 inner products, and the recursion of each.
+    """Return the operations of the exact Gram matrix: n (n + 1) / 2 inner products, and the recursion for each.
 
     >>> f"{kernel_flops(1000, 100, 3):.2e}"
     '1.60e+08'
@@ -37,7 +38,7 @@ def kernel_flops(n: int, d: int, depth: int) -> float:
 
 
 def feature_flops(n: int, d: int, kernel: str, depth: int, features: int, method: str) -> float:
-    """Operations of a feature map of n rows, without Phi Phi'.
+    """Return the operations of a feature map of n rows, without Phi Phi'.
 
     >>> f"{feature_flops(1000, 100, 'ntk', 3, 1000, 'random-features'):.2e}"
     '1.88e+09'
@@ -47,29 +48,29 @@ def feature_flops(n: int, d: int, kernel: str, depth: int, features: int, method
 
 
 def _parts(n: int, d: int, kernel: str, depth: int, features: int, method: str) -> tuple[float, float, float]:
-    """Operations of products, operations of sketches, and normal numbers."""
+    """Return the operations of products, the operations of sketches, and the number of normal variates."""
     if method == "tensor-sketch":
         return 0.0, (DEGREE - 1) * n * (_pair(features, d, features) + 2.0 * features), 0.0
-    own = {"ntk": features - features // 2, "conjugate": features, "h-infinity": 0}[kernel]
-    directions = own + (0 if kernel == "conjugate" else features)
+    rectified = rectifier_columns(kernel, features)
+    directions = rectified + (0 if kernel == "conjugate" else features)
     products = normals = sketches = 0.0
     inputs, before = d, d
     for _ in range(depth - 1):
         products += 2.0 * n * inputs * directions
         normals += float(inputs) * directions
-        if own < features:
-            sketches += n * _pair(features, before, features - own)
-        inputs, before = own, features
+        if rectified < features:
+            sketches += n * _pair(features, before, features - rectified)
+        inputs, before = rectified, features
     return products, sketches, normals
 
 
 def _pair(left: int, right: int, buckets: int) -> float:
-    """Operations of a tensor sketch of one row: two count sketches, three real Fourier transforms, their product."""
+    """Return the operations of a tensor sketch of one row: two count sketches, three real FFTs, and their product."""
     return 2.0 * (left + right) + buckets * (7.5 * math.log2(max(buckets, 2)) + 3.0)
 
 
 def map_bytes(n: int, d: int, kernel: str, depths: Sequence[int], features: int, method: str) -> int:
-    """Peak memory of a feature map, beside the data: arrays of n x features, and what a batch of rows takes.
+    """Return the peak memory of a feature map in bytes, without the data: n x features arrays and one batch of rows.
 
     >>> map_bytes(10**5, 100, "ntk", (3,), 4096, "random-features") / (8 * 10**5 * 4096) < 2.3
     True
@@ -83,11 +84,10 @@ def map_bytes(n: int, d: int, kernel: str, depths: Sequence[int], features: int,
 
 
 def feature_bytes(n: int, d: int, kernel: str, depths: Sequence[int], features: int, method: str) -> int:
-    """Peak memory of one trial of feature maps above an idle worker, in bytes.
-
-    Either while a map is made, beside the kernel's matrix; or later, when its Gram matrix and the difference have come
-    to that, and an enclosure takes what it takes. Of several depths the recursion, and the maps of the others, stay.
-    """
+    """Return the peak memory of one trial of feature maps above an idle worker, in bytes."""
+    # The peak is reached either while a map is computed, next to the kernel's matrix, or during an enclosure, next to
+    # the Gram matrix of the features and the difference. With several depths, the state of the recursion and the maps
+    # of the other depths are held as well.
     several = len(set(depths)) > 1
     making = 8 * n * n * (2 if several else 1) + map_bytes(n, d, kernel, depths, features, method)
     proposal = 4 * n * n + 4 * (MOST_STEPS + MOST_INVERSE_STEPS) * n
@@ -96,7 +96,7 @@ def feature_bytes(n: int, d: int, kernel: str, depths: Sequence[int], features: 
 
 
 def feature_seconds(n: int, d: int, kernel: str, depths: Sequence[int], features: int, method: str) -> float:
-    """Rough wall time of one trial of feature maps on one core, good to a factor of a few."""
+    """Return the rough wall time of one trial of feature maps on one core in seconds, good to a factor of a few."""
     products, sketches, normals = _parts(n, d, kernel, max(depths), features, method)  # one pass for all depths
     seconds = 4.0 * len(depths) * enclosure_seconds(n) + _MAP[method]
     seconds += products * _RATES["product"] + sketches * _RATES["sketch"] + normals * _RATES["normal"]

@@ -1,8 +1,8 @@
-"""Sketches of vectors and of their tensor products: random linear maps that keep inner products in the mean.
+"""Sketches of vectors and of their tensor products: random linear maps that preserve inner products in the mean.
 
 A count sketch adds every coordinate, with a random sign, to one of m buckets (Charikar, Chen & Farach-Colton, TCS
-2004). A tensor sketch is a count sketch of a (x) b in which the pair (i, j) falls into the bucket h(i) + g(j) mod m:
-the circular convolution of sketches of a and of b, by FFT, so that a (x) b is never formed (Pham & Pagh, KDD 2013).
+2004). A tensor sketch is a count sketch of a (x) b in which the pair (i, j) falls into the bucket h(i) + g(j) mod m.
+It is the circular convolution of sketches of a and b, computed by FFT without forming a (x) b (Pham & Pagh, KDD 2013).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ntkmc.compiled import compiled
 from ntkmc.numeric import Matrix
 
 ROWS: Final = 256
-"""Rows that go through the FFT together, so that nothing except the result is as large as it."""
+"""Number of rows per call of the FFT. It bounds the memory of spectra; only the result has n rows."""
 
 
 @dataclass(frozen=True)
 class Hashes:
-    """Random buckets and signs without end, from counter-based streams.
+    """Random buckets and signs from counter-based streams.
 
     Attributes
     ----------
@@ -35,13 +35,13 @@ class Hashes:
     key: tuple[int, int]
 
     def stream(self, use: int) -> np.random.Generator:
-        """Return the generator from which one use draws its maps in order."""
+        """Return the generator for one use, which draws its maps in order."""
         return np.random.Generator(np.random.Philox(key=self.key, counter=(0, 0, 0, use)))
 
 
 @dataclass(frozen=True)
 class CountSketch:
-    """A linear map with one entry, +1 or -1, for each coordinate.
+    """Linear map that has one nonzero entry, +1 or -1, per coordinate.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class CountSketch:
         Bucket of each coordinate.
     signs : ndarray, (inputs,)
     buckets : int
-        Length of what it maps to.
+        Length of the sketch.
     """
 
     into: NDArray[np.int64]
@@ -58,16 +58,16 @@ class CountSketch:
 
     @classmethod
     def draw(cls, stream: np.random.Generator, inputs: int, buckets: int) -> CountSketch:
-        """A random one, of vectors of length `inputs`."""
+        """Draw a random map for vectors of length `inputs`."""
         signs = np.where(stream.integers(0, 2, inputs) == 1, 1.0, -1.0)
         return cls(stream.integers(0, buckets, inputs), signs, buckets)
 
     def add(self, A: NDArray[Any], total: Matrix, weight: float = 1.0) -> None:
-        """total += weight * (sketch of each row of A): (n, buckets) and (n, inputs)."""
+        """Add weight * (sketch of each row of A), with A (n, inputs), to `total`, (n, buckets)."""
         _add(A, self.into, self.signs * weight, total)
 
     def of(self, A: NDArray[Any], weight: float = 1.0) -> Matrix:
-        """The sketch of each row, (n, buckets)."""
+        """Return weight * (sketch of each row of A), (n, buckets)."""
         total = np.zeros((len(A), self.buckets))
         self.add(A, total, weight)
         return total
@@ -75,33 +75,34 @@ class CountSketch:
 
 @dataclass(frozen=True)
 class TensorSketch:
-    """A count sketch of a (x) b, of two independent ones with as many buckets."""
+    """Count sketch of a (x) b, composed of independent count sketches of a and b with equal numbers of buckets."""
 
     left: CountSketch
     right: CountSketch
 
     @classmethod
     def draw(cls, stream: np.random.Generator, inputs: tuple[int, int], buckets: int) -> TensorSketch:
-        """A random one, of vectors of two lengths."""
+        """Draw a random map for vectors a and b of the two lengths `inputs`."""
         return cls(CountSketch.draw(stream, inputs[0], buckets), CountSketch.draw(stream, inputs[1], buckets))
 
     def fill(self, A: NDArray[Any], B: NDArray[Any], result: Matrix, weight: float = 1.0) -> None:
-        """result := weight * (sketch of a_i (x) b_i), row by row, (n, buckets)."""
+        """Fill `result`, (n, buckets), with weight * (sketch of a_i (x) b_i), row by row."""
         for first in range(0, len(A), ROWS):
-            here = slice(first, first + ROWS)
-            spectrum = rfft(self.left.of(A[here], weight), axis=1, overwrite_x=True)
-            spectrum *= rfft(self.right.of(B[here]), axis=1, overwrite_x=True)
-            result[here] = irfft(spectrum, n=self.left.buckets, axis=1, overwrite_x=True)
+            batch = slice(first, first + ROWS)
+            spectrum = rfft(self.left.of(A[batch], weight), axis=1, overwrite_x=True)
+            spectrum *= rfft(self.right.of(B[batch]), axis=1, overwrite_x=True)
+            result[batch] = irfft(spectrum, n=self.left.buckets, axis=1, overwrite_x=True)
 
 
 def powers(stream: np.random.Generator, A: Matrix, degree: int, buckets: int) -> Iterator[tuple[int, Matrix]]:
-    """Sketches of the tensor powers of each row, (n, buckets), from the second to a highest: (r, sketch).
+    """Yield (r, sketches of the r-th tensor powers of the rows), (n, buckets), for r = 2 ... `degree`.
 
-    The next power is a tensor sketch of the last one and of the row, by an independent map each time, so that the
-    mean of an inner product is exactly that of the rows to the power r, and its variance grows as r rather than as
-    3**r, as that of a single tensor sketch of r vectors does (Ahle et al., SODA 2020, whose tree has as many maps).
-    What is yielded may be overwritten when the next one is asked for.
+    The mean of an inner product of sketches is the inner product of the rows to the power r. The yielded array is
+    overwritten by the next power.
     """
+    # Each power is a tensor sketch of the previous sketch and the row, by an independent map. The variance of an inner
+    # product grows like r, that of a single tensor sketch of r vectors like 3**r (Ahle et al., SODA 2020; their tree
+    # has the same number of maps, but would not yield all lower powers).
     last = A
     for r in range(2, degree + 1):
         step = TensorSketch.draw(stream, (last.shape[1], A.shape[1]), buckets)
