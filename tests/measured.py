@@ -11,7 +11,7 @@ from ntkmc.experiment.trial.draw import Recipe
 from ntkmc.experiment.trial.run import measure_draw
 from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims import Instance
+from ntkmc.theory.claims import Bound, InequalityClaim, Instance
 from ntkmc.theory.claims.trial_statistics import STATISTICS
 
 
@@ -44,6 +44,12 @@ def measured(
 
 def judged(instance: Instance, context: CellContext, statistics: dict[str, Floats]) -> dict[str, Any]:
     return judge(instance, context, statistics, statistics, 0.95)
+
+
+def quantity_of(instance: Instance, context: CellContext, statistics: dict[str, Floats]) -> Bound:
+    """The quantity that a deterministic or probability claim bounds."""
+    assert isinstance(instance.claim, InequalityClaim)
+    return instance.claim.quantity(context, statistics)
 
 
 def data(kind: str, n: int, d: int, rng: np.random.Generator) -> Floats:

@@ -19,7 +19,7 @@ from ntkmc.experiment.store.location import Location
 from ntkmc.experiment.store.reading import open_results
 from ntkmc.experiment.store.store import Store
 from ntkmc.experiment.study.loading import parse_study
-from ntkmc.theory.claims import CLAIMS, Bound, Claim, register
+from ntkmc.theory.claims import CLAIMS, Bound, Claim, DeterministicClaim, register
 
 STUDY: dict[str, Any] = {
     "name": "later",
@@ -49,15 +49,13 @@ def ran(data: dict[str, Any], path: Path, client: Any) -> tuple[int, str]:
 @pytest.fixture
 def example() -> Any:
     claim = register(
-        Claim(
+        DeterministicClaim(
             id="det-short-rows",
-            words="Every row is shorter than sqrt 8.",
+            statement="Every row is shorter than sqrt 8.",
             latex="",
             source="nobody",
             hypotheses="none",
-            kind="deterministic",
             side="upper",
-            applies=lambda context: True,
             needs=("norm_max",),
             evaluate=below,
             quantity=lambda context, statistics: Bound(statistics["norm_max"], statistics["norm_max"]),

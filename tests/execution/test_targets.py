@@ -14,6 +14,7 @@ import xarray as xr
 import zarr
 
 from calling import called
+from measured import quantity_of
 from ntkmc import InputError, gram, open_results, predict_training, train
 from ntkmc.api import repair
 from ntkmc.errors import StoreError
@@ -306,7 +307,7 @@ def test_verdicts_and_evidence(finished: Path) -> None:
     values = evidence._statistics(grid, instance, place, 5, None, None)
     stored = group(finished, "training").sel(distribution="sphere", d=4, n=9, depth=2, target="linear").isel(trial=5)
     assert values["training_residual_upper"].tolist() == [stored["residual_upper"].values.tolist()]
-    quantity = instance.claim.quantity(grid.study.context(grid.study.cells[1], 2), values)
+    quantity = quantity_of(instance, grid.study.context(grid.study.cells[1], 2), values)
     assert quantity.lower[0] <= 0.0 <= quantity.upper[0] + 1e-6
 
 

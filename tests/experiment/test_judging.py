@@ -20,7 +20,15 @@ from ntkmc.experiment.schema.groups import VARIABLES
 from ntkmc.experiment.schema.variables import CLAIM, FAMILY, Verdict
 from ntkmc.linalg.eigen.result import Status
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims import Bound, Claim, Instance, instances
+from ntkmc.theory.claims import (
+    Bound,
+    DeterministicClaim,
+    Instance,
+    ProbabilityClaim,
+    ScalingClaim,
+    TrialClaim,
+    instances,
+)
 from ntkmc.theory.distributions.base import Distribution
 from ntkmc.theory.distributions.factory import build
 from ntkmc.theory.distributions.hypotheses import UNKNOWN, Hypotheses
@@ -28,22 +36,27 @@ from ntkmc.theory.distributions.hypotheses import UNKNOWN, Hypotheses
 CONTEXT = CellContext("ntk", 2, 20, 50, False, "gaussian", Hypotheses(), 1.0, 50.0)
 
 
-def claim(**given: Any) -> Claim:
+FIELDS: dict[str, Any] = {
+    "id": "tried",
+    "statement": "",
+    "latex": "",
+    "source": "",
+    "hypotheses": "",
+    "side": "upper",
+    "needs": ("ratio",),
+    "evaluate": lambda context, statistics, parameters: Bound(statistics["ratio"], statistics["ratio"]),
+}
+
+
+def claim(**given: Any) -> ScalingClaim:
     """A scaling claim about the trials' `ratio`, without any mathematics."""
-    fields: dict[str, Any] = {
-        "id": "tried",
-        "words": "",
-        "latex": "",
-        "source": "",
-        "hypotheses": "",
-        "kind": "scaling",
-        "side": "upper",
-        "applies": lambda context: True,
-        "needs": ("ratio",),
-        "evaluate": lambda context, statistics, parameters: Bound(statistics["ratio"], statistics["ratio"]),
-        "quantity": lambda context, statistics: Bound(statistics["ratio"], statistics["ratio"]),
-    }
-    return Claim(**(fields | given))
+    return ScalingClaim(**(FIELDS | given))
+
+
+def bounded(bound: Bound, **given: Any) -> dict[str, Any]:
+    """Fields of a claim that bounds the trials' `ratio`."""
+    quantity = {"quantity": lambda context, statistics: Bound(statistics["ratio"], statistics["ratio"])}
+    return FIELDS | quantity | {"evaluate": lambda *_: bound} | given
 
 
 def trials(ratio: Any, failed: Any = 0) -> dict[str, NDArray[Any]]:
@@ -53,13 +66,16 @@ def trials(ratio: Any, failed: Any = 0) -> dict[str, NDArray[Any]]:
     return {"ratio": np.where(lost, np.nan, values), "status": status}
 
 
-def judged(tried: Claim, values: dict[str, NDArray[Any]], confidence: float = 0.95, **more: Any) -> dict[str, Any]:
+def judged(
+    tried: TrialClaim, values: dict[str, NDArray[Any]], confidence: float = 0.95, **more: Any
+) -> dict[str, Any]:
     instance = Instance(tried, {"delta": 0.1})
     return judge(instance, more.pop("context", CONTEXT), values, values, confidence, **more)
 
 
-def family(tried: Claim, cells: dict[tuple[int, int], dict[str, Any]], pending: Any = None, laws: int = 1) -> Any:
+def family(tried: TrialClaim, cells: dict[tuple[int, int], dict[str, Any]], pending: Any = None, laws: int = 1) -> Any:
     """What `overall_scaling` makes of verdicts on cells (d, n), equal for all laws."""
+    assert isinstance(tried, ScalingClaim)
     d, n = (sorted({key[axis] for key in cells}) for axis in (0, 1))
     shape = (laws, len(d), len(n), 1)
     arrays = {
@@ -119,7 +135,7 @@ def test_failed_trials_may_have_had_any_ratio() -> None:
 
 def test_failed_trials_count_against_both_limits_of_a_frequency() -> None:
     bound = Bound(np.full(80, 0.5), np.full(80, 0.5))
-    tried = claim(kind="probability", evaluate=lambda *_: bound, claimed=lambda *_: (0.0, 0.3), needs=("ratio",))
+    tried = ProbabilityClaim(**bounded(bound, claimed=lambda *_: (0.0, 0.3), needs=("ratio",)))
     values = trials(np.concatenate([np.zeros(20), np.full(75, 0.1), np.full(5, 0.9)]), failed=20)
     found = judged(tried, values)
     assert found["violations"] == 5
@@ -133,9 +149,9 @@ def test_numbers_of_first_violations() -> None:
     """Trials of a study may start anywhere; a deterministic claim rests on all of the store's."""
     values = trials([0.0] * 24 + [1.0] + [0.0] * 5)
     bound = Bound(np.full(30, 0.5), np.full(30, 0.5))
-    frequency = claim(kind="probability", evaluate=lambda *_: bound, claimed=lambda *_: (0.0, 0.5))
+    frequency = ProbabilityClaim(**bounded(bound, claimed=lambda *_: (0.0, 0.5)))
     assert judged(frequency, values, first=500)["first_violation"] == 524
-    certain = claim(kind="deterministic", evaluate=lambda *_: bound)
+    certain = DeterministicClaim(**bounded(bound))
     assert judged(certain, values, first=500)["first_violation"] == 24
 
 
@@ -143,7 +159,7 @@ def test_exact_probabilities_can_be_supported() -> None:
     """Within a tenth of the smaller of p and 1 - p."""
     size = 20_000
     bound = Bound(np.full(size, 0.1), np.full(size, 0.1))
-    exact = claim(kind="probability", side="lower", evaluate=lambda *_: bound, claimed=lambda *_: (0.1, 0.1))
+    exact = ProbabilityClaim(**bounded(bound, side="lower", claimed=lambda *_: (0.1, 0.1)))
     values = trials(np.random.default_rng(2).permutation(np.linspace(0.0, 1.0, size)))
     assert judged(exact, values)["verdict"] == Verdict.SUPPORTED
     wrong = replace(exact, claimed=lambda *_: (0.2, 0.2))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from measured import data, judged, measured
+from measured import data, judged, measured, quantity_of
 from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.linalg.gram.enclosures import lambda_min
 from ntkmc.numeric import Floats
@@ -116,7 +116,7 @@ def test_a_bound_two_percent_off_is_caught(instance: Instance) -> None:
     declared = Hypotheses(unit_norm=True)
     context = replace(context, unit_rows="congruence" not in instance.claim.id, fewer=5, hypotheses=declared)
     statistics |= {f"fewer_{end}": statistics[f"lambda_min_{end}"] for end in ("lower", "upper")}
-    quantity = instance.claim.quantity(context, statistics).value
+    quantity = quantity_of(instance, context, statistics).value
     assert instance.applies(context)
     assert judged(instance, context, statistics)["verdict"] in (Verdict.HOLDS, Verdict.VACUOUS)
     wrong = quantity + 0.02 * np.abs(quantity) * (1.0 if instance.claim.side == "lower" else -1.0)

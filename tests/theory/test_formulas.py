@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 
-from measured import data, measured
+from measured import data, measured, quantity_of
 from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims import CLAIMS, Instance, instances
+from ntkmc.theory.claims import CLAIMS, DeterministicClaim, Instance, ProbabilityClaim, instances
 from ntkmc.theory.claims.trial_statistics import FINITE_WIDTH
 from ntkmc.theory.distributions.factory import build
 from ntkmc.theory.distributions.hypotheses import Hypotheses
@@ -189,12 +189,12 @@ def test_bounds_are_those_of_the_statements(case: tuple[Statement, CellContext, 
     statement, context, statistics = case
     tried = 0
     for instance in instances():
-        if instance.claim.kind != "deterministic" or not instance.applies(context):
+        if not isinstance(instance.claim, DeterministicClaim) or not instance.applies(context):
             continue
         bound, quantity = statement(instance.claim.id, dict(instance.parameters))
         found = instance.bound(context, statistics).value[0]
         assert found == pytest.approx(bound, rel=5e-6, abs=1e-12), instance.label
-        measured_quantity = instance.claim.quantity(context, statistics).value[0]
+        measured_quantity = quantity_of(instance, context, statistics).value[0]
         assert measured_quantity == pytest.approx(quantity, rel=1e-8, abs=1e-12), instance.label
         tried += 1
     assert tried >= 18
@@ -231,7 +231,8 @@ def tried(label: str, context: CellContext) -> tuple[float, float, float]:
     assert instance.applies(context), label
     statistics = dict.fromkeys(("norm_min", "coherence", "first_cosine", "inner_max"), np.ones(1))
     bound = float(instance.bound(context, statistics | {"norm_max": np.array([7.0])}).value[0])
-    return (bound, *instance.claimed(context))
+    assert isinstance(instance.claim, ProbabilityClaim)
+    return (bound, *instance.claim.claimed(context, instance.parameters))
 
 
 def test_bounds_for_uniform_directions() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from measured import quantity_of
 from ntkmc import gram
 from ntkmc.experiment.analysis.verdicts import judge
 from ntkmc.experiment.schema.variables import Verdict
@@ -120,7 +121,7 @@ def test_formulas_from_the_eigenvalues(target: str) -> None:
         for claim, (bound, quantity) in wanted.items():
             instance = found(f"{claim}[target={target}]")
             assert instance.bound(CONTEXT, values).value[trial] == pytest.approx(bound, rel=1e-7, abs=1e-7), claim
-            here = instance.claim.quantity(CONTEXT, values).value[trial]
+            here = quantity_of(instance, CONTEXT, values).value[trial]
             assert here == pytest.approx(quantity, rel=1e-7, abs=1e-7), claim
         ratio = found(f"claim-generalization[delta=0.5,target={target}]").bound(CONTEXT, values).value[trial]
         assert ratio == pytest.approx(math.sqrt(2.0 * form / 6.0), rel=1e-9)

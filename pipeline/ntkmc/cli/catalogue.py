@@ -24,7 +24,7 @@ def list_claims(claim: Annotated[str | None, typer.Argument(help="One claim in f
     instances = ", ".join(f"{name}={value}" for given in entry.parameters for name, value in given.items())
     for name, text in {
         "id": entry.id,
-        "statement": entry.words,
+        "statement": entry.statement,
         "latex": entry.latex,
         "source": entry.source,
         "applies to": entry.hypotheses,

@@ -14,8 +14,7 @@ from ntkmc.experiment.schema import CLAIM, VARIABLES, Verdict
 from ntkmc.experiment.study import AXES
 from ntkmc.experiment.study.address import spawn_key
 from ntkmc.experiment.study.measurements import part_of
-from ntkmc.theory.claims import CLAIMS, Claim, Instance, find_instance
-from ntkmc.theory.claims.probability import NONDEGENERATE
+from ntkmc.theory.claims import CLAIMS, Claim, InequalityClaim, Instance, find_instance
 from ntkmc.theory.distributions import Unimported
 from ntkmc.views.cells import Grid, Place
 
@@ -137,7 +136,8 @@ def _sides(
     """Both enclosures at one trial, by the claim's own function from the stored statistics."""
     instance = find_instance(claim)
     cell = grid.cells[place.cell]
-    if instance is None or claim.startswith(NONDEGENERATE.id):
+    # Neither the event nor a scaling claim bounds a quantity of one trial.
+    if instance is None or not isinstance(instance.claim, InequalityClaim):
         return None, None
     # A bound may depend on moments and hypotheses of the law, which the store does not hold.
     if isinstance(cell.distribution, Unimported):

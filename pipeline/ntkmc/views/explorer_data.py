@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ntkmc.errors import InputError
-from ntkmc.theory.claims import CLAIMS
+from ntkmc.theory.claims import CLAIMS, InequalityClaim
 from ntkmc.theory.claims.base import smallest_eigenvalue
 from ntkmc.theory.predictions import PREDICTORS, predictions
 from ntkmc.views.cells import Grid, Place
@@ -126,8 +126,9 @@ def overlays(grid: Grid, place: Place) -> pd.DataFrame:
         if claim_id not in CLAIMS or np.isnan(bound):
             continue
         claim, word = CLAIMS[claim_id], meanings[int(code)]
-        about = claim.quantity is smallest_eigenvalue and claim.kind in ("deterministic", "probability")
-        if about and word != "vacuous" and bound > 0.0:
+        if not (isinstance(claim, InequalityClaim) and claim.quantity is smallest_eigenvalue):
+            continue
+        if word != "vacuous" and bound > 0.0:
             rows.append((str(label), f"{claim.side} bound", float(bound), word))
     return pd.DataFrame(rows, columns=["name", "kind", "value", "verdict"])
 
@@ -178,7 +179,7 @@ def evidence_html(found: Evidence) -> str:
         f"<p>{verdict(found.verdict)} at {html.escape(found.place.selection)}</p>",
     ]
     if claim is not None:
-        parts.append(f'<div class="formula">{formula(claim.latex)}</div><p>{text(claim.words)}</p>')
+        parts.append(f'<div class="formula">{formula(claim.latex)}</div><p>{text(claim.statement)}</p>')
         parts.append(f'<p class="note">{sentence(claim.source)} Applies to: {text(claim.hypotheses.rstrip("."))}.</p>')
     rows = "".join(
         f"<dt>{text(said)}</dt><dd>{number(int(value) if value.is_integer() else value)}</dd>"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ntkmc.experiment.analysis.estimates import Rules
 from ntkmc.experiment.schema.variables import AXES, Verdict
 from ntkmc.statistics import Estimate, confidence_sequence, e_bh, exponents, halves, mean_log_e
-from ntkmc.theory.claims import Claim
+from ntkmc.theory.claims import ScalingClaim
 from ntkmc.theory.claims.base import DRIFT, HEAVY, LEVEL
 
 Arrays = dict[str, NDArray[Any]]
@@ -84,15 +84,17 @@ def overall_probability(
     return Verdict.SUPPORTED if supported else Verdict.UNDECIDED, rejected
 
 
-def judge_family(claim: Claim, cells: Arrays, n: NDArray[Any], d: NDArray[Any]) -> tuple[Verdict, dict[str, Estimate]]:
+def judge_family(
+    claim: ScalingClaim, cells: Arrays, n: NDArray[Any], d: NDArray[Any]
+) -> tuple[Verdict, dict[str, Estimate]]:
     """Judge whether the fitted constants of one distribution and depth are constant over its cells.
 
     If a ceiling of the constant is proved, the limits are compared with it: the claim is supported if all upper limits
     are below, and refuted if a lower limit is above (the proof, or this program, is wrong then).
 
     Otherwise the exponents of the constant decide, by simultaneous limits. Growth is harmful for upper bounds, decay
-    for lower bounds and means. The claim is refuted if the exponent in an axis of `Claim.along` is above `DRIFT` on
-    the harmful side. It is supported if every such exponent is known and none can be above `DRIFT`.
+    for lower bounds and means. The claim is refuted if the exponent in an axis of `ScalingClaim.along` is above
+    `DRIFT` on the harmful side. It is supported if every such exponent is known and none can be above `DRIFT`.
 
     A finite range of n and d cannot show a limit. If the claim is proved for the law, no drift refutes it. If nothing
     is proved, a drift refutes it only if it persists in the upper half of the range. A drift in n alone leaves most
@@ -168,7 +170,7 @@ def _goes_on(axis: str, constants: tuple[NDArray[Any], ...], axes: dict[str, NDA
 
 
 def overall_scaling(
-    claim: Claim, arrays: Arrays, n: Sequence[int], d: Sequence[int], pending: NDArray[np.bool_] | None = None
+    claim: ScalingClaim, arrays: Arrays, n: Sequence[int], d: Sequence[int], pending: NDArray[np.bool_] | None = None
 ) -> Arrays:
     """Compute constants, exponents and verdicts of a scaling claim.
 
@@ -219,7 +221,9 @@ def overall_scaling(
     return result
 
 
-def _together(claim: Claim, verdict: NDArray[Any], measured: NDArray[np.bool_], waiting: NDArray[np.bool_]) -> Verdict:
+def _together(
+    claim: ScalingClaim, verdict: NDArray[Any], measured: NDArray[np.bool_], waiting: NDArray[np.bool_]
+) -> Verdict:
     words = {Verdict(int(code)) for code in np.unique(verdict[measured])}
     if not words:
         return overall(np.unique(verdict).tolist())

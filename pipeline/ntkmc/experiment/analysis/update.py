@@ -26,7 +26,7 @@ from ntkmc.experiment.study.cells import Cell
 from ntkmc.experiment.study.measurements import AXES, Axis, Part, axes_of, part_of, values_by_kind
 from ntkmc.experiment.study.model import AdaptiveTrials
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims import Instance, instances
+from ntkmc.theory.claims import DeterministicClaim, Instance, ProbabilityClaim, ScalingClaim, instances
 from ntkmc.theory.claims.base import label
 from ntkmc.theory.claims.probability import NONDEGENERATE
 
@@ -233,17 +233,17 @@ class Derived:
     def _judge_family(self, instance: Instance, at: int) -> None:
         claims, verdicts = self.claims, self.claims["verdict"][at]
         pending = self._pending(instance, verdicts)
-        match instance.claim.kind:
-            case "deterministic":
+        match instance.claim:
+            case DeterministicClaim():
                 claims["overall"][at] = overall(np.unique(verdicts).tolist())
-            case "probability":
+            case ProbabilityClaim():
                 word, rejected = overall_probability(
                     verdicts, claims["log_e"][at], self.study.confidence, bool(pending.any())
                 )
                 claims["overall"][at], claims["rejected"][at] = word, rejected
-            case "scaling":
+            case ScalingClaim() as claim:
                 cells = {name: claims[name][at] for name in self._cell_variables}
-                scaling = overall_scaling(instance.claim, cells, self.axes["n"], self.axes["d"], pending)
+                scaling = overall_scaling(claim, cells, self.axes["n"], self.axes["d"], pending)
                 for name, values in scaling.items():
                     claims[name][at] = values
 
@@ -281,7 +281,7 @@ class Derived:
                 if not part.plain and part not in beside:
                     continue  # measured by an earlier study: its verdicts stay
                 part_trials, span = (trials, prefix) if part.plain else beside[part]
-                confidence = self._together if instance.claim.kind == "scaling" else self.study.confidence
+                confidence = self._together if isinstance(instance.claim, ScalingClaim) else self.study.confidence
                 verdict = judge(
                     instance,
                     context,

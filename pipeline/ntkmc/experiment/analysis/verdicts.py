@@ -21,8 +21,15 @@ from ntkmc.statistics import (
     sub_gaussian_scale,
 )
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims import Bound, Instance
-from ntkmc.theory.claims.base import EXACT, SAME
+from ntkmc.theory.claims import (
+    Bound,
+    DeterministicClaim,
+    InequalityClaim,
+    Instance,
+    ProbabilityClaim,
+    ScalingClaim,
+)
+from ntkmc.theory.claims.base import EXACT, SAME, Parameters
 
 Trials = Mapping[str, NDArray[Any]]
 
@@ -68,27 +75,29 @@ def judge(
     """
     if not instance.applies(context):
         return {"verdict": int(Verdict.NOT_APPLICABLE)}
-    kind = instance.claim.kind
-    trials = everything if kind == "deterministic" else prefix
+    claim, parameters = instance.claim, instance.parameters
+    trials = everything if isinstance(claim, DeterministicClaim) else prefix
     if any(name not in trials for name in instance.needs):
         return _NOTHING
-    if kind == "scaling":
+    if isinstance(claim, ScalingClaim):
         ran = trials["status"] != 0
         kept = _Chosen(trials, ran)
-        return _scaling(instance, context, kept, confidence, fixed) if ran.any() else _NOTHING
+        return _scaling(claim, parameters, context, kept, confidence, fixed) if ran.any() else _NOTHING
+    assert isinstance(claim, InequalityClaim)
     usable = (trials["status"] != 0) & (trials["status"] != Status.FAILED.code)
     for name in instance.needs:
         absent = np.isnan(trials[name])
         usable &= ~(absent.any(axis=1) if absent.ndim == 2 else absent)  # a curve has an axis of steps
     if not usable.any():
         return _NOTHING
-    comparison, possible = _compare(instance, context, trials, np.flatnonzero(usable))
-    if comparison["violations"] and kind != "deterministic":
-        comparison["first_violation"] += first
-    if kind == "deterministic":
+    comparison, possible = _compare(claim, parameters, context, trials, np.flatnonzero(usable))
+    if not isinstance(claim, ProbabilityClaim):
         return comparison
+    if comparison["violations"]:
+        comparison["first_violation"] += first
     ran = int(np.sum(trials["status"] != 0))
-    return comparison | _probability(instance, context, comparison, possible, ran, confidence)
+    claimed = claim.claimed(context, parameters)
+    return comparison | _probability(claimed, comparison, possible, ran, confidence)
 
 
 class _Chosen(Mapping[str, NDArray[Any]]):
@@ -112,7 +121,7 @@ _NOTHING: Final[Values] = {"verdict": int(Verdict.NOT_EVALUATED)}
 
 
 def _compare(
-    instance: Instance, context: CellContext, trials: Trials, numbers: NDArray[np.int_]
+    claim: InequalityClaim, parameters: Parameters, context: CellContext, trials: Trials, numbers: NDArray[np.int_]
 ) -> tuple[Values, int]:
     """Compare a bound with the bounded quantity; return also the number of trials not proved to respect the bound.
 
@@ -124,9 +133,9 @@ def _compare(
     # A claim forms many temporary arrays on the way to its bound: batches limit their memory.
     for start in range(0, len(numbers), _AT_ONCE):
         part = _Chosen(trials, numbers[start : start + _AT_ONCE])
-        bound, quantity = instance.bound(context, part), instance.claim.quantity(context, part)
+        bound, quantity = claim.evaluate(context, part, parameters), claim.quantity(context, part)
         with np.errstate(invalid="ignore"):  # ends may be infinite
-            if instance.claim.side == "lower":
+            if claim.side == "lower":
                 violating, kept = quantity.upper < bound.lower, quantity.lower >= bound.upper
                 margins = quantity.value - bound.value
             else:
@@ -134,7 +143,7 @@ def _compare(
                 margins = bound.value - quantity.value
         if violating.any() and not comparison["violations"]:
             comparison["first_violation"] = int(numbers[start + int(np.argmax(violating))])
-        vacuous = instance.claim.vacuous(bound)
+        vacuous = claim.vacuous(bound)
         # No ratio to a quantity that is zero to working precision: it would be noise.
         known = np.isfinite(quantity.value) & np.isfinite(bound.value)
         informative = ~vacuous & (quantity.lower > 0.0) & known
@@ -155,10 +164,10 @@ def _compare(
 
 
 def _probability(
-    instance: Instance, context: CellContext, comparison: Values, possible: int, ran: int, confidence: float
+    claimed: tuple[float, float], comparison: Values, possible: int, ran: int, confidence: float
 ) -> Values:
     """Judge whether the probability of a violation is in the claimed range."""
-    low, high = instance.claimed(context)
+    low, high = claimed
     sure = int(comparison["violations"])
     # A trial that failed counts as a possible violation, but not as a sure one.
     possible += ran - int(comparison["evaluated"])
@@ -187,40 +196,43 @@ def _probability(
     }
 
 
-def _scaling(instance: Instance, context: CellContext, kept: Trials, confidence: float, fixed: bool) -> Values:
+def _scaling(
+    claim: ScalingClaim, parameters: Parameters, context: CellContext, kept: Trials, confidence: float, fixed: bool
+) -> Values:
     """Estimate the constant of one cell with its limits; the verdict is given over all cells.
 
     A trial that failed may have had any ratio.
     """
     with np.errstate(invalid="ignore"):
-        ratio = instance.bound(context, kept)
-    claim = instance.claim
+        ratio = claim.evaluate(context, kept, parameters)
     failed = np.isnan(ratio.lower) | np.isnan(ratio.upper)
-    proved = {True: 1, False: -1, None: 0}[instance.proved(context)]
+    proved = {True: 1, False: -1, None: 0}[claim.proved(context)]
+    ceiling = claim.ceiling(context, parameters)
     constants: Values = {
         "verdict": int(Verdict.UNDECIDED),
         "evaluated": int(np.sum(~failed[-1] if failed.ndim == 2 else ~failed)),
-        "ceiling": instance.ceiling(context),
+        "ceiling": ceiling,
         "proved": proved,
     }
     if failed.all():
         return _NOTHING
     if claim.functional == "tail":
-        (constant, lower, upper), tail = _tails(instance, context, ratio, failed, confidence, fixed)
+        rows = len(np.atleast_2d(ratio.value))
+        compared = np.zeros(rows, bool) if claim.tails is None else np.array(claim.tails(context, parameters))
+        (constant, lower, upper), tail = _tails(ratio, failed, compared, confidence, fixed)
         constants |= dict(zip(("tail", "tail_lower", "tail_upper"), tail, strict=True))
     else:
         value = ratio.value[~failed]
         ends = np.where(failed, -np.inf, ratio.lower), np.where(failed, np.inf, ratio.upper)
         if claim.functional == "quantile":
-            delta = float(instance.parameters["delta"])
+            delta = float(parameters["delta"])
             level = 1.0 - delta if claim.side == "upper" else delta
             lower, upper = quantile_sequence(*ends, level, confidence)
             # An order statistic: interpolation between two infinite values would give NaN.
             constant = float(np.quantile(value, level, method="inverted_cdf"))
         else:
-            least = 0.0 if claim.least is None else claim.least(context)
             constant = float(value.mean())
-            lower, upper = _mean(ends, least, instance.ceiling(context), confidence, claim.equal is not None)
+            lower, upper = _mean(ends, claim.least(context), ceiling, confidence, claim.equal is not None)
             if claim.most is not None:  # the betting limit of most - value, which is nonnegative
                 most = claim.most(context)
                 upper = most - mean_lower_limit(np.maximum(most - ends[1], 0.0), 0.5 + 0.5 * confidence)
@@ -246,17 +258,15 @@ def _mean(
 
 
 def _tails(
-    instance: Instance, context: CellContext, ratio: Bound, failed: NDArray[np.bool_], confidence: float, fixed: bool
+    ratio: Bound, failed: NDArray[np.bool_], compared: NDArray[np.bool_], confidence: float, fixed: bool
 ) -> tuple[Estimate, Estimate]:
     """Return the largest sub-Gaussian scale of the functions, and the largest exponent of the compared tails."""
     functions, lost = np.atleast_2d(ratio.value), np.atleast_2d(failed)
-    claim, count = instance.claim, len(functions)
-    compared = np.zeros(count, bool) if claim.tails is None else np.array(claim.tails(context, instance.parameters))
     # With functions of both kinds, half of the error rate is spent on those whose tails are compared.
     one_kind = compared.all() or not compared.any()
     scales, tails = [], []
     for values, lost_values, is_compared in zip(functions, lost, compared, strict=True):
-        share = count if one_kind else 2 * int(np.sum(compared == is_compared))
+        share = len(functions) if one_kind else 2 * int(np.sum(compared == is_compared))
         scale, tail = sub_gaussian_scale(values[~lost_values], 1.0 - (1.0 - confidence) / share)
         if lost_values.any() or not fixed:
             scale, tail = Estimate(scale.value, 0.0, np.inf), Estimate(tail.value, -np.inf, np.inf)

@@ -19,7 +19,7 @@ from ntkmc.experiment.study.model import Study, find_cell
 from ntkmc.experiment.trial.draw import Recipe
 from ntkmc.experiment.trial.run import Arrays, BlockTask, run_block
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims import CLAIMS, instances
+from ntkmc.theory.claims import CLAIMS, DeterministicClaim, InequalityClaim, instances
 from ntkmc.theory.claims.trial_statistics import STATISTICS, required
 
 Comparison = tuple[str, int | None, float, float]
@@ -131,19 +131,19 @@ def claim_margins(
     cell = find_cell((*(study.cells if study is not None else ()), *cells), cell_name)
     claim_id = None if claim is None else CLAIMS[claim.partition("[")[0]].id
     chosen = [
-        each
+        (each, each.claim)
         for each in instances(values=values_by_kind(parts_in(tree.attrs["coordinates"])))
-        if each.claim.kind != "scaling"
+        if isinstance(each.claim, InequalityClaim)
         and (claim is None or (claim in (each.label, claim_id) and each.claim.id == claim_id))
     ]
     if not chosen:
         raise InputError(f"{claim} is not a bound that a single trial keeps to or violates")
-    lacking = sorted({name for each in chosen for name in each.needs} & set(STATISTICS)) if claim else []
+    lacking = sorted({name for each, _ in chosen for name in each.needs} & set(STATISTICS)) if claim else []
     statistics = required([*tree.attrs["statistics"], *lacking])
     arrays = recomputed(own, statistics, cell, cell.depths, trial)
     others = {
         part: recomputed(own, (), cell, cell.depths, trial, part)
-        for part in dict.fromkeys(part_of(each) for each in chosen)
+        for part in dict.fromkeys(part_of(each) for each, _ in chosen)
         if not part.plain
     }
     margins: list[Margin] = []
@@ -152,7 +152,7 @@ def claim_margins(
         context = own.context(cell, depth)
         values = {name: each[row] if each.ndim == 2 else each for name, each in arrays.items()}
         values |= _beside(own, cell, context, arrays, trial)
-        for instance in chosen:
+        for instance, inequality in chosen:
             part = part_of(instance)
             arrays_of_part = values
             if not part.plain:
@@ -163,11 +163,11 @@ def claim_margins(
             if not instance.applies(context) or any(name not in arrays_of_part for name in instance.needs):
                 continue
             applied = True
-            bound, quantity = instance.bound(context, arrays_of_part), instance.claim.quantity(context, arrays_of_part)
+            bound, quantity = instance.bound(context, arrays_of_part), inequality.quantity(context, arrays_of_part)
             ends = [float(end[0]) for end in (bound.lower, bound.upper, quantity.lower, quantity.upper)]
             verdict = judge(instance, context, arrays_of_part, arrays_of_part, own.confidence, first=trial)
             word = "violated" if verdict.get("violations") else "vacuous" if verdict.get("vacuous") else "holds"
-            if claim is not None or (word == "violated" and instance.claim.kind == "deterministic"):
+            if claim is not None or (word == "violated" and isinstance(inequality, DeterministicClaim)):
                 margins.append((instance.label, depth, ends[0], ends[1], ends[2], ends[3], word))
     if claim is not None and not applied:
         raise InputError(f"{claim} does not apply to {cell_name}: ntkmc claims {claim_id} says where it does")

@@ -3,20 +3,23 @@
 Importing the package registers all claims. It may import `kernels`, `distributions` and `predictions`.
 """
 
-from ntkmc.theory.claims import (  # noqa: F401  (registers the claims, in the order in which they are shown)
-    deterministic,
-    networks,
-    probability,
-    published_forms,
-    scaling,
-    sketching,
-    training,
-)
+# isort: off
+# The claims are shown in the order of their registration, which is that of these imports.
+from ntkmc.theory.claims import deterministic, probability, networks  # noqa: F401
+from ntkmc.theory.claims import scaling, published_forms, sketching, training  # noqa: F401
+
+# isort: on
 from ntkmc.theory.claims.base import (
     CLAIMS,
     Bound,
     Claim,
+    DeterministicClaim,
+    EventClaim,
+    InequalityClaim,
     Instance,
+    ProbabilityClaim,
+    ScalingClaim,
+    TrialClaim,
     claims,
     find_instance,
     instances,
@@ -29,7 +32,13 @@ __all__ = [
     "CLAIMS",
     "Bound",
     "Claim",
+    "DeterministicClaim",
+    "EventClaim",
+    "InequalityClaim",
     "Instance",
+    "ProbabilityClaim",
+    "ScalingClaim",
+    "TrialClaim",
     "claims",
     "find_instance",
     "instances",

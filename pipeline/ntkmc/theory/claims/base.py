@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class Bound:
             return np.asarray(0.5 * (self.lower + self.upper))
 
 
-# Thresholds that decide verdicts; `how_tested` prints them.
+# Thresholds that decide verdicts; `tested` of a claim prints them.
 DRIFT: Final = 0.1
 """Largest exponent of drift that does not refute a claimed constant.
 
@@ -73,119 +74,90 @@ def smallest_eigenvalue(context: CellContext, statistics: Statistics) -> Bound:
     return Bound(statistics["lambda_min_lower"], statistics["lambda_min_upper"])
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A statement about draws, tested in every cell where it applies.
+def everywhere(context: CellContext) -> bool:
+    """Return True: the condition of a claim that applies to every cell of its kernels."""
+    return True
+
+
+def at_most_delta(context: CellContext, parameters: Parameters) -> tuple[float, float]:
+    """Return the claimed range of a bound that fails with probability at most delta."""
+    return 0.0, float(parameters["delta"])
+
+
+def no_ceiling(context: CellContext, parameters: Parameters) -> float:
+    """Return infinity: no upper bound on the constant is proved."""
+    return math.inf
+
+
+def not_declared(context: CellContext) -> bool | None:
+    """Return None: nothing declares whether the claim is proved for the cell's law."""
+    return None
+
+
+def nonnegative(context: CellContext) -> float:
+    """Return 0, the lower bound on a ratio of non-negative numbers."""
+    return 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim(ABC):
+    """A statement about the draws of a study.
 
     Attributes
     ----------
+    kind : {"deterministic", "probability", "scaling", "event"}
+        Name of the class of claims, as stored and printed.
     id : str
         Stable name. A label adds the parameters in brackets, `det-khatri-rao-gershgorin[r=4]`. A published form that
         another claim corrects has the id `printed/<id of the correction>`.
-    words, latex : str
+    statement, latex : str
         The statement, in plain text and in LaTeX.
     source : str
         Paper and theorem, or the derivation in one line.
     hypotheses : str
-        Where it applies, in plain text; `applies` decides.
-    kind : {"deterministic", "probability", "scaling", "event"}
-        `deterministic`: the quantity satisfies the bound in every trial. `probability`: it violates the bound with a
-        probability in the range `claimed`. `scaling`: `evaluate` returns the ratio of the quantity to its claimed
-        order, and the quantiles of this ratio lie between constants in every cell. `event`: the event of the study
-        with its confidence interval.
-    side : {"lower", "upper"}
-        Whether the bound is a lower or an upper bound on the quantity.
+        Where it applies, in plain text; `kernels` and `applies` decide.
+    kernels : tuple of str
+        Kernels to which the claim refers.
+    applies : callable
+        (context) -> whether the claim refers to a cell.
     needs : tuple of str
         Per-trial statistics that the claim reads: variables of the store's group `trials`; those of `group`, with its
         prefix; or ends of lambda_min of the same draw at the next smaller depth (`shallower_lower`, `_upper`) and of
         its first rows at the next smaller n (`fewer_lower`, `_upper`). A parameter's name in braces is replaced by
         its value, as in `power{r}_lower`.
-    evaluate : callable or None
-        (context, statistics, parameters) -> `Bound`; None for the event.
     parameters : tuple of mappings
         One mapping per instance to test; a single empty mapping where there is no parameter.
     constants : str
         `explicit`, or the constants that are not.
-    kernels : tuple of str
-        Kernels to which the claim refers.
-    quantity : callable
-        (context, statistics) -> `Bound` of the quantity that is bounded; lambda_min by default.
-    claimed : callable or None
-        (context, parameters) -> claimed range of the probability of a violation.
-    where : callable or None
-        (context, parameters) -> whether an instance applies, in addition to `applies`.
-    functional : {"quantile", "mean", "tail"}
-        Of a scaling claim: the functional of the ratio's law that is the constant. `quantile`: the quantile of level
-        1 - delta (side upper) or delta (lower). `mean`: the mean of a ratio that is at least `least`. `tail`: the
-        sub-Gaussian scale, which is the ratio of quantiles to those of a normal law; `evaluate` returns one row per
-        function, and the largest scale counts.
-    tails : callable or None
-        (context, parameters) -> for each row of `evaluate`, whether its tail is compared with a normal tail. A
-        heavier tail keeps a claim from being supported, and refutes it where `proved` is False.
-    equal : float or None
-        Of a scaling claim: the claimed value of the constant, which cannot be smaller; with `most`, the largest
-        claimed value.
-    ceiling : callable or None
-        (context, parameters) -> proved upper bound on the constant, or None. Limits below it support the claim, and
-        no drift below it refutes the claim.
-    least : callable or None
-        Of a mean: (context) -> lower bound on the ratio of every draw; 0 if None.
-    most : callable or None
-        Of a mean: (context) -> upper bound on the ratio of every draw. With it, the upper limit is by betting, too.
-    proved : callable or None
-        (context, parameters) -> whether the claim is proved for the cell's law. True: no drift within a finite range
-        refutes it. False (disproved): any drift does. None (open): a drift refutes it only if it does not level off.
-    along : tuple of str
-        Axes in which the constant must not drift, each with the others fixed. Support requires data on all of them.
-        `n` only for claims about every n at fixed d.
     hypothesis : bool
         Whether the claim is a property of the law of the rows, so that each law has a verdict of its own.
-    trivial : float or None
-        A lower bound at or below this value, or an upper bound at or above it, is vacuous; 0 and infinity if None.
     group : MeasuredGroup or None
         Of a claim about an additional measurement, such as finite networks: its group of the store. The claim is
         tested for every value along the axis of the group (each width m), which becomes a parameter. It reads
         statistics of that group, with a prefix (`network_`), and its `status` is that of the group.
     """
 
+    kind: ClassVar[Kind]
     id: str
-    words: str
+    statement: str
     latex: str
     source: str
     hypotheses: str
-    kind: Kind
-    side: Side
-    applies: Applies
-    needs: tuple[str, ...] = ()
-    evaluate: Evaluate | None = None
-    parameters: tuple[Parameters, ...] = field(default=({},))
-    constants: str = "explicit"
     kernels: tuple[str, ...] = KERNELS
-    quantity: Quantity = smallest_eigenvalue
-    claimed: Claimed | None = None
-    where: Callable[[CellContext, Parameters], bool] | None = None
-    functional: Functional = "quantile"
-    tails: Callable[[CellContext, Parameters], tuple[bool, ...]] | None = None
-    equal: float | None = None
-    ceiling: Callable[[CellContext, Parameters], float | None] | None = None
-    least: Callable[[CellContext], float] | None = None
-    most: Callable[[CellContext], float] | None = None
-    proved: Callable[[CellContext, Parameters], bool | None] | None = None
-    along: tuple[str, ...] = ("d",)
+    applies: Applies = everywhere
+    needs: tuple[str, ...] = ()
+    parameters: tuple[Parameters, ...] = ({},)
+    constants: str = "explicit"
     hypothesis: bool = False
-    trivial: float | None = None
     group: MeasuredGroup | None = None
-
-    def vacuous(self, bound: Bound) -> NDArray[np.bool_]:
-        """Return a mask of the trials in which the bound is vacuous."""
-        if self.side == "lower":
-            return np.asarray(bound.upper <= (0.0 if self.trivial is None else self.trivial))
-        return np.asarray(bound.lower >= (math.inf if self.trivial is None else self.trivial))
 
     @property
     def tested(self) -> str:
-        """Description of the test; see `how_tested`."""
-        return how_tested(self)
+        """Description of the test: the measured quantity, and the criteria for the verdict."""
+        return self._tested()
+
+    @abstractmethod
+    def _tested(self) -> str: ...
 
     @property
     def corrected_by(self) -> str | None:
@@ -194,11 +166,198 @@ class Claim:
         return rest if prefix == "printed" else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class EventClaim(Claim):
+    """The event of a study, whose probability is estimated with a confidence interval."""
+
+    kind: ClassVar[Kind] = "event"
+
+    def _tested(self) -> str:
+        return "by a confidence sequence in each cell, valid while one looks"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialClaim(Claim):
+    """A claim that is evaluated in every trial of the cells to which it applies.
+
+    Attributes
+    ----------
+    side : {"lower", "upper"}
+        Whether the bound is a lower or an upper bound on the quantity.
+    evaluate : callable
+        (context, statistics, parameters) -> `Bound`.
+    where : callable or None
+        (context, parameters) -> whether an instance applies, in addition to `applies`.
+    """
+
+    side: Side
+    evaluate: Evaluate
+    where: Callable[[CellContext, Parameters], bool] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InequalityClaim(TrialClaim):
+    """A bound on a quantity of each trial; `evaluate` returns the bound.
+
+    Attributes
+    ----------
+    quantity : callable
+        (context, statistics) -> `Bound` of the quantity that is bounded; lambda_min by default.
+    trivial : float or None
+        A lower bound at or below this value, or an upper bound at or above it, is vacuous; 0 and infinity if None.
+    """
+
+    quantity: Quantity = smallest_eigenvalue
+    trivial: float | None = None
+
+    def vacuous(self, bound: Bound) -> NDArray[np.bool_]:
+        """Return a mask of the trials in which the bound is vacuous, (trials,)."""
+        if self.side == "lower":
+            return np.asarray(bound.upper <= (0.0 if self.trivial is None else self.trivial))
+        return np.asarray(bound.lower >= (math.inf if self.trivial is None else self.trivial))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeterministicClaim(InequalityClaim):
+    """A bound that holds in every trial."""
+
+    kind: ClassVar[Kind] = "deterministic"
+
+    def _tested(self) -> str:
+        return "in every trial; violated only if the two enclosures are disjoint on the wrong side"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbabilityClaim(InequalityClaim):
+    """A bound that a trial violates with a probability in a claimed range.
+
+    Attributes
+    ----------
+    claimed : callable
+        (context, parameters) -> claimed range of the probability of a violation; by default from 0 to the parameter
+        delta.
+    """
+
+    kind: ClassVar[Kind] = "probability"
+    claimed: Claimed = at_most_delta
+
+    def _tested(self) -> str:
+        return (
+            "the frequency of violations against the claimed probability, by an e-process, valid while one looks: "
+            "refuted where it reaches 1 / alpha; cells together by the average e-value, each of them by e-BH. "
+            "Supported where the confidence sequence lies in the claimed range; an exact probability p is given a "
+            f"margin of {EXACT:g} times the smaller of p and 1 - p. Trials that failed count against both"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingClaim(TrialClaim):
+    """A claim about the order of a quantity; `evaluate` returns the ratio of the quantity to the claimed order.
+
+    A functional of the ratio's law, the constant, lies between bounds in every cell.
+
+    Attributes
+    ----------
+    functional : {"quantile", "mean", "tail"}
+        Functional of the ratio's law that is the constant. `quantile`: the quantile of level 1 - delta (side upper)
+        or delta (lower). `mean`: the mean of a ratio that is at least `least`. `tail`: the sub-Gaussian scale, which
+        is the ratio of quantiles to those of a normal law; `evaluate` returns one row per function, and the largest
+        scale counts.
+    tails : callable or None
+        (context, parameters) -> for each row of `evaluate`, whether its tail is compared with a normal tail. A
+        heavier tail keeps a claim from being supported, and refutes it where `proved` is False.
+    equal : float or None
+        Claimed value of the constant, which cannot be smaller; with `most`, the largest claimed value.
+    ceiling : callable
+        (context, parameters) -> proved upper bound on the constant; infinity if there is none. Limits below it
+        support the claim, and no drift below it refutes the claim.
+    least : callable
+        Of a mean: (context) -> lower bound on the ratio of every draw.
+    most : callable or None
+        Of a mean: (context) -> upper bound on the ratio of every draw. With it, the upper limit is by betting, too.
+    proved : callable
+        (context) -> whether the claim is proved for the cell's law. True: no drift within a finite range refutes it.
+        False (disproved): any drift does. None (open): a drift refutes it only if it does not level off.
+    along : tuple of str
+        Axes in which the constant must not drift, each with the others fixed. Support requires data on all of them.
+        `n` only for claims about every n at fixed d.
+    """
+
+    kind: ClassVar[Kind] = "scaling"
+    functional: Functional = "quantile"
+    tails: Callable[[CellContext, Parameters], tuple[bool, ...]] | None = None
+    equal: float | None = None
+    ceiling: Callable[[CellContext, Parameters], float] = no_ceiling
+    least: Callable[[CellContext], float] = nonnegative
+    most: Callable[[CellContext], float] | None = None
+    proved: Callable[[CellContext], bool | None] = not_declared
+    along: tuple[str, ...] = ("d",)
+
+    def _tested(self) -> str:
+        if self.equal is not None and self.most is not None:
+            sentences = (
+                "the mean in each cell, with limits by betting on values whose range is proved, valid while one looks "
+                f"and for all cells at once. Refuted where its lower limit is above {self.equal:g}; supported where "
+                f"its upper limit is at most {self.equal:g}."
+            )
+        elif self.equal is not None:
+            sentences = (
+                f"{self._measured()}; it cannot be below {self.equal:g}. Refuted where its lower limit is above "
+                f"{self.equal:g}; supported where its upper limit, which is asymptotic, is at most "
+                f"{self.equal + SAME:g}."
+            )
+        else:
+            sentences = f"{self._measured()}. {self._drift()}"
+        by_law = "Each law by itself: a hypothesis has no truth over all laws."
+        return f"{sentences} {by_law if self.hypothesis else 'Every law counts.'}"
+
+    def _measured(self) -> str:
+        match self.functional:
+            case "quantile":
+                level = "(1 - delta)" if self.side == "upper" else "delta"
+                constant = f"the {level}-quantile of the ratio, by order statistics, valid while one looks"
+            case "mean":
+                unknown = "asymptotic, and unknown where one draw dominates"
+                constant = (
+                    "the mean of the ratio: its lower limit by betting, for any tail and valid while one looks; its "
+                    f"upper limit {unknown if self.ceiling is no_ceiling else 'is the proved one'}"
+                )
+            case "tail":
+                constant = (
+                    "the largest ratio of quantiles of |f - median| to those of a normal law, down to level 20 / T, "
+                    "once the number of trials that was fixed in advance is reached"
+                )
+        return f"the constant in each cell is {constant}; limits hold for all cells at once"
+
+    def _drift(self) -> str:
+        if self.ceiling is not no_ceiling and self.functional == "quantile":
+            return "A ceiling is proved: supported where all limits are below it, refuted where one is above."
+        trend = "decay" if self.side == "lower" or self.functional == "mean" else "growth"
+        axes = " or ".join(self.along)
+        sentences = [
+            f"Refuted by a {trend} with an exponent above {DRIFT:g} in {axes}, by proof of its limits, in the upper "
+            f"half of the range too and there with at least {LEVEL:g} of the lower half's; a finite range shows no "
+            "limit"
+        ]
+        if self.proved is not not_declared:
+            sentences.append(
+                "where the hypothesis is declared of the law no drift refutes, where it is declared not to hold any "
+                "does"
+            )
+        if self.tails is not None:
+            sentences.append(
+                f"a coordinate's quantiles that grow like those of a normal law to a power above {HEAVY:g} keep it "
+                "from being supported, and refute it for laws that are declared not to satisfy it"
+            )
+        varied = axes.replace(" or ", " and ")
+        return "; ".join(sentences) + f". Supported if {varied} varied, and no such exponent can be."
+
+
 @dataclass(frozen=True)
 class Instance:
     """A claim with its parameters fixed."""
 
-    claim: Claim
+    claim: TrialClaim
     parameters: Parameters
 
     @property
@@ -230,31 +389,20 @@ class Instance:
         )
 
     def bound(self, context: CellContext, statistics: Statistics) -> Bound:
-        """Return the claimed bound in each trial."""
-        if self.claim.evaluate is None:
-            raise TypeError(f"{self.claim.id} is an event, not a bound")
+        """Return the claimed bound in each trial, or the ratio of a scaling claim."""
         return self.claim.evaluate(context, statistics, self.parameters)
-
-    def ceiling(self, context: CellContext) -> float:
-        """Return the proved upper bound on the constant; infinity if there is none."""
-        ceiling = None if self.claim.ceiling is None else self.claim.ceiling(context, self.parameters)
-        return math.inf if ceiling is None else ceiling
-
-    def proved(self, context: CellContext) -> bool | None:
-        """Return whether the claim is proved (True), disproved (False) or open (None) for the cell's law."""
-        return None if self.claim.proved is None else self.claim.proved(context, self.parameters)
-
-    def claimed(self, context: CellContext) -> tuple[float, float]:
-        """Return the claimed range of the probability of a violation; (0, 0) for a deterministic claim."""
-        return (0.0, 0.0) if self.claim.claimed is None else self.claim.claimed(context, self.parameters)
 
 
 CLAIMS: Final[Registry[Claim]] = Registry("claim")
 
 
-def register(claim: Claim) -> Claim:
+C = TypeVar("C", bound=Claim)
+
+
+def register(claim: C) -> C:
     """Add a claim to the registry under its id, and return it."""
-    return CLAIMS.add(claim.id, claim)
+    CLAIMS.add(claim.id, claim)
+    return claim
 
 
 def label(claim_id: str, parameters: Mapping[str, object]) -> str:
@@ -280,7 +428,7 @@ def claims() -> list[Claim]:
 
 def is_costly(claim: Claim) -> bool:
     """Return whether testing a claim requires eigenvalue problems in addition to lambda_min."""
-    needs = {name for parameters in claim.parameters for name in Instance(claim, parameters).needs}
+    needs = {name.format(**parameters) for parameters in claim.parameters for name in claim.needs}
     return any(STATISTICS[name].eigenvalues > 0.0 for name in needs if name in STATISTICS)
 
 
@@ -332,7 +480,7 @@ def instances(
     return [
         Instance(claim, parameters)
         for claim in select(chosen, kernel)
-        if claim.evaluate is not None
+        if isinstance(claim, TrialClaim)
         for parameters in _parameters(claim, values or {})
     ]
 
@@ -345,7 +493,7 @@ def find_instance(labelled: str) -> Instance | None:
     """
     claim_id = labelled.partition("[")[0]
     claim = next((claim for claim in CLAIMS.values() if claim.id == claim_id), None)
-    if claim is None or claim.evaluate is None:
+    if not isinstance(claim, TrialClaim):
         return None
     values: dict[str, tuple[int | str, ...]] = {}
     if claim.group:
@@ -364,87 +512,3 @@ def _parameters(claim: Claim, values: Mapping[str, Iterable[int | str]]) -> list
         return list(claim.parameters)
     along = values.get(group.name, ())
     return [{**parameters, group.symbol: value} for value in along for parameters in claim.parameters]
-
-
-def how_tested(claim: Claim) -> str:
-    """Return a description of the test of a claim: the measured quantity, and the criteria for its verdict."""
-    match claim.kind:
-        case "event":
-            return "by a confidence sequence in each cell, valid while one looks"
-        case "deterministic":
-            return "in every trial; violated only if the two enclosures are disjoint on the wrong side"
-        case "probability":
-            return _probability()
-    if claim.equal is not None and claim.most is not None:
-        return (
-            "the mean in each cell, with limits by betting on values whose range is proved, valid while one looks and "
-            f"for all cells at once. Refuted where its lower limit is above {claim.equal:g}; supported where its "
-            f"upper limit is at most {claim.equal:g}. {_family(claim)}"
-        )
-    if claim.equal is not None:
-        return (
-            f"{_measured(claim)}; it cannot be below {claim.equal:g}. Refuted where its lower limit is above "
-            f"{claim.equal:g}; supported where its upper limit, which is asymptotic, is at most "
-            f"{claim.equal + SAME:g}. {_family(claim)}"
-        )
-    return f"{_measured(claim)}. {_drift(claim)} {_family(claim)}"
-
-
-def _probability() -> str:
-    return (
-        "the frequency of violations against the claimed probability, by an e-process, valid while one looks: refuted "
-        "where it reaches 1 / alpha; cells together by the average e-value, each of them by e-BH. Supported where the "
-        f"confidence sequence lies in the claimed range; an exact probability p is given a margin of {EXACT:g} times "
-        "the smaller of p and 1 - p. Trials that failed count against both"
-    )
-
-
-def _measured(claim: Claim) -> str:
-    match claim.functional:
-        case "quantile":
-            level = "(1 - delta)" if claim.side == "upper" else "delta"
-            constant = f"the {level}-quantile of the ratio, by order statistics, valid while one looks"
-        case "mean":
-            constant = (
-                "the mean of the ratio: its lower limit by betting, for any tail and valid while one looks; its upper "
-                "limit "
-                + (
-                    "is the proved one"
-                    if claim.ceiling is not None
-                    else "asymptotic, and unknown where one draw dominates"
-                )
-            )
-        case _:
-            constant = (
-                "the largest ratio of quantiles of |f - median| to those of a normal law, down to level 20 / T, once "
-                "the number of trials that was fixed in advance is reached"
-            )
-    return f"the constant in each cell is {constant}; limits hold for all cells at once"
-
-
-def _drift(claim: Claim) -> str:
-    trend = "decay" if claim.side == "lower" or claim.functional == "mean" else "growth"
-    axes = " or ".join(claim.along)
-    drift = f"a {trend} with an exponent above {DRIFT:g} in {axes}"
-    if claim.ceiling is not None and claim.functional == "quantile":
-        return "A ceiling is proved: supported where all limits are below it, refuted where one is above."
-    sentences = [
-        f"Refuted by {drift}, by proof of its limits, in the upper half of the range too and there with at least "
-        f"{LEVEL:g} of the lower half's; a finite range shows no limit"
-    ]
-    if claim.proved is not None:
-        sentences.append(
-            "where the hypothesis is declared of the law no drift refutes, where it is declared not to hold any does"
-        )
-    if claim.tails is not None:
-        sentences.append(
-            f"a coordinate's quantiles that grow like those of a normal law to a power above {HEAVY:g} keep it from "
-            "being supported, and refute it for laws that are declared not to satisfy it"
-        )
-    return (
-        "; ".join(sentences) + f". Supported if {axes.replace(' or ', ' and ')} varied, and no such exponent can be."
-    )
-
-
-def _family(claim: Claim) -> str:
-    return "Each law by itself: a hypothesis has no truth over all laws." if claim.hypothesis else "Every law counts."

@@ -16,7 +16,7 @@ import numpy as np
 
 from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, DeterministicClaim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import (
     around,
     decreasing,
@@ -99,60 +99,54 @@ def _sandwich_above(context: CellContext, statistics: Statistics, parameters: Pa
 
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-diag-upper",
-        words="lambda_min is at most the smallest diagonal entry: 1/2 for H-infinity, L min |x_i|^2 for K^(L).",
+        statement="lambda_min is at most the smallest diagonal entry: 1/2 for H-infinity, L min |x_i|^2 for K^(L).",
         latex=r"\lambda_{\min}(K) \le \min_i K_{ii}",
         source="Rayleigh quotient at e_i",
         hypotheses="any rows, any kernel",
-        kind="deterministic",
         side="upper",
-        applies=lambda context: True,
         needs=("norm_min",),
         evaluate=_diagonal,
     ),
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-gershgorin-rows",
-        words="lambda_min is at least the smallest diagonal entry less its row's absolute sum.",
+        statement="lambda_min is at least the smallest diagonal entry less its row's absolute sum.",
         latex=r"\lambda_{\min}(K) \ge \min_i \bigl(K_{ii} - \sum_{j \ne i} |K_{ij}|\bigr)",
         source="Gershgorin 1931",
         hypotheses="any rows, any kernel",
-        kind="deterministic",
         side="lower",
-        applies=lambda context: True,
         needs=("gershgorin", "norm_max"),
         evaluate=_rows,
     ),
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-pair-upper",
-        words="lambda_min is at most the smaller eigenvalue of every 2 x 2 principal submatrix.",
+        statement="lambda_min is at most the smaller eigenvalue of every 2 x 2 principal submatrix.",
         latex=r"\lambda_{\min}(K) \le \min_{i<j}\Bigl[\tfrac{K_{ii}+K_{jj}}2 - "
         r"\sqrt{\bigl(\tfrac{K_{ii}-K_{jj}}2\bigr)^2 + K_{ij}^2}\Bigr]",
         source="Cauchy interlacing",
         hypotheses="any rows, any kernel",
-        kind="deterministic",
         side="upper",
-        applies=lambda context: True,
         needs=("pair_bound", "norm_max"),
         evaluate=_pairs,
     ),
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-trace-moments-lower",
-        words="lambda_min is at least m - s sqrt(n - 1), m the mean and s the standard deviation of the eigenvalues.",
+        statement="lambda_min is at least m - s sqrt(n - 1), m the mean and s the standard deviation of the "
+        "eigenvalues.",
         latex=r"\lambda_{\min}(K) \ge \bar m - s\sqrt{n-1},\quad \bar m = \tfrac1n\operatorname{tr}K,\ "
         r"s^2 = \tfrac1n\operatorname{tr}K^2 - \bar m^2",
         source="Wolkowicz & Styan, Linear Algebra Appl. 29 (1980)",
         hypotheses="any rows, any kernel, n >= 2",
-        kind="deterministic",
         side="lower",
         applies=lambda context: context.n >= 2,
         needs=("trace_mean", "trace_spread", "norm_max"),
@@ -161,13 +155,13 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-trace-moments-upper",
-        words="lambda_min is at most m - s / sqrt(n - 1), m the mean and s the standard deviation of the eigenvalues.",
+        statement="lambda_min is at most m - s / sqrt(n - 1), m the mean and s the standard deviation of the "
+        "eigenvalues.",
         latex=r"\lambda_{\min}(K) \le \bar m - s/\sqrt{n-1}",
         source="Wolkowicz & Styan, Linear Algebra Appl. 29 (1980)",
         hypotheses="any rows, any kernel, n >= 2",
-        kind="deterministic",
         side="upper",
         applies=lambda context: context.n >= 2,
         needs=("trace_mean", "trace_spread", "norm_max"),
@@ -176,15 +170,13 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-label-sandwich-lower",
-        words="y'K^-1 y is at least |y|^4 / y'Ky; tried with y = (1, ..., 1).",
+        statement="y'K^-1 y is at least |y|^4 / y'Ky; tried with y = (1, ..., 1).",
         latex=r"y^\top K^{-1} y \ge \|y\|^4 / (y^\top K y)",
         source="Cauchy-Schwarz",
         hypotheses="any rows, any kernel, K positive definite",
-        kind="deterministic",
         side="lower",
-        applies=lambda context: True,
         needs=("ones_form", "ones_inverse_lower", "ones_inverse_upper", "norm_max"),
         evaluate=_sandwich_below,
         quantity=_ones_inverse,
@@ -192,15 +184,13 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-label-sandwich-upper",
-        words="y'K^-1 y is at most |y|^2 / lambda_min; tried with y = (1, ..., 1).",
+        statement="y'K^-1 y is at most |y|^2 / lambda_min; tried with y = (1, ..., 1).",
         latex=r"y^\top K^{-1} y \le \|y\|^2 / \lambda_{\min}(K)",
         source="spectral theorem; corrects erratum E2 of the slides",
         hypotheses="any rows, any kernel, K positive definite",
-        kind="deterministic",
         side="upper",
-        applies=lambda context: True,
         needs=("ones_inverse_lower", "ones_inverse_upper"),
         evaluate=_sandwich_above,
         quantity=_ones_inverse,
@@ -291,14 +281,13 @@ _TAIL_SOURCE = "split of the power series: the head is positive semi-definite (S
 _HEADS = tuple(f"power{r}_{end}" for r in POWERS for end in ("lower", "upper"))
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-gershgorin-coherence",
-        words="lambda_min of H-infinity is at least 1/2 - (n - 1) h(coherence).",
+        statement="lambda_min of H-infinity is at least 1/2 - (n - 1) h(coherence).",
         latex=r"\lambda_{\min}(H^\infty) \ge \tfrac12 - (n-1)\,h(\rho),\quad "
         r"h(t) = \frac{t(\pi - \arccos t)}{2\pi}",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025; Gershgorin with |h(-t)| <= h(t)",
         hypotheses="kernel h-infinity, unit rows",
-        kind="deterministic",
         kernels=("h-infinity",),
         side="lower",
         applies=two_layers,
@@ -308,13 +297,12 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-offdiag",
-        words="Every off-diagonal entry of H-infinity is at most h(coherence) in absolute value.",
+        statement="Every off-diagonal entry of H-infinity is at most h(coherence) in absolute value.",
         latex=r"|H^\infty_{ij}| \le h(\rho)\quad (i \ne j)",
         source="t arccos(t) <= t (pi - arccos t) for t >= 0; corrects erratum E4 of the slides",
         hypotheses="kernel h-infinity, unit rows, n >= 2",
-        kind="deterministic",
         kernels=("h-infinity",),
         side="upper",
         applies=lambda context: two_layers(context) and context.n >= 2,
@@ -337,16 +325,14 @@ for _id, _name, _kernel, _applies, _least, _where in (
 ):
     _scale = "min |x_i|^2 times " if _least else ""
     register(
-        Claim(
+        DeterministicClaim(
             id=_id,
-            words=f"lambda_min is at least {_scale}T_s(1) - (n - 1) T_s(coherence), T_s the kernel's power "
-            f"series from "
-            f"order s on; the best s <= {MAX_ORDER}. Head terms are taken at their free bound 0.",
+            statement=f"lambda_min is at least {_scale}T_s(1) - (n - 1) T_s(coherence), T_s the kernel's power "
+            f"series from order s on; the best s <= {MAX_ORDER}. Head terms are taken at their free bound 0.",
             latex=rf"\lambda_{{\min}}({_kernel}) \ge {_least}\max_{{1\le s\le 12}}\bigl[T_{{\ge s}}(1) - "
             r"(n-1)\,T_{\ge s}(\rho)\bigr]",
             source=_TAIL_SOURCE,
             hypotheses=_where,
-            kind="deterministic",
             kernels=(_name,),
             side="lower",
             applies=_applies,
@@ -355,16 +341,15 @@ for _id, _name, _kernel, _applies, _least, _where in (
         ),
     )
     register(
-        Claim(
+        DeterministicClaim(
             id=f"{_id}-head",
-            words=f"lambda_min is at least {_scale}sum over 1 <= r < s of b_r lambda_min(R^r) + T_s(1) - (n - 1) "
+            statement=f"lambda_min is at least {_scale}sum over 1 <= r < s of b_r lambda_min(R^r) + T_s(1) - (n - 1) "
             f"T_s(coherence), R^r the cosines to the power r, entrywise; the best s <= {MAX_ORDER}; the eigenvalues "
             f"with r > {POWERS[-1]} at their free bound 0.",
             latex=rf"\lambda_{{\min}}({_kernel}) \ge {_least}\max_{{1\le s\le 12}}\Bigl[\sum_{{1\le r<s}} b_r "
             r"\lambda_{\min}(R^{\circ r})^+ + T_{\ge s}(1) - (n-1)\,T_{\ge s}(\rho)\Bigr]",
             source=_TAIL_SOURCE,
             hypotheses=_where,
-            kind="deterministic",
             kernels=(_name,),
             side="lower",
             applies=_applies,
@@ -374,14 +359,13 @@ for _id, _name, _kernel, _applies, _least, _where in (
     )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-khatri-rao-gershgorin",
-        words="lambda_min of K^(L) is at least 2 mu_r^2 min |x_i|^2 (1 - (n - 1) coherence^r), r even, mu_r the "
+        statement="lambda_min of K^(L) is at least 2 mu_r^2 min |x_i|^2 (1 - (n - 1) coherence^r), r even, mu_r the "
         "Hermite coefficient of ReLU.",
         latex=r"\lambda_{\min}(K^{(L)}) \ge 2\mu_r(\sigma)^2 \min_i\|x_i\|^2 \bigl(1 - (n-1)\rho^r\bigr)",
         source="Nguyen, Mondelli & Montúfar, ICML 2021, proof of Thm 3.2, with the normalization corrected",
         hypotheses="kernel ntk, depth at least 2, any rows",
-        kind="deterministic",
         kernels=("ntk",),
         side="lower",
         applies=tangent,
@@ -392,14 +376,14 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-separation-OS",
-        words="lambda_min of H-infinity is at least delta / (100 n^2), delta the smallest |x_i - x_j| or |x_i + x_j|.",
+        statement="lambda_min of H-infinity is at least delta / (100 n^2), delta the smallest |x_i - x_j| or |x_i + "
+        "x_j|.",
         latex=r"\lambda_{\min}(H^\infty) \ge \frac{\delta}{100\,n^2},\quad "
         r"\delta = \min_{i<j}\min(\|x_i-x_j\|, \|x_i+x_j\|)",
         source="Oymak & Soltanolkotabi, IEEE JSAIT 2020",
         hypotheses="kernel h-infinity, unit rows, n >= 2",
-        kind="deterministic",
         kernels=("h-infinity",),
         side="lower",
         applies=lambda context: two_layers(context) and context.n >= 2,
@@ -409,13 +393,12 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-nonparallel",
-        words="lambda_min of H-infinity is positive if no two rows are parallel. Sufficient, not necessary.",
+        statement="lambda_min of H-infinity is positive if no two rows are parallel. Sufficient, not necessary.",
         latex=r"x_i \nparallel x_j\ (i \ne j) \;\Rightarrow\; \lambda_{\min}(H^\infty) > 0",
         source="Du, Zhai, Póczos & Singh, ICLR 2019, Thm 3.1",
         hypotheses="kernel h-infinity, unit rows; says nothing of draws with parallel rows",
-        kind="deterministic",
         kernels=("h-infinity",),
         side="lower",
         applies=two_layers,
@@ -486,13 +469,13 @@ def _determinant(context: CellContext, statistics: Statistics, parameters: Param
 
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-schur-two-layer",
-        words="lambda_min of H-infinity is at least half the larger of lambda_min(XX') and lambda_min(kappa_0(R)).",
+        statement="lambda_min of H-infinity is at least half the larger of lambda_min(XX') and "
+        "lambda_min(kappa_0(R)).",
         latex=r"\lambda_{\min}(H^\infty) \ge \tfrac12\max\{\lambda_{\min}(XX^\top), \lambda_{\min}(\kappa_0(R))\}",
         source="Schur 1911; Horn & Johnson, Topics in Matrix Analysis, Sec. 5.3",
         hypotheses="kernel h-infinity, unit rows",
-        kind="deterministic",
         kernels=("h-infinity",),
         side="lower",
         applies=two_layers,
@@ -502,13 +485,13 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-khatri-rao-two-layer",
-        words="lambda_min of H-infinity is at least h_r lambda_min(R^r), R^r the cosines to the power r, entrywise.",
+        statement="lambda_min of H-infinity is at least h_r lambda_min(R^r), R^r the cosines to the power r, "
+        "entrywise.",
         latex=r"\lambda_{\min}(H^\infty) \ge h_r\,\lambda_{\min}(R^{\circ r})",
         source="H-infinity less h_r R^r is a non-negative combination of positive semi-definite matrices",
         hypotheses="kernel h-infinity, unit rows",
-        kind="deterministic",
         kernels=("h-infinity",),
         side="lower",
         applies=two_layers,
@@ -519,16 +502,14 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-khatri-rao-deep",
-        words="lambda_min of K^(L) is at least max(b_L,r, sum over layers of c_l,r) lambda_min(M), M_ij = |x_i| "
-        "cos_ij^r "
-        "|x_j|; for even r the coefficient is at least 2 mu_r^2; odd r >= 3 say nothing at L = 2.",
+        statement="lambda_min of K^(L) is at least max(b_L,r, sum over layers of c_l,r) lambda_min(M), M_ij = |x_i| "
+        "cos_ij^r |x_j|; for even r the coefficient is at least 2 mu_r^2; odd r >= 3 say nothing at L = 2.",
         latex=r"\lambda_{\min}(K^{(L)}) \ge \max\bigl\{b_{L,r}, \textstyle\sum_l c_{l,r}\bigr\}\,"
         r"\lambda_{\min}\bigl(D R^{\circ r} D\bigr)",
         source="Nguyen, Mondelli & Montúfar, ICML 2021, mechanism of Thm 3.2, with the normalization corrected",
         hypotheses="kernel ntk, depth at least 2, any rows",
-        kind="deterministic",
         kernels=("ntk",),
         side="lower",
         applies=tangent,
@@ -539,13 +520,12 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-layer-sum",
-        words="lambda_min of K^(L) is at least the sum over layers of lambda_min(G^(l)).",
+        statement="lambda_min of K^(L) is at least the sum over layers of lambda_min(G^(l)).",
         latex=r"\lambda_{\min}(K^{(L)}) \ge \sum_{l=1}^L \lambda_{\min}(G^{(l)})",
         source="Schur with unit diagonal of the derivative kernels, then Weyl",
         hypotheses="kernel ntk, any rows",
-        kind="deterministic",
         kernels=("ntk",),
         side="lower",
         applies=lambda context: context.kernel == "ntk",
@@ -558,13 +538,12 @@ for _side, _word, _evaluate in (("lower", "least", _congruence_below), ("upper",
     _extreme = "min" if _side == "lower" else "max"
     _relation = r"\ge" if _side == "lower" else r"\le"
     register(
-        Claim(
+        DeterministicClaim(
             id=f"det-congruence-{_side}",
-            words=f"lambda_min is at {_word} {_extreme} |x_i|^2 times that of the kernel of the directions.",
+            statement=f"lambda_min is at {_word} {_extreme} |x_i|^2 times that of the kernel of the directions.",
             latex=rf"\lambda_{{\min}}(K) {_relation} \{_extreme}_i\|x_i\|^2\,\lambda_{{\min}}(k(R))",
             source="Ostrowski 1959",
             hypotheses="any kernel, rows of different norms",
-            kind="deterministic",
             side=_side,  # type: ignore[arg-type]
             applies=lambda context: not context.unit_rows,
             needs=(f"norm_{_extreme}", "directions_lower", "directions_upper"),
@@ -573,14 +552,14 @@ for _side, _word, _evaluate in (("lower", "least", _congruence_below), ("upper",
     )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-gegenbauer",
-        words="lambda_min is at least min |x_i|^2 times the sum over degrees k of xi_k lambda_min(Q_k(R)), Q_k the "
-        f"Gegenbauer polynomials with Q_k(1) = 1; eigenvalues up to k = {HIGHEST_HARMONIC}, then the free bound 0.",
+        statement="lambda_min is at least min |x_i|^2 times the sum over degrees k of xi_k lambda_min(Q_k(R)), Q_k "
+        f"the Gegenbauer polynomials with Q_k(1) = 1; eigenvalues up to k = {HIGHEST_HARMONIC}, then the free bound "
+        "0.",
         latex=r"\lambda_{\min}(K) \ge \min_i\|x_i\|^2 \sum_k \xi_k\,\lambda_{\min}\bigl(Q_k^{(d)}(R)\bigr)",
         source="Schoenberg, Duke Math. J. 1942",
         hypotheses="any kernel, any rows, d >= 3",
-        kind="deterministic",
         side="lower",
         applies=lambda context: context.d >= 3,
         needs=("norm_min", "gegenbauer_lower", "gegenbauer_upper"),
@@ -589,13 +568,12 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-oppenheim",
-        words="log det H-infinity is at least log det XX' - n log 2.",
+        statement="log det H-infinity is at least log det XX' - n log 2.",
         latex=r"\log\det H^\infty \ge \log\det(XX^\top) - n\log 2",
         source="Oppenheim, J. London Math. Soc. 1930",
         hypotheses="kernel h-infinity, unit rows, n <= d",
-        kind="deterministic",
         kernels=("h-infinity",),
         side="lower",
         applies=lambda context: two_layers(context) and context.n <= context.d,
@@ -607,13 +585,12 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-determinant",
-        words="lambda_min is at least det K ((n - 1) / tr K)^(n - 1); very weak.",
+        statement="lambda_min is at least det K ((n - 1) / tr K)^(n - 1); very weak.",
         latex=r"\lambda_{\min}(K) \ge \det K\,\Bigl(\frac{n-1}{\operatorname{tr}K}\Bigr)^{n-1}",
         source="arithmetic and geometric mean of the other eigenvalues",
         hypotheses="any rows, any kernel, n >= 2",
-        kind="deterministic",
         side="lower",
         applies=lambda context: context.n >= 2,
         needs=("log_det_lower", "log_det_upper", "trace_mean"),
@@ -632,14 +609,13 @@ def _fewer(context: CellContext, statistics: Statistics, parameters: Parameters)
 
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-depth-monotone",
-        words="lambda_min of K^(L) does not decrease with the depth; tried against the next smaller depth of "
-        "the study.",
+        statement="lambda_min of K^(L) does not decrease with the depth; tried against the next smaller depth of the "
+        "study.",
         latex=r"\lambda_{\min}(K^{(L)}) \ge \lambda_{\min}(K^{(L')}),\quad L' < L",
         source="Schur with unit diagonal of the derivative kernels, then Weyl; corrects erratum E10 of the slides",
         hypotheses="kernel ntk, any rows, at least two depths",
-        kind="deterministic",
         kernels=("ntk",),
         side="lower",
         applies=lambda context: context.kernel == "ntk" and context.shallower is not None,
@@ -649,13 +625,12 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-interlacing-n",
-        words="Further rows cannot increase lambda_min; tried against the next smaller n of a nested study.",
+        statement="Further rows cannot increase lambda_min; tried against the next smaller n of a nested study.",
         latex=r"\lambda_{\min}(K_{n}) \le \lambda_{\min}(K_{n'}),\quad n' < n",
         source="Cauchy interlacing",
         hypotheses="nested studies with at least two n",
-        kind="deterministic",
         side="upper",
         applies=lambda context: context.fewer is not None,
         needs=("fewer_lower", "fewer_upper"),

@@ -10,9 +10,16 @@ from numpy.typing import NDArray
 
 from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
+from ntkmc.theory.claims.base import (
+    Bound,
+    DeterministicClaim,
+    Parameters,
+    ProbabilityClaim,
+    ScalingClaim,
+    Statistics,
+    register,
+)
 from ntkmc.theory.claims.bounds import enclosed, two_layers
-from ntkmc.theory.claims.probability import at_most_delta
 from ntkmc.theory.claims.trial_statistics import FINITE_WIDTH
 
 _DELTAS = ({"delta": 0.1},)
@@ -115,14 +122,13 @@ _LIMIT_ENDS = ("lambda_min_lower", "lambda_min_upper")
 _ANY_ROWS = "kernel h-infinity, any rows, networks of width m (widths in the study)"
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="prob-width-hoeffding",
-        words="No entry of H_m is further from H-infinity than sqrt(log(n(n+1)/delta) / (2m)), and the operator norm "
-        "of the difference at most n times that, with probability at least 1 - delta; tried on the entries.",
+        statement="No entry of H_m is further from H-infinity than sqrt(log(n(n+1)/delta) / (2m)), and the operator "
+        "norm of the difference at most n times that, with probability at least 1 - delta; tried on the entries.",
         latex=r"\max_{ij} |H_{m,ij} - H^\infty_{ij}| \le \sqrt{\tfrac{\log(n(n+1)/\delta)}{2m}}",
         source="Du, Zhai, Póczos & Singh, ICLR 2019, Lemma 3.1, with constants: Hoeffding and a union over entries",
         hypotheses="kernel h-infinity, unit rows, networks of width m (widths in the study)",
-        kind="probability",
         kernels=("h-infinity",),
         side="upper",
         applies=two_layers,
@@ -130,65 +136,57 @@ register(
         evaluate=_hoeffding,
         parameters=_DELTAS,
         quantity=_entry_deviation,
-        claimed=at_most_delta,
         trivial=1.0,
         group=FINITE_WIDTH,
     ),
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="bernstein-width",
-        words="|H_m - H-infinity| is at most c/3 + sqrt(c^2/9 + 2c |H-infinity|), c = |X|^2 log(2n/delta) / m, with "
-        "probability at least 1 - delta.",
+        statement="|H_m - H-infinity| is at most c/3 + sqrt(c^2/9 + 2c |H-infinity|), c = |X|^2 log(2n/delta) / m, "
+        "with probability at least 1 - delta.",
         latex=r"\lVert H_m - H^\infty\rVert \le \tfrac c3 + \sqrt{\tfrac{c^2}9 + 2c\lVert H^\infty\rVert},\quad "
         r"c = \lVert X\rVert^2\log(2n/\delta)/m",
         source="matrix Bernstein (Tropp 2015, Thm 6.1.1)",
         hypotheses=_ANY_ROWS,
-        kind="probability",
         kernels=("h-infinity",),
         side="upper",
-        applies=lambda context: True,
         needs=(*_of_network("deviation"), *_of_network("data_norm"), *_of_network("kernel_norm")),
         evaluate=_bernstein,
         parameters=_DELTAS,
         quantity=_deviation,
-        claimed=at_most_delta,
         group=FINITE_WIDTH,
     ),
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="chernoff-width",
-        words="lambda_min(H_m) is at least (1 - e) lambda_min(H-infinity), e^2 = 2 |X|^2 log(n/delta) / (m "
+        statement="lambda_min(H_m) is at least (1 - e) lambda_min(H-infinity), e^2 = 2 |X|^2 log(n/delta) / (m "
         "lambda_min), with probability at least 1 - delta.",
         latex=r"\lambda_{\min}(H_m) \ge (1-\varepsilon)\lambda_{\min}(H^\infty),\quad \varepsilon^2 = "
         r"\tfrac{2\lVert X\rVert^2\log(n/\delta)}{m\lambda_{\min}(H^\infty)}",
         source="matrix Chernoff (Tropp 2012, Thm 1.1)",
         hypotheses=_ANY_ROWS,
-        kind="probability",
         kernels=("h-infinity",),
         side="lower",
-        applies=lambda context: True,
         needs=(*_of_network("lambda_min"), *_of_network("data_norm"), *_LIMIT_ENDS),
         evaluate=_chernoff,
         parameters=_DELTAS,
         quantity=_smallest,
-        claimed=at_most_delta,
         group=FINITE_WIDTH,
     ),
 )
 
 register(
-    Claim(
+    ScalingClaim(
         id="width-jensen",
-        words="The mean of lambda_min(H_m) over the weights is at most lambda_min(H-infinity), at every width; tried "
-        "on the mean over draws of their difference, of the same rows.",
+        statement="The mean of lambda_min(H_m) over the weights is at most lambda_min(H-infinity), at every width; "
+        "tried on the mean over draws of their difference, of the same rows.",
         latex=r"\mathbb{E}\,\lambda_{\min}(H_m) \le \lambda_{\min}(H^\infty)",
         source="Jensen's inequality: lambda_min is concave, and the mean of H_m is H-infinity",
         hypotheses="kernel h-infinity, unit rows, networks of width m (widths in the study)",
-        kind="scaling",
         kernels=("h-infinity",),
         side="upper",
         applies=two_layers,
@@ -205,16 +203,14 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="width-rank",
-        words="lambda_min(H_m) is 0 if the network has fewer trained weights than there are rows: m d < n.",
+        statement="lambda_min(H_m) is 0 if the network has fewer trained weights than there are rows: m d < n.",
         latex=r"md < n \Rightarrow \lambda_{\min}(H_m) = 0",
         source="H_m is the Gram matrix of n gradients in m d weights",
         hypotheses="kernel h-infinity, any rows, networks of width m (widths in the study) with m d < n",
-        kind="deterministic",
         kernels=("h-infinity",),
         side="upper",
-        applies=lambda context: True,
         where=lambda context, parameters: int(parameters["m"]) * context.d < context.n,
         needs=_of_network("lambda_min"),
         evaluate=_zero,
@@ -224,47 +220,41 @@ register(
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="claim-width-n6",
-        words="|H_m - H-infinity| is at most lambda_0 / 4 with probability at least 1 - delta if m >= C n^6 / "
-        "lambda_0^4, lambda_0 = lambda_min(H-infinity); tried with C = 1, where a network is so wide. How wide it has "
-        "to be is measured in the group convergence.",
+        statement="|H_m - H-infinity| is at most lambda_0 / 4 with probability at least 1 - delta if m >= C n^6 / "
+        "lambda_0^4, lambda_0 = lambda_min(H-infinity); tried with C = 1, where a network is so wide. How wide it "
+        "has to be is measured in the group convergence.",
         latex=r"m \ge C\,n^6/\lambda_0^4 \Rightarrow \lVert H_m - H^\infty\rVert \le \lambda_0/4",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025, after Du et al. 2019, Thm 3.2, and Arora et al. 2019, Thm "
         "3.1; the part about initialization",
         hypotheses=_ANY_ROWS,
-        kind="probability",
         kernels=("h-infinity",),
         side="upper",
-        applies=lambda context: True,
         needs=(*_of_network("deviation"), *_LIMIT_ENDS),
         evaluate=_quarter,
         parameters=_DELTAS,
         constants="C = 1",
         quantity=_deviation,
-        claimed=at_most_delta,
         group=FINITE_WIDTH,
     ),
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="claim-width-n6-eigenvalue",
-        words="lambda_min(H_m) is at least 3/4 lambda_0 with probability at least 1 - delta if m >= C n^6 / "
+        statement="lambda_min(H_m) is at least 3/4 lambda_0 with probability at least 1 - delta if m >= C n^6 / "
         "lambda_0^4, lambda_0 = lambda_min(H-infinity); tried with C = 1, where a network is so wide.",
         latex=r"m \ge C\,n^6/\lambda_0^4 \Rightarrow \lambda_{\min}(H_m) \ge \tfrac34\lambda_0",
         source="follows from claim-width-n6 by Weyl's inequality",
         hypotheses=_ANY_ROWS,
-        kind="probability",
         kernels=("h-infinity",),
         side="lower",
-        applies=lambda context: True,
         needs=(*_of_network("lambda_min"), *_LIMIT_ENDS),
         evaluate=_three_quarters,
         parameters=_DELTAS,
         constants="C = 1",
         quantity=_smallest,
-        claimed=at_most_delta,
         group=FINITE_WIDTH,
     ),
 )

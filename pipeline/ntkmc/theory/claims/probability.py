@@ -15,7 +15,16 @@ from scipy import stats
 
 from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
+from ntkmc.theory.claims.base import (
+    Bound,
+    DeterministicClaim,
+    EventClaim,
+    Parameters,
+    ProbabilityClaim,
+    ScalingClaim,
+    Statistics,
+    register,
+)
 from ntkmc.theory.claims.bounds import around, decreasing, exactly, scaled, tangent, two_layers
 from ntkmc.theory.claims.deterministic import MAX_ORDER, tail_bounds
 from ntkmc.theory.kernels.functions import kernel_function
@@ -43,11 +52,6 @@ def _first_cosine(context: CellContext, statistics: Statistics) -> Bound:
 
 def _delta(parameters: Parameters) -> float:
     return float(parameters["delta"])
-
-
-def at_most_delta(context: CellContext, parameters: Parameters) -> tuple[float, float]:
-    """Return the claimed range of a bound that fails with probability at most delta."""
-    return 0.0, _delta(parameters)
 
 
 def exactly_delta(context: CellContext, parameters: Parameters) -> tuple[float, float]:
@@ -159,14 +163,13 @@ def _gaussian_or_sphere(context: CellContext) -> bool:
 _SPHERE = "rows with uniform directions (sphere, gaussian, uniform-ball), n >= 2, d >= 2"
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="prob-sphere-pair",
-        words="Two independent uniform directions have |cosine| above t with probability I_{1-t^2}((d-1)/2, 1/2) "
+        statement="Two independent uniform directions have |cosine| above t with probability I_{1-t^2}((d-1)/2, 1/2) "
         "exactly; tried on the first pair, at the t where that is delta.",
         latex=r"\mathbb{P}(|\langle x, y\rangle| > t) = I_{1-t^2}\bigl(\tfrac{d-1}2, \tfrac12\bigr)",
         source="the squared cosine has law Beta(1/2, (d-1)/2)",
         hypotheses=_SPHERE,
-        kind="probability",
         side="upper",
         applies=_sphere,
         needs=("first_cosine", "norm_min"),
@@ -179,33 +182,31 @@ register(
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="prob-sphere-pair-closed",
-        words="Two independent uniform directions have |cosine| above t with probability at most (1-t^2)^((d-1)/2).",
+        statement="Two independent uniform directions have |cosine| above t with probability at most "
+        "(1-t^2)^((d-1)/2).",
         latex=r"\mathbb{P}(|\langle x, y\rangle| > t) \le (1-t^2)^{(d-1)/2} \le e^{-(d-1)t^2/2}",
         source="ratio of incomplete beta integrals; cf. Ball 1997, Lemma 2.2",
         hypotheses=_SPHERE,
-        kind="probability",
         side="upper",
         applies=_sphere,
         needs=("first_cosine", "norm_min"),
         evaluate=_pair_closed,
         parameters=_TWO_DELTAS,
         quantity=_first_cosine,
-        claimed=at_most_delta,
         trivial=1.0,
     ),
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="prob-sphere-coherence",
-        words="With p the exact probability for a pair and P = n(n-1)/2: the coherence exceeds t with probability at "
-        "most Pp = delta, and at least max(Pp - binom(P,2) p^2, Pp / (1 + (P-1) p)).",
+        statement="With p the exact probability for a pair and P = n(n-1)/2: the coherence exceeds t with "
+        "probability at most Pp = delta, and at least max(Pp - binom(P,2) p^2, Pp / (1 + (P-1) p)).",
         latex=r"\max\Bigl\{Pp - \tbinom P2 p^2, \tfrac{Pp}{1+(P-1)p}\Bigr\} \le \mathbb{P}(\rho > t) \le Pp",
         source="union bound; Bonferroni and Chung-Erdős, the cosines being pairwise independent",
         hypotheses=_SPHERE,
-        kind="probability",
         side="upper",
         applies=_sphere,
         needs=("coherence",),
@@ -218,74 +219,68 @@ register(
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="prob-sphere-coherence-closed",
-        words="The coherence is at most sqrt(1 - (2 delta / (n(n-1)))^(2/(d-1))) with probability at least 1 - delta.",
+        statement="The coherence is at most sqrt(1 - (2 delta / (n(n-1)))^(2/(d-1))) with probability at least 1 - "
+        "delta.",
         latex=r"\rho \le \sqrt{1 - \bigl(\tfrac{2\delta}{n(n-1)}\bigr)^{2/(d-1)}}",
         source="union bound over prob-sphere-pair-closed",
         hypotheses=_SPHERE,
-        kind="probability",
         side="upper",
         applies=_sphere,
         needs=("coherence",),
         evaluate=_union_closed,
         parameters=_DELTAS,
         quantity=coherence,
-        claimed=at_most_delta,
         trivial=1.0,
     ),
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="prob-sphere-coherence-C2",
-        words="The coherence is at most 2 sqrt(log(n/delta) / d) with probability at least 1 - delta.",
+        statement="The coherence is at most 2 sqrt(log(n/delta) / d) with probability at least 1 - delta.",
         latex=r"\rho \le 2\sqrt{\log(n/\delta)/d}",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025, with C = 2; union bound, in fact with delta^2",
         hypotheses=_SPHERE,
-        kind="probability",
         side="upper",
         applies=_sphere,
         needs=("coherence",),
         evaluate=_c2,
         parameters=_TWO_DELTAS,
         quantity=coherence,
-        claimed=at_most_delta,
         trivial=1.0,
     ),
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="prob-lmin-sphere",
-        words="lambda_min of H-infinity is at least T_s(1) - (n-1) T_s(t), t the (1 - delta)-quantile of the "
-        "coherence "
-        f"by the exact union bound, with probability at least 1 - delta; best: the largest over s <= {MAX_ORDER}.",
+        statement="lambda_min of H-infinity is at least T_s(1) - (n-1) T_s(t), t the (1 - delta)-quantile of the "
+        "coherence by the exact union bound, with probability at least 1 - delta; best: the largest over s <= "
+        f"{MAX_ORDER}.",
         latex=r"\mathbb{P}\bigl(\lambda_{\min}(H^\infty) \ge T_{\ge s}(1) - (n-1)T_{\ge s}(t_\delta)\bigr) \ge "
         r"1-\delta",
         source="det-tail-gershgorin and prob-sphere-coherence; s = 1 is the slides' programme",
         hypotheses="kernel h-infinity, unit rows, uniform directions",
-        kind="probability",
         kernels=("h-infinity",),
         side="lower",
         applies=lambda context: two_layers(context) and _sphere(context),
         needs=("coherence",),
         evaluate=_lmin_sphere,
         parameters=({"delta": 0.1, "s": 1}, {"delta": 0.1, "s": 2}, {"delta": 0.1, "s": "best"}),
-        claimed=at_most_delta,
     ),
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="prob-nondegenerate-necessary",
-        words="lambda_min of H-infinity is at most a = 1/2 - h(c) with probability at least delta, c the cosine that "
-        "some pair exceeds with that probability by Chung and Erdős.",
+        statement="lambda_min of H-infinity is at most a = 1/2 - h(c) with probability at least delta, c the cosine "
+        "that some pair exceeds with that probability by Chung and Erdős.",
         latex=r"\mathbb{P}(\lambda_{\min}(H^\infty) \le \tfrac12 - h(c)) \ge \frac{Pp}{1+(P-1)p},\quad p = "
         r"\tfrac12 p_d(c)",
         source="det-pair-upper and Chung-Erdős",
         hypotheses="kernel h-infinity, unit rows, uniform directions",
-        kind="probability",
         kernels=("h-infinity",),
         side="upper",
         applies=lambda context: two_layers(context) and _sphere(context),
@@ -298,16 +293,15 @@ register(
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="prob-nmm-explicit",
-        words="lambda_min of K^(L) is at least 2 mu_r^2 a E|x|^2 (1 - n^(-1/(2r-1))), except with probability "
-        "n exp(-d (1-a)^2 / 4) + n^2/2 exp(-(d-1)/2 n^(-2/(r-1/2))); a = 1/2, or 1 without the first term for "
-        "unit rows.",
+        statement="lambda_min of K^(L) is at least 2 mu_r^2 a E|x|^2 (1 - n^(-1/(2r-1))), except with probability n "
+        "exp(-d (1-a)^2 / 4) + n^2/2 exp(-(d-1)/2 n^(-2/(r-1/2))); a = 1/2, or 1 without the first term for unit "
+        "rows.",
         latex=r"\mathbb{P}\Bigl(\lambda_{\min}(K^{(L)}) \ge 2\mu_r^2\,a\,\mathbb{E}\|x\|^2\bigl(1-n^{-1/(2r-1)}\bigr)"
         r"\Bigr) \ge 1 - n e^{-d(1-a)^2/4} - \tfrac{n^2}2 e^{-\frac{d-1}2 n^{-2/(r-0.5)}}",
         source="Nguyen, Mondelli & Montúfar, ICML 2021, Thm 3.2, with explicit constants",
         hypotheses="kernel ntk, depth at least 2, Gaussian rows, or unit rows with uniform directions",
-        kind="probability",
         kernels=("ntk",),
         side="lower",
         applies=_gaussian_or_sphere,
@@ -319,39 +313,33 @@ register(
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="prob-nmm-quantile",
-        words="lambda_min of K^(L) is at least a E|x|^2 [T_s(1) - (n-1) T_s(t)] with probability at least 1 - "
-        "delta: a "
-        f"by the quantile of chi-squared, t by the exact union bound, the best s <= {MAX_ORDER}.",
+        statement="lambda_min of K^(L) is at least a E|x|^2 [T_s(1) - (n-1) T_s(t)] with probability at least 1 - "
+        f"delta: a by the quantile of chi-squared, t by the exact union bound, the best s <= {MAX_ORDER}.",
         latex=r"\mathbb{P}\bigl(\lambda_{\min}(K^{(L)}) \ge a\,\mathbb{E}\|x\|^2[T_{\ge s}(1)-(n-1)T_{\ge "
         r"s}(t)]\bigr) "
         r"\ge 1 - n\,\mathbb{P}(\chi^2_d < ad) - P\,p_d(t)",
         source="det-tail-gershgorin-deep; directions of a Gaussian are uniform and independent of norms",
         hypotheses="kernel ntk, depth at least 2, Gaussian rows, or unit rows with uniform directions",
-        kind="probability",
         kernels=("ntk",),
         side="lower",
         applies=_gaussian_or_sphere,
         needs=("norm_min",),
         evaluate=_nmm_quantile,
         parameters=_DELTAS,
-        claimed=at_most_delta,
     ),
 )
 
 
 NONDEGENERATE: Final = register(
-    Claim(
+    EventClaim(
         id="claim-nondegenerate",
-        words="The data distribution is (lambda_0, delta, n)-non-degenerate: lambda_min >= lambda_0 with probability "
-        "at least 1 - delta. Supported or refuted by an interval that stays valid while one looks.",
+        statement="The data distribution is (lambda_0, delta, n)-non-degenerate: lambda_min >= lambda_0 with "
+        "probability at least 1 - delta. Supported or refuted by an interval that stays valid while one looks.",
         latex=r"\mathbb{P}(\lambda_{\min} \ge \lambda_0) \ge 1 - \delta",
         source="Arora, Du, Hu, Li & Wang, ICML 2019, Def. 5.1",
         hypotheses="any cell; lambda_0 and delta are the study's",
-        kind="event",
-        side="lower",
-        applies=lambda context: True,
         needs=("lambda_min_lower", "lambda_min_upper"),
     ),
 )
@@ -426,14 +414,13 @@ def _angle_ratio(context: CellContext, statistics: Statistics, parameters: Param
 
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-pair-angle",
-        words="lambda_min of H-infinity is at most theta / (2 pi) + theta^2 / 4, theta the smallest angle between two "
-        "rows.",
+        statement="lambda_min of H-infinity is at most theta / (2 pi) + theta^2 / 4, theta the smallest angle "
+        "between two rows.",
         latex=r"\lambda_{\min}(H^\infty) \le \frac{\theta_{\min}}{2\pi} + \frac{\theta_{\min}^2}4",
         source="corollary of det-pair-upper",
         hypotheses="kernel h-infinity, unit rows, n >= 2",
-        kind="deterministic",
         kernels=("h-infinity",),
         side="upper",
         applies=lambda context: two_layers(context) and context.n >= 2,
@@ -444,14 +431,13 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="printed/det-offdiag",
-        words="Every off-diagonal entry of H-infinity is at most h(coherence), without absolute value (erratum E4): "
-        "true as printed, but Gershgorin's theorem needs it for the absolute value, which det-offdiag states.",
+        statement="Every off-diagonal entry of H-infinity is at most h(coherence), without absolute value (erratum "
+        "E4): true as printed, but Gershgorin's theorem needs it for the absolute value, which det-offdiag states.",
         latex=r"H^\infty_{ij} \le h(\rho)",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025, as printed",
         hypotheses="kernel h-infinity, unit rows, n >= 2",
-        kind="deterministic",
         kernels=("h-infinity",),
         side="upper",
         applies=lambda context: two_layers(context) and context.n >= 2,
@@ -466,16 +452,15 @@ for _id, _what, _values, _quantity, _need, _claimed in (
     ("prob-rademacher-parallel", "equal up to sign", "2^(d-1)", coherence, "coherence", _parallel_claimed),
 ):
     register(
-        Claim(
+        ProbabilityClaim(
             id=_id,
-            words=f"Two of n rows of signs are {_what} with probability 1 - prod over i < n of (1 - i / {_values}), "
-            "exactly: an atom of the law of lambda_min, which is 0 where two rows are equal.",
+            statement=f"Two of n rows of signs are {_what} with probability 1 - prod over i < n of (1 - i / "
+            f"{_values}), exactly: an atom of the law of lambda_min, which is 0 where two rows are equal.",
             latex=r"1 - \prod_{i=1}^{n-1}\bigl(1 - i\,2^{-d}\bigr)"
             if _what == "equal"
             else r"1 - \prod_{i=1}^{n-1}\bigl(1 - i\,2^{1-d}\bigr)",
             source="the birthday problem",
             hypotheses="rademacher rows, n >= 2, where that is not below 1e-9",
-            kind="probability",
             side="upper",
             applies=_signs,
             needs=(_need, "norm_min"),
@@ -487,14 +472,13 @@ for _id, _what, _values, _quantity, _need, _claimed in (
 
 for _side, _words, _relation in (("upper", "at most C", r"\le C"), ("lower", "at least c", r"\ge c")):
     register(
-        Claim(
+        ScalingClaim(
             id=f"claim-angle-{_side}",
-            words=f"At fixed d, the smallest angle between n uniform directions is {_words} n^(-2/(d-1)) with "
+            statement=f"At fixed d, the smallest angle between n uniform directions is {_words} n^(-2/(d-1)) with "
             "probability at least 1 - delta.",
             latex=rf"\theta_{{\min}} {_relation}\,n^{{-2/(d-1)}}",
             source="Cai, Fan & Jiang, JMLR 14 (2013)",
             hypotheses="rows with uniform directions, n >= 2, 2 <= d <= 10",
-            kind="scaling",
             side=_side,  # type: ignore[arg-type]
             applies=lambda context: context.uniform_directions and context.n >= 2 and 2 <= context.d <= 10,
             needs=("cosine_max",),
@@ -583,33 +567,29 @@ for _side, _statistic, _evaluate, _words, _latex in (
     ),
 ):
     register(
-        Claim(
+        ProbabilityClaim(
             id=f"prob-chi2-{_side}",
-            words=_words,
+            statement=_words,
             latex=_latex + r",\quad x = \log(n/\delta)",
             source="Laurent & Massart, Ann. Statist. 2000, Lemma 1, and a union over rows",
             hypotheses="gaussian rows that keep their norms (normalize: mean or none)",
-            kind="probability",
             side=_side,  # type: ignore[arg-type]
             applies=lambda context: context.law == "gaussian" and context.scale is not None,
             needs=("norm_min", _statistic),
             evaluate=_evaluate,
             parameters=_INNER_DELTAS,
             quantity=lambda context, statistics, name=_statistic: _square(name, context, statistics),  # type: ignore[misc]
-            claimed=at_most_delta,
         ),
     )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="prob-subgaussian-inner",
-        words="With K the sub-Gaussian parameter of the rows: every |<x_i, x_j>| is at most K sqrt(2 "
-        "log(n(n-1)/delta)) "
-        "max |x_k| with probability at least 1 - delta. No isotropy, and no 1/sqrt(d).",
+        statement="With K the sub-Gaussian parameter of the rows: every |<x_i, x_j>| is at most K sqrt(2 "
+        "log(n(n-1)/delta)) max |x_k| with probability at least 1 - delta. No isotropy, and no 1/sqrt(d).",
         latex=r"|\langle X_i, X_j\rangle| \le K\sqrt{2\log\tfrac{n(n-1)}\delta}\,\max_k\|X_k\|",
         source="conditioning on X_j and a union over pairs; corrects erratum E3 of the slides",
         hypotheses="independent rows of mean zero with a declared sub-Gaussian parameter, that keep their norms",
-        kind="probability",
         side="upper",
         applies=lambda context: (
             sub_gaussian(context) is not None and context.hypotheses.independent_rows and context.n >= 2
@@ -618,44 +598,39 @@ register(
         evaluate=_sub_gaussian,
         parameters=_INNER_DELTAS,
         quantity=largest_inner_product,
-        claimed=at_most_delta,
     ),
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="bernstein-inner",
-        words="Every |<g_i, g_j>| is at most l + sqrt(l^2 + 2 d l), l = log(n(n-1)/delta), with probability at least "
-        "1 - delta.",
+        statement="Every |<g_i, g_j>| is at most l + sqrt(l^2 + 2 d l), l = log(n(n-1)/delta), with probability at "
+        "least 1 - delta.",
         latex=r"\max_{i<j}|\langle g_i, g_j\rangle| \le \ell + \sqrt{\ell^2 + 2d\ell},\quad "
         r"\ell = \log\tfrac{n(n-1)}\delta",
         source="sub-gamma law of a product of normals; Boucheron, Lugosi & Massart 2013, Sec. 2.4",
         hypotheses="gaussian rows that keep their norms (normalize: mean or none)",
-        kind="probability",
         side="upper",
         applies=lambda context: _keeps_norms(context, "gaussian"),
         needs=("inner_max", "norm_min", "norm_max"),
         evaluate=_bernstein,
         parameters=_INNER_DELTAS,
         quantity=largest_inner_product,
-        claimed=at_most_delta,
     ),
 )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="bernstein-inner-rademacher",
-        words="Every |<x_i, x_j>| is at most sqrt(2 d log(n(n-1)/delta)) with probability at least 1 - delta.",
+        statement="Every |<x_i, x_j>| is at most sqrt(2 d log(n(n-1)/delta)) with probability at least 1 - delta.",
         latex=r"\max_{i<j}|\langle x_i, x_j\rangle| \le \sqrt{2d\log\tfrac{n(n-1)}\delta}",
         source="Hoeffding 1963",
         hypotheses="rademacher rows that keep their norms (normalize: mean or none)",
-        kind="probability",
         side="upper",
         applies=lambda context: _keeps_norms(context, "rademacher"),
         needs=("inner_max", "norm_min", "norm_max"),
         evaluate=_hoeffding,
         parameters=_INNER_DELTAS,
         quantity=largest_inner_product,
-        claimed=at_most_delta,
     ),
 )

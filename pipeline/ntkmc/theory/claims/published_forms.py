@@ -8,7 +8,7 @@ import numpy as np
 
 from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, DeterministicClaim, Parameters, ScalingClaim, Statistics, register
 from ntkmc.theory.claims.bounds import decreasing, enclosed, scaled, tangent, two_layers
 from ntkmc.theory.claims.deterministic import ones_form, shallower
 from ntkmc.theory.claims.scaling import (
@@ -50,13 +50,12 @@ def _with_dimension(context: CellContext, statistics: Statistics, parameters: Pa
 
 
 register(
-    Claim(
+    DeterministicClaim(
         id="printed/det-gershgorin-coherence",
-        words="H-infinity has diagonal 1 (erratum E1), so that lambda_min is at least 1 - (n - 1) h(coherence).",
+        statement="H-infinity has diagonal 1 (erratum E1), so that lambda_min is at least 1 - (n - 1) h(coherence).",
         latex=r"H_{ii} = 1 \;\Rightarrow\; \lambda_{\min}(H^\infty) \ge 1 - (n-1)\,h(\rho)",
         source=f"{_SLIDES}, as printed; h(1) = 1/2",
         hypotheses="kernel h-infinity, unit rows",
-        kind="deterministic",
         kernels=("h-infinity",),
         side="lower",
         applies=two_layers,
@@ -66,14 +65,13 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="printed/det-label-sandwich-upper",
-        words="y'Hy is at most lambda_min |y| (erratum E2: inverse and square are missing); tried with y = (1, "
+        statement="y'Hy is at most lambda_min |y| (erratum E2: inverse and square are missing); tried with y = (1, "
         "..., 1).",
         latex=r"y^\top H y \le \lambda_{\min}\,\|y\|_2",
         source=f"{_SLIDES}, as printed",
         hypotheses="kernel h-infinity, unit rows, n >= 2",
-        kind="deterministic",
         kernels=("h-infinity",),
         side="upper",
         applies=lambda context: two_layers(context) and context.n >= 2,
@@ -84,15 +82,13 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="printed/det-khatri-rao-deep",
-        words="lambda_min of K^(L) is at least mu_r^2 lambda_min((XX')^r), entrywise power, without "
-        "normalization: true "
-        "for unit rows, false in general, since the sides scale as |x|^2 and |x|^(2r).",
+        statement="lambda_min of K^(L) is at least mu_r^2 lambda_min((XX')^r), entrywise power, without "
+        "normalization: true for unit rows, false in general, since the sides scale as |x|^2 and |x|^(2r).",
         latex=r"\lambda_{\min}(K^{(L)}) \ge \mu_r(\sigma)^2\,\lambda_{\min}\bigl((X^{*r})(X^{*r})^\top\bigr)",
         source="Nguyen, Mondelli & Montúfar, ICML 2021, mechanism of Thm 3.2, without normalization",
         hypotheses="kernel ntk, depth at least 2, any rows",
-        kind="deterministic",
         kernels=("ntk",),
         side="lower",
         applies=tangent,
@@ -103,14 +99,13 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="printed/det-depth-monotone",
-        words="Depth makes the small eigenvalues decay (erratum E10): lambda_min of K^(L) does not increase with L; "
-        "tried against the next smaller depth of the study.",
+        statement="Depth makes the small eigenvalues decay (erratum E10): lambda_min of K^(L) does not increase with "
+        "L; tried against the next smaller depth of the study.",
         latex=r"\lambda_{\min}(K^{(L)}) \le \lambda_{\min}(K^{(L')}),\quad L' < L",
         source=f"{_SLIDES}, as printed: depth produces spectral bias",
         hypotheses="kernel ntk, any rows, at least two depths",
-        kind="deterministic",
         kernels=("ntk",),
         side="upper",
         applies=lambda context: context.kernel == "ntk" and context.shallower is not None,
@@ -120,14 +115,13 @@ register(
 )
 
 register(
-    Claim(
+    ScalingClaim(
         id="printed/claim-coherence-subgaussian",
-        words="Isotropic sub-Gaussian rows: max |<x_i, x_j>| is at most C sqrt(log(n/delta) / d) max |x_k| with "
+        statement="Isotropic sub-Gaussian rows: max |<x_i, x_j>| is at most C sqrt(log(n/delta) / d) max |x_k| with "
         "probability at least 1 - delta (erratum E3: for Cov x = I the sides differ by sqrt d).",
         latex=r"\max_{i<j}|\langle X_i, X_j\rangle| \le C\sqrt{\log(n/\delta)/d}\,\max_k\|X_k\|",
         source=f"{_SLIDES}, as printed",
         hypotheses="independent isotropic rows of mean zero with a sub-Gaussian parameter, that keep their norms",
-        kind="scaling",
         side="upper",
         applies=has_sub_gaussian_rows,
         needs=("inner_max", "norm_max"),
@@ -139,15 +133,14 @@ register(
 )
 
 register(
-    Claim(
+    ScalingClaim(
         id="printed/claim-lipschitz-log-concave",
-        words="Every log-concave law concentrates Lipschitz functions like a Gaussian (erratum E8); tried where it "
-        "says more than its correction, through all four functions at once.",
+        statement="Every log-concave law concentrates Lipschitz functions like a Gaussian (erratum E8); tried where "
+        "it says more than its correction, through all four functions at once.",
         latex=r"x \text{ log-concave} \;\Rightarrow\; \mathbb{P}(|f(x)-\mathbb{E}f| > t) \le "
         r"2e^{-ct^2/\|f\|_{\mathrm{Lip}}^2}",
         source=f"{_SLIDES}, as printed",
         hypotheses="log-concave laws of which nothing more is known, whose rows keep their norms",
-        kind="scaling",
         side="upper",
         applies=lambda context: (
             bool(context.hypotheses.log_concave) and not context.hypotheses.lipschitz and context.scale is not None

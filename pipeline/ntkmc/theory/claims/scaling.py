@@ -12,10 +12,18 @@ import numpy as np
 
 from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
+from ntkmc.theory.claims.base import (
+    Bound,
+    DeterministicClaim,
+    Parameters,
+    ProbabilityClaim,
+    ScalingClaim,
+    Statistics,
+    register,
+)
 from ntkmc.theory.claims.bounds import around, enclosed, exactly, tangent, two_layers
 from ntkmc.theory.claims.deterministic import separation
-from ntkmc.theory.claims.probability import at_most_delta, sub_gaussian
+from ntkmc.theory.claims.probability import sub_gaussian
 from ntkmc.theory.kernels.series import hermite_coefficient
 
 FUNCTIONS = {
@@ -55,10 +63,10 @@ def has_sub_gaussian_rows(context: CellContext) -> bool:
     return sub_gaussian(context) is not None and law.independent_rows and bool(law.isotropic) and context.n >= 2
 
 
-def _twice_sub_gaussian(context: CellContext, parameters: Parameters) -> float | None:
+def _twice_sub_gaussian(context: CellContext, parameters: Parameters) -> float:
     """Return 2 K, K the sub-Gaussian parameter of the rows in units where Cov x = I."""
     K = sub_gaussian(context)
-    return None if K is None else 2.0 * K * standard_scale(context)
+    return math.inf if K is None else 2.0 * K * standard_scale(context)
 
 
 def _moment(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
@@ -72,9 +80,9 @@ def _moment(context: CellContext, statistics: Statistics, parameters: Parameters
     return _known(np.maximum((statistics["norm_square"] - statistics["mean_square"]) * unit**2, 0.0))
 
 
-def _at_most_energy(context: CellContext, parameters: Parameters) -> float | None:
+def _at_most_energy(context: CellContext, parameters: Parameters) -> float:
     """Return proved bounds for E|x|**2 = d: (E|x|)**2 <= E|x|**2, and E|x - E x|**2 <= E|x|**2; rounding apart."""
-    return None if context.energy is None else 1.0 + 1e-9
+    return math.inf if context.energy is None else 1.0 + 1e-9
 
 
 def _of_function(context: CellContext, statistics: Statistics, name: str) -> Floats:
@@ -121,7 +129,7 @@ def tells_any_tail(context: CellContext, parameters: Parameters) -> tuple[bool, 
     return _compared(context, _fluctuating(context))
 
 
-def is_lipschitz(context: CellContext, parameters: Parameters) -> bool | None:
+def is_lipschitz(context: CellContext) -> bool | None:
     """Return whether concentration of Lipschitz functions is proved, disproved or unknown for the law."""
     return context.hypotheses.lipschitz
 
@@ -175,14 +183,13 @@ def _karhadkar(context: CellContext, statistics: Statistics, parameters: Paramet
 
 
 register(
-    Claim(
+    ScalingClaim(
         id="claim-coherence-sphere",
-        words="The coherence of uniform directions is at most C sqrt(log(n/delta) / d) with probability at least "
+        statement="The coherence of uniform directions is at most C sqrt(log(n/delta) / d) with probability at least "
         "1 - delta. C = 2 is proved (prob-sphere-coherence-C2), and optimal for n to infinity with log n = o(d).",
         latex=r"\rho \le C\sqrt{\log(n/\delta)/d}",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025; Cai & Jiang, J. Multivariate Anal. 2012",
         hypotheses="rows with uniform directions, n >= 2",
-        kind="scaling",
         side="upper",
         applies=lambda context: context.uniform_directions and context.n >= 2,
         needs=("coherence",),
@@ -190,21 +197,19 @@ register(
         parameters=({"delta": 0.1},),
         constants="C fitted",
         ceiling=lambda context, parameters: 2.0,
-        proved=lambda context, parameters: True,
+        proved=lambda context: True,
         along=("n", "d"),
     ),
 )
 
 register(
-    Claim(
+    ScalingClaim(
         id="claim-coherence-subgaussian",
-        words="Isotropic sub-Gaussian rows: max |<x_i, x_j>| is at most C sqrt(log(n/delta)) max |x_k| with "
-        "probability "
-        "at least 1 - delta, in units where Cov x = I; C = 2 K suffices.",
+        statement="Isotropic sub-Gaussian rows: max |<x_i, x_j>| is at most C sqrt(log(n/delta)) max |x_k| with "
+        "probability at least 1 - delta, in units where Cov x = I; C = 2 K suffices.",
         latex=r"\max_{i<j}|\langle X_i, X_j\rangle| \le C\sqrt{\log(n/\delta)}\,\max_k\|X_k\|",
         source="prob-subgaussian-inner; corrects erratum E3 of the slides",
         hypotheses="independent isotropic rows of mean zero with a sub-Gaussian parameter, that keep their norms",
-        kind="scaling",
         side="upper",
         applies=has_sub_gaussian_rows,
         needs=("inner_max", "norm_max"),
@@ -214,22 +219,21 @@ register(
         parameters=({"delta": 0.1},),
         constants="C fitted",
         ceiling=_twice_sub_gaussian,
-        proved=lambda context, parameters: True,
+        proved=lambda context: True,
         along=("n", "d"),
     ),
 )
 
 register(
-    Claim(
+    ScalingClaim(
         id="claim-data-scaling",
-        words="E|x| = Theta(sqrt d), E|x|^2 = Theta(d), E|x - Ex|^2 = Omega(d), once x is scaled so that E|x|^2 = d "
-        "where that exists: the three, in units of sqrt d and d, do not decay with d; by Cauchy-Schwarz none "
+        statement="E|x| = Theta(sqrt d), E|x|^2 = Theta(d), E|x - Ex|^2 = Omega(d), once x is scaled so that E|x|^2 "
+        "= d where that exists: the three, in units of sqrt d and d, do not decay with d; by Cauchy-Schwarz none "
         "exceeds 1.",
         latex=r"\mathbb{E}\|x\| = \Theta(\sqrt d),\ \mathbb{E}\|x\|^2 = \Theta(d),\ "
         r"\mathbb{E}\|x - \mathbb{E}x\|^2 = \Omega(d)",
         source="Nguyen, Mondelli & Montúfar, ICML 2021, Assumption 2.1",
         hypotheses="any law whose rows keep their norms, n >= 2",
-        kind="scaling",
         side="upper",
         applies=lambda context: context.scale is not None and context.n >= 2,
         needs=("norm_mean", "norm_square", "mean_square"),
@@ -238,7 +242,7 @@ register(
         constants="fitted",
         functional="mean",
         ceiling=_at_most_energy,
-        proved=lambda context, parameters: context.hypotheses.norm_scaling,
+        proved=lambda context: context.hypotheses.norm_scaling,
         hypothesis=True,
     ),
 )
@@ -250,13 +254,12 @@ _LIPSCHITZ = (
 )
 
 register(
-    Claim(
+    ScalingClaim(
         id="claim-lipschitz-concentration",
-        words=_LIPSCHITZ,
+        statement=_LIPSCHITZ,
         latex=r"\exists c\ \forall f, t:\ \mathbb{P}(|f(x)-\mathbb{E}f| > t) \le 2e^{-ct^2/\|f\|_{\mathrm{Lip}}^2}",
         source="Nguyen, Mondelli & Montúfar, ICML 2021, Assumption 2.2",
         hypotheses="any law whose rows keep their norms; f: " + "; ".join(words for _, words in FUNCTIONS.values()),
-        kind="scaling",
         side="upper",
         applies=lambda context: context.scale is not None,
         where=fluctuates,
@@ -272,16 +275,15 @@ register(
 )
 
 register(
-    Claim(
+    ScalingClaim(
         id="claim-lipschitz-log-concave",
-        words="A log-concave law for which more is known (curvature bounded below, a bounded product, an image of "
-        "one) concentrates Lipschitz functions like a Gaussian: tried on the log-concave laws that are declared to, "
-        "through all four functions at once.",
+        statement="A log-concave law for which more is known (curvature bounded below, a bounded product, an image "
+        "of one) concentrates Lipschitz functions like a Gaussian: tried on the log-concave laws that are declared "
+        "to, through all four functions at once.",
         latex=r"x \sim e^{-V},\ \nabla^2 V \succeq cI \;\Rightarrow\; \exists c'\ \forall f, t:\ "
         r"\mathbb{P}(|f(x)-\mathbb{E}f| > t) \le 2e^{-c't^2/\|f\|_{\mathrm{Lip}}^2}",
         source="Bakry & Émery 1985, log-Sobolev inequalities; corrects erratum E8 of the slides",
         hypotheses="log-concave laws with proved Lipschitz concentration, whose rows keep their norms",
-        kind="scaling",
         side="upper",
         applies=lambda context: (
             bool(context.hypotheses.log_concave and context.hypotheses.lipschitz) and context.scale is not None
@@ -296,13 +298,12 @@ register(
 )
 
 register(
-    Claim(
+    ScalingClaim(
         id="law-zero-mean",
-        words="E x = 0: the mean inner product of two rows over E|x|^2, which estimates |E x|^2 / E|x|^2, is 0.",
+        statement="E x = 0: the mean inner product of two rows over E|x|^2, which estimates |E x|^2 / E|x|^2, is 0.",
         latex=r"\|\mathbb{E}x\|^2 / \mathbb{E}\|x\|^2 = 0",
         source="hypothesis of Nguyen, Mondelli & Montúfar, ICML 2021, Thm 3.2",
         hypotheses="any law with independent rows that keep their norms and a second moment, n >= 2",
-        kind="scaling",
         side="upper",
         applies=lambda context: context.energy is not None and context.hypotheses.independent_rows and context.n >= 2,
         needs=("mean_square", "norm_square"),
@@ -316,14 +317,13 @@ register(
 )
 
 register(
-    Claim(
+    ScalingClaim(
         id="law-isotropic",
-        words="Cov x is a multiple of the identity: the mean squared inner product of two rows, in units of "
+        statement="Cov x is a multiple of the identity: the mean squared inner product of two rows, in units of "
         "(E|x|^2)^2 / d, which estimates d tr(Cov^2) / (tr Cov)^2 for rows of mean zero, is 1.",
         latex=r"d\,\operatorname{tr}(\Sigma^2)/(\operatorname{tr}\Sigma)^2 = 1",
         source="Cauchy-Schwarz: at least 1, with equality for multiples of the identity alone",
         hypotheses="laws of mean zero with independent rows that keep their norms and a second moment, n >= 2",
-        kind="scaling",
         side="upper",
         applies=lambda context: (
             context.energy is not None
@@ -343,14 +343,13 @@ register(
 _NMM = tuple({"delta": 0.1, "r": r} for r in (2, 4, 6))
 
 register(
-    Claim(
+    ScalingClaim(
         id="claim-nmm-theorem",
-        words="For n < d^((r - 1/2)/2), where the printed probability is not trivial: lambda_min of K^(L) is at least "
-        "c mu_r^2 E|x|^2 with probability at least 1 - delta, c not depending on n and d.",
+        statement="For n < d^((r - 1/2)/2), where the printed probability is not trivial: lambda_min of K^(L) is at "
+        "least c mu_r^2 E|x|^2 with probability at least 1 - delta, c not depending on n and d.",
         latex=r"\lambda_{\min}(K^{(L)}) \ge \mu_r(\sigma)^2\,\Omega(d)",
         source="Nguyen, Mondelli & Montúfar, ICML 2021, Thm 3.2",
         hypotheses="kernel ntk, depth at least 2; zero mean, data scaling, Lipschitz concentration",
-        kind="scaling",
         kernels=("ntk",),
         side="lower",
         applies=_nmm_measurable,
@@ -362,15 +361,13 @@ register(
 )
 
 register(
-    Claim(
+    ScalingClaim(
         id="claim-nmm-beyond",
-        words="What Nguyen, Mondelli & Montúfar conclude, where their theorem does not apply: n >= d^((r - "
-        "1/2)/2), or a "
-        "law without their hypotheses.",
+        statement="What Nguyen, Mondelli & Montúfar conclude, where their theorem does not apply: n >= d^((r - "
+        "1/2)/2), or a law without their hypotheses.",
         latex=r"\lambda_{\min}(K^{(L)}) \ge \mu_r(\sigma)^2\,\Omega(d)",
         source="not claimed by anybody: the hypotheses of claim-nmm-theorem are sufficient, are they necessary?",
         hypotheses="kernel ntk, depth at least 2, where claim-nmm-theorem does not apply",
-        kind="scaling",
         kernels=("ntk",),
         side="lower",
         applies=_nmm_measurable,
@@ -382,15 +379,13 @@ register(
 )
 
 register(
-    Claim(
+    ScalingClaim(
         id="claim-karhadkar",
-        words="lambda_min of H-infinity is at least c (d (1 + d log(1/s) / log d))^-3 s^2, s the smallest |x_i "
-        "- x_j| or "
-        "|x_i + x_j|, with probability at least 1 - delta.",
+        statement="lambda_min of H-infinity is at least c (d (1 + d log(1/s) / log d))^-3 s^2, s the smallest |x_i - "
+        "x_j| or |x_i + x_j|, with probability at least 1 - delta.",
         latex=r"\lambda_{\min}(H^\infty) \ge c\,d^{-3}\Bigl(1+\tfrac{d\log(1/s)}{\log d}\Bigr)^{-3} s^2",
         source="Karhadkar, Murray & Montúfar, NeurIPS 2024",
         hypotheses="kernel h-infinity, unit rows, n >= 2, d >= 2",
-        kind="scaling",
         kernels=("h-infinity",),
         side="lower",
         applies=lambda context: two_layers(context) and context.n >= 2 and context.d >= 2,
@@ -432,13 +427,12 @@ def _coordinate(context: CellContext, statistics: Statistics) -> Bound:
 
 for _side, _extreme, _quantity in (("upper", "max", _largest_norm), ("lower", "min", _smallest_norm)):
     register(
-        Claim(
+        DeterministicClaim(
             id=f"law-unit-norm-{_side}",
-            words=f"Every row has norm at {'most' if _side == 'upper' else 'least'} 1.",
+            statement=f"Every row has norm at {'most' if _side == 'upper' else 'least'} 1.",
             latex=r"\max_i\|x_i\| \le 1" if _side == "upper" else r"\min_i\|x_i\| \ge 1",
             source="declared of the law",
             hypotheses="laws that are declared to have rows of norm 1",
-            kind="deterministic",
             side=_side,  # type: ignore[arg-type]
             applies=lambda context: context.hypotheses.unit_norm is True,
             needs=("norm_min", "norm_max"),
@@ -449,21 +443,19 @@ for _side, _extreme, _quantity in (("upper", "max", _largest_norm), ("lower", "m
     )
 
 register(
-    Claim(
+    ProbabilityClaim(
         id="law-sub-gaussian",
-        words="A coordinate of a row is beyond K sqrt(2 log(2 / delta)) with probability at most delta, K the "
+        statement="A coordinate of a row is beyond K sqrt(2 log(2 / delta)) with probability at most delta, K the "
         "declared sub-Gaussian parameter: a necessary condition, tried on the first row.",
         latex=r"\mathbb{P}\bigl(|x_1| > K\sqrt{2\log(2/\delta)}\bigr) \le \delta",
         source="Chernoff, both sides",
         hypotheses="laws of mean zero with a declared sub-Gaussian parameter, whose rows keep their norms",
-        kind="probability",
         side="upper",
         applies=lambda context: sub_gaussian(context) is not None,
         needs=("first_coordinate", "norm_min"),
         evaluate=_coordinate_bound,
         parameters=({"delta": 0.1}, {"delta": 0.01}),
         quantity=_coordinate,
-        claimed=at_most_delta,
         hypothesis=True,
     ),
 )

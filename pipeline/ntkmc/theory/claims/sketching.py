@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, DeterministicClaim, Parameters, Statistics, register
 from ntkmc.theory.claims.bounds import enclosed
 from ntkmc.theory.claims.trial_statistics import SKETCHING
 
@@ -35,15 +35,13 @@ def _shift(context: CellContext, statistics: Statistics, parameters: Parameters)
 
 
 register(
-    Claim(
+    DeterministicClaim(
         id="sketch-rank",
-        words="lambda_min(Phi Phi') is 0 if there are fewer features than rows: s < n.",
+        statement="lambda_min(Phi Phi') is 0 if there are fewer features than rows: s < n.",
         latex=r"s < n \Rightarrow \lambda_{\min}(\Phi\Phi^\top) = 0",
         source="Phi Phi' has a rank of at most s",
         hypotheses="any rows, any kernel, feature maps of s columns (features in the study) with s < n",
-        kind="deterministic",
         side="upper",
-        applies=lambda context: True,
         where=lambda context, parameters: int(parameters["s"]) < context.n,
         needs=(f"{SKETCHING.prefix}lambda_min_lower", f"{SKETCHING.prefix}lambda_min_upper"),
         evaluate=_zero,
@@ -53,16 +51,14 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="sketch-weyl",
-        words="A feature map is no closer to the kernel in operator norm than their smallest eigenvalues are to each "
-        "other; the bound on |Phi Phi' - K| from below is worth what it reaches of it.",
+        statement="A feature map is no closer to the kernel in operator norm than their smallest eigenvalues are to "
+        "each other; the bound on |Phi Phi' - K| from below is worth what it reaches of it.",
         latex=r"\lVert \Phi\Phi^\top - K\rVert \ge |\lambda_{\min}(\Phi\Phi^\top) - \lambda_{\min}(K)|",
         source="Weyl's inequality; what an operator-norm guarantee says of lambda_min (Zandieh et al. 2021, Thm 3)",
         hypotheses="any rows, any kernel, feature maps of s columns (features in the study)",
-        kind="deterministic",
         side="lower",
-        applies=lambda context: True,
         needs=(
             *(f"{SKETCHING.prefix}{name}_{end}" for name in ("lambda_min", "deviation") for end in ("lower", "upper")),
             "lambda_min_lower",

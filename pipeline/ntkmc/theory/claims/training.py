@@ -9,7 +9,7 @@ import numpy as np
 
 from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Claim, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, DeterministicClaim, Parameters, ScalingClaim, Statistics, register
 from ntkmc.theory.claims.bounds import around, enclosed, scaled
 from ntkmc.theory.claims.trial_statistics import TRAINING
 from ntkmc.theory.kernels.series import series_coefficients
@@ -155,10 +155,10 @@ def _main_term(context: CellContext, statistics: Statistics, parameters: Paramet
     return Bound(np.sqrt(2.0 * form.lower / unit), np.sqrt(2.0 * form.upper / unit))
 
 
-def _main_ceiling(context: CellContext, parameters: Parameters) -> float | None:
+def _main_ceiling(context: CellContext, parameters: Parameters) -> float:
     target = _target(parameters)
     if not (target.power and _has_power(context, parameters)):
-        return None
+        return math.inf
     return math.sqrt(2.0 * target.alpha(context.d) ** 2 / context.d**target.power / _coefficient(context, target))
 
 
@@ -168,16 +168,14 @@ _ANY = "any rows, any kernel, targets in the study"
 _STEP = "eta <= 1 / lambda_max"
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-label-form",
-        words="y'K^-1 y is at most alpha^2 |beta|^(2p) / b_p for labels y = alpha (beta'x)^p, b_p the coefficient of "
-        "the power p in the kernel's series: for H-infinity 4 alpha^2 |beta|^2 if p = 1.",
+        statement="y'K^-1 y is at most alpha^2 |beta|^(2p) / b_p for labels y = alpha (beta'x)^p, b_p the "
+        "coefficient of the power p in the kernel's series: for H-infinity 4 alpha^2 |beta|^2 if p = 1.",
         latex=r"y_i = \alpha(\beta^\top x_i)^p \;\Rightarrow\; y^\top K^{-1} y \le \alpha^2\|\beta\|^{2p}/b_p",
         source="K - b_p X^(*p) X^(*p)' is positive semi-definite; implies Arora et al. 2019, Thm 6.1",
         hypotheses="targets linear (any rows) and quadratic (unit rows)",
-        kind="deterministic",
         side="upper",
-        applies=lambda context: True,
         where=_has_power,
         needs=(*_of("label_form"), f"{_PREFIX}label_norm"),
         evaluate=_aligned,
@@ -187,15 +185,13 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-target-sandwich-lower",
-        words="y'K^-1 y is at least |y|^4 / y'Ky, for the labels of a target.",
+        statement="y'K^-1 y is at least |y|^4 / y'Ky, for the labels of a target.",
         latex=r"y^\top K^{-1} y \ge \|y\|^4 / (y^\top K y)",
         source="Cauchy-Schwarz",
         hypotheses=_ANY,
-        kind="deterministic",
         side="lower",
-        applies=lambda context: True,
         needs=(*_of("label_form"), *_of("label_energy"), f"{_PREFIX}label_norm"),
         evaluate=_below,
         quantity=_label_form,
@@ -204,15 +200,13 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="det-target-sandwich-upper",
-        words="y'K^-1 y is at most |y|^2 / lambda_min, for the labels of a target.",
+        statement="y'K^-1 y is at most |y|^2 / lambda_min, for the labels of a target.",
         latex=r"y^\top K^{-1} y \le \|y\|^2 / \lambda_{\min}(K)",
         source="spectral theorem; corrects erratum E2 of the slides",
         hypotheses=_ANY,
-        kind="deterministic",
         side="upper",
-        applies=lambda context: True,
         needs=(*_of("label_form"), *_ENDS, f"{_PREFIX}label_norm"),
         evaluate=_above,
         quantity=_label_form,
@@ -221,17 +215,15 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="claim-iterations",
-        words="Gradient descent with the kernel has residual at most |y| delta / n after log(n / delta) / (eta "
+        statement="Gradient descent with the kernel has residual at most |y| delta / n after log(n / delta) / (eta "
         "lambda_min) steps, rounded up; delta = 0.1.",
         latex=r"k \ge \tfrac{1}{\eta\lambda_{\min}}\log\tfrac n\delta \;\Rightarrow\; \|y - u(k)\| \le "
         r"\tfrac\delta n\|y\|",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025; (1 - eta lambda)^k <= exp(-eta lambda k)",
         hypotheses=f"{_ANY}, {_STEP}",
-        kind="deterministic",
         side="upper",
-        applies=lambda context: True,
         needs=(*_of("steps"), *_of("lambda_max"), *_ENDS, *_SIZE),
         evaluate=_logarithm,
         quantity=_waiting,
@@ -240,16 +232,14 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="claim-residual-slowest",
-        words="|y - u(k)| is at most (1 - eta lambda_min)^k |y|; tried at k = 0 and powers of two, on their "
+        statement="|y - u(k)| is at most (1 - eta lambda_min)^k |y|; tried at k = 0 and powers of two, on their "
         "difference over |y|.",
         latex=r"\|y - u(k)\| \le (1-\eta\lambda_{\min})^k\,\|y\|",
         source="Arora et al. 2019, Thm 4.1, with the kernel itself; spectral theorem",
         hypotheses=f"{_ANY}, {_STEP}",
-        kind="deterministic",
         side="upper",
-        applies=lambda context: True,
         needs=(*_of("residual"), *_of("lambda_max"), *_ENDS, *_SIZE),
         evaluate=_nothing,
         quantity=lambda context, statistics: _slowest("residual", context, statistics),
@@ -258,17 +248,15 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="claim-residual-fastest",
-        words="|y - u(k)| is at least (1 - eta lambda_max)^k |y|; tried at k = 0 and powers of two, on their "
+        statement="|y - u(k)| is at least (1 - eta lambda_max)^k |y|; tried at k = 0 and powers of two, on their "
         "difference over |y|.",
         latex=r"\|y - u(k)\| \ge (1-\eta\lambda_{\max})^k\,\|y\|",
         source="spectral theorem",
         hypotheses=f"{_ANY}, {_STEP}",
-        kind="deterministic",
         side="lower",
         trivial=-math.inf,
-        applies=lambda context: True,
         needs=(*_of("residual"), *_of("lambda_max"), *_SIZE),
         evaluate=_nothing_below,
         quantity=_fastest,
@@ -277,16 +265,14 @@ register(
 )
 
 register(
-    Claim(
+    DeterministicClaim(
         id="claim-flow-slowest",
-        words="|y - u(t)| is at most exp(-lambda_min t) |y| under gradient flow; tried at t = eta k, k = 0 and powers "
-        "of two, on their difference over |y|.",
+        statement="|y - u(t)| is at most exp(-lambda_min t) |y| under gradient flow; tried at t = eta k, k = 0 and "
+        "powers of two, on their difference over |y|.",
         latex=r"\|y - u(t)\| \le e^{-\lambda_{\min}t}\,\|y\|",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025: the linear rate of gradient flow, with the kernel itself",
         hypotheses=_ANY,
-        kind="deterministic",
         side="upper",
-        applies=lambda context: True,
         needs=(*_of("flow"), *_ENDS, *_SIZE),
         evaluate=_nothing_flow,
         quantity=lambda context, statistics: _slowest("flow", context, statistics),
@@ -295,18 +281,16 @@ register(
 )
 
 register(
-    Claim(
+    ScalingClaim(
         id="claim-generalization",
-        words="The main term (2 y'H^-1 y / n)^(1/2) of the bound on the test loss is at most C (d^p / n)^(1/2), p the "
-        "degree of the target (1 for a single index and for signs), with probability at least 1 - delta; for random "
-        "signs it is not.",
+        statement="The main term (2 y'H^-1 y / n)^(1/2) of the bound on the test loss is at most C (d^p / n)^(1/2), "
+        "p the degree of the target (1 for a single index and for signs), with probability at least 1 - delta; for "
+        "random signs it is not.",
         latex=r"\sqrt{2\,y^\top (H^\infty)^{-1}y/n} \le C\sqrt{d^p/n}",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025, eq. (9), after Arora et al. 2019, Thm 5.1 and 6.1",
         hypotheses="kernel h-infinity, targets in the study",
-        kind="scaling",
         kernels=("h-infinity",),
         side="upper",
-        applies=lambda context: True,
         needs=_of("label_form"),
         evaluate=_main_term,
         parameters=({"delta": 0.5},),

@@ -18,7 +18,7 @@ from ntkmc.errors import InputError
 from ntkmc.linalg.eigen import Status
 from ntkmc.palette import CATEGORIES as _COLOURS
 from ntkmc.statistics.scaling import Estimate
-from ntkmc.theory.claims import CLAIMS
+from ntkmc.theory.claims import find_instance
 from ntkmc.theory.predictions import PREDICTORS
 from ntkmc.views.cells import Grid, Place
 from ntkmc.views.curves import median_exponents, medians_frame, surface_frame, survival
@@ -328,8 +328,8 @@ def _telling(grid: Grid, frame: pd.DataFrame, most: int) -> list[str]:
 
 
 def _side(claim: str) -> str:
-    claim_id = claim.partition("[")[0]
-    return CLAIMS[claim_id].side if claim_id in CLAIMS else "lower"
+    instance = find_instance(claim)
+    return "lower" if instance is None else instance.claim.side
 
 
 def _law(found: dict[str, Estimate]) -> str:

@@ -164,7 +164,7 @@ def statements(grid: Grid) -> str:
         parts.append(
             f'<div class="claim"><h3>{html.escape(claim.id)}</h3>'
             f'<div class="formula" tabindex="0" role="group" aria-label="Statement of {html.escape(claim.id)}">'
-            f"{formula(claim.latex)}</div><p>{text(claim.words)}</p>"
+            f"{formula(claim.latex)}</div><p>{text(claim.statement)}</p>"
             f'<p class="note">{sentence(claim.source)} Applies to: {text(claim.hypotheses.rstrip("."))}.</p></div>'
         )
     return "".join(parts)
