@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ntkmc.experiment.analysis.verdicts import judge
-from ntkmc.experiment.trial.draw import Recipe
+from ntkmc.experiment.trial.draw import TrialConfig
 from ntkmc.experiment.trial.run import measure_draw
 from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
@@ -20,8 +20,8 @@ def measured(
 ) -> tuple[CellContext, dict[str, Floats]]:
     """A cell of one trial with the data X, and every statistic that there is."""
     n, d = X.shape
-    recipe = Recipe(0, kernel, "none", statistics=tuple(STATISTICS))
-    found = measure_draw(recipe, X, (*depths, depth), 1.0)
+    config = TrialConfig(0, kernel, "none", statistics=tuple(STATISTICS))
+    found = measure_draw(config, X, (*depths, depth), 1.0)
     answer = found.eigenvalues[depth]
     statistics = {
         "lambda_min": answer.value,

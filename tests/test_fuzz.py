@@ -96,7 +96,7 @@ def test_many_mutated_studies(folder: Path, data: st.DataObject) -> None:
 
 
 def test_a_parameter_that_overflows(folder: Path) -> None:
-    """Found by the test above: the square of a mixture's separation is beyond the largest number."""
+    """MeasuredValues by the test above: the square of a mixture's separation is beyond the largest number."""
     document = yaml.safe_load((ROOT / "data" / "studies" / "heavy-tails.yaml").read_text())
     document["grid"]["distribution"] = [{"mixture": {"clusters": 4, "separation": 1e200}}]
     with pytest.raises(NtkmcError, match="numbers overflow"):

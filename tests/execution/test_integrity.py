@@ -131,10 +131,10 @@ def test_a_failure_at_one_depth_leaves_the_others(
     deeper = parse_study(laws | {"grid": laws["grid"] | {"depth": [2, 3]}}, trusted=True)
     original = module.run_trial
 
-    def failing(recipe: Any, law: Any, d: int, n: int, depths: Any, number: int) -> Any:
+    def failing(config: Any, law: Any, d: int, n: int, depths: Any, number: int) -> Any:
         if number == 7:
             raise np.linalg.LinAlgError("planted")
-        return original(recipe, law, d, n, depths, number)
+        return original(config, law, d, n, depths, number)
 
     with monkeypatch.context() as patched:
         patched.setattr(module, "run_trial", failing)

@@ -25,14 +25,14 @@ from ntkmc.experiment.maintenance.compact import compact
 from ntkmc.experiment.maintenance.merge import merge
 from ntkmc.experiment.maintenance.recompute import claim_margins, compare_trial
 from ntkmc.experiment.maintenance.verify import verify
-from ntkmc.experiment.schema.groups import BESIDE_VARIABLES, GROUPS
+from ntkmc.experiment.schema.groups import GROUPS, declared
 from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.experiment.store.journal import Block, Journal
 from ntkmc.experiment.store.location import Location
 from ntkmc.experiment.study.address import Purpose, seed_sequence, spawn_key
 from ntkmc.experiment.study.loading import parse_study
-from ntkmc.experiment.study.measurements import Part
-from ntkmc.experiment.trial.draw import Recipe, draw
+from ntkmc.experiment.study.measurements import MeasurementKey
+from ntkmc.experiment.trial.draw import TrialConfig, draw
 from ntkmc.experiment.trial.run import BlockTask, run_block
 from ntkmc.linalg.networks import empirical_ntk as empirical_ntk_module
 from ntkmc.theory.claims import find_instance
@@ -74,7 +74,7 @@ def computed(events: list[Event]) -> dict[int, int]:
     found: dict[int, int] = {}
     for event in events:
         if isinstance(event, BlockDone):
-            width = int(event.part.value)
+            width = int(event.measurement.value)
             found[width] = found.get(width, 0) + event.trials
     return found
 
@@ -89,7 +89,7 @@ def assert_same(one: Path, other: Path) -> None:
     here, there = networks(one), networks(other)
     axes = {dim: here[dim].values for dim in ("distribution", "d", "n", "depth", "width")}
     trials = min(here.sizes["trial"], there.sizes["trial"])
-    for name in BESIDE_VARIABLES["finite_width"]:
+    for name in declared("finite_width"):
         a = here[name].isel(trial=slice(trials)).values
         b = there.sel(axes)[name].isel(trial=slice(trials)).values
         assert a.tobytes() == b.tobytes(), name
@@ -101,7 +101,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
     events = ran(DATA, path, client)
     assert computed(events) == {0: 160, 2: 160, 50: 160, 400: 160}
     (started,) = [event for event in events if isinstance(event, RunStarted)]
-    assert (started.cells, started.trials_planned, started.beside) == (4, 640, 3)
+    assert (started.cells, started.trials_planned, started.additional) == (4, 640, 3)
     assert sum(isinstance(event, CellDone) for event in events) == 4
     return path
 
@@ -110,8 +110,8 @@ def test_everything_is_there_and_declared(finished: Path) -> None:
     tree = open_results(finished)
     assert (tree["finite_width/status"] != 0).all()
     for group in ("finite_width", "convergence"):
-        assert set(tree[group].data_vars) == set(BESIDE_VARIABLES[group])
-        for name, variable in BESIDE_VARIABLES[group].items():
+        assert set(tree[group].data_vars) == set(declared(group))
+        for name, variable in declared(group).items():
             array = tree[f"{group}/{name}"]
             assert array.dims == variable.dims
             assert array.attrs["long_name"] == variable.sentence
@@ -127,7 +127,7 @@ def test_numbers_are_those_of_the_networks(data: dict[str, Any], tmp_path: Path,
     drive(study, tmp_path / "s", client)
     stored = networks(tmp_path / "s")
     for cell in study.cells:
-        X = draw(Recipe.of(study), cell.distribution, cell.d, cell.n, 2)
+        X = draw(TrialConfig.of(study), cell.distribution, cell.d, cell.n, 2)
         for width in study.networks:
             key = spawn_key(cell.distribution.label, cell.d, cell.n, 2, Purpose.NETWORK, width)
             assert key[1] == 1
@@ -202,10 +202,12 @@ def test_blocks_in_the_journal_count(finished: Path, tmp_path: Path, client: Any
     ran(DATA | {"trials": 5}, path, client)
     study = parse_study(DATA, trusted=True)
     cell = study.cells[1]
-    part = Part("finite_width", 50)
-    task = BlockTask(Recipe.of(study), cell.distribution, cell.d, cell.n, cell.depths, cell.folder, 5, 10, part)
+    measurement = MeasurementKey("finite_width", 50)
+    task = BlockTask(
+        TrialConfig.of(study), cell.distribution, cell.d, cell.n, cell.depths, cell.folder, 5, 10, measurement
+    )
     key = (cell.distribution.label, cell.d, cell.n)
-    block = Block(cell.folder, key, 5, 10, cell.depths, run_block(task), {}, part)
+    block = Block(cell.folder, key, 5, 10, cell.depths, run_block(task), {}, measurement)
     assert block.name.endswith("5-10.L2.m50.npz")
     Journal(Location.of(path).blobs("journal")).put(block)
     seen = open_results(path)["finite_width"].to_dataset().sel(distribution=key[0], d=key[1], n=key[2], width=50)
@@ -258,7 +260,11 @@ def test_what_is_damaged_is_found_and_computed_again(finished: Path, tmp_path: P
     array[1, 0, 1, 0, 2, 7] = 9.0  # above its upper end
     report = verify(path, sample=0)
     (finding,) = [each for each in report.findings if each.cell]
-    assert (finding.cell, finding.trials, finding.part) == ("gaussian,d=4,n=9", (7,), Part("finite_width", 400))
+    assert (finding.cell, finding.trials, finding.measurement) == (
+        "gaussian,d=4,n=9",
+        (7,),
+        MeasurementKey("finite_width", 400),
+    )
     assert not repair(path, report, client=client, progress=False).findings
     assert_same(path, finished)
     chunk = next(each for each in (path / "finite_width" / "lambda_min_upper" / "c").rglob("*") if each.is_file())

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ntkmc.execution.work_queue import CellWork, WorkQueue
 from ntkmc.experiment.study.cells import Cell
-from ntkmc.experiment.trial.draw import Recipe
+from ntkmc.experiment.trial.draw import TrialConfig
 from ntkmc.linalg.cost import trial_seconds
 from ntkmc.theory.distributions import build
 
-RECIPE = Recipe(1, "ntk", "mean")
+RECIPE = TrialConfig(1, "ntk", "mean")
 
 
 def work(n: int, trials: int = 1000) -> CellWork:

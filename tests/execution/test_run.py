@@ -24,7 +24,7 @@ from ntkmc.experiment.store.location import DirectoryBlobs, Location
 from ntkmc.experiment.study.cells import Cell
 from ntkmc.experiment.study.loading import parse_study
 from ntkmc.experiment.study.model import Study
-from ntkmc.experiment.trial.draw import Recipe
+from ntkmc.experiment.trial.draw import TrialConfig
 from ntkmc.experiment.trial.run import BlockTask, run_block
 from ntkmc.statistics import confidence_sequence
 from stores import assert_equal_bits, results_of, trials_of
@@ -318,7 +318,7 @@ def test_folding_twice_is_folding_once(tmp_path: Path, client: Any, finished: tu
     run(study, path, client=client, progress=False)
     cell = study.cells[3]
     task = BlockTask(
-        Recipe(study.seed, study.kernel, study.normalize),
+        TrialConfig(study.seed, study.kernel, study.normalize),
         cell.distribution,
         cell.d,
         cell.n,
@@ -344,7 +344,7 @@ def test_open_results_shows_the_journal(tmp_path: Path, client: Any, small: dict
     with Lease(path):
         Store.prepare(Location.of(path), more)  # as a driver does at its start: sixty trials planned, five done
     cell = more.cells[0]
-    task = BlockTask(Recipe(7, "ntk", "mean"), cell.distribution, cell.d, cell.n, cell.depths, cell.folder, 5, 3)
+    task = BlockTask(TrialConfig(7, "ntk", "mean"), cell.distribution, cell.d, cell.n, cell.depths, cell.folder, 5, 3)
     Journal(DirectoryBlobs(path / "journal")).put(
         Block(cell.folder, (cell.distribution.label, cell.d, cell.n), 5, 3, cell.depths, run_block(task), {})
     )
@@ -367,10 +367,10 @@ def test_failed_trials_are_data(
 
     original = module.run_trial
 
-    def failing(recipe: Any, law: Any, d: int, n: int, depths: Any, number: int) -> Any:
+    def failing(config: Any, law: Any, d: int, n: int, depths: Any, number: int) -> Any:
         if number == 3:
             raise np.linalg.LinAlgError("planted")
-        return original(recipe, law, d, n, depths, number)
+        return original(config, law, d, n, depths, number)
 
     monkeypatch.setattr(module, "run_trial", failing)
     small["grid"] = {"distribution": "sphere", "d": 5, "n": 4, "depth": 2}

@@ -25,12 +25,12 @@ from ntkmc.experiment.maintenance.compact import compact
 from ntkmc.experiment.maintenance.merge import merge
 from ntkmc.experiment.maintenance.recompute import claim_margins, compare_trial
 from ntkmc.experiment.maintenance.verify import verify
-from ntkmc.experiment.schema.groups import BESIDE_VARIABLES, GROUPS
+from ntkmc.experiment.schema.groups import GROUPS, declared
 from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.experiment.study.address import Purpose, seed_sequence, spawn_key
 from ntkmc.experiment.study.loading import parse_study
-from ntkmc.experiment.study.measurements import Part
-from ntkmc.experiment.trial.draw import Recipe, draw
+from ntkmc.experiment.study.measurements import MeasurementKey
+from ntkmc.experiment.trial.draw import TrialConfig, draw
 from ntkmc.linalg.sketching.features import NUMERICS
 
 DATA: dict[str, Any] = {
@@ -55,7 +55,7 @@ def ran(data: dict[str, Any], path: Path, client: Any, block_length: int | None 
     found: dict[int, int] = {}
     for event in events:
         if isinstance(event, BlockDone):
-            found[int(event.part.value)] = found.get(int(event.part.value), 0) + event.trials
+            found[int(event.measurement.value)] = found.get(int(event.measurement.value), 0) + event.trials
     return found
 
 
@@ -69,7 +69,7 @@ def assert_same(one: Path, other: Path) -> None:
     here, there = sketches(one), sketches(other)
     axes = {dim: here[dim].values for dim in ("distribution", "d", "n", "depth", "features")}
     trials = slice(min(here.sizes["trial"], there.sizes["trial"]))
-    for name in BESIDE_VARIABLES["sketching"]:
+    for name in declared("sketching"):
         a = here[name].isel(trial=trials).values
         b = there.sel(axes)[name].isel(trial=trials).values
         assert a.tobytes() == b.tobytes(), name
@@ -86,8 +86,8 @@ def test_everything_is_there_and_declared(finished: Path) -> None:
     tree = open_results(finished)
     assert (tree["sketching/status"] != 0).all()
     for group in ("sketching", "sketch_accuracy"):
-        assert set(tree[group].data_vars) == set(BESIDE_VARIABLES[group])
-        for name, variable in BESIDE_VARIABLES[group].items():
+        assert set(tree[group].data_vars) == set(declared(group))
+        for name, variable in declared(group).items():
             assert tree[f"{group}/{name}"].dims == variable.dims
             assert tree[f"{group}/{name}"].attrs["long_name"] == variable.sentence
     assert tree.attrs["identity"]["sketching"] == {**NUMERICS, "method": "random-features"}
@@ -100,7 +100,7 @@ def test_numbers_are_those_of_the_maps(method: str, tmp_path: Path, client: Any)
     drive(study, tmp_path / "s", client)
     stored = sketches(tmp_path / "s")
     for cell, features, depth in itertools.product(study.cells, (7, 60), (2, 3)):
-        X = draw(Recipe.of(study), cell.distribution, cell.d, cell.n, 1)
+        X = draw(TrialConfig.of(study), cell.distribution, cell.d, cell.n, 1)
         key = spawn_key(cell.distribution.label, cell.d, cell.n, 1, Purpose.SKETCH, features)
         assert (key[1], key[-1]) == (3, features)
         place = {"distribution": cell.distribution.label, "d": cell.d, "n": cell.n, "depth": depth}
@@ -174,7 +174,7 @@ def test_stores_are_merged_compacted_and_repaired(finished: Path, tmp_path: Path
     array[0, 0, 1, 0, 2, 7] = 9.0  # above its upper end
     report = verify(path, sample=0)
     (finding,) = [each for each in report.findings if each.cell]
-    assert (finding.trials, finding.part.kind) == ((7,), "sketching")
+    assert (finding.trials, finding.measurement.group) == ((7,), "sketching")
     assert not repair(path, report, client=client, progress=False).findings
     assert_same(path, finished)
 
@@ -258,5 +258,5 @@ def test_bad_studies_are_refused(change: dict[str, Any], said: str) -> None:
 
 
 def test_parts_have_names() -> None:
-    part = Part("sketching", 256)
-    assert (part.tag, part.label, part.words) == ("s256", ",s=256", "256 features")
+    measurement = MeasurementKey("sketching", 256)
+    assert (measurement.tag, measurement.label, measurement.description) == ("s256", ",s=256", "256 features")

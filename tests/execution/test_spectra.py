@@ -27,7 +27,7 @@ from ntkmc.experiment.maintenance.verify import verify
 from ntkmc.experiment.study.loading import parse_study
 from ntkmc.experiment.study.measurements import SPECTRA_NUMERICS
 from ntkmc.experiment.trial import statistics as measured
-from ntkmc.experiment.trial.draw import Recipe, draw
+from ntkmc.experiment.trial.draw import TrialConfig, draw
 from ntkmc.experiment.trial.run import run_trial, single_thread
 from ntkmc.experiment.trial.statistics import unknown
 from ntkmc.statistics import kolmogorov_distance
@@ -71,10 +71,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
 def test_numbers_are_those_of_numpy(finished: Path) -> None:
     study = parse_study(DATA, trusted=True)
     trials = open_results(finished)["trials"].to_dataset().load()
-    recipe = Recipe.of(study)
+    config = TrialConfig.of(study)
     for cell in study.cells:
         for trial in (0, 7):
-            X = draw(recipe, cell.distribution, cell.d, cell.n, trial)
+            X = draw(config, cell.distribution, cell.d, cell.n, trial)
             for depth in cell.depths:
                 here = trials.sel(distribution=cell.distribution.label, d=cell.d, n=cell.n, depth=depth, trial=trial)
                 w = np.linalg.eigvalsh(gram(X, "ntk", depth))
@@ -143,11 +143,11 @@ def test_other_numerics_are_refused(finished: Path, monkeypatch: pytest.MonkeyPa
 def test_large_n_has_edges_only(monkeypatch: pytest.MonkeyPatch) -> None:
     study = parse_study(DATA, trusted=True)
     cell = study.cells[1]
-    recipe = Recipe.of(study)
+    config = TrialConfig.of(study)
     with single_thread():
-        small = run_trial(recipe, cell.distribution, cell.d, cell.n, (2,), 0).deep[2]
+        small = run_trial(config, cell.distribution, cell.d, cell.n, (2,), 0).deep[2]
         monkeypatch.setattr(measured, "LARGEST_SPECTRUM", 11)
-        large = run_trial(recipe, cell.distribution, cell.d, cell.n, (2,), 0).deep[2]
+        large = run_trial(config, cell.distribution, cell.d, cell.n, (2,), 0).deep[2]
     assert large["lambda_max_lower"] <= small["lambda_max_upper"]
     assert large["lambda_max_upper"] >= small["lambda_max_lower"]
     assert large["lambda_max_upper"] - large["lambda_max_lower"] < 1e-8

@@ -26,15 +26,15 @@ from ntkmc.experiment.maintenance.compact import compact
 from ntkmc.experiment.maintenance.merge import merge
 from ntkmc.experiment.maintenance.recompute import claim_margins, compare_trial
 from ntkmc.experiment.maintenance.verify import verify
-from ntkmc.experiment.schema.groups import BESIDE_VARIABLES
+from ntkmc.experiment.schema.groups import declared
 from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.experiment.store.journal import Block, Journal
 from ntkmc.experiment.store.layout import grow
 from ntkmc.experiment.store.location import Location
 from ntkmc.experiment.study.address import Purpose
 from ntkmc.experiment.study.loading import parse_study
-from ntkmc.experiment.study.measurements import Part
-from ntkmc.experiment.trial.draw import Recipe, Subject, draw
+from ntkmc.experiment.study.measurements import MeasurementKey
+from ntkmc.experiment.trial.draw import TrialConfig, TrialContext, draw
 from ntkmc.experiment.trial.run import BlockTask, run_block
 from ntkmc.experiment.trial.training import rows_to_test
 from ntkmc.theory.claims import find_instance
@@ -77,7 +77,7 @@ def ran(data: dict[str, Any], path: Path, client: Any, block_length: int | None 
     found: dict[Any, int] = {}
     for event in events:
         if isinstance(event, BlockDone):
-            found[event.part.value] = found.get(event.part.value, 0) + event.trials
+            found[event.measurement.value] = found.get(event.measurement.value, 0) + event.trials
     return found
 
 
@@ -92,7 +92,7 @@ def assert_same(one: Path, other: Path) -> None:
         here, there = group(one, name), group(other, name)
         axes = {dim: here[dim].values for dim in here["status"].dims if dim != "trial"}
         trials = min(here.sizes["trial"], there.sizes["trial"])
-        for variable in BESIDE_VARIABLES[name]:
+        for variable in declared(name):
             a = here[variable].isel(trial=slice(trials)).values
             b = there.sel(axes)[variable].isel(trial=slice(trials)).values
             assert a.tobytes() == b.tobytes(), variable
@@ -108,8 +108,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
 def test_everything_is_there_and_declared(finished: Path) -> None:
     tree = open_results(finished)
     for name in (*GROUPS, "prediction", "dynamics"):
-        assert set(tree[name].data_vars) == set(BESIDE_VARIABLES[name])
-        for variable in BESIDE_VARIABLES[name].values():
+        assert set(tree[name].data_vars) == set(declared(name))
+        for variable in declared(name).values():
             array = tree[f"{name}/{variable.name}"]
             assert (array.dims, array.attrs["long_name"]) == (variable.dims, variable.sentence)
             assert name in GROUPS or not variable.name.startswith("step") or np.isfinite(array).all()
@@ -125,13 +125,13 @@ def test_numbers_are_those_of_the_draws(finished: Path) -> None:
     cell = study.cells[1]
     stored = group(finished, "training").sel(distribution="sphere", d=4, n=9, depth=2).isel(trial=3)
     networks = group(finished, "trained").sel(distribution="sphere", d=4, n=9, depth=2).isel(trial=3)
-    X = draw(Recipe.of(study), cell.distribution, 4, 9, 3, more=256)
-    assert np.array_equal(X[:9], draw(Recipe.of(study), cell.distribution, 4, 9, 3))
+    X = draw(TrialConfig.of(study), cell.distribution, 4, 9, 3, more=256)
+    assert np.array_equal(X[:9], draw(TrialConfig.of(study), cell.distribution, 4, 9, 3))
     K = gram(X, "h-infinity")
-    subject = Subject(Recipe.of(study), cell.distribution, 4, 9, (2,), 3)
+    context = TrialContext(TrialConfig.of(study), cell.distribution, 4, 9, (2,), 3)
     for target in ("linear", "random-sign"):
         here = stored.sel(target=target)
-        y = labels_of(subject, target, X)
+        y = labels_of(context, target, X)
         found = predict_training(X[:9], y[:9], "h-infinity")
         assert here["step_size"] == pytest.approx(found.step_size, rel=1e-12)
         assert here["label_norm"] == pytest.approx(np.linalg.norm(y[:9]))
@@ -141,7 +141,7 @@ def test_numbers_are_those_of_the_draws(finished: Path) -> None:
         f = K[9:, :9] @ np.linalg.solve(K[:9, :9], y[:9])
         assert here["regression_loss"] == pytest.approx(np.mean(np.minimum(1.0, np.abs(f - y[9:]))), rel=1e-6)
         network = networks.sel(network=f"{target}:m=32:kappa=0.5")
-        seed = subject.seed(Purpose.NETWORK, 32)
+        seed = context.seed(Purpose.NETWORK, 32)
         trained = train(X[:9], y[:9], 32, kappa=0.5, step_size=found.step_size, steps=20, seed=seed, X_test=X[9:])
         np.testing.assert_allclose(network["residual"][:6], trained.residual[[0, 1, 2, 4, 8, 16]], rtol=1e-9)
         assert np.isinf(network["residual"][6:]).all()
@@ -153,10 +153,10 @@ def test_numbers_are_those_of_the_draws(finished: Path) -> None:
         assert network["gap"] == pytest.approx(np.max(np.abs(trained.residual - between)) / found.label_norm, rel=1e-6)
 
 
-def labels_of(subject: Subject, target: str, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def labels_of(context: TrialContext, target: str, X: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Labels from their address: the purpose, and a hash of the target's name."""
     word = int.from_bytes(hashlib.blake2b(target.encode(), digest_size=4).digest(), "little")
-    rng = np.random.Generator(np.random.Philox(subject.seed(Purpose.LABELS, word)))
+    rng = np.random.Generator(np.random.Philox(context.seed(Purpose.LABELS, word)))
     if target == "random-sign":
         return np.where(rng.random(len(X)) < 0.5, -1.0, 1.0)
     beta = rng.standard_normal(4)
@@ -221,9 +221,9 @@ def test_blocks_in_the_journal_count(finished: Path, tmp_path: Path, client: Any
     study = parse_study(DATA | ONE, trusted=True)
     (cell,) = study.cells
     for value, kind in (("linear", "training"), (NETWORKS[0], "trained")):
-        part = Part(kind, value)
-        task = BlockTask(Recipe.of(study), cell.distribution, 4, 9, (2,), cell.folder, 2, 5, part)
-        block = Block(cell.folder, ("sphere", 4, 9), 2, 5, (2,), run_block(task), {}, part)
+        measurement = MeasurementKey(kind, value)
+        task = BlockTask(TrialConfig.of(study), cell.distribution, 4, 9, (2,), cell.folder, 2, 5, measurement)
+        block = Block(cell.folder, ("sphere", 4, 9), 2, 5, (2,), run_block(task), {}, measurement)
         Journal(Location.of(path).blobs("journal")).put(block)
     for name, where in (("training", {"target": "linear"}), ("trained", {"network": NETWORKS[0]})):
         cell_there = {"distribution": "sphere", "d": 4, "n": 9, **where}
@@ -266,7 +266,11 @@ def test_what_is_damaged_is_found_and_computed_again(finished: Path, tmp_path: P
     array[0, 0, 0, 0, 1, 7] = 1e6  # above its upper end
     report = verify(path, sample=0)
     (finding,) = [each for each in report.findings if each.cell]
-    assert (finding.cell, finding.trials, finding.part) == ("sphere,d=4,n=9", (7,), Part("training", "random-sign"))
+    assert (finding.cell, finding.trials, finding.measurement) == (
+        "sphere,d=4,n=9",
+        (7,),
+        MeasurementKey("training", "random-sign"),
+    )
     assert not repair(path, report, client=client, progress=False).findings
     assert_same(path, finished)
     for name in ("training/residual_upper", "trained/residual"):
@@ -367,7 +371,7 @@ def test_short_data_sets_have_few_rows_to_test_on(tmp_path: Path) -> None:
     law = build({"dataset": {"path": str(tmp_path / "rows.npy")}}, trusted=True)
     assert [rows_to_test(law, 4, n) for n in (10, 34, 49, 50)] == [32, 16, 1, 0]
     assert rows_to_test(build("sphere", trusted=True), 4, 10) == 256
-    task = BlockTask(Recipe(1, "ntk", "unit"), law, 4, 50, (2, 3), "f", 0, 2, Part("training", "relu"))
+    task = BlockTask(TrialConfig(1, "ntk", "unit"), law, 4, 50, (2, 3), "f", 0, 2, MeasurementKey("training", "relu"))
     found = run_block(task)
     assert np.isinf(found["regression_loss"]).all()
     assert found["residual_lower"].shape == (2, 2, len(CHECKPOINTS))
@@ -385,15 +389,15 @@ def test_a_data_set_brings_its_own_labels(tmp_path: Path) -> None:
     assert parse_study(study.document(), trusted=True).digest() == study.digest()
     (cell,) = study.cells
     assert cell.distribution.label.startswith("dataset(column=2,content=")
-    subject = Subject(Recipe.of(study), cell.distribution, 4, 20, (2,), 1)
-    X, y = draw(subject.recipe, cell.distribution, 4, 20, 1, more=256), subject.own_labels(256)
+    context = TrialContext(TrialConfig.of(study), cell.distribution, 4, 20, (2,), 1)
+    X, y = draw(context.config, cell.distribution, 4, 20, 1, more=256), context.own_labels(256)
     scale = np.sqrt(np.mean(rows[:, 2] ** 2))
     known = {tuple(np.round(row / np.linalg.norm(row), 9)): row for row in np.delete(rows, 2, axis=1)}
     for x, label in zip(X, y, strict=True):
         row = known[tuple(np.round(x, 9))]
         (at,) = np.flatnonzero((np.delete(rows, 2, axis=1) == row).all(axis=1))
         assert label == rows[at, 2] / scale
-    task = BlockTask(subject.recipe, cell.distribution, 4, 20, (2,), "f", 1, 1, Part("training", "column"))
+    task = BlockTask(context.config, cell.distribution, 4, 20, (2,), "f", 1, 1, MeasurementKey("training", "column"))
     assert run_block(task)["label_norm"][0, 0] == pytest.approx(np.linalg.norm(y[:20]))
     with pytest.raises(InputError, match="targets: sphere has no labels of its own"):
         parse_study(PLAIN | {"targets": ["column"]}, trusted=True)

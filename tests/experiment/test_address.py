@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.study.address import Purpose, generator, spawn_key
-from ntkmc.experiment.trial.draw import Recipe, draw
+from ntkmc.experiment.trial.draw import TrialConfig, draw
 from ntkmc.experiment.trial.run import run_trial, single_thread
 from ntkmc.theory.claims.trial_statistics import STATISTICS
 from ntkmc.theory.distributions import build
@@ -51,24 +51,24 @@ def test_words_must_fit() -> None:
 
 def test_nested_trials_are_prefixes() -> None:
     law = build("gaussian", trusted=True)
-    recipe = Recipe(3, "ntk", "mean", nested=True)
-    assert np.array_equal(draw(recipe, law, 5, 8, 2)[:3], draw(recipe, law, 5, 3, 2))
-    apart = Recipe(3, "ntk", "mean")
+    config = TrialConfig(3, "ntk", "mean", nested=True)
+    assert np.array_equal(draw(config, law, 5, 8, 2)[:3], draw(config, law, 5, 3, 2))
+    apart = TrialConfig(3, "ntk", "mean")
     assert not np.array_equal(draw(apart, law, 5, 8, 2)[:3], draw(apart, law, 5, 3, 2))
 
 
 def test_studies_with_one_seed_share_draws() -> None:
     law = build("sphere", trusted=True)
     assert np.array_equal(
-        draw(Recipe(3, "ntk", "mean"), law, 5, 8, 2), draw(Recipe(3, "h-infinity", "none"), law, 5, 8, 2)
+        draw(TrialConfig(3, "ntk", "mean"), law, 5, 8, 2), draw(TrialConfig(3, "h-infinity", "none"), law, 5, 8, 2)
     )
 
 
 def test_depths_do_not_change_bits() -> None:
-    law, recipe = build("gaussian", trusted=True), Recipe(3, "ntk", "mean", statistics=tuple(STATISTICS))
+    law, config = build("gaussian", trusted=True), TrialConfig(3, "ntk", "mean", statistics=tuple(STATISTICS))
     with single_thread():
-        together = run_trial(recipe, law, 5, 8, (2, 3, 5), 1)
-        alone = run_trial(recipe, law, 5, 8, (3,), 1)
+        together = run_trial(config, law, 5, 8, (2, 3, 5), 1)
+        alone = run_trial(config, law, 5, 8, (3,), 1)
     assert together.eigenvalues[3] == alone.eigenvalues[3]
     assert together.deep[3] == alone.deep[3]
     assert together.draw == alone.draw
@@ -76,9 +76,9 @@ def test_depths_do_not_change_bits() -> None:
 
 def test_nested_lambda_min_decreases() -> None:
     """Adding samples cannot increase lambda_min (interlacing), trial by trial."""
-    law, recipe = build("gaussian", trusted=True), Recipe(3, "ntk", "mean", nested=True)
+    law, config = build("gaussian", trusted=True), TrialConfig(3, "ntk", "mean", nested=True)
     for trial in range(5):
-        answers = [run_trial(recipe, law, 6, n, (3,), trial).eigenvalues[3] for n in (2, 4, 8, 16)]
+        answers = [run_trial(config, law, 6, n, (3,), trial).eigenvalues[3] for n in (2, 4, 8, 16)]
         for fewer, more in itertools.pairwise(answers):
             assert more.lower <= fewer.upper
 

@@ -9,7 +9,7 @@ import pytest
 
 from ntkmc.experiment.analysis.convergence import convergence
 from ntkmc.experiment.analysis.estimates import Rules
-from ntkmc.experiment.schema.groups import BESIDE_VARIABLES, WIDE
+from ntkmc.experiment.schema.groups import declared
 from ntkmc.numeric import Floats
 
 RULES = Rules(np.array([0.1]), 0.1, 0.95, True)
@@ -36,9 +36,9 @@ def estimated(widths: list[int], shares: list[float], count: int = 400) -> dict[
 
 def test_all_that_is_declared_is_estimated() -> None:
     found = estimated([10, 20], [0.0, 1.0])
-    assert set(found) == set(BESIDE_VARIABLES["convergence"])
-    for name, variable in BESIDE_VARIABLES["convergence"].items():
-        assert np.shape(found[name]) == ((2,) if variable.dims == WIDE else ())
+    assert set(found) == set(declared("convergence"))
+    for name, variable in declared("convergence").items():
+        assert np.shape(found[name]) == ((2,) if "width" in variable.dims else ())
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [2, 0, 3, 1]])

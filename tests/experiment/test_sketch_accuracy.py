@@ -8,7 +8,7 @@ import numpy as np
 
 from ntkmc.experiment.analysis.convergence import sketch_accuracy
 from ntkmc.experiment.analysis.estimates import Rules
-from ntkmc.experiment.schema.groups import BESIDE_VARIABLES
+from ntkmc.experiment.schema.groups import declared
 from ntkmc.experiment.schema.variables import QUANTILES
 from ntkmc.numeric import Floats
 
@@ -33,9 +33,9 @@ def test_all_that_is_declared_is_estimated_and_right() -> None:
     many = trials(np.where(np.arange(400) < 380, 0.04, 0.06), 0.16)
     found = sketch_accuracy(np.array([256, 16]), [many, few], 5, RULES)
     shapes = {"features": 2, "quantile": len(QUANTILES)}
-    for name, variable in BESIDE_VARIABLES["sketch_accuracy"].items():
+    for name, variable in declared("sketch_accuracy").items():
         assert np.shape(found[name]) == tuple(shapes[dim] for dim in variable.dims if dim in shapes), name
-    assert set(found) == set(BESIDE_VARIABLES["sketch_accuracy"])
+    assert set(found) == set(declared("sketch_accuracy"))
     for event in ("norm", "eigenvalue"):
         assert (found[f"{event}_features"], found[f"{event}_features_lower"]) == (256, 16)
     assert found["norm_share"].tolist() == [0.95, 0.0]

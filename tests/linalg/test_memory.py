@@ -15,7 +15,7 @@ CHILD = """
 import json, sys
 import numpy as np
 from ntkmc.experiment.trial.run import run_trial, single_thread
-from ntkmc.experiment.trial.draw import Recipe
+from ntkmc.experiment.trial.draw import TrialConfig
 from ntkmc.linalg.gram.enclosures import lambda_min
 from ntkmc.linalg.eigen.smallest import smallest_eigenvalue
 from ntkmc.theory.claims.trial_statistics import SPECTRUM, required
@@ -28,10 +28,10 @@ def peak():
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 statistics = required(SPECTRUM if kind == "spectrum" else ())
-recipe = Recipe(1, "ntk", "mean", thresholds=(0.1,) if kind == "event" else (), statistics=statistics)
+config = TrialConfig(1, "ntk", "mean", thresholds=(0.1,) if kind == "event" else (), statistics=statistics)
 with single_thread():
     # Compiled code and buffers of the libraries belong to the idle part of a worker.
-    run_trial(recipe, build(law, trusted=True), 8, 64, [2, 3], 0)
+    run_trial(config, build(law, trusted=True), 8, 64, [2, 3], 0)
     K = np.eye(64)
     if kind == "matrix":
         X = np.random.default_rng(0).standard_normal((n, d))
@@ -49,7 +49,7 @@ with single_thread():
         lambda_min(X, "ntk", depths)
     else:
         for trial in range(2):
-            run_trial(recipe, build(law, trusted=True), d, n, depths, trial)
+            run_trial(config, build(law, trusted=True), d, n, depths, trial)
 print(peak() - before)
 """
 
@@ -94,7 +94,7 @@ FEATURES = [
 BESIDE_CHILD = """
 import json, sys
 from ntkmc.experiment.trial.measurements import measure_part
-from ntkmc.experiment.trial.draw import Recipe, Subject
+from ntkmc.experiment.trial.draw import TrialConfig, TrialContext
 from ntkmc.experiment.trial.run import single_thread
 from ntkmc.theory.distributions import build
 
@@ -105,13 +105,13 @@ def peak():
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
-recipe = Recipe(1, kernel, "unit", method=method[0] if method else "")
+config = TrialConfig(1, kernel, "unit", method=method[0] if method else "")
 with single_thread():  # first a small one: compiled code, buffers of the libraries
-    measure_part(Subject(recipe, build("gaussian", trusted=True), d, 64, depths, 0), kind, 64)
+    measure_part(TrialContext(config, build("gaussian", trusted=True), d, 64, depths, 0), kind, 64)
     with open("/proc/self/clear_refs", "w") as reset:
         reset.write("5")
     before = peak()
-    measure_part(Subject(recipe, build("gaussian", trusted=True), d, n, depths, 0), kind, value)
+    measure_part(TrialContext(config, build("gaussian", trusted=True), d, n, depths, 0), kind, value)
 print(peak() - before)
 """
 
@@ -142,7 +142,7 @@ TRAINED = [
 TRAINED_CHILD = """
 import json, sys
 from ntkmc.experiment.trial.measurements import measure_part
-from ntkmc.experiment.trial.draw import Recipe, Subject
+from ntkmc.experiment.trial.draw import TrialConfig, TrialContext
 from ntkmc.experiment.trial.run import single_thread
 from ntkmc.theory.distributions import build
 
@@ -152,14 +152,14 @@ def peak():
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
-recipe = Recipe(1, "h-infinity", "unit", steps=3)
+config = TrialConfig(1, "h-infinity", "unit", steps=3)
 with single_thread():  # first a small one: compiled code, buffers of the libraries
     small = value.replace("20000", "8")
-    measure_part(Subject(recipe, build("gaussian", trusted=True), d, 64, (2,), 0), kind, small)
+    measure_part(TrialContext(config, build("gaussian", trusted=True), d, 64, (2,), 0), kind, small)
     with open("/proc/self/clear_refs", "w") as reset:
         reset.write("5")
     before = peak()
-    measure_part(Subject(recipe, build("gaussian", trusted=True), d, n, (2,), 0), kind, value)
+    measure_part(TrialContext(config, build("gaussian", trusted=True), d, n, (2,), 0), kind, value)
 print(peak() - before)
 """
 

@@ -13,7 +13,7 @@ from measured import quantity_of
 from ntkmc import gram
 from ntkmc.experiment.analysis.verdicts import judge
 from ntkmc.experiment.schema.variables import Verdict
-from ntkmc.experiment.trial.draw import Recipe, Subject
+from ntkmc.experiment.trial.draw import TrialConfig, TrialContext
 from ntkmc.experiment.trial.training import measure_training
 from ntkmc.linalg.eigen.result import Status
 from ntkmc.theory.cell import CellContext
@@ -36,7 +36,7 @@ def measured(target: str, kernel: str = "h-infinity", trials: int = 4, step: str
     """Statistics as in the store, of a few draws, beside lambda_min by NumPy."""
     rows: list[dict[str, Any]] = []
     for trial in range(trials):
-        subject = Subject(Recipe(3, kernel, "unit"), build("sphere", trusted=True), 6, 12, (2,), trial)
+        subject = TrialContext(TrialConfig(3, kernel, "unit"), build("sphere", trusted=True), 6, 12, (2,), trial)
         values = measure_training(subject, target + step)[2]
         mine = {f"training_{name}": value for name, value in values.items() if name != "status"}
         rows_here = subject.rows()
@@ -88,7 +88,7 @@ def test_formulas_from_the_eigenvalues(target: str) -> None:
     """Each bound and each quantity, written down from a dense eigendecomposition of the same draw."""
     values = measured(target)
     for trial in range(4):
-        subject = Subject(Recipe(3, "h-infinity", "unit"), build("sphere", trusted=True), 6, 12, (2,), trial)
+        subject = TrialContext(TrialConfig(3, "h-infinity", "unit"), build("sphere", trusted=True), 6, 12, (2,), trial)
         lam, V = np.linalg.eigh(gram(subject.rows().unit, "h-infinity"))
         norm, eta = values["training_label_norm"][trial], values["training_step_size"][trial]
         assert eta == pytest.approx(1.0 / lam[-1], rel=1e-9)

@@ -11,7 +11,7 @@ import pytest
 
 from ntkmc import empirical_ntk, gram
 from ntkmc.experiment.analysis.verdicts import judge
-from ntkmc.experiment.schema.groups import BESIDE_VARIABLES
+from ntkmc.experiment.schema.groups import declared
 from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.linalg.eigen.result import Status
 from ntkmc.numeric import Floats
@@ -213,7 +213,7 @@ def test_hypotheses() -> None:
     }
     long = replace(CONTEXT, unit_rows=False)
     deep = replace(CONTEXT, kernel="ntk")
-    known = {"lambda_min_lower", "lambda_min_upper", *(f"network_{name}" for name in BESIDE_VARIABLES["finite_width"])}
+    known = {"lambda_min_lower", "lambda_min_upper", *(f"network_{name}" for name in declared("finite_width"))}
     for instance in instances(values={"finite_width": (1,)}):
         if instance.measurement:
             assert instance.applies(CONTEXT)

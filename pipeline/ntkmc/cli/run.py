@@ -74,8 +74,8 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
     """Predict the cost of a study: cells, tasks, memory per worker, core-hours, disk. Refuse what cannot fit."""
     from ntkmc.execution.plan import check_plan, make_plan
     from ntkmc.execution.profiles import load_profile
-    from ntkmc.experiment.study import AXES, load_study
-    from ntkmc.experiment.study.measurements import values_by_kind
+    from ntkmc.experiment.study import MEASUREMENTS, load_study
+    from ntkmc.experiment.study.measurements import values_by_group
     from ntkmc.theory.claims.trial_statistics import LARGEST_SPECTRUM
 
     loaded = load_study(study)
@@ -97,11 +97,11 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
     if loaded.spectrum:
         everything = f"all eigenvalues of each matrix, beyond n = {LARGEST_SPECTRUM} lambda_max alone"
         lines["spectra"] = everything if loaded.spectrum == "full" else "lambda_max of each matrix"
-    for kind, values in values_by_kind(loaded.beside).items():
+    for group, values in values_by_group(loaded.additional_measurements).items():
         shown = [f"{value:,}" if isinstance(value, int) else value for value in values]
         if len(shown) > _SHOWN:
             shown[_SHOWN - 2 : -1] = [f"... ({len(shown)} in all)"]
-        lines[AXES[kind].key] = f"{', '.join(shown)}: {AXES[kind].plan}"
+        lines[MEASUREMENTS[group].key] = f"{', '.join(shown)}: {MEASUREMENTS[group].plan}"
     if estimate.layout:
         lines["asks"] = asks(estimate.layout)
     for name, text in lines.items():

@@ -10,8 +10,8 @@ from typing import Any, Final
 from distributed import Client
 from distributed.scheduler import KilledWorker
 
-from ntkmc.experiment.study import PLAIN, Cell, Part, Study
-from ntkmc.experiment.trial import MEASURES
+from ntkmc.experiment.study import DRAWS, Cell, MeasurementKey, Study
+from ntkmc.experiment.trial import COST
 from ntkmc.linalg.cost import trial_bytes, trial_seconds
 from ntkmc.theory.claims.trial_statistics import eigenvalue_problems
 
@@ -110,10 +110,10 @@ def memory_limit_for(needed: int) -> int:
     return math.ceil(needed / _TERMINATED)
 
 
-def needed_bytes(study: Study, cell: Cell, part: Part = PLAIN) -> int:
-    """Memory of a worker that runs a part of a cell's trial, its idle part included, by the model."""
-    if not part.plain:
-        return IDLE_WORKER_BYTES + MEASURES[part.kind].memory(study, cell, part.value)
+def needed_bytes(study: Study, cell: Cell, measurement: MeasurementKey = DRAWS) -> int:
+    """Memory of a worker that runs a measurement of a cell's trial, its idle part included, by the model."""
+    if not measurement.is_draws:
+        return IDLE_WORKER_BYTES + COST[measurement.group].memory(study, cell, measurement.value)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
     eigenproblems = eigenvalue_problems(study.statistics, cell.depths, cell.n)
     spectrum = "spectrum_radius" in study.statistics
@@ -122,17 +122,17 @@ def needed_bytes(study: Study, cell: Cell, part: Part = PLAIN) -> int:
     )
 
 
-def needed_seconds(study: Study, cell: Cell, part: Part = PLAIN) -> float:
-    """Wall time of a part of a cell's trial on one core, by the model."""
-    if not part.plain:
-        return MEASURES[part.kind].seconds(study, cell, part.value)
+def needed_seconds(study: Study, cell: Cell, measurement: MeasurementKey = DRAWS) -> float:
+    """Wall time of a measurement of a cell's trial on one core, by the model."""
+    if not measurement.is_draws:
+        return COST[measurement.group].seconds(study, cell, measurement.value)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
     eigenproblems = eigenvalue_problems(study.statistics, cell.depths, cell.n)
     return trial_seconds(cell.n, cell.d, cell.depths, thresholds=thresholds, eigenproblems=eigenproblems)
 
 
 def no_room_message(needed: int, most: int) -> str:
-    """Why a part of a cell is set aside that fits on no worker."""
+    """Why a measurement of a cell is set aside that fits on no worker."""
     return (
         f"a trial needs about {_size(needed)} by the memory model, and the largest worker can use {_size(most)}: add "
         "a larger one, or lower n, or the width of networks"

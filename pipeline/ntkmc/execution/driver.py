@@ -52,7 +52,7 @@ from ntkmc.experiment.store import Lease, Location, Store
 from ntkmc.experiment.store.layout import create
 from ntkmc.experiment.store.reading import understood
 from ntkmc.experiment.study import Cell, Study
-from ntkmc.experiment.trial import Recipe
+from ntkmc.experiment.trial import TrialConfig
 from ntkmc.experiment.trial.run import BlockTask
 from ntkmc.linalg.eigen import Status
 
@@ -150,11 +150,16 @@ class _Driver:
         self.subscribers = subscribers
         self.block_length = block_length
         self.derived = derived
-        self.recipe = Recipe.of(study, self.store.statistics)
+        self.config = TrialConfig.of(study, self.store.statistics)
         self.works = [
-            CellWork(cell, needed_bytes(study, cell, part), seconds=needed_seconds(study, cell, part), part=part)
+            CellWork(
+                cell,
+                needed_bytes(study, cell, measurement),
+                seconds=needed_seconds(study, cell, measurement),
+                measurement=measurement,
+            )
             for cell in study.cells
-            for part in study.parts
+            for measurement in study.measurements
         ]
         self.queue = WorkQueue(self.works)
         self.finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
@@ -217,7 +222,7 @@ class _Driver:
     def _announce(self) -> None:
         span = self.study.trial_range
         done = sum(
-            int(np.sum(self.store.done(work.cell, work.part)[:, span.start : span.stop].all(axis=0)))
+            int(np.sum(self.store.done(work.cell, work.measurement)[:, span.start : span.stop].all(axis=0)))
             for work in self.works
         )
         self._emit(
@@ -228,7 +233,7 @@ class _Driver:
                 len(span) * len(self.works),
                 self.capacity.threads,
                 self.client.dashboard_link if self.client.dashboard_link else "",
-                len(self.study.beside),
+                len(self.study.additional_measurements),
             )
         )
         if self.store.lacking:
@@ -247,11 +252,11 @@ class _Driver:
         A worker's word that a block is done does not count, only the store does. A cell whose blocks do not arrive
         there however often they are computed is set aside.
         """
-        missing = self.store.missing(work.cell, self._wanted(work), work.part)
+        missing = self.store.missing(work.cell, self._wanted(work), work.measurement)
         work.attempts = work.attempts + 1 if missing and missing == work.last_missing else 0
         work.last_missing = missing
         if not missing:
-            if not (self.study.adaptive and not work.part.plain and self._going_on(work.cell)):
+            if not (self.study.adaptive and not work.measurement.is_draws and self._going_on(work.cell)):
                 work.closed = True
                 self._tell_if_done(work.cell)
         elif work.attempts > _ATTEMPTS:
@@ -262,12 +267,12 @@ class _Driver:
             work.extend(missing)
 
     def _wanted(self, work: CellWork) -> range:
-        """Trials that a cell is to have now; beside the draws of an adaptive study there is what its trials reach."""
+        """Trials that a cell is to have now; what an adaptive study measures in addition follows its draws."""
         span = self.study.trial_range
         if not self.study.adaptive:
             return span
         prefix = self.store.prefix(work.cell)
-        if not work.part.plain:
+        if not work.measurement.is_draws:
             return range(span.start, span.start + prefix)
         if self.derived.stopped(work.cell):
             return range(span.start, span.start)
@@ -275,7 +280,7 @@ class _Driver:
 
     def _going_on(self, cell: Cell) -> bool:
         """Whether trials of a cell's limiting kernel are still to come."""
-        return not all(work.closed for work in self.works if work.cell is cell and work.part.plain)
+        return not all(work.closed for work in self.works if work.cell is cell and work.measurement.is_draws)
 
     def _tell_if_done(self, cell: Cell) -> None:
         mine = [work for work in self.works if work.cell is cell]
@@ -292,13 +297,13 @@ class _Driver:
             if work is None:
                 return False
             if not self.capacity.fits(work.needed):
-                if not work.part.plain:
+                if not work.measurement.is_draws:
                     self._set_aside(work, no_room_message(work.needed, self.capacity.most))
                     continue
                 work.blocked = True
                 self._emit(Note(f"{work.cell.name}: its matrix is blocked over the workers, since none can hold it"))
                 continue
-            task = work.take(self.recipe, workers, self.block_length)
+            task = work.take(self.config, workers, self.block_length)
             future = self._send(task, work)
             self.last_message_at = time.monotonic()
             self.in_flight[future.key] = future, work
@@ -335,7 +340,7 @@ class _Driver:
 
     def _work_together(self, work: CellWork, interruption: Interruption) -> None:
         """One trial of a cell whose matrix all workers hold together, while none of them has anything else to do."""
-        task = work.take(self.recipe, 1, block_length=1)
+        task = work.take(self.config, 1, block_length=1)
         try:
             report = commit_large(task, self.client, self.store.journal, lambda: interruption.requested)
         except Stopped:
@@ -410,7 +415,7 @@ class _Driver:
 
     def _book(self, report: BlockReport, work: CellWork) -> None:
         work.learn(report.count, report.seconds)
-        self._emit(BlockDone(work.cell.name, report.count, report.failed, report.seconds, work.part))
+        self._emit(BlockDone(work.cell.name, report.count, report.failed, report.seconds, work.measurement))
 
     def _set_aside(self, work: CellWork, reason: str) -> None:
         work.runs.clear()
@@ -419,7 +424,11 @@ class _Driver:
             self._cancel_waiting(work)
             said = " ".join(reason.split())[:400]
             self.outcome.failed[work.name] = said
-            self._emit(CellFailed(work.cell.name, said if work.part.plain else f"{work.part.words}: {said}"))
+            self._emit(
+                CellFailed(
+                    work.cell.name, said if work.measurement.is_draws else f"{work.measurement.description}: {said}"
+                )
+            )
 
     def _cancel_waiting(self, work: CellWork) -> None:
         """Cancel the blocks of a cell that no worker has begun.
@@ -468,7 +477,7 @@ class _Driver:
         """Trials of the study without a value, whichever run computed them."""
         span = self.study.trial_range
         for work in self.works:
-            status = self.store.statuses(work.cell, work.part)[self.store.depth_positions(work.cell.depths)]
+            status = self.store.statuses(work.cell, work.measurement)[self.store.depth_positions(work.cell.depths)]
             failed = (status[:, span.start : span.stop] == Status.FAILED.code).any(axis=0)
             if failed.any():
                 self.outcome.failed_trials[work.name] = int(failed.sum())

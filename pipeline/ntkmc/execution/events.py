@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ntkmc.experiment.study import PLAIN, Part
+from ntkmc.experiment.study import DRAWS, MeasurementKey
 
 if TYPE_CHECKING:
     from ntkmc.experiment.analysis import Derived
@@ -24,13 +24,13 @@ class RunStarted:
     cells : int
         Cells of the study.
     trials_done, trials_planned : int
-        Trials found finished in the store, and at most to be had, over the limiting kernel and all that is beside it.
+        Trials found finished in the store, and at most to be had, over the draws and all additional measurements.
     workers : int
         Threads of the cluster at the start.
     dashboard : str
         Address of the Dask dashboard, empty if there is none.
-    beside : int
-        How many parts there are beside the draws, such as widths of networks, each with trials of its own.
+    additional : int
+        Number of additional measurements, such as widths of networks, each with trials of its own.
     """
 
     study: str
@@ -39,7 +39,7 @@ class RunStarted:
     trials_planned: int
     workers: int
     dashboard: str
-    beside: int = 0
+    additional: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class BlockDone:
         Trials in the block; those of them without a value.
     seconds : float
         What it took the worker.
-    part : Part
+    measurement : MeasurementKey
         What of its trials it is.
     """
 
@@ -62,7 +62,7 @@ class BlockDone:
     trials: int
     failed: int
     seconds: float
-    part: Part = PLAIN
+    measurement: MeasurementKey = DRAWS
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from ntkmc.execution.profile_schema import Profile, number_of_bytes
 from ntkmc.execution.profiles import available_cpus
 from ntkmc.execution.sizing import Layout, Needs, check_layout, choose
 from ntkmc.execution.work_queue import BLOCK_SECONDS
-from ntkmc.experiment.schema import Variable, declared, trial_variables
+from ntkmc.experiment.schema import Variable, trial_variables
 from ntkmc.experiment.store import Location
 from ntkmc.experiment.store.arrays import trial_chunk
-from ntkmc.experiment.study import AXES, Cell, Study
-from ntkmc.experiment.study.measurements import values_by_kind
-from ntkmc.experiment.trial import MEASURES
+from ntkmc.experiment.study import MEASUREMENTS, Cell, Study
+from ntkmc.experiment.study.measurements import values_by_group
+from ntkmc.experiment.trial import COST
 from ntkmc.linalg.blocked import blocked_bytes, blocked_seconds, blocked_traffic
 from ntkmc.linalg.blocked.cost import COMPILED_BYTES, block_length, tile_bytes
 from ntkmc.linalg.cost import trial_bytes
@@ -119,14 +119,18 @@ def make_plan(study: Study, profile: Profile) -> Plan:
     for large in blocked:
         needs[large.cell] = large.least_bytes
         each[large.cell] = large.seconds * together
-    beside = {(cell, part): needed_seconds(study, cell, part) for cell in study.cells for part in study.beside}
-    for cell, part in beside:
-        needs[cell] = max(needs[cell], needed_bytes(study, cell, part))
-    seconds = [per_cell * one for one in (*each.values(), *beside.values())]
+    additional = {
+        (cell, measurement): needed_seconds(study, cell, measurement)
+        for cell in study.cells
+        for measurement in study.additional_measurements
+    }
+    for cell, measurement in additional:
+        needs[cell] = max(needs[cell], needed_bytes(study, cell, measurement))
+    seconds = [per_cell * one for one in (*each.values(), *additional.values())]
     largest = max(study.cells, key=needs.__getitem__)
     tasks = sum(min(per_cell, max(1, round(each / BLOCK_SECONDS))) for each in seconds)
     walls = each | {large.cell: large.seconds for large in blocked}
-    longest = max([*walls.values(), *beside.values()])
+    longest = max([*walls.values(), *additional.values()])
     wanted = Needs(sum(seconds), longest, needs[largest], tasks)
     layout = choose(profile, wanted) if profile.batch else None
     workers = layout.jobs * layout.workers if layout else profile.arguments.get("n_workers") or available_cpus()
@@ -243,15 +247,16 @@ def _probe_remote(location: Location) -> None:
 
 
 def _trial_bytes_on_disk(study: Study, depths: int) -> int:
-    def size(variables: dict[str, Variable], further: Mapping[str, tuple[Any, ...]]) -> int:
+    def size(variables: Mapping[str, Variable], extra: Mapping[str, tuple[Any, ...]]) -> int:
         total = 0
         for one in variables.values():
-            behind = math.prod(len(further[dim]) for dim in one.behind)
-            total += np.dtype(one.dtype).itemsize * (depths if one.per_depth else 1) * behind
+            trailing = math.prod(len(extra[dim]) for dim in one.trailing_dims)
+            total += np.dtype(one.dtype).itemsize * (depths if one.per_depth else 1) * trailing
         return total
 
-    beside = sum(size(declared(part.kind), AXES[part.kind].further) for part in study.beside)
-    return size(trial_variables(study.statistics), {}) + beside
+    axes = (measurement.axis for measurement in study.additional_measurements)
+    additional = sum(size(axis.trials.variables, axis.extra_coordinates) for axis in axes)
+    return size(trial_variables(study.statistics), {}) + additional
 
 
 def _holding(size: int) -> int:
@@ -269,7 +274,8 @@ def _fitting(cell: Cell, room: int, plan: Plan) -> int:
         whole = trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, eigenproblems=plan.eigenvalues)
         limit = min(whole, blocked_bytes(n, cell.d, _length(n, plan.workers, room)))
         smaller = Cell(cell.distribution, cell.d, n, cell.depths)
-        return max([limit, *(MEASURES[kind].memory(plan.study, smaller, value) for kind, value in plan.study.beside)])
+        additional = plan.study.additional_measurements
+        return max([limit, *(COST[group].memory(plan.study, smaller, value) for group, value in additional)])
 
     while n > 1 and IDLE_WORKER_BYTES + needed(n) > room:
         n = int(n * 0.95)
@@ -286,10 +292,11 @@ def _files(study: Study) -> int:
     }
     # Metadata, coordinates, and one chunk for each variable of the derived groups.
     files = len(trial_variables(study.statistics)) * (_chunks(shape) + 1) + 120
-    for kind, values in values_by_kind(study.beside).items():
-        further = {dim: len(each) for dim, each in AXES[kind].further.items()}
-        longer = shape | {AXES[kind].dim: len(values)} | further
-        files += len(declared(kind)) * (_chunks(longer) + 1) + 2 * len(declared(AXES[kind].derived)) + 20
+    for group, values in values_by_group(study.additional_measurements).items():
+        axis = MEASUREMENTS[group]
+        extra = {dim: len(coordinates) for dim, coordinates in axis.extra_coordinates.items()}
+        longer = shape | {axis.dim: len(values)} | extra
+        files += len(axis.trials.variables) * (_chunks(longer) + 1) + 2 * len(axis.estimates.variables) + 20
     return files
 
 

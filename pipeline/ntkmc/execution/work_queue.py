@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ntkmc.experiment.study import PLAIN, Cell, Part
-from ntkmc.experiment.trial import Recipe
+from ntkmc.experiment.study import DRAWS, Cell, MeasurementKey
+from ntkmc.experiment.trial import TrialConfig
 from ntkmc.experiment.trial.run import BlockTask
 
 BLOCK_SECONDS = 1.0
@@ -23,7 +23,7 @@ _SCHEDULER_RATE = 200.0
 
 @dataclass
 class CellWork:
-    """One cell's queue, or that of a part beside its draws.
+    """One cell's queue, or that of an additional measurement of its draws.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class CellWork:
         How often in a row the very same was missing.
     blocked : bool
         No worker can hold a matrix of it: all of them work at one trial together.
-    part : Part
+    measurement : MeasurementKey
         What of its trials is to be computed.
     """
 
@@ -59,12 +59,12 @@ class CellWork:
     last_missing: list[tuple[range, tuple[int, ...]]] = field(default_factory=list)
     attempts: int = 0
     blocked: bool = False
-    part: Part = PLAIN
+    measurement: MeasurementKey = DRAWS
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.cell.name}{self.part.label}"
+        return f"{self.cell.name}{self.measurement.label}"
 
     @property
     def idle(self) -> bool:
@@ -86,7 +86,7 @@ class CellWork:
         self.seconds = 0.5 * (self.seconds + latest) if self.measured else latest
         self.measured = True
 
-    def take(self, recipe: Recipe, workers: int, block_length: int | None = None) -> BlockTask:
+    def take(self, config: TrialConfig, workers: int, block_length: int | None = None) -> BlockTask:
         """Cut the next block off the queue."""
         start, stop, depths = self.runs.popleft()
         goal = max(BLOCK_SECONDS, workers / _SCHEDULER_RATE) if self.measured else PILOT_SECONDS
@@ -96,7 +96,9 @@ class CellWork:
             self.runs.appendleft((start + count, stop, depths))
         self.in_flight += 1
         cell = self.cell
-        return BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, start, count, self.part)
+        return BlockTask(
+            config, cell.distribution, cell.d, cell.n, depths, cell.folder, start, count, self.measurement
+        )
 
 
 class WorkQueue:

@@ -37,7 +37,7 @@ def commit_block(task: BlockTask, journal: str) -> BlockReport:
     seconds = time.perf_counter() - start
     cell = (task.distribution.label, task.d, task.n)
     made = block_provenance(seconds, methods)
-    block = Block(task.folder, cell, task.first, task.count, task.depths, arrays, made, task.part)
+    block = Block(task.folder, cell, task.first, task.count, task.depths, arrays, made, task.measurement)
     Journal(Location(journal).blobs()).put(block)
     failed = int(np.sum((arrays["status"] == Status.FAILED.code).any(axis=0)))
     return BlockReport(task.folder, task.first, task.count, seconds, failed)

@@ -11,9 +11,8 @@ import numpy as np
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.schema import CLAIM, VARIABLES, Verdict
-from ntkmc.experiment.study import AXES
 from ntkmc.experiment.study.address import spawn_key
-from ntkmc.experiment.study.measurements import part_of
+from ntkmc.experiment.study.measurements import MeasurementKey
 from ntkmc.theory.claims import CLAIMS, Claim, InequalityClaim, Instance, find_instance
 from ntkmc.theory.distributions import Unimported
 from ntkmc.views.cells import Grid, Place
@@ -158,9 +157,10 @@ def _statistics(
             there = grid.trials.sel(place.labels | other).isel(trial=trial)
             for end in ("lower", "upper"):
                 values[f"{prefix}_{end}"] = np.atleast_1d(there[f"lambda_min_{end}"].to_numpy())
-    part = part_of(instance)
-    if not part.plain:
-        beside = grid.tree[part.kind].to_dataset().sel(place.labels | part.place).isel(trial=trial).load()
-        prefix = AXES[part.kind].prefix
-        values |= {f"{prefix}{name}": beside[name].to_numpy()[None] for name in beside.data_vars}
+    measurement = MeasurementKey.of(instance)
+    if not measurement.is_draws:
+        group = grid.tree[measurement.group].to_dataset()
+        stored = group.sel(place.labels | measurement.coordinates).isel(trial=trial).load()
+        prefix = measurement.axis.prefix
+        values |= {f"{prefix}{name}": stored[name].to_numpy()[None] for name in stored.data_vars}
     return values

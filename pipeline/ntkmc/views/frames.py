@@ -18,11 +18,11 @@ from rich.console import RenderableType
 
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.experiment.schema import CLAIM, VARIABLES, Verdict
-from ntkmc.experiment.schema.variables import AXES
+from ntkmc.experiment.schema.variables import EXPONENT_AXES
 from ntkmc.experiment.store import attributes_without_imports, study_of
 from ntkmc.experiment.store.provenance import differing
 from ntkmc.experiment.store.reading import stored_cells
-from ntkmc.experiment.study import AXES as PARTS
+from ntkmc.experiment.study import MEASUREMENTS
 from ntkmc.theory.claims import CLAIMS
 from ntkmc.theory.claims.probability import NONDEGENERATE
 from ntkmc.theory.predictions import PREDICTORS, predictions
@@ -102,7 +102,7 @@ def overall_frame(tree: xr.DataTree) -> pd.DataFrame:
         }
         for end in ("constant", "constant_lower", "constant_upper"):
             row[end] = float(group[end][at])
-        for axis in AXES:
+        for axis in EXPONENT_AXES:
             along = [group[end][at].sel(axis=axis).to_numpy().ravel() for end in ("exponent", *_LIMITS)]
             present = ~np.isnan(along[0])
             largest = int(np.argmax(np.where(present, np.abs(along[0]), -1.0)))
@@ -210,8 +210,8 @@ def parse_selection(text: str | None) -> dict[str, str]:
 def select(frame: pd.DataFrame, selection: Mapping[str, str]) -> pd.DataFrame:
     """Rows whose columns have the chosen values; an unknown key or a value that no row has is an `InputError`."""
     for key, wanted in selection.items():
-        beside = (axis.dim for axis in PARTS.values())
-        known = ("claim", "kind", "predictor", "quantity", *_CELL, *beside, "lambda_0", "nondegenerate", "verdict")
+        additional = (axis.dim for axis in MEASUREMENTS.values())
+        known = ("claim", "kind", "predictor", "quantity", *_CELL, *additional, "lambda_0", "nondegenerate", "verdict")
         keys = [name for name in known if name in frame.columns]
         if key not in keys:
             raise InputError(f"cannot select by {key!r}: {did_you_mean(key, keys)}")

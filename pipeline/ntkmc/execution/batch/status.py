@@ -44,7 +44,7 @@ class ProgressLog:
                 self._document["ended"] = False
             case BlockDone():
                 # As in the store's count of trials: those of networks would count each draw twice.
-                self._done += event.trials if event.part.plain else 0
+                self._done += event.trials if event.measurement.is_draws else 0
                 self._rate.add(now, self._done)
             case CellFailed():
                 self._document["errors"].append(f"cell {event.cell} failed: {event.reason}")

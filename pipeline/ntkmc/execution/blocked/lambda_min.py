@@ -144,16 +144,16 @@ def commit_large(task: BlockTask, client: Client, journal: Journal, stop: Callab
 def _measured(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Trial:
     """As `ntkmc.experiment.trial.run.measure_draw`. Of eigenvalues of further matrices it says that nothing is
     known."""
-    recipe, names = task.recipe, task.recipe.statistics
-    X = as_data(draw(recipe, task.distribution, task.d, task.n, task.first))
+    config, names = task.config, task.config.statistics
+    X = as_data(draw(config, task.distribution, task.d, task.n, task.first))
     rows, first = split_rows(X), X[0].copy()
     del X
     largest = float(rows.norms.max())
     if largest > 0.0 and not 2.0**-30 < largest < 2.0**30:
         raise InputError("norms so extreme that float32 overflows: rescale, or normalize")
-    scale = standard_scale(recipe.normalize, task.distribution, task.d)
+    scale = standard_scale(config.normalize, task.distribution, task.d)
     length = block_length(task.n, len(client.nthreads()), room_of(client))
-    with single_thread(), DaskBlockedMatrix(client, rows, recipe.kernel, length, stop=stop) as fleet:
+    with single_thread(), DaskBlockedMatrix(client, rows, config.kernel, length, stop=stop) as fleet:
         pairs = fleet.pair_sums()
         norms = {"coherence": pairs.coherence, "norm_min": float(rows.norms.min()), "norm_max": largest}
         found = Trial({}, unknown(names) | norms | draw_statistics(names, first, rows, pairs, scale), {})
@@ -164,6 +164,6 @@ def _measured(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Tria
             found.deep[depth] = unknown(names) | surveyed_statistics(names, fleet.survey(), bench.diagonal)
             answer = enclose_blocked(bench, start=start)
             start = answer.vector
-            error = kernel_error(rows, recipe.kernel, depth, pairs.coherence)
+            error = kernel_error(rows, config.kernel, depth, pairs.coherence)
             found.eigenvalues[depth] = widen_by_kernel_error(answer, error)
     return found

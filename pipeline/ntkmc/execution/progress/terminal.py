@@ -66,8 +66,8 @@ class ProgressView:
                 self._show()
             case CellDone():
                 self._cells_done += 1
-                # A cell that is precise enough spares its trials in every part: the limiting kernel and each width.
-                self._total -= event.spared * (1 + self._run.beside)
+                # A cell that is precise enough spares trials of the draws and of each additional measurement.
+                self._total -= event.spared * (1 + self._run.additional)
                 self._show()
             case CellFailed():
                 self._print(f"[bold red]cell {event.cell} failed:[/] {event.reason}")

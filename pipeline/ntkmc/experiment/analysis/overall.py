@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkmc.experiment.analysis.estimates import Rules
-from ntkmc.experiment.schema.variables import AXES, Verdict
+from ntkmc.experiment.schema.variables import EXPONENT_AXES, Verdict
 from ntkmc.statistics import Estimate, confidence_sequence, e_bh, exponents, halves, mean_log_e
 from ntkmc.theory.claims import ScalingClaim
 from ntkmc.theory.claims.base import DRIFT, HEAVY, LEVEL
@@ -194,7 +194,7 @@ def overall_scaling(
     shape = verdict.shape
     measured = ~np.isnan(arrays["cell_constant"])
     waiting = np.zeros(shape, dtype=bool) if pending is None else pending
-    along = np.full((shape[0], shape[3], len(AXES)), np.nan)
+    along = np.full((shape[0], shape[3], len(EXPONENT_AXES)), np.nan)
     limits = {end: along.copy() for end in ("exponent", "exponent_lower", "exponent_upper")}
     at_d, at_n = np.meshgrid(np.asarray(d), np.asarray(n), indexing="ij")
     for i in range(shape[0]):
@@ -208,7 +208,7 @@ def overall_scaling(
                 family_verdict = Verdict.UNDECIDED
             for axis, estimate in fitted.items():
                 for name, value in zip(limits, estimate, strict=True):
-                    limits[name][i, j, AXES.index(axis)] = value
+                    limits[name][i, j, EXPONENT_AXES.index(axis)] = value
             if claim.equal is None:
                 verdict[i, :, :, j][cells] = int(family_verdict)
     result: Arrays = {"verdict": verdict, **limits}

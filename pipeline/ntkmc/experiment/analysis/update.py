@@ -23,7 +23,13 @@ from ntkmc.experiment.store.arrays import read_whole
 from ntkmc.experiment.store.store import Store, contiguous
 from ntkmc.experiment.store.trial_group import CellTrials, DepthTrials
 from ntkmc.experiment.study.cells import Cell
-from ntkmc.experiment.study.measurements import AXES, Axis, Part, axes_of, part_of, values_by_kind
+from ntkmc.experiment.study.measurements import (
+    MEASUREMENTS,
+    Measurement,
+    MeasurementKey,
+    measurements_of,
+    values_by_group,
+)
 from ntkmc.experiment.study.model import AdaptiveTrials
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import DeterministicClaim, Instance, ProbabilityClaim, ScalingClaim, instances
@@ -34,14 +40,14 @@ Arrays = dict[str, NDArray[Any]]
 
 Estimator = Callable[[NDArray[Any], Sequence[DepthTrials], int, Rules], Values]
 
-ESTIMATORS: Final[dict[str, Estimator]] = {
+ESTIMATE: Final[dict[str, Estimator]] = {
     "finite_width": convergence,
     "training": predicted,
     "trained": dynamics,
     "sketching": sketch_accuracy,
 }
-"""Estimators by kind of the parts: (values on the axis, trials per value, n, rules) -> variables of the derived group
-of the axis at one cell and depth."""
+"""Estimators by group of the measurement: (values along the axis, trials per value, n, rules) -> variables of
+`Measurement.estimates` at one cell and depth."""
 
 _MORE = 4
 """Factor by which the number of trials must have grown until verdicts are recomputed during a run.
@@ -61,8 +67,8 @@ class Derived:
         self.axes = store.coordinates
         self.estimates = self._read("estimates")
         self.claims = self._read("claims")
-        self.beside = {axis.derived: self._read(axis.derived) for axis in axes_of(store.coordinates)}
-        values = values_by_kind(store.beside)
+        self.additional = {axis.group: self._read(axis.estimates.name) for axis in measurements_of(store.coordinates)}
+        values = values_by_group(store.additional_measurements)
         self._bounds = {instance.label: instance for instance in instances(values=values)}
         self._event = [label(NONDEGENERATE.id, {"lambda_0": value}) for value in self.axes["lambda_0"]]
         self._claim = {name: number for number, name in enumerate(self.axes["claim"])}
@@ -83,12 +89,14 @@ class Derived:
         """
         for cell in cells:
             looks = tuple(self._reached(cell, row) for row in self.store.depth_positions(cell.depths))
-            beside = tuple(self._reached_beside(cell, part) for part in self.study.beside)
-            reached = min(looks) + sum(beside)
-            whole = len(self.study.trial_range) * (1 + len(beside))
+            additional = tuple(
+                self._reached_at_all_depths(cell, measurement) for measurement in self.study.additional_measurements
+            )
+            reached = min(looks) + sum(additional)
+            whole = len(self.study.trial_range) * (1 + len(additional))
             judging = reached >= _MORE * self._judged.get(cell.name, 0) or reached == whole
-            if self._looked.get(cell.name) != (*looks, *beside):
-                self._looked[cell.name] = (*looks, *beside)
+            if self._looked.get(cell.name) != (*looks, *additional):
+                self._looked[cell.name] = (*looks, *additional)
                 self._refresh_cell(cell, judging)
                 if judging:
                     self._judged[cell.name] = reached
@@ -109,8 +117,8 @@ class Derived:
         self._judge_overall()
         self.store.write_group("estimates", self.estimates)
         self.store.write_group("claims", self.claims)
-        for group, arrays in self.beside.items():
-            self.store.write_group(group, arrays)
+        for group, arrays in self.additional.items():
+            self.store.write_group(MEASUREMENTS[group].estimates.name, arrays)
 
     def stopped(self, cell: Cell) -> bool:
         """Return whether an adaptive cell was precise enough at its last refresh."""
@@ -138,9 +146,9 @@ class Derived:
         reached = contiguous(done, self.study.trial_range.start)
         return max((look for look in self.study.looks if look <= reached), default=0)
 
-    def _reached_beside(self, cell: Cell, part: Part) -> int:
-        """Return the last look that an additional part has reached at all depths."""
-        done = self.store.done(cell, part).all(axis=0)
+    def _reached_at_all_depths(self, cell: Cell, measurement: MeasurementKey) -> int:
+        """Return the last look that an additional measurement has reached at all depths."""
+        done = self.store.done(cell, measurement).all(axis=0)
         reached = contiguous(np.asarray(done), self.study.trial_range.start)
         return max((look for look in self.study.looks if look <= reached), default=0)
 
@@ -158,16 +166,16 @@ class Derived:
         return first_precise(lower, upper, thresholds, looks, self.study.trials.half_width, self.study.confidence)
 
     def _refresh_cell(self, cell: Cell, judging: bool) -> None:
-        place = self.store.index(cell)
+        index = self.store.index(cell)
         first = self.study.trial_range.start
-        everything = CellTrials(self.store.trials, place)
+        everything = CellTrials(self.store.trials, index)
         rows = self.store.depth_positions(cell.depths)
         span = slice(first, self.study.trial_range.stop)
         stop = self._stopped[cell.name] = self._stopping_look(cell, everything, rows, span)
         fewer = self._fewer(cell) if judging else None
-        others = self._others(cell) if judging else {}
+        others = self._additional(cell) if judging else {}
         for depth, row in zip(cell.depths, rows, strict=True):
-            here = (*place, row)
+            here = (*index, row)
             if not everything["status"][row].any():
                 continue
             used = self._reached(cell, row) if stop is None else stop
@@ -186,41 +194,50 @@ class Derived:
                 if fewer is not None:
                     related[f"fewer_{end}"] = fewer, f"lambda_min_{end}", row
             trials = DepthTrials(everything, row, others=related)
-            beside = {
-                part: (trials.beside(other, AXES[part.kind].prefix), slice(first, first + min(used, part_reached)))
-                for part, (other, part_reached) in others.items()
+            additional = {
+                measurement: (
+                    trials.with_measurement(other, measurement.axis.prefix),
+                    slice(first, first + min(used, reached)),
+                )
+                for measurement, (other, reached) in others.items()
             }
-            self._judge_cell(context, trials, prefix, estimates, here, beside)
-            for axis in AXES.values():
+            self._judge_cell(context, trials, prefix, estimates, here, additional)
+            for axis in MEASUREMENTS.values():
                 along_axis = {
-                    part: trials_and_span for part, trials_and_span in beside.items() if part.kind == axis.kind
+                    measurement: trials_and_span
+                    for measurement, trials_and_span in additional.items()
+                    if measurement.group == axis.group
                 }
                 if along_axis:
-                    self._estimate_beside(axis, cell, along_axis, here)
+                    self._estimate_along(axis, cell, along_axis, here)
 
-    def _others(self, cell: Cell) -> dict[Part, tuple[CellTrials, int]]:
-        """Return the trials of the additional parts of a cell, of earlier studies too, and how many of them count."""
+    def _additional(self, cell: Cell) -> dict[MeasurementKey, tuple[CellTrials, int]]:
+        """Return the additional measurements of a cell, of earlier studies too: trials, and how many of them count."""
         key = (cell.distribution.label, cell.d, cell.n)
-        parts = {}
-        for part in self.store.beside:
-            group, reached = self.store.group(part), self._reached_beside(cell, part)
-            if reached or part in self.study.beside:
-                parts[part] = CellTrials(group, group.place(key, part)), reached
-        return parts
+        measured = {}
+        for measurement in self.store.additional_measurements:
+            group, reached = self.store.group(measurement), self._reached_at_all_depths(cell, measurement)
+            if reached or measurement in self.study.additional_measurements:
+                measured[measurement] = CellTrials(group, group.index(key, measurement)), reached
+        return measured
 
-    def _estimate_beside(
-        self, axis: Axis, cell: Cell, beside: dict[Part, tuple[DepthTrials, slice]], here: tuple[int, ...]
+    def _estimate_along(
+        self,
+        axis: Measurement,
+        cell: Cell,
+        measured: dict[MeasurementKey, tuple[DepthTrials, slice]],
+        here: tuple[int, ...],
     ) -> None:
-        values = np.array([part.value for part in beside])
-        over = [trials.over(span) for trials, span in beside.values()]
-        estimates = ESTIMATORS[axis.kind](values, over, cell.n, self._rules(0))
-        at = [self.axes[axis.dim].index(part.value) for part in beside]
-        group = self.beside[axis.derived]
+        values = np.array([measurement.value for measurement in measured])
+        over = [trials.over(span) for trials, span in measured.values()]
+        estimates = ESTIMATE[axis.group](values, over, cell.n, self._rules(0))
+        at = [self.axes[axis.dim].index(measurement.value) for measurement in measured]
+        arrays = self.additional[axis.group]
         for name, value in estimates.items():
-            if axis.dim in declared(axis.derived)[name].dims:
-                group[name][here][at] = value
+            if axis.dim in axis.estimates.variables[name].dims:
+                arrays[name][here][at] = value
             else:
-                group[name][here] = value
+                arrays[name][here] = value
 
     def _fewer(self, cell: Cell) -> CellTrials | None:
         """Return the trials of the cell with the next smaller n, whose rows are the first rows in a nested study."""
@@ -251,10 +268,10 @@ class Derived:
         """Return a mask of the cells of the study to which a claim applies and that are not evaluated yet."""
         pending = np.zeros(verdicts.shape, dtype=bool)
         for cell in self.study.cells:
-            place = self.store.index(cell)
+            index = self.store.index(cell)
             for depth, row in zip(cell.depths, self.store.depth_positions(cell.depths), strict=True):
-                if verdicts[(*place, row)] == Verdict.NOT_EVALUATED:
-                    pending[(*place, row)] = instance.applies(self.study.context(cell, depth))
+                if verdicts[(*index, row)] == Verdict.NOT_EVALUATED:
+                    pending[(*index, row)] = instance.applies(self.study.context(cell, depth))
         return pending
 
     def _fixed(self, used: int) -> bool:
@@ -272,21 +289,21 @@ class Derived:
         prefix: slice,
         estimates: Values,
         here: tuple[int, ...],
-        beside: dict[Part, tuple[DepthTrials, slice]],
+        additional: dict[MeasurementKey, tuple[DepthTrials, slice]],
     ) -> None:
         for name, claim in self._claim.items():
             if name in self._bounds:
                 instance = self._bounds[name]
-                part = part_of(instance)
-                if not part.plain and part not in beside:
+                measurement = MeasurementKey.of(instance)
+                if not measurement.is_draws and measurement not in additional:
                     continue  # measured by an earlier study: its verdicts stay
-                part_trials, span = (trials, prefix) if part.plain else beside[part]
+                measured, span = (trials, prefix) if measurement.is_draws else additional[measurement]
                 confidence = self._together if isinstance(instance.claim, ScalingClaim) else self.study.confidence
                 verdict = judge(
                     instance,
                     context,
-                    part_trials,
-                    part_trials.over(span),
+                    measured,
+                    measured.over(span),
                     confidence,
                     first=span.start,
                     fixed=self._fixed(span.stop - span.start),

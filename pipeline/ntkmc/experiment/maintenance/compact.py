@@ -60,7 +60,7 @@ def compact(store: str | Path) -> Compacted:
             raise StoreError(f"{location}: is damaged: ntkmc verify {location} --repair")
         root = location.open("r+")
         # Write each group under a temporary name and verify it; only then replace the original.
-        for group in dict.fromkeys(part.kind for part in opened.parts):
+        for group in dict.fromkeys(measurement.group for measurement in opened.measurements):
             folder = f".{group}{PARTIAL}"
             with quiet_zarr():
                 trials = open_array(root, group, "status").shape[-1]
@@ -109,14 +109,14 @@ def archive(store: str | Path, file: str | Path) -> Path:
 
 
 def _copy(source: zarr.Array, target: zarr.Array) -> None:  # type: ignore[type-arg]
-    """Copy an array file by file and read each part back, because the caller deletes the source afterwards."""
+    """Copy an array file by file and read each region back, because the caller deletes the source afterwards."""
     lengths = chunk_lengths(target)
     ranges = [range(0, size, length) for size, length in zip(target.shape, lengths, strict=True)]
     for corner in itertools.product(*ranges):
-        part = tuple(slice(start, start + length) for start, length in zip(corner, lengths, strict=True))
-        values = np.asarray(source[part])
-        target[part] = values
-        back = np.asarray(target[part])
+        region = tuple(slice(start, start + length) for start, length in zip(corner, lengths, strict=True))
+        values = np.asarray(source[region])
+        target[region] = values
+        back = np.asarray(target[region])
         if not np.array_equal(back, values, equal_nan=values.dtype.kind == "f"):
             raise StoreError(f"{source.name}: did not arrive as it was written; is the file system sound?")
 

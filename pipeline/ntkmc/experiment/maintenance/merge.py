@@ -27,7 +27,7 @@ from ntkmc.experiment.store.reading import stored_cells, study_of
 from ntkmc.experiment.store.store import Store
 from ntkmc.experiment.study.cells import Cell
 from ntkmc.experiment.study.loading import parse_study
-from ntkmc.experiment.study.measurements import AXES, Part, axes_of, labelled
+from ntkmc.experiment.study.measurements import MEASUREMENTS, MeasurementKey, measurements_of
 from ntkmc.experiment.study.model import FixedTrials, Study
 from ntkmc.theory.distributions import Unimported
 
@@ -47,7 +47,7 @@ class Merged:
     study : Study
         Study of the merged store, with all cells, thresholds and trials.
     trials : int
-        Number of trials taken from other stores; a trial counts once per set of depths and per part.
+        Number of trials taken from other stores; a trial counts once per set of depths and per measurement.
     missing : int
         Number of trials of the study that the store lacks; a run of the study computes them.
     """
@@ -97,7 +97,9 @@ def merge(into: str | Path, stores: Sequence[str | Path]) -> Merged:
         derived.write()
         span = slice(study.trial_range.start, study.trial_range.stop)
         missing = sum(
-            int(np.sum(~store.done(cell, part)[:, span].all(axis=0))) for cell in study.cells for part in study.parts
+            int(np.sum(~store.done(cell, measurement)[:, span].all(axis=0)))
+            for cell in study.cells
+            for measurement in study.measurements
         )
     return Merged(study, taken, missing)
 
@@ -127,7 +129,7 @@ def joined(named: Sequence[tuple[str, Study]]) -> Study:
         other_document = study.document()
         document["grid"] += [grid for grid in other_document["grid"] if grid not in document["grid"]]
         document["event"]["lambda-0"] = sorted({*document["event"]["lambda-0"], *other_document["event"]["lambda-0"]})
-        for axis in AXES.values():
+        for axis in MEASUREMENTS.values():
             document |= axis.joined(document, other_document)
             document |= {key: other_document[key] for key in axis.settings if key in other_document}
         if "spectrum" in other_document and document.get("spectrum") != "full":
@@ -161,7 +163,7 @@ def _study(location: Location) -> Study:
     study = study_of(attributes, str(location))
     coordinates = attributes["coordinates"]
     document = study.document()
-    for axis in axes_of(coordinates):
+    for axis in measurements_of(coordinates):
         if axis.join is not None:
             continue
         document[axis.key] = list(dict.fromkeys([*document.get(axis.key, []), *coordinates[axis.dim]]))
@@ -196,8 +198,8 @@ def _take(store: Store, source: Location) -> int:
     makers = _Makers(opened)
     taken = pending = 0
     for cell in stored_cells(attributes, str(source)):
-        for part in opened.parts:
-            for block in _blocks(store, opened, cell, makers, part):
+        for measurement in opened.measurements:
+            for block in _blocks(store, opened, cell, makers, measurement):
                 store.journal.put(block)
                 taken += block.count
                 pending += 1
@@ -208,29 +210,29 @@ def _take(store: Store, source: Location) -> int:
     return taken
 
 
-def _blocks(store: Store, source: Store, cell: Cell, makers: _Makers, part: Part) -> Iterator[Block]:
-    done = source.statuses(cell, part) != 0
+def _blocks(store: Store, source: Store, cell: Cell, makers: _Makers, measurement: MeasurementKey) -> Iterator[Block]:
+    done = source.statuses(cell, measurement) != 0
     lacking = np.zeros_like(done)
     depths = source.coordinates["depth"]
-    absent = store.statuses(cell, part)[store.depth_positions(depths)] == 0
+    absent = store.statuses(cell, measurement)[store.depth_positions(depths)] == 0
     both = min(done.shape[1], absent.shape[1])
     # Trials beyond the end of the target are all lacking there.
     lacking[:, :both] = done[:, :both] & absent[:, :both]
     lacking[:, both:] = done[:, both:]
     key = (cell.distribution.label, cell.d, cell.n)
-    group = source.group(part)
-    owners = makers.owners(key, done.shape[1], part)
+    group = source.group(measurement)
+    owners = makers.owners(key, done.shape[1], measurement)
     for first, stop, rows in _runs(lacking, owners):
         for start in range(first, stop, _LONGEST):
             span = range(start, min(start + _LONGEST, stop))
             chosen = sorted(rows, key=lambda row: depths[row])
-            values = group.read(group.place(key, part), span)
+            values = group.read(group.index(key, measurement), span)
             arrays = {
                 name: array[chosen] if group.variables[name].per_depth else array for name, array in values.items()
             }
             block_depths = tuple(depths[row] for row in chosen)
             provenance = makers.provenance(int(owners[start]), len(span))
-            yield Block(cell.folder, key, start, len(span), block_depths, arrays, provenance, part)
+            yield Block(cell.folder, key, start, len(span), block_depths, arrays, provenance, measurement)
 
 
 def _runs(lacking: NDArray[np.bool_], owners: NDArray[np.intp]) -> Iterator[tuple[int, int, tuple[int, ...]]]:
@@ -250,15 +252,15 @@ class _Makers:
         self._rows: list[dict[Any, Any]] = read_blocks(source.root).to_dict("records")
         environments: Any = source.root.attrs.get("environments", {})
         self._environments = dict(environments)
-        self._of: dict[tuple[str, int, int, Part], list[int]] = defaultdict(list)
+        self._of: dict[tuple[str, int, int, MeasurementKey], list[int]] = defaultdict(list)
         for at, row in enumerate(self._rows):
-            part = labelled(str(row["depths"]).partition(";")[2])
-            self._of[(row["distribution"], row["d"], row["n"], part)].append(at)
+            measurement = MeasurementKey.parse(str(row["depths"]).partition(";")[2])
+            self._of[(row["distribution"], row["d"], row["n"], measurement)].append(at)
 
-    def owners(self, key: tuple[str, int, int], trials: int, part: Part) -> NDArray[np.intp]:
+    def owners(self, key: tuple[str, int, int], trials: int, measurement: MeasurementKey) -> NDArray[np.intp]:
         """Return for each trial the row of the last block that holds it; -1 if no block does."""
         owners = np.full(trials, -1, dtype=np.intp)
-        for at in self._of.get((*key, part), ()):
+        for at in self._of.get((*key, measurement), ()):
             row = self._rows[at]
             owners[row["first"] : row["first"] + row["count"]] = at
         return owners

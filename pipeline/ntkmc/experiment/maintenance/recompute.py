@@ -14,9 +14,16 @@ from ntkmc.experiment.store.layout import check_identity
 from ntkmc.experiment.store.location import Location
 from ntkmc.experiment.store.reading import as_stored, open_results, stored_cells, study_of
 from ntkmc.experiment.study.cells import Cell
-from ntkmc.experiment.study.measurements import AXES, PLAIN, Axis, Part, axes_of, part_of, parts_in, values_by_kind
+from ntkmc.experiment.study.measurements import (
+    DRAWS,
+    Measurement,
+    MeasurementKey,
+    measurements_of,
+    stored_keys,
+    values_by_group,
+)
 from ntkmc.experiment.study.model import Study, find_cell
-from ntkmc.experiment.trial.draw import Recipe
+from ntkmc.experiment.trial.draw import TrialConfig
 from ntkmc.experiment.trial.run import Arrays, BlockTask, run_block
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import CLAIMS, DeterministicClaim, InequalityClaim, instances
@@ -72,13 +79,13 @@ def compare_trial(store: str | Path, cell_name: str, trial: int, study: Study | 
                 comparisons.append((name, depth, arrays[name][row, 0].item(), there))
         else:
             comparisons.append((name, None, arrays[name][0].item(), np.asarray(stored[name]).item()))
-    for axis in axes_of(tree.attrs["coordinates"]):
-        axis_data = tree[axis.kind].to_dataset().sel(distribution=cell.distribution.label, d=cell.d, n=cell.n)
-        comparisons += _compare_beside(axis, trusted, axis_data, cell, trial)
+    for axis in measurements_of(tree.attrs["coordinates"]):
+        axis_data = tree[axis.group].to_dataset().sel(distribution=cell.distribution.label, d=cell.d, n=cell.n)
+        comparisons += _compare_along(axis, trusted, axis_data, cell, trial)
     return comparisons
 
 
-def _compare_beside(axis: Axis, study: Study, stored: xr.Dataset, cell: Cell, trial: int) -> list[Comparison]:
+def _compare_along(axis: Measurement, study: Study, stored: xr.Dataset, cell: Cell, trial: int) -> list[Comparison]:
     """Return the comparisons along an additional axis, with names such as `network_lambda_min[m=64]`."""
     comparisons: list[Comparison] = []
     for value in stored[axis.dim].to_numpy().tolist():
@@ -90,7 +97,7 @@ def _compare_beside(axis: Axis, study: Study, stored: xr.Dataset, cell: Cell, tr
         )
         if not depths:
             continue
-        arrays = recomputed(study, (), cell, depths, trial, Part(axis.kind, value))
+        arrays = recomputed(study, (), cell, depths, trial, MeasurementKey(axis.group, value))
         for name, values in arrays.items():
             for row, depth in enumerate(depths):
                 other = stored_trial[name].sel(depth=depth)
@@ -132,7 +139,7 @@ def claim_margins(
     claim_id = None if claim is None else CLAIMS[claim.partition("[")[0]].id
     chosen = [
         (each, each.claim)
-        for each in instances(values=values_by_kind(parts_in(tree.attrs["coordinates"])))
+        for each in instances(values=values_by_group(stored_keys(tree.attrs["coordinates"])))
         if isinstance(each.claim, InequalityClaim)
         and (claim is None or (claim in (each.label, claim_id) and each.claim.id == claim_id))
     ]
@@ -142,30 +149,30 @@ def claim_margins(
     statistics = required([*tree.attrs["statistics"], *lacking])
     arrays = recomputed(own, statistics, cell, cell.depths, trial)
     others = {
-        part: recomputed(own, (), cell, cell.depths, trial, part)
-        for part in dict.fromkeys(part_of(each) for each, _ in chosen)
-        if not part.plain
+        measurement: recomputed(own, (), cell, cell.depths, trial, measurement)
+        for measurement in dict.fromkeys(MeasurementKey.of(each) for each, _ in chosen)
+        if not measurement.is_draws
     }
     margins: list[Margin] = []
     applied = False
     for row, depth in enumerate(cell.depths):
         context = own.context(cell, depth)
         values = {name: each[row] if each.ndim == 2 else each for name, each in arrays.items()}
-        values |= _beside(own, cell, context, arrays, trial)
+        values |= _neighbours(own, cell, context, arrays, trial)
         for instance, inequality in chosen:
-            part = part_of(instance)
-            arrays_of_part = values
-            if not part.plain:
-                arrays_of_part = values | {
-                    f"{AXES[part.kind].prefix}{name}": each[row] for name, each in others[part].items()
+            measurement = MeasurementKey.of(instance)
+            measured = values
+            if not measurement.is_draws:
+                measured = values | {
+                    f"{measurement.axis.prefix}{name}": each[row] for name, each in others[measurement].items()
                 }
-                arrays_of_part["status"] = others[part]["status"][row]
-            if not instance.applies(context) or any(name not in arrays_of_part for name in instance.needs):
+                measured["status"] = others[measurement]["status"][row]
+            if not instance.applies(context) or any(name not in measured for name in instance.needs):
                 continue
             applied = True
-            bound, quantity = instance.bound(context, arrays_of_part), inequality.quantity(context, arrays_of_part)
+            bound, quantity = instance.bound(context, measured), inequality.quantity(context, measured)
             ends = [float(end[0]) for end in (bound.lower, bound.upper, quantity.lower, quantity.upper)]
-            verdict = judge(instance, context, arrays_of_part, arrays_of_part, own.confidence, first=trial)
+            verdict = judge(instance, context, measured, measured, own.confidence, first=trial)
             word = "violated" if verdict.get("violations") else "vacuous" if verdict.get("vacuous") else "holds"
             if claim is not None or (word == "violated" and isinstance(inequality, DeterministicClaim)):
                 margins.append((instance.label, depth, ends[0], ends[1], ends[2], ends[3], word))
@@ -174,7 +181,7 @@ def claim_margins(
     return margins
 
 
-def _beside(study: Study, cell: Cell, context: CellContext, arrays: Arrays, trial: int) -> Arrays:
+def _neighbours(study: Study, cell: Cell, context: CellContext, arrays: Arrays, trial: int) -> Arrays:
     """Return lambda_min of the same draw at the next smaller depth, and of its first rows."""
     neighbours: Arrays = {}
     if context.shallower is not None:
@@ -188,8 +195,13 @@ def _beside(study: Study, cell: Cell, context: CellContext, arrays: Arrays, tria
 
 
 def recomputed(
-    study: Study, statistics: tuple[str, ...], cell: Cell, depths: tuple[int, ...], trial: int, part: Part = PLAIN
+    study: Study,
+    statistics: tuple[str, ...],
+    cell: Cell,
+    depths: tuple[int, ...],
+    trial: int,
+    measurement: MeasurementKey = DRAWS,
 ) -> Arrays:
-    """Recompute all variables of one part of a trial as a block of length one: (depths, 1) or (1,)."""
-    recipe = Recipe.of(study, statistics)
-    return run_block(BlockTask(recipe, cell.distribution, cell.d, cell.n, depths, cell.folder, trial, 1, part))
+    """Recompute all variables of one measurement of a trial as a block of length one: (depths, 1) or (1,)."""
+    config = TrialConfig.of(study, statistics)
+    return run_block(BlockTask(config, cell.distribution, cell.d, cell.n, depths, cell.folder, trial, 1, measurement))

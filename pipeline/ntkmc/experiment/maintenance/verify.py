@@ -26,7 +26,7 @@ from ntkmc.experiment.store.provenance import bits_of, environment
 from ntkmc.experiment.store.reading import as_stored, stored_cells, study_of, understood
 from ntkmc.experiment.store.store import JOURNAL, Store
 from ntkmc.experiment.study.cells import Cell
-from ntkmc.experiment.study.measurements import AXES, PLAIN, Part
+from ntkmc.experiment.study.measurements import DRAWS, MeasurementKey
 from ntkmc.experiment.study.model import Study
 from ntkmc.linalg.cost import trial_bytes
 from ntkmc.linalg.eigen import Status
@@ -35,15 +35,15 @@ from ntkmc.theory.distributions import Unimported
 
 @dataclass(frozen=True)
 class Difference:
-    """A trial whose stored values differ from the recomputed ones: cell, number, description, and part."""
+    """A trial whose stored values differ from the recomputed ones: cell, number, description, and measurement."""
 
     cell: str
     trial: int
     what: str
-    part: Part
+    measurement: MeasurementKey
 
 
-class Recomputing:
+class SpotCheck:
     """Recomputation of a random sample of finished trials.
 
     Attributes
@@ -80,34 +80,34 @@ class Recomputing:
 
     def sample(self, number: int, seed: int) -> list[Difference]:
         """Recompute `number` finished trials, drawn uniformly, and return the differences."""
-        kinds = [(cell, part) for cell in self._cells for part in self._store.parts]
-        done = [np.flatnonzero((self._store.statuses(*kind) != 0).any(axis=0)) for kind in kinds]
+        measured = [(cell, measurement) for cell in self._cells for measurement in self._store.measurements]
+        done = [np.flatnonzero((self._store.statuses(*pair) != 0).any(axis=0)) for pair in measured]
         weights = np.array([len(trials) for trials in done], dtype=np.float64)
         if not weights.sum():
             return []
         rng = np.random.default_rng(seed)
         differences = []
-        for at in rng.choice(len(kinds), size=number, p=weights / weights.sum()):
-            cell, part = kinds[at]
+        for at in rng.choice(len(measured), size=number, p=weights / weights.sum()):
+            cell, measurement = measured[at]
             trial = int(rng.choice(done[at]))
             self.count += 1
-            description = self._compare(cell, part, trial)
+            description = self._compare(cell, measurement, trial)
             if description:
-                differences.append(Difference(cell.name, trial, description, part))
+                differences.append(Difference(cell.name, trial, description, measurement))
         return differences
 
-    def _compare(self, cell: Cell, part: Part, trial: int) -> str:
+    def _compare(self, cell: Cell, measurement: MeasurementKey, trial: int) -> str:
         """Describe the difference of a trial; empty if there is none."""
-        group = self._store.group(part)
+        group = self._store.group(measurement)
         depths_here = self._store.coordinates["depth"]
-        status = self._store.statuses(cell, part)
+        status = self._store.statuses(cell, measurement)
         depths = tuple(sorted(depths_here[row] for row in range(len(depths_here)) if status[row, trial]))
         try:
-            arrays = recomputed(self._study, self._store.statistics, cell, depths, trial, part)
+            arrays = recomputed(self._study, self._store.statistics, cell, depths, trial, measurement)
         except NtkmcError as error:
             return f"cannot be computed again ({error})"
-        place = group.place((cell.distribution.label, cell.d, cell.n), part)
-        stored = group.read(place, range(trial, trial + 1))
+        index = group.index((cell.distribution.label, cell.d, cell.n), measurement)
+        stored = group.read(index, range(trial, trial + 1))
         rows = self._store.depth_positions(depths)
         differ = []
         for name, variable in group.variables.items():
@@ -118,22 +118,29 @@ class Recomputing:
         if not differ:
             return ""
         # Only for plain draws: roundings of a network's kernel are not bounded, so enclosures may be disjoint there.
-        apart = part.plain and bool(
+        apart = measurement.is_draws and bool(
             np.any(
                 (arrays["lambda_min_lower"] > stored["lambda_min_upper"][rows])
                 | (arrays["lambda_min_upper"] < stored["lambda_min_lower"][rows])
             )
         )
-        if not (self._exact or apart or _far(arrays, stored, rows, part)):
+        if not (self._exact or apart or _far(arrays, stored, rows, measurement)):
             self.last_bits += 1
             return ""
         return f"computed again it differs in {', '.join(differ[:4])}{' ...' if len(differ) > 4 else ''}"
 
 
-def _far(arrays: Mapping[str, NDArray[Any]], stored: Mapping[str, NDArray[Any]], rows: list[int], part: Part) -> bool:
+def _far(
+    arrays: Mapping[str, NDArray[Any]],
+    stored: Mapping[str, NDArray[Any]],
+    rows: list[int],
+    measurement: MeasurementKey,
+) -> bool:
     """Return whether a statistic without enclosure differs by more than roundings of another processor explain."""
     for name, here in arrays.items():
-        if name == "status" or (part.plain and name in ("lambda_min", "lambda_min_lower", "lambda_min_upper")):
+        if name == "status" or (
+            measurement.is_draws and name in ("lambda_min", "lambda_min_lower", "lambda_min_upper")
+        ):
             continue
         there = stored[name][rows] if here.ndim > 1 else stored[name]
         if np.isinf(there).any():  # a distributed matrix leaves this end unknown
@@ -163,15 +170,15 @@ class Finding:
         Name of the cell whose trials are wrong, if the trials can be read; else empty.
     trials : tuple of int, or None
         Numbers of the wrong trials; None for all trials of the cell, if a sampled one is wrong.
-    part : Part
-        Part of the trials.
+    measurement : MeasurementKey
+        What the trials measured.
     """
 
     where: str
     what: str
     cell: str = ""
     trials: tuple[int, ...] | None = ()
-    part: Part = PLAIN
+    measurement: MeasurementKey = DRAWS
 
 
 @dataclass(frozen=True)
@@ -257,17 +264,17 @@ def _verify(location: Location, sample: int, seed: int, study: Study | None) -> 
     cells = {cell.name: cell for cell in (*stored_cells(attributes, str(location)), *(study.cells if study else ()))}
     trials = 0
     for cell in cells.values():
-        for part in opened.parts:
-            number, wrong = _enclosures(opened, cell, part)
+        for measurement in opened.measurements:
+            number, wrong = _enclosures(opened, cell, measurement)
             trials += number
             findings += wrong
     if not findings and not blocks:  # estimates of a damaged store, or before a fold, differ in any case
         findings += _estimates(opened, own_study)
-    again = Recomputing(opened, own_study, cells)
-    for difference in again.sample(sample, seed):
-        where = f"{difference.cell}{difference.part.label}, trial {difference.trial}"
-        findings.append(Finding(where, difference.what, difference.cell, None, difference.part))
-    return Report(chunks, len(blocks), trials, again.count, again.last_bits, tuple(again.skipped), tuple(findings))
+    check = SpotCheck(opened, own_study, cells)
+    for difference in check.sample(sample, seed):
+        where = f"{difference.cell}{difference.measurement.label}, trial {difference.trial}"
+        findings.append(Finding(where, difference.what, difference.cell, None, difference.measurement))
+    return Report(chunks, len(blocks), trials, check.count, check.last_bits, tuple(check.skipped), tuple(findings))
 
 
 def forget(store: Store, report: Report) -> None:
@@ -278,7 +285,7 @@ def forget(store: Store, report: Report) -> None:
     cells = {cell.name: cell for cell in stored_cells(dict(store.root.attrs), str(store.location))}
     for finding in report.findings:
         if finding.cell:
-            store.forget(cells[finding.cell], finding.trials, finding.part)
+            store.forget(cells[finding.cell], finding.trials, finding.measurement)
 
 
 class _Comparing(Store):
@@ -321,8 +328,8 @@ def _chunks(root: zarr.Group, findings: list[Finding]) -> Iterator[tuple[tuple[s
                 )
 
 
-def _shown(part: tuple[slice, ...]) -> str:
-    return "[" + ", ".join(f"{bounds.start}:{bounds.stop}" for bounds in part) + "]"
+def _shown(region: tuple[slice, ...]) -> str:
+    return "[" + ", ".join(f"{bounds.start}:{bounds.stop}" for bounds in region) + "]"
 
 
 def _coordinates(root: zarr.Group) -> list[Finding]:
@@ -352,16 +359,16 @@ def _journal(journal: Journal, names: list[str]) -> list[Finding]:
     return findings
 
 
-def _enclosures(store: Store, cell: Cell, part: Part) -> tuple[int, list[Finding]]:
+def _enclosures(store: Store, cell: Cell, measurement: MeasurementKey) -> tuple[int, list[Finding]]:
     """Check lower <= value <= upper and the status of all trials; return the number of finished ones and findings."""
-    group = store.group(part)
-    place = group.place((cell.distribution.label, cell.d, cell.n), part)
-    status = group.statuses(place)
-    enclosed = ("lambda_min",) if part.plain else AXES[part.kind].enclosed
+    group = store.group(measurement)
+    index = group.index((cell.distribution.label, cell.d, cell.n), measurement)
+    status = group.statuses(index)
+    enclosed = ("lambda_min",) if measurement.is_draws else measurement.axis.enclosed
     alone = [name for name in enclosed if name in group.variables]  # the value is stored in addition to its two ends
     names = (*alone, *(f"{name}_{end}" for name in enclosed for end in ("lower", "upper")))
     try:
-        values = group.read(place, range(status.shape[1]), names)
+        values = group.read(index, range(status.shape[1]), names)
     except (ValueError, OSError, RuntimeError):
         return 0, []  # reported by the loop over chunks
     decided = status == Status.DECIDED.code
@@ -374,7 +381,7 @@ def _enclosures(store: Store, cell: Cell, part: Part) -> tuple[int, list[Finding
         value, lower, upper = (values[each] for each in (name, f"{name}_lower", f"{name}_upper"))
         wrong |= valued & ~decided & ~((lower <= value) & (value <= upper))
     findings = []
-    named = f"{cell.name}{part.label}"
+    named = f"{cell.name}{measurement.label}"
     for trial in np.flatnonzero(wrong.any(axis=0))[:3]:
         findings.append(
             Finding(f"{named}, trial {trial}", f"lower <= {(alone or ['value'])[0]} <= upper does not hold")
@@ -382,7 +389,7 @@ def _enclosures(store: Store, cell: Cell, part: Part) -> tuple[int, list[Finding
     if wrong.any():
         trials = tuple(np.flatnonzero(wrong.any(axis=0)).tolist())
         findings[0] = Finding(
-            findings[0].where, f"{findings[0].what} ({len(trials)} such trials)", cell.name, trials, part
+            findings[0].where, f"{findings[0].what} ({len(trials)} such trials)", cell.name, trials, measurement
         )
     return int(np.count_nonzero(status)), findings
 

@@ -4,7 +4,8 @@ Arrays are created, annotated and validated from these declarations alone. This 
 """
 
 from ntkmc.experiment.schema.groups import VARIABLES, declared, trial_variables
-from ntkmc.experiment.schema.variables import CLAIM, Variable, Verdict
+from ntkmc.experiment.schema.variables import CLAIM, Verdict
+from ntkmc.experiment.study.variables import Variable
 
 __all__ = [
     "CLAIM",

@@ -16,16 +16,15 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from ntkmc.errors import StoreError
 from ntkmc.experiment.schema.groups import (
-    BESIDE_GROUPS,
-    GROUPS,
+    ALL_GROUPS,
     PER_TRIAL,
     declared,
     dimensions,
     group_variables,
-    groups_of,
 )
-from ntkmc.experiment.schema.variables import CELL, COORDINATES, Variable
+from ntkmc.experiment.schema.variables import COORDINATES
 from ntkmc.experiment.store.location import Location
+from ntkmc.experiment.study.variables import CELL, Variable
 from ntkmc.theory.distributions import Distribution
 
 Coordinates = dict[str, list[Any]]
@@ -121,7 +120,7 @@ def create_group(
     With `compact`, variables are stored in few large files, from which chunks can still be read one by one.
     """
     folder = folder or group
-    home = root.create_group(folder, attributes={"long_name": groups_of(coordinates)[group]}, overwrite=True)
+    home = root.create_group(folder, attributes={"long_name": ALL_GROUPS[group].long_name}, overwrite=True)
     shape = {dim: len(coordinates[dim]) for dim in dimensions(group)} | {"trial": trials, "block": BLOCK_CHUNK}
     whole = {dim: max(length, 1) for dim, length in shape.items()}
     chunk = trial_chunk(shape) if group in PER_TRIAL else whole
@@ -258,7 +257,7 @@ def consolidate(location: Location) -> None:
     """Write consolidated metadata for each group and for the whole tree."""
     root = location.open("r+")
     with quiet_zarr():
-        for group in (*GROUPS, *BESIDE_GROUPS):
+        for group in ALL_GROUPS:
             if group in root:
                 zarr.consolidate_metadata(root.store, path=f"{root.path}/{group}".strip("/"))
         zarr.consolidate_metadata(root.store, path=root.path)

@@ -117,7 +117,7 @@ def _row(block: Block) -> dict[str, Any]:
         "distribution": label,
         "d": d,
         "n": n,
-        "depths": ",".join(map(str, block.depths)) + block.part.label.replace(",", ";", 1),
+        "depths": ",".join(map(str, block.depths)) + block.measurement.label.replace(",", ";", 1),
         "first": block.first,
         "seconds": made.get("seconds", np.nan),
         "method": ", ".join(f"{name} {trials}" for name, trials in sorted(made.get("methods", {}).items())),

@@ -18,7 +18,7 @@ import numpy as np
 
 from ntkmc.errors import StoreError
 from ntkmc.experiment.store.location import Blobs
-from ntkmc.experiment.study.measurements import PLAIN, Part, placed
+from ntkmc.experiment.study.measurements import DRAWS, MeasurementKey
 from ntkmc.experiment.trial.run import Arrays
 
 _NAME = re.compile(r"[A-Za-z0-9.\-]+/\d+-\d+\.L([\d.]+|x[0-9a-f]{16})(\.[a-z]+[\w.\-]+)?\.npz")
@@ -44,8 +44,8 @@ class Block:
         As `run_block` returns them.
     provenance : dict
         Process that computed it, and time that it took.
-    part : Part
-        Part of the trials that it holds.
+    measurement : MeasurementKey
+        What its trials measured.
     """
 
     folder: str
@@ -55,7 +55,7 @@ class Block:
     depths: tuple[int, ...]
     arrays: Arrays
     provenance: dict[str, Any]
-    part: Part = PLAIN
+    measurement: MeasurementKey = DRAWS
 
     @property
     def id(self) -> int:
@@ -71,11 +71,11 @@ class Block:
 
     @property
     def name(self) -> str:
-        """Name of the file, relative to the journal. Depths and parts that are added later form separate blocks."""
+        """Name of the file, relative to the journal. Later depths and measurements form separate blocks."""
         depths = ".".join(map(str, self.depths))
         if len(depths) > _LONGEST:
             depths = "x" + hashlib.blake2b(depths.encode(), digest_size=8).hexdigest()
-        suffix = "" if self.part.plain else f".{self.part.tag}"
+        suffix = "" if self.measurement.is_draws else f".{self.measurement.tag}"
         return f"{self.folder}/{self.first}-{self.count}.L{depths}{suffix}.npz"
 
 
@@ -94,7 +94,7 @@ class Journal:
             "count": block.count,
             "depths": list(block.depths),
             "provenance": block.provenance,
-            **block.part.place,
+            **block.measurement.coordinates,
         }
         header["checksum"] = _checksum(header, block.arrays)
         buffer = io.BytesIO()
@@ -126,7 +126,7 @@ class Journal:
                 depths,
                 arrays,
                 header["provenance"],
-                placed(header),
+                MeasurementKey.at(header),
             )
         except Exception as error:  # a flipped bit can make the zip reader raise anything
             raise StoreError(f"journal: block {name} is damaged ({type(error).__name__}: {error})") from error

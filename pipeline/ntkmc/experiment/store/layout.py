@@ -14,8 +14,7 @@ import zarr
 
 from ntkmc.errors import StoreError
 from ntkmc.experiment.schema.groups import (
-    BESIDE_GROUPS,
-    GROUPS,
+    ALL_GROUPS,
     MIGRATED,
     VARIABLES,
     VERSION,
@@ -24,7 +23,7 @@ from ntkmc.experiment.schema.groups import (
     dimensions,
     groups_of,
 )
-from ntkmc.experiment.schema.variables import AXES, QUANTILES
+from ntkmc.experiment.schema.variables import EXPONENT_AXES, QUANTILES
 from ntkmc.experiment.store.arrays import (
     Coordinates,
     check_declared,
@@ -40,8 +39,7 @@ from ntkmc.experiment.store.arrays import (
 )
 from ntkmc.experiment.store.location import PARTIAL, Location
 from ntkmc.experiment.store.provenance import provenance
-from ntkmc.experiment.study.measurements import AXES as PARTS
-from ntkmc.experiment.study.measurements import axes_of, values_by_kind
+from ntkmc.experiment.study.measurements import MEASUREMENTS, measurements_of, values_by_group
 from ntkmc.experiment.study.model import Study, hash_document
 from ntkmc.theory.claims import select
 from ntkmc.theory.claims.base import label
@@ -104,15 +102,15 @@ def grow(location: Location, study: Study) -> tuple[str, ...]:
         extend_group(root, "trials", coordinates, study.trial_range.stop, statistics)
     except (KeyError, FileNotFoundError):
         raise StoreError(f"{location}: the group trials is missing; restore it from a copy") from None
-    for axis in axes_of(coordinates):
+    for axis in measurements_of(coordinates):
         trials = open_array(root, "trials", "status").shape[-1]
         try:
             if axis.dim in recorded:
-                extend_group(root, axis.kind, coordinates, trials)
+                extend_group(root, axis.group, coordinates, trials)
             else:
-                create_group(root, axis.kind, coordinates, trials)
+                create_group(root, axis.group, coordinates, trials)
         except (KeyError, FileNotFoundError):
-            raise StoreError(f"{location}: the group {axis.kind} is missing; restore it from a copy") from None
+            raise StoreError(f"{location}: the group {axis.group} is missing; restore it from a copy") from None
     if coordinates != recorded or statistics != measured:
         # Not earlier: up to here the consolidated shapes from before the extension are valid for readers.
         unconsolidate(location)
@@ -145,7 +143,7 @@ def sweep(location: Location) -> None:
     Only the holder of the lease may call it.
     """
     if not location.remote:
-        for group in (*GROUPS, *BESIDE_GROUPS):  # killed between or after the two renames that replace a group
+        for group in ALL_GROUPS:  # killed between or after the two renames that replace a group
             old, new = location.path / f".{group}.old", location.path / group
             if old.exists() and not new.exists():
                 old.rename(new)
@@ -185,7 +183,7 @@ def identity_difference(there: dict[str, Any], here: dict[str, Any]) -> str:
     Keys about spectra and about additional axes (such as finite widths) are compared only if the store has them.
     """
     for key, value in here.items():
-        if key in (*PARTS, "spectra") and key not in there:
+        if key in (*MEASUREMENTS, "spectra") and key not in there:
             continue
         stored = there.get(key)
         if stored == value:
@@ -243,9 +241,9 @@ def _wrong(attributes: dict[str, Any]) -> str:
             return "coordinates"
         if len(set(values)) < len(values):
             return "coordinates"
-    for axis in PARTS.values():
+    for axis in MEASUREMENTS.values():
         values = attributes["coordinates"].get(axis.dim, [])
-        if not (isinstance(values, list) and all(isinstance(value, axis.kind_of_value) for value in values)):
+        if not (isinstance(values, list) and all(isinstance(value, axis.value_type) for value in values)):
             return "coordinates"
         if len(set(values)) < len(values):
             return "coordinates"
@@ -313,11 +311,11 @@ def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _coordinates(study: Study) -> Coordinates:
     """Return the coordinates that a study needs, in the order of the study."""
-    values_per_kind = values_by_kind(study.beside)
-    inner_axes = {dim: list(values) for kind in values_per_kind for dim, values in PARTS[kind].further.items()}
+    values = values_by_group(study.additional_measurements)
+    extra = {dim: list(steps) for group in values for dim, steps in MEASUREMENTS[group].extra_coordinates.items()}
     return (
-        {PARTS[kind].dim: list(values) for kind, values in values_per_kind.items()}
-        | inner_axes
+        {MEASUREMENTS[group].dim: list(along) for group, along in values.items()}
+        | extra
         | {
             "distribution": list(dict.fromkeys(cell.distribution.label for cell in study.cells)),
             "d": list(dict.fromkeys(cell.d for cell in study.cells)),
@@ -325,7 +323,7 @@ def _coordinates(study: Study) -> Coordinates:
             "depth": sorted({depth for cell in study.cells for depth in cell.depths}),
             "lambda_0": list(study.event.lambda_0),
             "quantile": list(QUANTILES),
-            "axis": list(AXES),
+            "axis": list(EXPONENT_AXES),
             "claim": _claim_labels(study),
         }
     )

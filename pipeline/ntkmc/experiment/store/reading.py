@@ -240,7 +240,7 @@ def _with_journal(groups: dict[str, xr.Dataset], location: Location) -> dict[str
     """Return the groups with one value per trial; those with blocks in the journal in memory, with the blocks."""
     loaded = dict(groups)
     for block in Journal(location.blobs(JOURNAL)).sound_blocks():
-        name = block.part.kind
+        name = block.measurement.group
         if name not in groups:
             continue  # of an axis that was added after this reader opened the store
         if loaded[name] is groups[name]:
@@ -258,7 +258,7 @@ def _enter(loaded: xr.Dataset, block: Block) -> None:
         "n": [n],
         "depth": list(block.depths),
     }
-    block_coordinates |= {dim: [value] for dim, value in block.part.place.items()}
+    block_coordinates |= {dim: [value] for dim, value in block.measurement.coordinates.items()}
     known = {dim: loaded[dim].to_numpy().tolist() for dim in block_coordinates}
     within = block.first + block.count <= loaded.sizes["trial"]
     if not within or not all(set(values) <= set(known[dim]) for dim, values in block_coordinates.items()):

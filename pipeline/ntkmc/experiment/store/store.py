@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,17 +13,17 @@ import zarr
 from numpy.typing import NDArray
 
 from ntkmc.errors import StoreError
-from ntkmc.experiment.schema.groups import BESIDE_VARIABLES, trial_variables
-from ntkmc.experiment.schema.variables import Variable
+from ntkmc.experiment.schema.groups import trial_variables
 from ntkmc.experiment.store.arrays import Coordinates, open_array
 from ntkmc.experiment.store.block_table import BlockLog
 from ntkmc.experiment.store.journal import Block, Journal
 from ntkmc.experiment.store.layout import grow, recorded_coordinates, recorded_statistics, sweep
 from ntkmc.experiment.store.location import Location
-from ntkmc.experiment.store.trial_group import PerTrial, Place
+from ntkmc.experiment.store.trial_group import CellIndex, PerTrial
 from ntkmc.experiment.study.cells import Cell
-from ntkmc.experiment.study.measurements import AXES, PLAIN, Part, axes_of, parts_in
+from ntkmc.experiment.study.measurements import DRAWS, MeasurementKey, measurements_of, stored_keys
 from ntkmc.experiment.study.model import Study
+from ntkmc.experiment.study.variables import Variable
 
 JOURNAL: Final = "journal"
 """Folder of the journal in a store."""
@@ -51,8 +51,10 @@ class Store:
         self.statistics = recorded_statistics(self.root)
         self.added = added
         self.trials = self._per_trial(trial_variables(self.statistics), incomplete=bool(added))
-        self._beside = {axis.kind: self._per_trial(BESIDE_VARIABLES[axis.kind]) for axis in axes_of(self.coordinates)}
-        self.damaged = sum(group.damaged for group in (self.trials, *self._beside.values()))
+        self._groups = {DRAWS.group: self.trials} | {
+            axis.group: self._per_trial(axis.trials.variables) for axis in measurements_of(self.coordinates)
+        }
+        self.damaged = sum(group.damaged for group in self._groups.values())
         self._arrays: dict[tuple[str, str], zarr.Array[Any]] = {}
         self._log: BlockLog | None = None
 
@@ -83,47 +85,47 @@ class Store:
         return self.trials.lacking
 
     @property
-    def beside(self) -> tuple[Part, ...]:
-        """Parts other than the plain draws, such as finite widths, along the axes of the store."""
-        return parts_in(self.coordinates)
+    def additional_measurements(self) -> tuple[MeasurementKey, ...]:
+        """Measurements in addition to the draws, such as finite widths."""
+        return stored_keys(self.coordinates)
 
     @property
-    def parts(self) -> tuple[Part, ...]:
-        """All parts along the axes of the store, the plain draws first."""
-        return (PLAIN, *self.beside)
+    def measurements(self) -> tuple[MeasurementKey, ...]:
+        """All that the store may hold of a cell, the draws first."""
+        return (DRAWS, *self.additional_measurements)
 
-    def index(self, cell: Cell) -> Place:
+    def index(self, cell: Cell) -> CellIndex:
         """Return the position of a cell."""
-        return self.trials.place((cell.distribution.label, cell.d, cell.n))
+        return self.trials.index((cell.distribution.label, cell.d, cell.n))
 
     def depth_positions(self, depths: Sequence[int]) -> list[int]:
         """Return the positions of depths along the depth axis."""
         return [self.coordinates["depth"].index(depth) for depth in depths]
 
-    def statuses(self, cell: Cell, part: Part = PLAIN) -> NDArray[np.int8]:
-        """Return the status of a part of a cell, (depths of the store, trials)."""
-        group = self.group(part)
-        return group.statuses(group.place((cell.distribution.label, cell.d, cell.n), part))
+    def statuses(self, cell: Cell, measurement: MeasurementKey = DRAWS) -> NDArray[np.int8]:
+        """Return the status of a measurement of a cell, (depths of the store, trials)."""
+        group = self.group(measurement)
+        return group.statuses(group.index((cell.distribution.label, cell.d, cell.n), measurement))
 
-    def group(self, part: Part = PLAIN) -> PerTrial:
-        """Return the group that holds the trials of a part; `StoreError` if the store has none."""
-        if part.plain:
-            return self.trials
-        if part.kind not in self._beside:
-            raise StoreError(f"{self.location}: {AXES[part.kind].none}")
-        return self._beside[part.kind]
+    def group(self, measurement: MeasurementKey = DRAWS) -> PerTrial:
+        """Return the group that holds the trials of a measurement; `StoreError` if the store has none."""
+        if measurement.group not in self._groups:
+            raise StoreError(f"{self.location}: {measurement.axis.absent}")
+        return self._groups[measurement.group]
 
-    def done(self, cell: Cell, part: Part = PLAIN) -> NDArray[np.bool_]:
-        """Return whether each trial of a part is folded, (depths of the cell, trials)."""
-        return np.asarray(self.statuses(cell, part)[self.depth_positions(cell.depths)] != 0)
+    def done(self, cell: Cell, measurement: MeasurementKey = DRAWS) -> NDArray[np.bool_]:
+        """Return whether each trial of a measurement is folded, (depths of the cell, trials)."""
+        return np.asarray(self.statuses(cell, measurement)[self.depth_positions(cell.depths)] != 0)
 
     def prefix(self, cell: Cell) -> int:
         """Return the number of contiguous trials, done at all depths, from the study's first trial on."""
         return contiguous(np.asarray(self.done(cell).all(axis=0)), self.study.trial_range.start)
 
-    def missing(self, cell: Cell, wanted: range, part: Part = PLAIN) -> list[tuple[range, tuple[int, ...]]]:
+    def missing(
+        self, cell: Cell, wanted: range, measurement: MeasurementKey = DRAWS
+    ) -> list[tuple[range, tuple[int, ...]]]:
         """Return the runs of trials in a range that lack some depths, each with the depths that it lacks."""
-        lacking = ~self.done(cell, part)[:, wanted.start : wanted.stop]
+        lacking = ~self.done(cell, measurement)[:, wanted.start : wanted.stop]
         runs: list[tuple[range, tuple[int, ...]]] = []
         start = wanted.start
         for key, members in itertools.groupby(map(tuple, lacking.T.tolist())):
@@ -155,8 +157,8 @@ class Store:
         return folded + [replace(stored, arrays={}) for stored in waiting]
 
     def _fold(self, blocks: list[Block]) -> None:
-        for kind, group in {PLAIN.kind: self.trials, **self._beside}.items():
-            group.fold(block for block in blocks if block.part.kind == kind)
+        for name, group in self._groups.items():
+            group.fold(block for block in blocks if block.measurement.group == name)
         # Values first, then the table, then the deletion: a crash in between only repeats the fold.
         if self._log is None:
             self._log = BlockLog(self.location, self.root)
@@ -164,10 +166,10 @@ class Store:
         for block in blocks:
             self.journal.delete(block)
 
-    def forget(self, cell: Cell, trials: Sequence[int] | None = None, part: Part = PLAIN) -> None:
-        """Reset the status of some or all trials of a part of a cell, so that they count as never run."""
-        group = self.group(part)
-        group.forget(group.place((cell.distribution.label, cell.d, cell.n), part), trials)
+    def forget(self, cell: Cell, trials: Sequence[int] | None = None, measurement: MeasurementKey = DRAWS) -> None:
+        """Reset the status of some or all trials of a measurement of a cell, so that they count as never run."""
+        group = self.group(measurement)
+        group.forget(group.index((cell.distribution.label, cell.d, cell.n), measurement), trials)
 
     def write_group(self, group: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Replace whole variables of a derived group."""
@@ -179,7 +181,7 @@ class Store:
 
         self.trials.each(write, arrays)
 
-    def _per_trial(self, variables: dict[str, Variable], *, incomplete: bool = False) -> PerTrial:
+    def _per_trial(self, variables: Mapping[str, Variable], *, incomplete: bool = False) -> PerTrial:
         return PerTrial(
             self.location, self.root, variables, self.coordinates, writing=self.writing, incomplete=incomplete
         )

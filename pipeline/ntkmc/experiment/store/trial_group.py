@@ -15,14 +15,14 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ntkmc.experiment.schema.variables import Variable
 from ntkmc.experiment.store.arrays import Coordinates, check_declared, chunk_lengths, open_array
 from ntkmc.experiment.store.journal import Block
 from ntkmc.experiment.store.location import Location
-from ntkmc.experiment.study.measurements import PLAIN, Part
+from ntkmc.experiment.study.measurements import DRAWS, MeasurementKey
+from ntkmc.experiment.study.variables import Variable
 from ntkmc.linalg.eigen import Status
 
-Place = tuple[int, ...]
+CellIndex = tuple[int, ...]
 """Position of a cell along (distribution, d, n), and along the additional axis of a group, if it has one."""
 
 Region = dict[str, slice]
@@ -71,29 +71,29 @@ class PerTrial:
         self.lacking = 0
         self.status = self._verified_status()
 
-    def place(self, cell: tuple[str, int, int], part: Part = PLAIN) -> Place:
-        """Return the position of a part of a cell."""
-        values = dict(zip(("distribution", "d", "n"), cell, strict=True)) | part.place
+    def index(self, cell: tuple[str, int, int], measurement: MeasurementKey = DRAWS) -> CellIndex:
+        """Return the position of a measurement of a cell."""
+        values = dict(zip(("distribution", "d", "n"), cell, strict=True)) | measurement.coordinates
         return tuple(self._coordinates[dim].index(values[dim]) for dim in self.axes)
 
-    def statuses(self, place: Place) -> NDArray[np.int8]:
+    def statuses(self, index: CellIndex) -> NDArray[np.int8]:
         """Return the status of the trials of a cell, (depths, trials)."""
-        return np.asarray(self.status[self._at(place)])
+        return np.asarray(self.status[self._at(index)])
 
-    def read(self, place: Place, trials: range, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    def read(self, index: CellIndex, trials: range, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Read variables of one cell over a range of trials: all or those named; a depth axis comes first."""
 
         def read(name: str) -> NDArray[Any]:
-            selection = self._at(place) if self.variables[name].per_depth else place
+            selection = self._at(index) if self.variables[name].per_depth else index
             return np.asarray(self.array(name)[(*selection, slice(trials.start, trials.stop))])
 
         chosen = list(self.variables) if names is None else list(names)
         return dict(zip(chosen, self.each(read, chosen), strict=True))
 
-    def forget(self, place: Place, trials: Sequence[int] | None = None) -> None:
+    def forget(self, index: CellIndex, trials: Sequence[int] | None = None) -> None:
         """Reset the status of some or all trials of a cell, so that they count as never run."""
         chosen = slice(None) if trials is None else np.asarray(trials)
-        at = self._at(place)
+        at = self._at(index)
         self.status[at][:, chosen] = 0
         self.array("status")[at] = self.status[at]
 
@@ -103,11 +103,11 @@ class PerTrial:
         by_chunk: dict[tuple[int, ...], list[Block]] = defaultdict(list)
         lengths = self._chunk_lengths()
         for block in blocks:
-            place = self.place(block.cell, block.part)
-            corner = tuple(i // lengths[dim] for i, dim in zip(place, self.axes, strict=True))
+            index = self.index(block.cell, block.measurement)
+            corner = tuple(i // lengths[dim] for i, dim in zip(index, self.axes, strict=True))
             first, last = block.first, block.first + block.count - 1
-            for part in range(first // lengths["trial"], last // lengths["trial"] + 1):
-                by_chunk[(*corner, part)].append(block)
+            for number in range(first // lengths["trial"], last // lengths["trial"] + 1):
+                by_chunk[(*corner, number)].append(block)
         for chunk, members in by_chunk.items():
             self._fold_chunk(chunk, members, lengths)
 
@@ -124,10 +124,10 @@ class PerTrial:
             self._arrays[name] = open_array(self._root, self.variables[name].group, name)
         return self._arrays[name]
 
-    def _at(self, place: Place) -> tuple[Any, ...]:
+    def _at(self, index: CellIndex) -> tuple[Any, ...]:
         """Return an index that selects all depths and trials of a cell; trailing axes are omitted."""
-        index: dict[str, Any] = dict(zip(self.axes, place, strict=True))
-        return tuple(index.get(dim, slice(None)) for dim in self.dims[:-1])
+        positions: dict[str, Any] = dict(zip(self.axes, index, strict=True))
+        return tuple(positions.get(dim, slice(None)) for dim in self.dims[:-1])
 
     def _chunk_lengths(self) -> dict[str, int]:
         return dict(zip(self.dims, chunk_lengths(self.array("status")), strict=True))
@@ -179,7 +179,7 @@ class PerTrial:
         def lacking(name: str) -> NDArray[np.bool_]:
             variable = self.variables[name]
             absent = np.isnan(self.array(name)[_select(variable.dims, region)])
-            if variable.behind:
+            if variable.trailing_dims:
                 absent = absent.reshape(*status.shape, -1)[..., 0]  # a curve is absent if its first value is
             # A trial whose event was decided by a bound has no lambda_min.
             if name == "lambda_min":
@@ -199,7 +199,7 @@ class PerTrial:
             selection = _select(variable.dims, region)
             lengths = dict(zip(variable.dims, self.array(name).shape, strict=True))
             shape = tuple(
-                len(range(*part.indices(lengths[dim]))) for dim, part in zip(variable.dims, selection, strict=True)
+                len(range(*bounds.indices(lengths[dim]))) for dim, bounds in zip(variable.dims, selection, strict=True)
             )
             self.array(name)[selection] = np.full(shape, variable.fill, dtype=variable.dtype)
 
@@ -227,8 +227,8 @@ class PerTrial:
 
     def _copy(self, content: NDArray[Any], block: Block, region: Region, values: NDArray[Any]) -> None:
         """Copy the part of a block's variable that lies in a region into the region's content."""
-        place = self.place(block.cell, block.part)
-        at = {dim: i - region[dim].start for i, dim in zip(place, self.axes, strict=True)}
+        index = self.index(block.cell, block.measurement)
+        at = {dim: i - region[dim].start for i, dim in zip(index, self.axes, strict=True)}
         start = max(block.first, region["trial"].start)
         stop = min(block.first + block.count, region["trial"].stop)
         inside = slice(start - region["trial"].start, stop - region["trial"].start)
@@ -240,8 +240,8 @@ class PerTrial:
         else:
             depths = self._coordinates["depth"]
             for row, depth in enumerate(block.depths):
-                index = at | {"depth": depths.index(depth), "trial": inside}
-                content[tuple(index[dim] for dim in self.dims)] = values[row, taken]
+                positions = at | {"depth": depths.index(depth), "trial": inside}
+                content[tuple(positions[dim] for dim in self.dims)] = values[row, taken]
 
 
 def _select(dims: Iterable[str], region: Region) -> tuple[slice, ...]:
@@ -254,26 +254,26 @@ HELD: Final = 4 * 2**20
 
 
 class CellTrials(Mapping[str, NDArray[Any]]):
-    """Variables of a group at the place of one cell: (depths, T), or (T,) for per-draw variables.
+    """Variables of a group at the index of one cell: (depths, T), or (T,) for per-draw variables.
 
     The variables that were used last are cached, up to `HELD` bytes: verdicts of a cell need memory for the few
     variables of one claim, not for all.
     """
 
-    def __init__(self, group: PerTrial, place: Place) -> None:
+    def __init__(self, group: PerTrial, index: CellIndex) -> None:
         self._group = group
-        self._place = place
+        self._index = index
         self._names = group.variables
         self._held: OrderedDict[str, NDArray[Any]] = OrderedDict()
         self._all = range(group.status.shape[-1])
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name == "status":  # held in memory by the store, with every chunk verified
-            return self._group.statuses(self._place)
+            return self._group.statuses(self._index)
         if name not in self._held:
             if name not in self._names:
                 raise KeyError(name)
-            self._held[name] = self._group.read(self._place, self._all, [name])[name]
+            self._held[name] = self._group.read(self._index, self._all, [name])[name]
             # Evict the least recently used variables, but never the one that was just read.
             while len(self._held) > 1 and sum(values.nbytes for values in self._held.values()) > HELD:
                 self._held.popitem(last=False)
@@ -319,8 +319,8 @@ class DepthTrials(Mapping[str, NDArray[Any]]):
         """Return the same variables over another span."""
         return DepthTrials(self._cell, self._row, span, self._others)
 
-    def beside(self, other: CellTrials, prefix: str) -> DepthTrials:
-        """Return the same, with the variables of another part under a prefix, and with the status of that part."""
+    def with_measurement(self, other: CellTrials, prefix: str) -> DepthTrials:
+        """Return the same, with the variables of a measurement under a prefix, and with its status."""
         prefixed = {f"{prefix}{name}": (other, name, self._row) for name in other if name != "status"}
         status = {"status": (other, "status", self._row)}
         return DepthTrials(self._cell, self._row, self._span, {**self._others, **prefixed, **status})

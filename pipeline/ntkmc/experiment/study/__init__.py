@@ -5,14 +5,14 @@ This sub-package imports no other sub-package of `experiment`.
 
 from ntkmc.experiment.study.cells import Cell
 from ntkmc.experiment.study.loading import load_study, parse_study
-from ntkmc.experiment.study.measurements import AXES, PLAIN, Part
+from ntkmc.experiment.study.measurements import DRAWS, MEASUREMENTS, MeasurementKey
 from ntkmc.experiment.study.model import Study
 
 __all__ = [
-    "AXES",
-    "PLAIN",
+    "DRAWS",
+    "MEASUREMENTS",
     "Cell",
-    "Part",
+    "MeasurementKey",
     "Study",
     "load_study",
     "parse_study",

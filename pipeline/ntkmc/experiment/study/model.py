@@ -23,7 +23,14 @@ from pydantic import (
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.study.cells import Cell, evaluate_size
-from ntkmc.experiment.study.measurements import AXES, PLAIN, SPECTRA_NUMERICS, Part, parts_beside, values_by_kind
+from ntkmc.experiment.study.measurements import (
+    DRAWS,
+    MEASUREMENTS,
+    SPECTRA_NUMERICS,
+    MeasurementKey,
+    requested_keys,
+    values_by_group,
+)
 from ntkmc.experiment.study.numerics import NUMERICS
 from ntkmc.linalg.networks import LARGEST_WIDTH, training
 from ntkmc.linalg.networks import empirical_ntk as empirical_ntk_module
@@ -264,14 +271,14 @@ class Study(_Model):
         return self.sketch or feature_maps.METHODS[0]
 
     @cached_property
-    def beside(self) -> tuple[Part, ...]:
+    def additional_measurements(self) -> tuple[MeasurementKey, ...]:
         """Measurements on every draw in addition to those of the limiting kernel."""
-        return parts_beside(self)
+        return requested_keys(self)
 
     @property
-    def parts(self) -> tuple[Part, ...]:
-        """All parts of a trial: the draw with its limiting kernel, and the additional measurements."""
-        return (PLAIN, *self.beside)
+    def measurements(self) -> tuple[MeasurementKey, ...]:
+        """All that a trial measures: the draw with its limiting kernel, and the additional measurements."""
+        return (DRAWS, *self.additional_measurements)
 
     @property
     def normalize(self) -> Normalization:
@@ -326,7 +333,7 @@ class Study(_Model):
     @cached_property
     def instances(self) -> tuple[Instance, ...]:
         """Instances of the claims under test, one per set of parameters, without the event."""
-        return tuple(instances(self.claims, self.kernel, values_by_kind(self.beside)))
+        return tuple(instances(self.claims, self.kernel, values_by_group(self.additional_measurements)))
 
     @cached_property
     def statistics(self) -> tuple[str, ...]:
@@ -384,7 +391,11 @@ class Study(_Model):
             # Trials decide the events of their own thresholds only: at other thresholds they would be undecided.
             "measure": "lambda-min" if self.measure == "lambda-min" else {"event": list(self.event.lambda_0)},
             "numerics": NUMERICS,
-            **{axis.kind: {**axis.numerics, **axis.options(self)} for axis in AXES.values() if axis.asked(self)},
+            **{
+                axis.group: {**axis.numerics, **axis.options(self)}
+                for axis in MEASUREMENTS.values()
+                if axis.values(self)
+            },
             **({"spectra": dict(SPECTRA_NUMERICS)} if self.spectrum else {}),
         }
 

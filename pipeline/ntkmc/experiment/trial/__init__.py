@@ -3,11 +3,11 @@
 This sub-package may import `schema` and `study`.
 """
 
-from ntkmc.experiment.trial.draw import Recipe, draw
-from ntkmc.experiment.trial.measurements import MEASURES
+from ntkmc.experiment.trial.draw import TrialConfig, draw
+from ntkmc.experiment.trial.measurements import COST
 
 __all__ = [
-    "MEASURES",
-    "Recipe",
+    "COST",
+    "TrialConfig",
     "draw",
 ]

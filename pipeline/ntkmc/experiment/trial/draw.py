@@ -18,8 +18,8 @@ from ntkmc.theory.distributions.normalization import Normalization, normalize
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Settings that all trials of a study share. A recipe and an address determine a trial to the last bit.
+class TrialConfig:
+    """Settings that all trials of a study share. They and an address determine a trial to the last bit.
 
     Attributes
     ----------
@@ -48,8 +48,8 @@ class Recipe:
     method: str = "random-features"
 
     @classmethod
-    def of(cls, study: Study, statistics: tuple[str, ...] | None = None) -> Recipe:
-        """Return the recipe of a study, with the statistics that its claims need unless others are given."""
+    def of(cls, study: Study, statistics: tuple[str, ...] | None = None) -> TrialConfig:
+        """Return the settings of a study, with the statistics that its claims need unless others are given."""
         thresholds = study.event.lambda_0 if study.measure == "event" else ()
         chosen = study.statistics if statistics is None else statistics
         return cls(
@@ -64,22 +64,22 @@ class Recipe:
         )
 
 
-def draw(recipe: Recipe, distribution: Distribution, d: int, n: int, trial: int, more: int = 0) -> Matrix:
+def draw(config: TrialConfig, distribution: Distribution, d: int, n: int, trial: int, more: int = 0) -> Matrix:
     """Return the normalized data matrix at an address, (n + more, d).
 
     The last `more` rows follow the same law. Laws draw row by row, so no bit of the first n rows depends on `more`.
     """
     # Without n in the address of a nested study, smaller draws are the first rows of larger ones.
-    key = spawn_key(distribution.label, d, 0 if recipe.nested else n, trial)
-    X = distribution.sample(n + more, d, generator(recipe.seed, key))
-    return normalize(X, distribution, recipe.normalize)
+    key = spawn_key(distribution.label, d, 0 if config.nested else n, trial)
+    X = distribution.sample(n + more, d, generator(config.seed, key))
+    return normalize(X, distribution, config.normalize)
 
 
 @dataclass(frozen=True)
-class Subject:
+class TrialContext:
     """One trial of a cell, as the input of additional measurements: its rows, and independent random seeds."""
 
-    recipe: Recipe
+    config: TrialConfig
     distribution: Distribution
     d: int
     n: int
@@ -88,19 +88,19 @@ class Subject:
 
     def rows(self) -> Rows:
         """Return the draw of the trial, split into norms and unit rows."""
-        return moderate(split_rows(as_data(draw(self.recipe, self.distribution, self.d, self.n, self.trial))))
+        return moderate(split_rows(as_data(draw(self.config, self.distribution, self.d, self.n, self.trial))))
 
     def own_labels(self, more: int) -> Matrix:
         """Return the labels that the law itself has, of the draw and of `more` additional rows."""
-        recipe, n = self.recipe, 0 if self.recipe.nested else self.n
-        rng = generator(recipe.seed, spawn_key(self.distribution.label, self.d, n, self.trial))
+        config, n = self.config, 0 if self.config.nested else self.n
+        rng = generator(config.seed, spawn_key(self.distribution.label, self.d, n, self.trial))
         return self.distribution.labels(self.n + more, self.d, rng)
 
     def seed(self, purpose: Purpose, replicate: int) -> np.random.SeedSequence:
         """Return a seed independent of the data. Neither depths nor other replicates change it."""
-        n = 0 if self.recipe.nested else self.n
+        n = 0 if self.config.nested else self.n
         key = spawn_key(self.distribution.label, self.d, n, self.trial, purpose, replicate)
-        return seed_sequence(self.recipe.seed, key)
+        return seed_sequence(self.config.seed, key)
 
 
 def moderate(rows: Rows) -> Rows:

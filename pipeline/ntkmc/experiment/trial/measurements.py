@@ -1,4 +1,4 @@
-"""Additional measurements on a draw, one kind per axis of `ntkmc.experiment.study.measurements.AXES`, with costs."""
+"""Computation and cost of additional measurements, by their group in `ntkmc.experiment.study.measurements`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, Final, NamedTuple
 
 from ntkmc.experiment.study.address import Purpose
 from ntkmc.experiment.study.cells import Cell
-from ntkmc.experiment.study.measurements import TEST_ROWS, Value
-from ntkmc.experiment.trial.draw import Subject
+from ntkmc.experiment.study.measurements import TEST_ROWS
+from ntkmc.experiment.study.model import Study
+from ntkmc.experiment.trial.draw import TrialContext
 from ntkmc.experiment.trial.training import measure_trained, measure_training
 from ntkmc.linalg.cost import (
     descent_bytes,
@@ -28,13 +29,13 @@ from ntkmc.linalg.sketching.features import Randomness
 from ntkmc.theory.targets import NetworkLabel
 
 
-class Found(NamedTuple):
-    """Measured values of one part of a trial.
+class MeasuredValues(NamedTuple):
+    """Values of one additional measurement on one draw.
 
     Attributes
     ----------
     values : dict of int to dict of str to float
-        All variables of the group of the part, including the code of `status`, by depth.
+        All variables of the group, including the code of `status`, by depth.
     methods : tuple of str
         Names of the methods that computed eigenvectors, one per computation.
     """
@@ -44,32 +45,28 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Measure:
-    """Computation of the parts of one kind, and its cost.
+class Cost:
+    """Estimated cost of an additional measurement on one draw.
 
     Attributes
     ----------
-    measure : callable
-        (subject, value of the part) -> `Found`. The result at one depth depends on the address of the trial, the
-        depth and the value alone. No bit depends on which other depths or values the study asks for.
     seconds : callable
-        (study, cell, value) -> estimated wall time of a trial on one core.
+        (study, cell, value) -> estimated wall time on one core.
     memory : callable
-        (study, cell, value) -> peak memory of a trial in bytes, in addition to that of an idle worker.
+        (study, cell, value) -> peak memory in bytes, in addition to that of an idle worker.
     """
 
-    measure: Callable[[Subject, Any], Found]
-    seconds: Callable[[Any, Cell, Any], float]
-    memory: Callable[[Any, Cell, Any], int]
+    seconds: Callable[[Study, Cell, Any], float]
+    memory: Callable[[Study, Cell, Any], int]
 
 
-def measure_width(subject: Subject, width: int) -> Found:
+def measure_width(context: TrialContext, width: int) -> MeasuredValues:
     """Draw a network of one width, and compare its tangent kernel with the limiting kernel at each depth."""
-    weights = Weights.of(subject.seed(Purpose.NETWORK, width))
+    weights = Weights.of(context.seed(Purpose.NETWORK, width))
     values: dict[int, dict[str, Any]] = {}
     methods = []
     for depth, network in measure_network(
-        subject.rows(), width, subject.recipe.kernel, sorted(subject.depths), weights
+        context.rows(), width, context.config.kernel, sorted(context.depths), weights
     ):
         ends = {
             "deviation": network.deviation,
@@ -79,31 +76,21 @@ def measure_width(subject: Subject, width: int) -> Found:
         }
         values[depth] = _values(network.smallest, ends)
         methods.append(network.smallest.method)
-    return Found(values, tuple(methods))
-
-
-def measure_target(subject: Subject, target: str) -> Found:
-    """Measure the prediction of the kernel for training on a target."""
-    return Found(measure_training(subject, target))
-
-
-def measure_descent(subject: Subject, network: str) -> Found:
-    """Train a network, given by its label, and compare it with the prediction of the kernel."""
-    return Found(measure_trained(subject, network))
+    return MeasuredValues(values, tuple(methods))
 
 
 def _trained_width(network: str) -> int:
     return NetworkLabel.parse(network).width
 
 
-def measure_sketch(subject: Subject, features: int) -> Found:
+def measure_sketch(context: TrialContext, features: int) -> MeasuredValues:
     """Draw a feature map of `features` columns, and compare its Gram matrix with the kernel at each depth."""
-    recipe = subject.recipe
-    randomness = Randomness.of(subject.seed(Purpose.SKETCH, features))
+    config = context.config
+    randomness = Randomness.of(context.seed(Purpose.SKETCH, features))
     values: dict[int, dict[str, Any]] = {}
     methods = []
     for depth, sketch in measure_features(
-        subject.rows(), features, recipe.kernel, sorted(subject.depths), recipe.method, randomness
+        context.rows(), features, config.kernel, sorted(context.depths), config.method, randomness
     ):
         ends = {
             "deviation": sketch.deviation,
@@ -112,7 +99,7 @@ def measure_sketch(subject: Subject, features: int) -> Found:
         }
         values[depth] = _values(sketch.smallest, ends)
         methods.append(sketch.smallest.method)
-    return Found(values, tuple(methods))
+    return MeasuredValues(values, tuple(methods))
 
 
 def _values(smallest: Eigenvalue, ends: dict[str, Ends]) -> dict[str, Any]:
@@ -122,33 +109,37 @@ def _values(smallest: Eigenvalue, ends: dict[str, Ends]) -> dict[str, Any]:
     return values
 
 
-MEASURES: Final = {
-    "finite_width": Measure(
-        measure_width,
+MEASURE: Final[dict[str, Callable[[TrialContext, Any], MeasuredValues]]] = {
+    "finite_width": measure_width,
+    "training": lambda context, target: MeasuredValues(measure_training(context, target)),
+    "trained": lambda context, network: MeasuredValues(measure_trained(context, network)),
+    "sketching": measure_sketch,
+}
+"""Computations by group: (context, value along the axis) -> `MeasuredValues`.
+
+The result at one depth depends on the address of the trial, the depth and the value alone. No bit depends on which
+other depths or values the study asks for."""
+
+COST: Final = {
+    "finite_width": Cost(
         lambda study, cell, width: network_seconds(cell.n, cell.d, cell.depths, width),
         lambda study, cell, width: network_bytes(cell.n, cell.d, study.kernel, cell.depths, width),
     ),
-    "training": Measure(
-        measure_target,
+    "training": Cost(
         lambda study, cell, target: training_seconds(cell.n, cell.d, cell.depths, TEST_ROWS),
         lambda study, cell, target: training_bytes(cell.n, cell.d, cell.depths, TEST_ROWS),
     ),
-    "trained": Measure(
-        measure_descent,
-        lambda study, cell, network: descent_seconds(cell.n, cell.d, _trained_width(network), study.train.steps),
+    "trained": Cost(
+        lambda study, cell, network: descent_seconds(
+            cell.n, cell.d, _trained_width(network), study.train.steps if study.train else 0
+        ),
         lambda study, cell, network: descent_bytes(cell.n, cell.d, _trained_width(network)),
     ),
-    "sketching": Measure(
-        measure_sketch,
+    "sketching": Cost(
         lambda study, cell, features: feature_seconds(
             cell.n, cell.d, study.kernel, cell.depths, features, study.method
         ),
         lambda study, cell, features: feature_bytes(cell.n, cell.d, study.kernel, cell.depths, features, study.method),
     ),
 }
-"""Measures by kind of the part."""
-
-
-def measure_part(subject: Subject, kind: str, value: Value) -> Found:
-    """Measure one part of a trial other than the plain one."""
-    return MEASURES[kind].measure(subject, value)
+"""Costs by group."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from ntkmc.errors import InputError
-from ntkmc.experiment.schema.groups import BESIDE_VARIABLES, trial_variables
-from ntkmc.experiment.schema.variables import Variable
-from ntkmc.experiment.study.measurements import AXES, PLAIN, Part
+from ntkmc.experiment.schema.groups import trial_variables
+from ntkmc.experiment.study.measurements import DRAWS, MeasurementKey
 from ntkmc.experiment.study.numerics import NUMERICS
-from ntkmc.experiment.trial.draw import Recipe, Subject, draw, moderate, standard_scale
-from ntkmc.experiment.trial.measurements import Found, measure_part
+from ntkmc.experiment.study.variables import Variable
+from ntkmc.experiment.trial.draw import TrialConfig, TrialContext, draw, moderate, standard_scale
+from ntkmc.experiment.trial.measurements import MEASURE, MeasuredValues
 from ntkmc.experiment.trial.statistics import (
     draw_statistics,
     eigenvalue_statistics,
@@ -64,14 +64,16 @@ class Trial:
     deep: dict[int, dict[str, float]]
 
 
-def run_trial(recipe: Recipe, distribution: Distribution, d: int, n: int, depths: Sequence[int], trial: int) -> Trial:
+def run_trial(
+    config: TrialConfig, distribution: Distribution, d: int, n: int, depths: Sequence[int], trial: int
+) -> Trial:
     """Run one trial. Under `single_thread()` the result has the same bits as in a run."""
-    scale = standard_scale(recipe.normalize, distribution, d)
+    scale = standard_scale(config.normalize, distribution, d)
     # The draw has no local name here, so that `measure_draw` can free it.
-    return measure_draw(recipe, draw(recipe, distribution, d, n, trial), depths, scale)
+    return measure_draw(config, draw(config, distribution, d, n, trial), depths, scale)
 
 
-def measure_draw(recipe: Recipe, X: Matrix, depths: Sequence[int], scale: float) -> Trial:
+def measure_draw(config: TrialConfig, X: Matrix, depths: Sequence[int], scale: float) -> Trial:
     """Measure a normalized draw X, (n, d); `scale` as returned by `standard_scale`."""
     X = as_data(X)
     rows, first = moderate(split_rows(X)), X[0].copy()
@@ -79,24 +81,24 @@ def measure_draw(recipe: Recipe, X: Matrix, depths: Sequence[int], scale: float)
     largest = float(rows.norms.max())
     R = cosines(rows)
     cosine = coherence_of(R, rows)
-    names, depths = recipe.statistics, sorted(depths)
+    names, depths = config.statistics, sorted(depths)
     norms = {"coherence": cosine, "norm_min": float(rows.norms.min()), "norm_max": largest}
-    enclosed, deep = eigenvalue_statistics(names, rows, R, recipe.kernel, depths, cosine)
+    enclosed, deep = eigenvalue_statistics(names, rows, R, config.kernel, depths, cosine)
     result = Trial(
         {}, norms | enclosed | draw_statistics(names, first, rows, pair_sums_of(R, rows, cosine), scale), deep
     )
-    for depth, K in grams_of_cosines(R, rows, recipe.kernel, depths):
+    for depth, K in grams_of_cosines(R, rows, config.kernel, depths):
         result.deep[depth] |= matrix_statistics(names, K)
         # No warm start from the previous depth: the bits must not depend on which other depths are measured.
-        error = kernel_error(rows, recipe.kernel, depth, cosine)
+        error = kernel_error(rows, config.kernel, depth, cosine)
         matrix = in_place(K)
         smallest = None
-        if recipe.thresholds:
-            result.eigenvalues[depth] = bracket(matrix, recipe.thresholds, error)
+        if config.thresholds:
+            result.eigenvalues[depth] = bracket(matrix, config.thresholds, error)
         else:
             result.eigenvalues[depth] = smallest = widen_by_kernel_error(enclose(matrix), error)
         result.deep[depth] |= inverse_statistics(names, matrix, error, smallest)
-        result.deep[depth] |= spectrum_statistics(names, matrix, error, rows, recipe.kernel, depth)
+        result.deep[depth] |= spectrum_statistics(names, matrix, error, rows, config.kernel, depth)
         del K, matrix
     return result
 
@@ -150,11 +152,11 @@ def _set_threads(pools: list[tuple[Any, int]]) -> None:
 class BlockTask:
     """Consecutive trials of one cell: the unit of work, of commit and of retry.
 
-    A block measures one part. If the part is not plain, it measures, for example, networks of one width on the same
+    A block measures the draws, or one value of an additional measurement, such as networks of one width, on the same
     draws.
     """
 
-    recipe: Recipe
+    config: TrialConfig
     distribution: Distribution
     d: int
     n: int
@@ -162,7 +164,7 @@ class BlockTask:
     folder: str
     first: int
     count: int
-    part: Part = PLAIN
+    measurement: MeasurementKey = DRAWS
 
 
 Arrays = dict[str, NDArray[Any]]
@@ -184,14 +186,14 @@ def run_block(task: BlockTask, methods: Counter[str] | None = None) -> Arrays:
         for i in range(count):
             trial = task.first + i
             try:
-                if task.part.plain:
-                    measured = run_trial(task.recipe, task.distribution, task.d, task.n, task.depths, trial)
+                if task.measurement.is_draws:
+                    measured = run_trial(task.config, task.distribution, task.d, task.n, task.depths, trial)
                     record(arrays, measured, task.depths, i)
                     used_methods = [getattr(answer, "method", "event") for answer in measured.eigenvalues.values()]
                 else:
-                    subject = Subject(task.recipe, task.distribution, task.d, task.n, task.depths, trial)
-                    values = measure_part(subject, *task.part)
-                    _record_part(arrays, values, task.depths, i)
+                    context = TrialContext(task.config, task.distribution, task.d, task.n, task.depths, trial)
+                    values = MEASURE[task.measurement.group](context, task.measurement.value)
+                    _record_additional(arrays, values, task.depths, i)
                     used_methods = list(values.methods)
             except NUMERICAL_ERRORS:
                 continue
@@ -203,19 +205,19 @@ def run_block(task: BlockTask, methods: Counter[str] | None = None) -> Arrays:
 def blank(task: BlockTask) -> Arrays:
     """Return the variables of a block whose trials all failed."""
     shape = len(task.depths), task.count
-    extra_dims = {} if task.part.plain else AXES[task.part.kind].further
+    extra_dims = {} if task.measurement.is_draws else task.measurement.axis.extra_coordinates
     arrays: Arrays = {}
     for name, variable in _variables(task).items():
-        extra_shape = tuple(len(extra_dims[dim]) for dim in variable.behind)
+        extra_shape = tuple(len(extra_dims[dim]) for dim in variable.trailing_dims)
         arrays[name] = np.full((*shape, *extra_shape) if variable.per_depth else task.count, np.nan)
     arrays["status"] = np.full(shape, Status.FAILED.code, dtype=np.int8)
     return arrays
 
 
-def _variables(task: BlockTask) -> dict[str, Variable]:
-    if task.part.plain:
-        return trial_variables(task.recipe.statistics)
-    return BESIDE_VARIABLES[task.part.kind]
+def _variables(task: BlockTask) -> Mapping[str, Variable]:
+    if task.measurement.is_draws:
+        return trial_variables(task.config.statistics)
+    return task.measurement.axis.trials.variables
 
 
 def record(arrays: Arrays, measured: Trial, depths: Sequence[int], i: int) -> None:
@@ -232,7 +234,7 @@ def record(arrays: Arrays, measured: Trial, depths: Sequence[int], i: int) -> No
             arrays[name][j, i] = value
 
 
-def _record_part(arrays: Arrays, measured: Found, depths: Sequence[int], i: int) -> None:
+def _record_additional(arrays: Arrays, measured: MeasuredValues, depths: Sequence[int], i: int) -> None:
     for j, depth in enumerate(depths):
         for name, value in measured.values[depth].items():
             arrays[name][j, i] = value

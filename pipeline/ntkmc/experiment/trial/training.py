@@ -10,7 +10,7 @@ import numpy as np
 from ntkmc.errors import InputError
 from ntkmc.experiment.study.address import Purpose
 from ntkmc.experiment.study.measurements import TEST_ROWS
-from ntkmc.experiment.trial.draw import Subject, draw
+from ntkmc.experiment.trial.draw import TrialContext, draw
 from ntkmc.linalg.eigen import Rows, Status, as_data, split_rows
 from ntkmc.linalg.gram import grams_of_rows
 from ntkmc.linalg.networks import TrainingPrediction, Weights
@@ -20,15 +20,15 @@ from ntkmc.theory.distributions import Distribution
 from ntkmc.theory.targets import CHECKPOINTS, NetworkLabel, Target, labels, split_label
 
 
-def measure_training(subject: Subject, target: str) -> dict[int, dict[str, Any]]:
+def measure_training(context: TrialContext, target: str) -> dict[int, dict[str, Any]]:
     """Return the prediction of the kernel for training on a target, by depth: variables of the group `training`."""
     label, step_size = split_label(target)
-    X, test = _rows(subject)
-    y, test_labels = _labels(subject, label, X, test)
-    rows, depths = split_rows(as_data(X)), sorted(subject.depths)
-    cross = _cross_kernels(X, test, subject.recipe.kernel, depths) if len(test) else {}
+    X, test = _rows(context)
+    y, test_labels = _labels(context, label, X, test)
+    rows, depths = split_rows(as_data(X)), sorted(context.depths)
+    cross = _cross_kernels(X, test, context.config.kernel, depths) if len(test) else {}
     values = {}
-    for depth, kernel in training_kernels(rows, subject.recipe.kernel, depths):
+    for depth, kernel in training_kernels(rows, context.config.kernel, depths):
         predicted = kernel.predict(y, step_size)
         values[depth] = _values(predicted, len(y))
         if predicted.weights is not None and len(test):
@@ -60,16 +60,16 @@ def _values(predicted: TrainingPrediction, n: int) -> dict[str, Any]:
     return values
 
 
-def measure_trained(subject: Subject, network: str) -> dict[int, dict[str, Any]]:
+def measure_trained(context: TrialContext, network: str) -> dict[int, dict[str, Any]]:
     """Train a network and compare it with the prediction of the kernel, by depth: variables of the group `trained`."""
     label = NetworkLabel.parse(network)
     target, step_size = split_label(label.target)
-    X, test = _rows(subject)
-    y, test_labels = _labels(subject, target, X, test)
-    rows, steps = split_rows(as_data(X)), subject.recipe.steps
-    weights = Weights.of(subject.seed(Purpose.NETWORK, label.width))
+    X, test = _rows(context)
+    y, test_labels = _labels(context, target, X, test)
+    rows, steps = split_rows(as_data(X)), context.config.steps
+    weights = Weights.of(context.seed(Purpose.NETWORK, label.width))
     values = {}
-    for depth, kernel in training_kernels(rows, subject.recipe.kernel, sorted(subject.depths)):
+    for depth, kernel in training_kernels(rows, context.config.kernel, sorted(context.depths)):
         predicted = kernel.predict(y, step_size)
         eta = predicted.step_size
         trained = descend(X, y, weights, label.width, label.kappa, eta, steps, test if len(test) else None)
@@ -108,12 +108,12 @@ def loss(outputs: Matrix, y: Matrix) -> float:
     return float(np.mean(np.minimum(1.0, np.abs(outputs - y))))
 
 
-def _rows(subject: Subject) -> tuple[Matrix, Matrix]:
+def _rows(context: TrialContext) -> tuple[Matrix, Matrix]:
     """Return the draw, (n, d), and test rows of the same law, (t, d)."""
     # Laws draw row by row: the first n rows of the longer draw are the draw itself.
-    n, recipe, law = subject.n, subject.recipe, subject.distribution
-    more = rows_to_test(law, subject.d, n)
-    X = draw(recipe, law, subject.d, n, subject.trial, more)
+    n, config, law = context.n, context.config, context.distribution
+    more = rows_to_test(law, context.d, n)
+    X = draw(config, law, context.d, n, context.trial, more)
     return np.ascontiguousarray(X[:n]), np.ascontiguousarray(X[n:])
 
 
@@ -129,14 +129,14 @@ def rows_to_test(law: Distribution, d: int, n: int) -> int:
     return 0
 
 
-def _labels(subject: Subject, target: Target, X: Matrix, test: Matrix) -> tuple[Matrix, Matrix]:
+def _labels(context: TrialContext, target: Target, X: Matrix, test: Matrix) -> tuple[Matrix, Matrix]:
     """Return labels of the rows and of the test rows, drawn for the target or taken from the law."""
     if target.own:
-        y = subject.own_labels(len(test))
+        y = context.own_labels(len(test))
         return y[: len(X)], y[len(X) :]
     # The hash of the name is the replicate of the address: different targets have independent labels.
     replicate = int.from_bytes(hashlib.blake2b(target.name.encode(), digest_size=4).digest(), "little")
-    rng = np.random.Generator(np.random.Philox(subject.seed(Purpose.LABELS, replicate)))
+    rng = np.random.Generator(np.random.Philox(context.seed(Purpose.LABELS, replicate)))
     y = labels(target, np.concatenate([X, test]), rng)
     return y[: len(X)], y[len(X) :]
 

@@ -93,7 +93,7 @@ class Feed:
                 with self._lock:
                     at = self._cells[event.cell]
                     # The page counts trials of the limiting kernel: those of networks would count each draw twice.
-                    if event.part.plain:
+                    if event.measurement.is_draws:
                         self._done[at] = min(self._done[at] + event.trials, self._planned[at])
                         self._failed[at] += event.failed
                     self._computed.add(at)
