@@ -3,12 +3,13 @@
 VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
 STAMP  := $(VENV)/.installed
 STORES := data/results
 TOOLS  := $(VENV)/browser-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-slow test-browser test-slurm lint bench clean
+.PHONY: help setup demo test test-all test-slow test-browser test-slurm coverage mutants lint bench clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -40,24 +41,33 @@ lint: $(STAMP)  ## ruff, mypy --strict and the layers
 	$(BIN)/lint-imports
 
 test: lint  ## Lint, types, layers and the fast tests: under 5 minutes on two cores
-	$(BIN)/python -m pytest -m "not long and not slow and not slurm and not browser" -n 2
+	$(PYTEST) -m "not long and not slow and not slurm and not browser" -n 2
 
 # The long tests start clusters of several processes, kill workers, and wait for what follows: one at a time. A run that
 # is broken ends early, so that its report is printed.
 test-all: test  ## The fast and the long tests, and those in a browser: what continuous integration runs
-	$(BIN)/python -m pytest -m "long and not slow and not slurm and not browser" --maxfail 8
+	$(PYTEST) -m "long and not slow and not slurm and not browser" --maxfail 8
 	$(MAKE) test-browser
 
+coverage: $(STAMP)  ## Lines of the package that `make test-all` runs, in all processes: fails below 95 %
+	$(BIN)/coverage erase
+	$(MAKE) test-all PYTEST="$(BIN)/coverage run -m pytest"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+mutants: $(STAMP)  ## 300 random errors in theory, linalg, statistics: fails if the fast tests miss 10 %; 40 minutes
+	PYTHONPATH=tests $(BIN)/python -m mutation $(MUTANTS)
+
 test-slow: $(STAMP)  ## Tests of minutes each: all shipped studies, fuzzing, injected faults, a million trials
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 test-browser: $(STAMP)  ## The Study page, the explorer and the report in chromium; says what it lacks
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && { apt-get install -y -q chromium >/dev/null 2>&1 || { apt-get update -q && apt-get install -y -q chromium; } >/dev/null 2>&1; }; } || echo "no chromium here (Debian: apt-get install chromium): its tests are skipped"
 	@[ -d $(TOOLS)/node_modules/axe-core ] || { command -v npm >/dev/null && npm install --silent --no-audit --no-fund --prefix $(TOOLS) axe-core@4 vnu-jar; } || echo "no npm here, or no registry: the HTML validator and axe-core are skipped"
-	$(BIN)/python -m pytest -m browser tests/browser
+	$(PYTEST) -m browser tests/browser
 
 test-slurm: $(STAMP)  ## On a real SLURM, brought up on this machine: root on Debian, else skipped; half an hour
-	$(BIN)/python -m pytest -m slurm tests/slurm
+	$(PYTEST) -m slurm tests/slurm
 
 bench: $(STAMP)  ## Side by side with what one would use instead
 	$(BIN)/python tests/benchmarks/smallest_eigenvalue.py --largest 8000 --figure $(STORES)/bench.png
@@ -67,5 +77,5 @@ bench: $(STAMP)  ## Side by side with what one would use instead
 	$(BIN)/python tests/benchmarks/blocked.py --n 4000 12000 --workers 1 2 4
 
 clean:  ## Remove the environment and all caches; results stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 	find pipeline tests -name __pycache__ -type d -exec rm -rf {} +

@@ -326,18 +326,6 @@ def test_spectrum_and_labels(ntkmc: Call, tmp_path: Path) -> None:
     assert_refused(ntkmc("lambda-min", tmp_path / "X.npy", "--labels", tmp_path / "none.npy"), "no such file")
 
 
-def test_silent_thresholds_are_said(
-    tmp_path: Path, small: dict[str, Any], client: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from ntkmc.cli.run import _warn_if_silent
-    from ntkmc.views.frames import estimates_frame
-
-    grid = {"distribution": "sphere", "d": 50, "n": 3, "depth": 2}
-    study = parse_study(small | {"grid": grid, "event": {"lambda-0": [1e-6, 1.99]}}, trusted=True)
-    _warn_if_silent(estimates_frame(run_study(study, tmp_path / "s", client=client, progress=False)))
-    assert "every estimate is 0 or 1" in capsys.readouterr().err
-
-
 def test_help_and_version(ntkmc: Call) -> None:
     import ntkmc as package
 
@@ -394,7 +382,9 @@ def test_tables_by_name(ntkmc: Call, store: Path) -> None:
     assert "one table at a time, got claims, widths" in error
 
 
-def test_a_run_is_planned_once(ntkmc: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_planned_once_and_warns_of_silent_thresholds(
+    ntkmc: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from ntkmc.execution import plan, profiles
 
     counts = {"plan": 0, "profile": 0}
@@ -411,10 +401,11 @@ def test_a_run_is_planned_once(ntkmc: Call, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(plan, "make_plan", count_plan)
     monkeypatch.setattr(profiles, "load_profile", count_profile)
     study = tmp_path / "study.yaml"
-    grid = {"distribution": "sphere", "d": 3, "n": 4, "depth": 2}
-    event = {"lambda-0": [0.1], "delta": 0.1}
+    grid = {"distribution": "sphere", "d": 50, "n": 3, "depth": 2}
+    event = {"lambda-0": [1e-6, 1.99], "delta": 0.1}
     document = {"name": "a", "seed": 1, "kernel": "ntk", "grid": grid, "trials": 3, "event": event}
     study.write_text(yaml.safe_dump(document))
     code, _, error = ntkmc("run", study, "--store", tmp_path / "s", "--profile", "threads")
     assert code == 0, error
     assert counts == {"plan": 1, "profile": 1}
+    assert "every estimate is 0 or 1" in error

@@ -15,6 +15,7 @@ from ntkmc import open_results, run
 from ntkmc.execution.driver import drive
 from ntkmc.execution.events import BlockDone, Event
 from ntkmc.experiment.schema.variables import Verdict
+from ntkmc.experiment.store.block_table import BlockLog
 from ntkmc.experiment.store.lease import Lease
 from ntkmc.experiment.store.location import DirectoryBlobs, Location
 from ntkmc.experiment.store.store import Store
@@ -317,14 +318,14 @@ def test_a_fold_that_failed_halfway_tells_of_all_cells(
 ) -> None:
     """Some blocks are in the store and off the journal when the disk fails: their cells are estimated all the same."""
     monkeypatch.setattr("ntkmc.experiment.store.store._AT_ONCE", 1)
-    fold, calls = Store._fold, iter(range(1000))
+    enter, calls = BlockLog.enter, iter(range(1000))
 
-    def failing(self: Store, blocks: list[Any]) -> None:
+    def failing(self: BlockLog, blocks: list[Any]) -> None:
         if next(calls) == 1:
             raise OSError(28, "No space left on device")
-        fold(self, blocks)
+        enter(self, blocks)
 
-    monkeypatch.setattr(Store, "_fold", failing)
+    monkeypatch.setattr(BlockLog, "enter", failing)
     study = parse_study(laws | {"grid": laws["grid"] | {"distribution": ["sphere", "gaussian"]}}, trusted=True)
     outcome = drive(study, tmp_path / "s", client)
     assert next(calls) > 2

@@ -37,6 +37,8 @@ def test_within_limits_or_refused(seconds: float, trial: float, memory: int, tas
     try:
         check_layout(layout, profile, needs, "a cell")
     except InputError:
+        # Refused only if a trial is too long for a job, or one worker too large for it.
+        assert 3.0 * trial > layout.walltime or (limits.memory is not None and 2.0 * memory > limits.memory)
         return
     assert 1 <= layout.jobs <= limits.jobs
     assert 1 <= layout.workers <= limits.workers

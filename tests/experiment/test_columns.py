@@ -1,4 +1,4 @@
-"""However little of a cell is held, or of a journal: what is said of it is the same."""
+"""Results do not depend on how much of a cell is cached, or of a journal is folded at a time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conftest import SMALL
 from ntkmc.execution.driver import drive
 from ntkmc.experiment.analysis import verdicts
 from ntkmc.experiment.analysis.update import Derived
@@ -16,19 +17,21 @@ from ntkmc.experiment.store import trial_group
 from ntkmc.experiment.store.location import Location
 from ntkmc.experiment.store.store import Store
 from ntkmc.experiment.store.trial_group import CellTrials
+from ntkmc.experiment.study.loading import parse_study
 from ntkmc.experiment.study.model import Study
 from stores import assert_equal_bits, trials_of
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("columns") / "s"
+def path(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
+    path = tmp_path_factory.mktemp("columns") / "s"
+    assert not drive(parse_study(SMALL, trusted=True), path, client).failed
+    return path
 
 
 @pytest.mark.long
-def test_verdicts_piece_by_piece(path: Path, client: Any, small_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verdicts_piece_by_piece(path: Path, small_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable at a time, and seven trials at a time: the same counts, and bounds to the last digits."""
-    assert not drive(small_study, path, client).failed
     store = Store(Location.of(path), small_study, writing=False)
     whole, pieces = Derived(store), Derived(store)
     whole.refresh(small_study.cells)
@@ -46,14 +49,24 @@ def test_verdicts_piece_by_piece(path: Path, client: Any, small_study: Study, mo
 
 
 @pytest.mark.long
-def test_what_was_looked_at_last_is_held(path: Path, small_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variables_used_last_are_cached(path: Path, small_study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(Location.of(path), small_study, writing=False)
     trials = CellTrials(store.trials, store.index(small_study.cells[0]))
+    read, reads = store.trials.read, list[str]()
+
+    def counting(place: Any, span: range, names: Any = None) -> Any:
+        reads.extend(names)
+        return read(place, span, names)
+
+    monkeypatch.setattr(store.trials, "read", counting)
     first = trials["lambda_min"]
-    assert trials["lambda_min"] is first
+    assert np.array_equal(trials["lambda_min"], first)
+    trials["norm_min"]
+    assert reads == ["lambda_min", "norm_min"]
     monkeypatch.setattr(trial_group, "HELD", first.nbytes)
     trials["gershgorin"]
-    assert trials["lambda_min"] is not first
+    assert np.array_equal(trials["lambda_min"], first)
+    assert reads == ["lambda_min", "norm_min", "gershgorin", "lambda_min"]
     assert set(trials) == set(store.variables)
     with pytest.raises(KeyError):
         trials["nonsense"]
