@@ -69,7 +69,7 @@ class _SharedCluster:
         """Return a client of a cluster whose worker answers."""
         if self._client is not None and not self._answers():
             print("the shared worker does not answer; threads of this process:", file=sys.__stderr__)
-            faulthandler.dump_traceback(sys.__stderr__)
+            faulthandler.dump_traceback(sys.__stderr__ or sys.stderr)
             self.close()
         if self._client is None:
             self._start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import xarray as xr
 
 from calling import called
 from ntkmc import load_study, open_results, run
+from ntkmc.experiment.maintenance.recompute import compare_trial
 from ntkmc.experiment.store.provenance import bits_of, environment
 from ntkmc.experiment.study.model import Study
 
@@ -120,6 +122,20 @@ def test_commands_accept_it(
     assert printed.strip()
     if command == "verify":
         assert "all is well" in printed
+
+
+def test_its_constants_are_those_of_today(store: Path) -> None:
+    """Every constant that can change a bit: runs with another one are refused, so a change must be deliberate."""
+    assert json.loads(json.dumps(extended(store).identity())) == open_results(store).attrs["identity"]
+
+
+def test_a_trial_keeps_its_bits(store: Path) -> None:
+    for cell in (cell.name for cell in extended(store).cells):
+        compared = compare_trial(store, cell, 0)
+        assert len(compared) >= 60
+        if same_numerics(store):
+            different = [(name, depth, new, old) for name, depth, new, old in compared if new != old and new == new]
+            assert not different
 
 
 @pytest.mark.long
