@@ -66,7 +66,7 @@ def test_life_of_a_submission(ntkmc: Call, place: Path, client: Any, small: dict
     assert not (place / "s.zarr.jobs").exists()
 
     told = ntkmc(*SUBMIT)
-    assert "job 7; look with: ntkmc status s.zarr" in told
+    assert "job 7; check it with: ntkmc status s.zarr" in told
     assert "core-hours" in told
     assert (place / "submitted").read_text() == script
     (place / "jobs").write_text("7|PENDING|Priority|\n8|RUNNING|None|other\n")

@@ -141,7 +141,7 @@ def test_usage_errors(ntkmc: Call) -> None:
 def test_plan(ntkmc: Call, tmp_path: Path, small: dict[str, Any]) -> None:
     code, out, _ = ntkmc("plan", write(tmp_path / "s.yaml", small))
     assert code == 0
-    for word in ("cells   12", "trials  720", "core-hours", "MiB a worker", "before compression"):
+    for word in ("cells   12", "trials  720", "core-hours", "MiB per worker", "before compression"):
         assert word in out
     assert "none of which needs eigenvalues of further matrices" in out
     named = small | {"claims": ["det-determinant", "det-pair-upper"]}
@@ -213,6 +213,9 @@ def test_show_machine_formats(ntkmc: Call, store: Path) -> None:
         assert float(row["probability"]) == float(here["probability"])
         assert float(row["lower"]) == float(here["probability_lower"])
         assert float(row["certified"]) == float(here["lambda_0_certified"])
+    _, out, _ = ntkmc("show", store, "--format", "json")
+    for row, entry in zip(rows, json.loads(out), strict=True):
+        assert (float(row["probability"]), float(row["lower"])) == (entry["probability"], entry["lower"])
     _, out, _ = ntkmc("show", store, "--format", "json", "--claims")
     assert {entry["verdict"] for entry in json.loads(out)} >= {"holds", "not-applicable"}
 
@@ -363,7 +366,7 @@ def test_distributions(ntkmc: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "K = 1.73205" in out
     code, out, _ = ntkmc("distributions", "{low-rank: {rank: 3}}", "--check")
     assert code == 0
-    assert out.endswith("{low-rank: {rank: 3}} keeps its promises at d = 8\n")
+    assert out.endswith("{low-rank: {rank: 3}} satisfies the interface at d = 8\n")
     said = {line.split("  ")[0]: line.split()[-1] for line in out.splitlines()[:-1]}
     assert (said["mean 0 (d = 8)"], said["isotropic (d = 8)"], said["norm 1 (d = 8)"]) == ("holds", "fails", "fails")
     code, out, _ = ntkmc("distributions", "my_laws:f", "--check")

@@ -135,7 +135,7 @@ def test_interrupt_is_quiet_and_resumable(
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
-    assert "to go on, repeat: ntkmc run study.yaml --store s" in err
+    assert "to continue, repeat: ntkmc run study.yaml --store s" in err
     assert len(err.splitlines()) <= 4, err
     assert finish(tmp_path).returncode == 0
     assert_equal_bits(trials_of(undisturbed), trials_of(tmp_path / "s"))

@@ -307,8 +307,8 @@ def test_entry_points() -> None:
     assert build("sphere", trusted=True).unit_norm  # what ntkmc brings is never replaced
     assert check_distribution("shells") == (1, 2, 8)
     assert {"shells", "gaussian", "lost"} <= set(names())
-    assert "mean 0" in distribution_table.summary(distribution_table.listed()["shells"])
-    assert "no module" in distribution_table.summary("lost")
+    assert "mean 0" in distribution_table.summarize(distribution_table.examples()["shells"])
+    assert "no module" in distribution_table.summarize("lost")
     for spec, said in {
         "lost": "distribution lost: no module 'no_such_module_at_all' on sys.path",
         "twice": "several packages bring one",

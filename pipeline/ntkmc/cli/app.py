@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = typer.Typer(
     name="ntkmc",
@@ -22,7 +25,12 @@ RESULTS = Path("data/results")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")]
 StoreFolder = Annotated[str, typer.Argument(metavar="STORE", help="A results store, as `ntkmc run` writes it.")]
+ResultsOption = Annotated[str | None, typer.Option("--store", "-s", help="Folder or URL of the results.")]
 ProfileName = Annotated[str, typer.Option("--profile", "-p", help="A profile in cluster/, or a path to one.")]
+TrustedStudy = Annotated[
+    Path | None,
+    typer.Option("--study", help="Study file with the code of your own laws, which is never imported from a store."),
+]
 
 
 class Format(enum.StrEnum):
@@ -50,3 +58,24 @@ def say(text: str) -> None:
 def table(content: Any) -> None:
     """Print a rich table on standard output."""
     Console().print(content)
+
+
+def print_fields(fields: Mapping[str, str], width: int, indent: str = "") -> None:
+    """Print one line per field on standard output, with names padded to `width`."""
+    # Not a rich table: it would break long values at the width of the terminal, also in a pipe.
+    for name, text in fields.items():
+        typer.echo(f"{indent}{name:<{width}}{text}")
+
+
+def to_json(frame: pd.DataFrame) -> str:
+    """Return a frame as a JSON array of rows; null for NaN and infinities.
+
+    >>> import pandas as pd
+    >>> to_json(pd.DataFrame({"n": [1, 2], "lower": [1e-17, float("inf")]}))
+    '[{"n": 1, "lower": 1e-17}, {"n": 2, "lower": null}]'
+    """
+    import json
+
+    # `DataFrame.to_json` rounds to 15 decimals at most.
+    known = frame.astype(object).where(frame.notna() & ~frame.isin([float("inf"), -float("inf")]), None)
+    return json.dumps(known.to_dict(orient="records"), ensure_ascii=False)

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from ntkmc.cli.app import app
+from ntkmc.cli.app import app, print_fields
 from ntkmc.errors import InputError
 
 
 @app.command("claims")
 def list_claims(claim: Annotated[str | None, typer.Argument(help="One claim in full.")] = None) -> None:
-    """The catalogue: statement, source, hypotheses, constants."""
+    """List the claims, or show one: statement, source, hypotheses, constants."""
     from ntkmc.theory.claims import CLAIMS, is_costly
 
     if claim is None:
@@ -21,8 +21,8 @@ def list_claims(claim: Annotated[str | None, typer.Argument(help="One claim in f
             typer.echo(f"{entry.id:<{width}}  {entry.kind:<13}  {entry.hypotheses}")
         return
     entry = CLAIMS[claim.partition("[")[0]]
-    instances = ", ".join(f"{name}={value}" for given in entry.parameters for name, value in given.items())
-    for name, text in {
+    instances = ", ".join(f"{name}={value}" for values in entry.parameters for name, value in values.items())
+    fields = {
         "id": entry.id,
         "statement": entry.statement,
         "latex": entry.latex,
@@ -31,27 +31,26 @@ def list_claims(claim: Annotated[str | None, typer.Argument(help="One claim in f
         "kind": entry.kind,
         "tested": entry.tested,
         "kernels": ", ".join(entry.kernels),
-        "costs": "eigenvalue problems of its own: tried when a study names it, or says claims: everything"
+        "costs": "additional eigenvalue problems: tested if a study names it, or has claims: everything"
         if is_costly(entry)
-        else "nothing beside lambda_min",
+        else "nothing in addition to lambda_min",
         "corrected": entry.corrected_by or "",
         "constants": entry.constants,
         "parameters": instances or "none",
         "needs": ", ".join(entry.needs),
-    }.items():
-        if text:
-            typer.echo(f"{name:<12}{text}")
+    }
+    print_fields({name: text for name, text in fields.items() if text}, 12)
 
 
 @app.command("distributions")
 def list_distributions(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="One law in full: as in a study, '{student-t: {df: 3}}'.")
+        str | None, typer.Argument(metavar="NAME", help="Show one law, written as in a study: '{student-t: {df: 3}}'.")
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Try what it promises, by drawing from it.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Check its declared properties on samples.")] = False,
     dimension: Annotated[list[int] | None, typer.Option("--dimension", "-d", min=1, help="May be repeated.")] = None,
 ) -> None:
-    """The laws of data rows, your own included: parameters, and what each satisfies."""
+    """List the laws of data rows, with your own, or show one: parameters and declared properties."""
     from ntkmc.cli import distribution_table
     from ntkmc.theory.distributions import check_distribution
     from ntkmc.theory.distributions.conformance import DIMENSIONS
@@ -59,17 +58,14 @@ def list_distributions(
     if name is None and check:
         raise InputError("--check needs a NAME: ntkmc distributions gaussian --check")
     if name is None:
-        specs = distribution_table.listed()
-        width = max(map(len, specs))
-        for label, spec in specs.items():
-            typer.echo(f"{label:<{width}}  {distribution_table.summary(spec)}")
-    elif check:
-        for line in distribution_table.tried(distribution_table.parse(name), dimension or DIMENSIONS):
-            typer.echo(line)
-        tried = check_distribution(distribution_table.parse(name), dimension or DIMENSIONS)
-        typer.echo(f"{name} keeps its promises at d = {', '.join(map(str, tried))}")
-    else:
-        for key, text in distribution_table.described(
-            distribution_table.parse(name), dimension or DIMENSIONS[-1:]
-        ).items():
-            typer.echo(f"{key:<34}{text}")
+        summaries = {label: distribution_table.summarize(law) for label, law in distribution_table.examples().items()}
+        print_fields(summaries, max(map(len, summaries)) + 2)
+        return
+    spec = distribution_table.parse_law(name)
+    if not check:
+        print_fields(distribution_table.describe(spec, dimension or DIMENSIONS[-1:]), 34)
+        return
+    for line in distribution_table.check_hypotheses(spec, dimension or DIMENSIONS):
+        typer.echo(line)
+    dimensions = check_distribution(spec, dimension or DIMENSIONS)
+    typer.echo(f"{name} satisfies the interface at d = {', '.join(map(str, dimensions))}")

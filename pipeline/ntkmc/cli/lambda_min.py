@@ -41,11 +41,13 @@ class Kernel(enum.StrEnum):
 def lambda_min(
     data: Annotated[Path, typer.Argument(metavar="X", help="Data rows: .npy, .npz, .csv, .parquet or .zarr.")],
     kernel: Annotated[Kernel, typer.Option(help="Kernel.")] = Kernel.NTK,
-    depth: Annotated[list[int] | None, typer.Option("--depth", "-L", help="Weight layers; may be repeated.")] = None,
-    method: Annotated[Method, typer.Option(help="How the eigenvector is found; the proof is the same.")] = Method.AUTO,
+    depth: Annotated[
+        list[int] | None, typer.Option("--depth", "-L", help="Number of weight layers; may be repeated.")
+    ] = None,
+    method: Annotated[Method, typer.Option(help="Method for the eigenvector; the proof is the same.")] = Method.AUTO,
     spectrum: Annotated[bool, typer.Option("--spectrum", help="Also lambda_max and log det K.")] = False,
     labels: Annotated[
-        Path | None, typer.Option(help="Also y'K^-1 y: a file of label vectors, one a row, or a single column.")
+        Path | None, typer.Option(help="Also y'K^-1 y: a file of label vectors, one per row, or a single column.")
     ] = None,
     profile: Annotated[
         str | None,
@@ -56,7 +58,7 @@ def lambda_min(
     ] = True,
     form: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
 ) -> None:
-    """lambda_min of the Gram matrix of one's own data, with its enclosure."""
+    """Compute lambda_min of the Gram matrix of your own data, with its enclosure."""
     import json
 
     from ntkmc.api import lambda_min as compute
@@ -66,7 +68,7 @@ def lambda_min(
     if profile is not None and (spectrum or labels is not None):
         raise InputError("--spectrum and --labels are computed in this process: leave --profile out")
     rows = Dataset(str(data)).rows
-    more: dict[int, dict[str, Enclosed | None]] = {}
+    quantities: dict[int, dict[str, Enclosed | None]] = {}
     try:
         if spectrum or labels is not None:
             y = None if labels is None else load_vectors(str(labels))
@@ -75,7 +77,8 @@ def lambda_min(
                 for number in sorted(set(depth or [2]))
             }
             answers = {number: result.lambda_min for number, result in spectra.items()}
-            more = {number: _further(result, 0 if y is None else len(y)) for number, result in spectra.items()}
+            count = 0 if y is None else len(y)
+            quantities = {number: _quantities(result, count) for number, result in spectra.items()}
         elif profile is not None:
             answers = _blocked(rows, kernel.value, depth or [2], method.value, profile, certificate)
         else:
@@ -93,7 +96,7 @@ def lambda_min(
         }
         | {
             name + end: None if value is None else getattr(value, attribute)
-            for name, value in more.get(number, {}).items()
+            for name, value in quantities.get(number, {}).items()
             for end, attribute in (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
         }
         for number, answer in answers.items()
@@ -102,17 +105,16 @@ def lambda_min(
         typer.echo(json.dumps(records, indent=1))
         return
     if form is Format.CSV:
-        typer.echo(",".join(records[0]))
-        for record in records:
-            fields = ("" if value is None else value for value in record.values())
-            typer.echo(",".join(repr(value) if isinstance(value, float) else str(value) for value in fields))
+        import pandas as pd
+
+        typer.echo(pd.DataFrame(records).to_csv(index=False), nl=False)
         return
     typer.echo(f"{data}: n = {rows.shape[0]}, d = {rows.shape[1]}, kernel {kernel.value}")
     for number, answer in answers.items():
         typer.echo(f"L = {number}: lambda_min = {answer.value:.15g}")
         typer.echo(f"  proved: {answer.lower!r} <= lambda_min <= {answer.upper!r}")
         typer.echo(f"  {answer.status.name.lower()}: {answer.status.value}")
-        for name, value in more.get(number, {}).items():
+        for name, value in quantities.get(number, {}).items():
             if value is None:
                 typer.echo(f"  {name}: no bounds, lambda_min is not above the rounding of a Cholesky")
             else:
@@ -125,15 +127,15 @@ def _blocked(
     from ntkmc.api import lambda_min as compute
     from ntkmc.execution.profiles import connect, load_profile
 
-    place = load_profile(profile)
-    if place.batch:
-        raise InputError(f"profile {profile}: asks a queue for what a study needs; use local, or join a scheduler")
-    with connect(place) as client:
+    site = load_profile(profile)
+    if site.batch:
+        raise InputError(f"profile {profile}: requests jobs for a study; use local, or join a scheduler")
+    with connect(site) as client:
         return compute(rows, kernel, depths, method=method, client=client, certificate=certificate)
 
 
-def _further(result: Spectrum, labels: int) -> dict[str, Enclosed | None]:
-    """Return the further quantities of a spectrum by name; the names do not depend on whether bounds exist."""
+def _quantities(result: Spectrum, labels: int) -> dict[str, Enclosed | None]:
+    """Return the other quantities of a spectrum by name; the names do not depend on whether bounds exist."""
     forms = result.quadratic_forms or (None,) * labels
-    known = {f"quadratic_form_{i}": form for i, form in enumerate(forms)}
-    return {"lambda_max": result.lambda_max, "log_det": result.log_det} | known
+    quadratic_forms = {f"quadratic_form_{i}": form for i, form in enumerate(forms)}
+    return {"lambda_max": result.lambda_max, "log_det": result.log_det} | quadratic_forms

@@ -18,7 +18,7 @@ StoreName = Annotated[
 @app.command()
 def report(
     store: StoreName,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page to write.")] = Path("report.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
     figures: Annotated[
         Path | None, typer.Option(help="Also write the figures into this folder, as PDF, PNG and CSV.")
     ] = None,
@@ -38,12 +38,14 @@ def report(
 @app.command()
 def dashboard(
     store: StoreName,
-    port: Annotated[int, typer.Option(help="Where it listens, on this machine alone; 0: any free port.")] = 5006,
+    port: Annotated[
+        int, typer.Option(help="Port on which it listens, for this machine only; 0: any free port.")
+    ] = 5006,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
-    own: Annotated[str, typer.Option("--app", help="A changed copy of dashboards/explorer.py.")] = "explorer",
+    explorer: Annotated[str, typer.Option("--app", help="A modified copy of dashboards/explorer.py.")] = "explorer",
 ) -> None:
-    """The explorer in a browser: curves, surfaces, scaling, claims with their evidence. Needs ntkmc[dashboard]."""
+    """Open the explorer in a browser: curves, surfaces, scaling, evidence for claims. Needs ntkmc[dashboard]."""
     from ntkmc.views.explorer import serve
 
     with suppress(KeyboardInterrupt):  # Ctrl-C ends the server
-        serve(store, port, browser, own)
+        serve(store, port, browser, explorer)

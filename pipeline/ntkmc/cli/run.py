@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from ntkmc.cli.app import RESULTS, ProfileName, StoreFolder, StudyFile, app, reading, say
+from ntkmc.cli.app import (
+    RESULTS,
+    ProfileName,
+    ResultsOption,
+    StoreFolder,
+    StudyFile,
+    TrustedStudy,
+    app,
+    print_fields,
+    reading,
+    say,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,19 +27,19 @@ if TYPE_CHECKING:
     from ntkmc.execution.sizing import Layout
 
 _SHOWN = 6
-"""Values of an axis that a plan names."""
+"""Largest number of values of an axis that a plan lists: the line still fits into a terminal."""
 
 
 @app.command()
 def run(
     study: StudyFile,
-    store: Annotated[str | None, typer.Option("--store", "-s", help="Where results go: a folder, or a URL.")] = None,
+    store: ResultsOption = None,
     profile: ProfileName = "local",
     block: Annotated[
-        int | None, typer.Option(help="Trials a block, instead of about a second's worth.", min=1)
+        int | None, typer.Option(help="Trials per block; by default about a second of work.", min=1)
     ] = None,
 ) -> None:
-    """Run a study, or resume it; ends with a table of estimates and verdicts."""
+    """Run a study, or resume it; print tables of estimates and verdicts at the end."""
     from ntkmc.api import execute
     from ntkmc.execution.plan import check_plan, check_store, make_plan
     from ntkmc.execution.profiles import load_profile
@@ -43,15 +53,16 @@ def run(
     loaded = load_study(study)
     path = store or str(RESULTS / f"{loaded.name}.zarr")
     location = Location.of(path)
+    # Starting a cluster takes seconds, and on a batch system hours: refuse what can be refused before.
     if location.occupied():
-        check_identity(location, loaded)  # before a cluster is started
+        check_identity(location, loaded)
     check_store(location)
-    place = load_profile(profile)
-    plan = make_plan(loaded, place)
-    check_plan(plan, place)
-    outcome = execute(loaded, path, profile=place, block_length=block, plan=plan)
+    site = load_profile(profile)
+    plan = make_plan(loaded, site)
+    check_plan(plan, site)
+    outcome = execute(loaded, path, profile=site, block_length=block, plan=plan)
     if outcome.interrupted:
-        say(f"interrupted; what is finished is in {path}; to go on, repeat: ntkmc run {study} --store {path}")
+        say(f"interrupted; finished trials are in {path}; to continue, repeat: ntkmc run {study} --store {path}")
         raise typer.Exit(130)
     tree = open_results(path)
     console = Console()
@@ -59,10 +70,10 @@ def run(
     if len(frame):
         console.print(probabilities(frame, loaded.event.delta, most_rows=24))
         console.print(verdicts(tree))
-        _warn_if_silent(frame)
+        warn_if_uninformative(frame)
     console.print(f"results in {path}", highlight=False, soft_wrap=True)
     for name, trials in outcome.failed_trials.items():
-        say(f"cell {name}: {trials} trials ended without a value; their status says failed")
+        say(f"cell {name}: {trials} trials ended without a value; their status is failed")
     for name, reason in outcome.failed.items():
         say(f"cell {name} failed: {reason}")
     if outcome.failed or outcome.failed_trials:
@@ -71,29 +82,31 @@ def run(
 
 @app.command()
 def plan(study: StudyFile, profile: ProfileName = "local") -> None:
-    """Predict the cost of a study: cells, tasks, memory per worker, core-hours, disk. Refuse what cannot fit."""
+    """Predict the cost of a study: cells, tasks, memory per worker, core-hours, disk; report what cannot fit."""
     from ntkmc.execution.plan import check_plan, make_plan
     from ntkmc.execution.profiles import load_profile
+    from ntkmc.execution.progress.rate import format_duration
     from ntkmc.experiment.study import MEASUREMENTS, load_study
     from ntkmc.experiment.study.measurements import values_by_group
     from ntkmc.theory.claims.trial_statistics import LARGEST_SPECTRUM
 
     loaded = load_study(study)
-    place = load_profile(profile)
-    estimate = make_plan(loaded, place)
+    site = load_profile(profile)
+    estimate = make_plan(loaded, site)
+    duration = format_duration(3600.0 * estimate.core_hours / estimate.workers)
     lines = {
         "study": f"{loaded.name}, kernel {loaded.kernel}, normalize {loaded.normalize}",
         "cells": f"{estimate.cells:,}",
         "trials": f"{estimate.trials:,}{' at most' if loaded.adaptive else ''}",
         "tasks": f"about {estimate.tasks:,}",
-        "work": f"about {estimate.core_hours:.2g} core-hours, {_clock(estimate.core_hours / estimate.workers)} on "
-        f"{estimate.workers} workers (good to a factor of a few)",
-        "memory": f"{estimate.worker_bytes / 2**20:,.0f} MiB a worker at most, for {estimate.largest.name}",
+        "work": f"about {estimate.core_hours:.2g} core-hours, {duration} on {estimate.workers} workers "
+        "(good to a factor of a few)",
+        "memory": f"{estimate.worker_bytes / 2**20:,.0f} MiB per worker at most, for {estimate.largest.name}",
         "disk": f"{estimate.disk_bytes / 2**20:,.1f} MiB before compression, {estimate.files:,} files at most",
-        "claims": f"{len(loaded.instances)}, {_needing(estimate.eigenvalues, estimate.costly)}",
+        "claims": f"{len(loaded.instances)}, {_describe_costly(estimate.eigenvalues, estimate.costly)}",
     }
-    for large in estimate.blocked:
-        lines["blocked"] = "\n        ".join([*([lines["blocked"]] if "blocked" in lines else []), _together(large)])
+    if estimate.blocked:
+        lines["blocked"] = "\n        ".join(map(_describe_blocked, estimate.blocked))
     if loaded.spectrum:
         everything = f"all eigenvalues of each matrix, beyond n = {LARGEST_SPECTRUM} lambda_max alone"
         lines["spectra"] = everything if loaded.spectrum == "full" else "lambda_max of each matrix"
@@ -103,54 +116,53 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
             shown[_SHOWN - 2 : -1] = [f"... ({len(shown)} in all)"]
         lines[MEASUREMENTS[group].key] = f"{', '.join(shown)}: {MEASUREMENTS[group].plan}"
     if estimate.layout:
-        lines["asks"] = asks(estimate.layout)
-    for name, text in lines.items():
-        typer.echo(f"{name:<8}{text}")
-    check_plan(estimate, place)
+        lines["jobs"] = describe_jobs(estimate.layout)
+    print_fields(lines, 8)
+    check_plan(estimate, site)
 
 
-def _together(large: Blocked) -> str:
+def _describe_blocked(large: Blocked) -> str:
     """Describe in one line how a matrix that fits no worker is distributed."""
+    from ntkmc.execution.progress.rate import format_duration
+
     return (
         f"{large.cell.name} over {large.workers} workers: {large.tile_bytes / 2**30:,.1f} GiB of tiles each, "
-        f"{large.moved_bytes / 2**30:,.1f} GiB received, about {_clock(large.seconds / 3600.0)} a trial"
+        f"{large.moved_bytes / 2**30:,.1f} GiB received, about {format_duration(large.seconds)} per trial"
     )
 
 
-def asks(layout: Layout) -> str:
+def describe_jobs(layout: Layout) -> str:
     """Describe the requested jobs in one line."""
     from ntkmc.execution.batch.dialects import clock
 
     jobs = "1 job" if layout.jobs == 1 else f"{layout.jobs} jobs"
     workers = "1 worker" if layout.workers == 1 else f"{layout.workers} workers"
-    beside = "the driver" if layout.others == 1 else "scheduler and driver"
+    others = "the driver" if layout.others == 1 else "scheduler and driver"
     return (
-        f"{jobs} of {workers}, {layout.worker_bytes / 2**20:,.0f} MiB a worker, walltime {clock(layout.walltime)}; "
-        f"{beside} beside them, walltime {clock(layout.driver)}; at most {layout.core_hours:,.1f} core-hours"
+        f"{jobs} of {workers}, {layout.worker_bytes / 2**20:,.0f} MiB per worker, walltime {clock(layout.walltime)}; "
+        f"in addition {others}, walltime {clock(layout.driver)}; at most {layout.core_hours:,.1f} core-hours"
     )
 
 
-def _needing(problems: float, costly: tuple[str, ...]) -> str:
+def _describe_costly(problems: float, costly: tuple[str, ...]) -> str:
+    """Describe in one line the claims that need additional eigenvalue problems."""
     if not costly:
         return "none of which needs eigenvalues of further matrices"
     named = ", ".join(costly[:3]) + (f" and {len(costly) - 3} more" if len(costly) > 3 else "")
-    return f"of which {len(costly)} need {problems:g} eigenvalue problems a trial beside lambda_min: {named}"
+    return f"of which {len(costly)} need {problems:g} additional eigenvalue problems per trial: {named}"
 
 
 @app.command()
 def trial(
     store: StoreFolder,
-    cell: Annotated[str, typer.Argument(metavar="CELL", help="Such as 'sphere,d=32,n=16'.")],
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="Cell, such as 'sphere,d=32,n=16'.")],
     number: Annotated[int, typer.Argument(metavar="TRIAL", help="Number of the trial.", min=0)],
-    study: Annotated[
-        Path | None,
-        typer.Option(help="The study, for a law of your own: its code is not imported on a store's word."),
-    ] = None,
+    study: TrustedStudy = None,
     claim: Annotated[
-        str | None, typer.Option(help="Also this claim's bound beside what it bounds; without it, those violated.")
+        str | None, typer.Option(help="Also print the bound of this claim; by default, those of violated claims.")
     ] = None,
 ) -> None:
-    """Recompute one trial from its address, in this process, and compare it with the store bit for bit."""
+    """Recompute one trial in this process, and compare it with the store bit for bit."""
     from ntkmc.experiment.maintenance.recompute import claim_margins, compare_trial
     from ntkmc.experiment.study import load_study
 
@@ -160,28 +172,24 @@ def trial(
         margins = claim_margins(store, cell, number, claim, loaded)
     different = 0
     for name, depth, here, stored in rows:
-        same = here == stored or (here != here and stored != stored)
+        same = here == stored or (here != here and stored != stored)  # two NaN are the same value
         different += not same
-        where = f"[L={depth}]" if depth is not None else ""
-        typer.echo(f"{name + where:<24}{here!r:>24}  {'equal' if same else f'DIFFERS: stored {stored!r}'}")
-    for label, depth, *ends, word in margins:
+        index = f"[L={depth}]" if depth is not None else ""
+        typer.echo(f"{name + index:<24}{here!r:>24}  {'equal' if same else f'DIFFERS: stored {stored!r}'}")
+    for label, depth, *ends, verdict in margins:
         bound, quantity = (f"{low!r} ... {high!r}" for low, high in (ends[:2], ends[2:]))
-        typer.echo(f"{label} at L={depth}: {word}\n  bound     {bound}\n  quantity  {quantity}")
+        typer.echo(f"{label} at L={depth}: {verdict}\n  bound     {bound}\n  quantity  {quantity}")
     if different:
         say(
-            f"{different} of {len(rows)} values differ from the store: bits are promised for equal numerics, BLAS "
-            "build and processor only (see `provenance` in the store's attributes); enclosures must still overlap"
+            f"{different} of {len(rows)} values differ from the store: equal bits are guaranteed only for equal "
+            "numerics, BLAS build and processor (see `provenance` in the store's attributes); enclosures must still "
+            "overlap"
         )
         raise typer.Exit(3)
     typer.echo(f"all {len(rows)} values equal the store's, bit for bit")
 
 
-def _clock(hours: float) -> str:
-    minutes = hours * 60.0
-    return f"{minutes * 60:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{hours:.1f} h"
-
-
-def _warn_if_silent(frame: pd.DataFrame) -> None:
+def warn_if_uninformative(frame: pd.DataFrame) -> None:
     """Print a warning if all estimates are 0 or 1, so that no threshold is informative."""
     if frame["probability"].notna().any() and frame["probability"].dropna().isin([0.0, 1.0]).all():
         low, high = frame["median"].min(), frame["median"].max()

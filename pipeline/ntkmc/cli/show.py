@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ntkmc.cli.app import Format, StoreFolder, app, reading, say, table
+from ntkmc.cli.app import Format, StoreFolder, app, reading, say, table, to_json
 from ntkmc.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
 
@@ -30,8 +32,12 @@ class Table(StrEnum):
 @app.command()
 def show(
     store: StoreFolder,
-    selection: Annotated[str | None, typer.Argument(help="Such as 'distribution=sphere,d=32,depth=3'.")] = None,
-    name: Annotated[Table | None, typer.Option("--table", "-t", help="Which table; estimates by default.")] = None,
+    selection: Annotated[
+        str | None, typer.Argument(help="Selection, such as 'distribution=sphere,d=32,depth=3'.")
+    ] = None,
+    name: Annotated[
+        Table | None, typer.Option("--table", "-t", help="Name of the table; estimates by default.")
+    ] = None,
     # Earlier names of the tables, kept for scripts.
     claims: Annotated[bool, typer.Option("--claims", hidden=True)] = False,
     predictions: Annotated[bool, typer.Option("--predictions", hidden=True)] = False,
@@ -40,13 +46,12 @@ def show(
     targets: Annotated[bool, typer.Option("--targets", hidden=True)] = False,
     features: Annotated[bool, typer.Option("--features", hidden=True)] = False,
     long: Annotated[bool, typer.Option("--long", help="One row per threshold, with intervals.")] = False,
-    form: Annotated[Format, typer.Option("--format", "-f", help="How to print.")] = Format.TABLE,
+    form: Annotated[Format, typer.Option("--format", "-f", help="Output format.")] = Format.TABLE,
     figure: Annotated[Path | None, typer.Option(help="Also draw P(lambda_min >= lambda_0) into this file.")] = None,
 ) -> None:
-    """Estimates and verdicts as a table, CSV or JSON."""
+    """Print estimates, verdicts or other results as a table, CSV or JSON."""
     from ntkmc.experiment.store import open_results
-    from ntkmc.views import tables
-    from ntkmc.views import verdicts as judged
+    from ntkmc.views import tables, verdicts
     from ntkmc.views.axis_frames import (
         features_frame,
         features_tables,
@@ -66,6 +71,7 @@ def show(
         unused_trials,
     )
 
+    # The earlier flags name tables as `--table` does: two of them are refused, as none would be printed silently.
     flags = {
         Table.CLAIMS: claims,
         Table.PREDICTIONS: predictions,
@@ -83,43 +89,38 @@ def show(
     if chosen_table is Table.SPECTRUM:
         _spectrum(tree, store, chosen, form, figure)
         return
-    readers = {
-        Table.ESTIMATES: estimates_frame,
-        Table.CLAIMS: claims_frame,
-        Table.PREDICTIONS: predictions_frame,
-        Table.WIDTHS: widths_frame,
-        Table.TARGETS: targets_frame,
-        Table.FEATURES: features_frame,
-    }
-    reader = readers[chosen_table]
-    with reading(store):
-        frame = select(reader(tree), chosen)
-        unused = unused_trials(tree)
     confidence, delta = tree.attrs["study"]["confidence"], tree.attrs["study"]["event"]["delta"]
+    # Per table: its rows from the store, and its layout for a terminal.
+    layouts: dict[Table, tuple[Callable[[xr.DataTree], pd.DataFrame], Callable[[pd.DataFrame], object]]] = {
+        Table.ESTIMATES: (
+            estimates_frame,
+            lambda rows: tables.intervals(rows, confidence) if long else tables.probabilities(rows, delta),
+        ),
+        Table.CLAIMS: (
+            claims_frame,
+            lambda rows: verdicts.verdict_rows(rows, store) if chosen else verdicts.verdicts(tree),
+        ),
+        Table.PREDICTIONS: (predictions_frame, predictions_table),
+        Table.WIDTHS: (widths_frame, lambda rows: widths_tables(rows, delta)),
+        Table.TARGETS: (targets_frame, lambda rows: targets_tables(rows, delta)),
+        Table.FEATURES: (features_frame, lambda rows: features_tables(rows, delta)),
+    }
+    read, lay_out = layouts[chosen_table]
+    with reading(store):
+        frame = select(read(tree), chosen)
+        unused = unused_trials(tree)
     if form is Format.CSV:
         typer.echo(frame.to_csv(index=False), nl=False)
     elif form is Format.JSON:
-        typer.echo(frame.to_json(orient="records", indent=1, force_ascii=False))
-    elif chosen_table is Table.PREDICTIONS:
-        table(predictions_table(frame))
-    elif not len(frame):
-        typer.echo("nothing is estimated yet: the first trials are not folded; run, or look again in a few seconds")
-    elif chosen_table is Table.WIDTHS:
-        table(widths_tables(frame, delta))
-    elif chosen_table is Table.TARGETS:
-        table(targets_tables(frame, delta))
-    elif chosen_table is Table.FEATURES:
-        table(features_tables(frame, delta))
-    elif chosen_table is Table.CLAIMS:
-        table(judged.verdict_rows(frame, store) if chosen else judged.verdicts(tree))
-    elif long:
-        table(tables.intervals(frame, confidence))
+        typer.echo(to_json(frame))
+    elif len(frame) or chosen_table is Table.PREDICTIONS:  # which do not depend on trials
+        table(lay_out(frame))
     else:
-        table(tables.probabilities(frame, delta))
+        typer.echo("no estimates yet: no block of trials is folded; run the study, or try again in a few seconds")
     if form is Format.TABLE and (origins := mixed_origins(tree)):
         say(origins)
     if unused and form is Format.TABLE:
-        say(f"{unused:,} finished trials (over all depths) lie beyond the looks that these estimates rest on")
+        say(f"{unused:,} finished trials (over all depths) come after the last look and do not enter these estimates")
     if figure is not None:
         from ntkmc.views.plots.base import save, survival_figure
 
@@ -147,9 +148,9 @@ def _spectrum(
         typer.echo(eigenvalues.to_csv(index=False), nl=False)
     elif form is Format.JSON:
         frames = {"eigenvalues": eigenvalues, "laws": laws}
-        typer.echo(json.dumps({name: json.loads(each.to_json(orient="records")) for name, each in frames.items()}))
+        typer.echo(json.dumps({name: json.loads(to_json(frame)) for name, frame in frames.items()}))
     elif not len(eigenvalues):
-        typer.echo("no trial with a spectrum is folded yet: run, or look again in a few seconds")
+        typer.echo("no spectra yet: no block of trials is folded; run the study, or try again in a few seconds")
     else:
         table(spectra_tables(eigenvalues, laws))
     if figure is not None:
