@@ -1,20 +1,21 @@
 """The explorer: choose a cell, drag a threshold, open a claim. `ntkmc dashboard STORE` serves it.
 
-A thin app: every number and every downloaded figure comes from `ntkmc.views`.
+Every number and every downloaded figure comes from `ntkmc.views`; this app only shows them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import time
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import panel as pn
 from bokeh.models import Span
 
-from explorer_parts import CSS, Parts, image, tells
+from explorer_parts import CSS, Parts, image, is_informative
 from ntkmc.errors import NtkmcError
 from ntkmc.palette import CATEGORIES
 from ntkmc.views.cells import Grid, Place, open_grid
@@ -30,31 +31,40 @@ from ntkmc.views.explorer_data import (
     readout,
     slider_range,
 )
-from ntkmc.views.frames import claims_frame, estimates_frame, overall_frame, select
+from ntkmc.views.frames import at_place, claims_frame, estimates_frame, overall_frame, select, tried
 from ntkmc.views.plots import base
-from ntkmc.views.report.markup import svg
+from ntkmc.views.report.markup import fragment, svg
 from ntkmc.views.summary import totals
 
-EMPTY = "Nothing is estimated yet. Run the study; this page follows the store while it is being written."
-SHARE = '<p class="note">The address of this page holds the selection: copy it to share what you see.</p>'
-EVERY = 5.0  # seconds between looks at the store, at least
+EMPTY: Final = "Nothing is estimated yet. Run the study; this page follows the store while it is being written."
+NO_CONSTANTS: Final = "Choose a scaling claim on the tab Claims to see its constants here."
+SHARE: Final = '<p class="note">The address of this page holds the selection: copy it to share this view.</p>'
+
+INTERVAL: Final = 5.0
+"""Smallest time between reads of the store, seconds."""
+
+REST: Final = 20.0
+"""A read is followed by a pause of this many times its duration, so that visitors take at most 5 % of a processor."""
+
+HUES: Final = {"prediction": CATEGORIES[3], "lower bound": CATEGORIES[2], "upper bound": CATEGORIES[1]}
+"""Colours of theoretical values; the first category is the measured curve."""
 
 
 class Explorer(Parts):
-    """One visitor's explorer."""
+    """The explorer of one visitor."""
 
     def __init__(self, store: str) -> None:
         super().__init__()
         self.store = store
         self.grid = open_grid(store)
-        query = {
-            key: str(value) for key, value in (pn.state.location.query_params if pn.state.location else {}).items()
-        }
-        self.at = from_query(self.grid, query)
-        self.wanted_claim = query.get("claim", "")
-        self.quiet = False
-        self.seen = self._signature(self.grid)
-        self.looked, self.cost = time.monotonic(), 0.0
+        location = pn.state.location
+        query = {key: str(value) for key, value in (location.query_params if location else {}).items()}
+        self.selection = from_query(self.grid, query)
+        self.linked_claim = query.get("claim", "")
+        # True while the app itself sets widgets, whose handlers then do nothing.
+        self.updating = False
+        self.signature = self._signature(self.grid)
+        self.read_at, self.read_seconds = time.monotonic(), 0.0
         for widget in (self.law, self.d, self.n, self.depth, self.theory):
             widget.param.watch(self._chosen, "value")
         self.threshold.param.watch(self._dragged, "value")
@@ -72,60 +82,52 @@ class Explorer(Parts):
             pn.state.add_periodic_callback(self.refresh, 1000)
 
     def fill(self) -> None:
-        """Everything anew, from the grid as it is now."""
-        made = totals(self.grid)
-        waiting = "" if made.done >= made.planned or self.grid.study.adaptive else f" of {made.planned:,}"
-        self.head.object = (
-            f"<h1>{self.grid.study.name}</h1><p>{made.done:,}{waiting} draws in {made.cells:,} cells, "
-            f"{made.eigenvalues:,} certified eigenvalues · {self.store}</p>"
-        )
-        frame = overall_frame(self.grid.tree)
-        frame = frame[~frame["overall"].isin(["not-applicable", "not-evaluated"])].reset_index(drop=True)
-        self.quiet = True
+        """Fill everything from the current grid."""
+        counts = totals(self.grid)
+        missing = counts.done < counts.planned and not self.grid.study.adaptive
+        self.head.object = fragment("heading", study=self.grid.study, store=self.store, totals=counts, missing=missing)
+        frame = tried(overall_frame(self.grid.tree)).reset_index(drop=True)
+        self.updating = True
         self.overall.value = frame[
             ["claim", "kind", "overall", "cells", "against", "undecided", "vacuous", "tightness"]
         ]
-        self.claim.options = frame["claim"].tolist()
+        claims = self.claim.options = frame["claim"].tolist()
         against = frame[frame["overall"].isin(["violated", "refuted"]) & (frame["kind"] != "event")]["claim"].tolist()
-        known = [
-            each
-            for each in (self.claim.value, self.wanted_claim, *against, *self.claim.options)
-            if each in self.claim.options
-        ]
-        if self.wanted_claim in self.claim.options:
-            known.insert(0, self.wanted_claim)
-            self.wanted_claim = ""
-        self.claim.value = known[0] if known else None
-        self.quiet = False
+        # A claim in the link comes first, but only once; then the one that is open; then a refuted one.
+        candidates = [self.linked_claim, self.claim.value, *against, *claims]
+        if self.linked_claim in claims:
+            self.linked_claim = ""
+        self.claim.value = next((claim for claim in candidates if claim in claims), None)
+        self.updating = False
         self.show()
         self._claim_chosen(None)
 
     def show(self) -> None:
-        """The selection, on every tab."""
-        self.quiet = True
+        """Show the selection on every tab."""
+        self.updating = True
         for name, widget in (("distribution", self.law), ("d", self.d), ("n", self.n), ("depth", self.depth)):
-            widget.options = options(self.grid, self.at)[name]
-            widget.value = getattr(self.at, name)
-        low, high = slider_range(self.grid, self.at.place)
-        self.threshold.param.update(start=low, end=high, value=min(max(self.at.lambda_0, low), high))
-        self.quiet = False
+            widget.options = options(self.grid, self.selection)[name]
+            widget.value = getattr(self.selection, name)
+        low, high = slider_range(self.grid, self.selection.place)
+        self.threshold.param.update(start=low, end=high, value=min(max(self.selection.lambda_0, low), high))
+        self.updating = False
         self._draw_curve()
         self._draw_threshold()
         self._draw_scaling()
-        self._tell_location()
+        self._update_location()
 
     def _draw_curve(self) -> None:
-        place = self.at.place
+        place = self.selection.place
         try:
-            found = survival(self.grid.prefix(place), self.grid.confidence(place)).thinned(1500)
+            # More steps than a screen has pixels cannot be seen.
+            curve = survival(self.grid.prefix(place), self.grid.confidence(place)).thinned(1500)
         except NtkmcError:
-            found = None
-        if found is None or not len(found.points):
-            # One point that is nowhere: a browser hangs on a step area without any.
-            nowhere = np.array([np.nan])
-            self.curve.data = {"x": nowhere, "p": nowhere, "lower": nowhere, "upper": nowhere}
+            curve = None
+        if curve is None or not len(curve.points):
+            # One point with coordinates NaN: a browser hangs on a step area without points.
+            self.curve.data = {name: np.array([np.nan]) for name in ("x", "p", "lower", "upper")}
         else:
-            self.curve.data = {"x": found.points, "p": found.probability, "lower": found.lower, "upper": found.upper}
+            self.curve.data = {"x": curve.points, "p": curve.probability, "lower": curve.lower, "upper": curve.upper}
         for line in self.lines:
             self.plot.center.remove(line)
         self.lines = [
@@ -135,102 +137,97 @@ class Explorer(Parts):
         for line in self.lines:
             self.plot.add_layout(line)
         theory = overlays(self.grid, place) if self.theory.value else overlays(self.grid, place).iloc[:0]
-        hues = {"prediction": CATEGORIES[3], "lower bound": CATEGORIES[2], "upper bound": CATEGORIES[1]}
-        self.theories.data = {
-            "x": theory["value"], "y": [0.5 if kind == "prediction" else 1.0 for kind in theory["kind"]],
-            "name": theory["name"],
-            "kind": theory["kind"], "verdict": theory["verdict"], "colour": [hues[kind] for kind in theory["kind"]],
-        }  # fmt: skip
-        rows = "".join(
-            f'<dt><span style="color:{hues[row.kind]}">◆</span> {row.kind}: {row.name}</dt>'
-            f"<dd>{row.value:.4g} {row.verdict}</dd>"
-            for row in theory.itertuples()
-        )
-        study = "dotted: the study's thresholds; band: simultaneous DKW; drag the black dot or the slider."
-        self.legend.object = f'<p class="note">{study}</p><dl>{rows}</dl>'
+        self.theories.data = {name: theory[name] for name in ("name", "kind", "verdict")} | {
+            "x": theory["value"],
+            "y": [0.5 if kind == "prediction" else 1.0 for kind in theory["kind"]],
+            "colour": theory["kind"].map(HUES),
+        }
+        self.legend.object = fragment("legend", rows=theory.to_dict("records"), colours=HUES)
 
     def _draw_threshold(self) -> None:
-        self.read.object = readout(self.grid, self.at)
-        self.cut.location = self.at.lambda_0
-        self.mark.data = {"x": [self.at.lambda_0], "y": [0.0], "text": [f"λ₀ = {self.at.lambda_0:.3f}"]}
+        at = self.selection
+        self.read.object = readout(self.grid, at)
+        self.cut.location = at.lambda_0
+        self.mark.data = {"x": [at.lambda_0], "y": [0.0], "text": [f"λ₀ = {at.lambda_0:.3f}"]}
         frame = self._surface_frame()
-        few = len(frame) <= 200
+        # Numbers fit into the cells of the map only if there are few.
+        labelled = len(frame) <= 200
         self.surface.data = {name: frame[name] for name in ("d", "n", "probability", "lower", "upper", "trials")} | {
             "x": [str(n) for n in frame["n"]],
             "y": [str(d) for d in frame["d"]],
             "ink": ["#ffffff" if p > 0.55 else "#1b2430" for p in frame["probability"]],
-            "text": [f"{p:.2f}" if few else "" for p in frame["probability"]],
+            "text": [f"{p:.2f}" if labelled else "" for p in frame["probability"]],
         }
         self.map.x_range.factors = [str(n) for n in sorted(frame["n"].unique())] or [""]
         self.map.y_range.factors = [str(d) for d in sorted(frame["d"].unique())] or [""]
-        said = (
-            f"P(λ<sub>min</sub> ≥ {self.at.lambda_0:.3g}) for {self.at.distribution}, L = {self.at.depth}; "
-            "click a cell to choose it."
-        )
-        self.map_note.object = f"<p>{said if len(frame) else EMPTY}</p>"
+        title = f"P(λ_min ≥ {at.lambda_0:.3g}) for {at.distribution}, L = {at.depth}; click a cell to choose it."
+        self.map_note.object = fragment("note", words=title if len(frame) else EMPTY)
 
     def _surface_frame(self) -> pd.DataFrame:
+        at = self.selection
         try:
-            return surface_frame(self.grid, self.at.distribution, self.at.depth, self.at.lambda_0)
-        except NtkmcError:  # events alone were decided, and not this one
-            return surface_frame(self.grid, self.at.distribution, -1, self.at.lambda_0)
+            return surface_frame(self.grid, at.distribution, at.depth, at.lambda_0)
+        except NtkmcError:  # events alone were decided, at other thresholds
+            return surface_frame(self.grid, at.distribution, -1, at.lambda_0)
 
     def _tab_opened(self, event: Any) -> None:
         self._draw_scaling()
-        self._tell_location()
+        self._update_location()
 
     def _draw_scaling(self) -> None:
+        # Its figures take half a second: they are drawn only while the tab is open.
         if self.tabs.active != 2:
-            return  # its figures take half a second: drawn when they are looked at
-        plot = base.scaling_plot(self.grid, [self.at.distribution], [self.at.depth])
+            return
+        at = self.selection
+        plot = base.scaling_plot(self.grid, [at.distribution], [at.depth])
         self.scaling.object = image(plot)
-        found = median_exponents(medians_frame(self.grid, self.at.distribution, self.at.depth)) if plot else {}
-        rows = "".join(
-            f"<dt>exponent in {axis}</dt><dd>{e.value:.3f}, between {e.lower:.3f} and {e.upper:.3f}</dd>"
-            for axis, e in found.items()
+        self.exponents.object = (
+            fragment("exponents", fits=median_exponents(medians_frame(self.grid, at.distribution, at.depth)))
+            if plot
+            else fragment("note", words=EMPTY)
         )
-        self.exponents.object = f"<h3>Median of λ<sub>min</sub></h3><dl>{rows}</dl>" if plot else f"<p>{EMPTY}</p>"
-        scaling = self.claim.value and base.constants_plot(self.grid, [self.claim.value])
-        none = '<p class="note">Choose a scaling claim on the tab Claims to see its constants here.</p>'
-        self.constants.object = image(scaling) if scaling else none
+        constants = base.constants_plot(self.grid, [self.claim.value]) if self.claim.value else None
+        self.constants.object = image(constants) if constants else fragment("note", words=NO_CONSTANTS)
 
     def _chosen(self, event: Any) -> None:
-        if not self.quiet:
-            wanted = Selection(self.law.value, self.d.value, self.n.value, self.depth.value, self.at.lambda_0)
-            self.at = nearest(self.grid, wanted)
+        if not self.updating:
+            selection = Selection(
+                self.law.value, self.d.value, self.n.value, self.depth.value, self.selection.lambda_0
+            )
+            self.selection = nearest(self.grid, selection)
             self.show()
 
     def _dragged(self, event: Any) -> None:
-        if not self.quiet:
-            self.at = Selection(self.at.distribution, self.at.d, self.at.n, self.at.depth, float(self.threshold.value))
+        if not self.updating:
+            self.selection = dataclasses.replace(self.selection, lambda_0=float(self.threshold.value))
             self._draw_threshold()
-            self._tell_location()
+            self._update_location()
 
     def _handle_moved(self, attribute: str, old: Any, new: Any) -> None:
-        position = float(new["x"][0]) if len(new["x"]) else self.at.lambda_0
-        if abs(position - self.at.lambda_0) > 1e-12 and not self.quiet:
+        position = float(new["x"][0]) if len(new["x"]) else self.selection.lambda_0
+        if abs(position - self.selection.lambda_0) > 1e-12 and not self.updating:
             self.threshold.value = min(max(position, self.threshold.start), self.threshold.end)
 
     def _cell_tapped(self, attribute: str, old: Any, new: Any) -> None:
         if new:
             d, n = (int(self.surface.data[name].iloc[new[0]]) for name in ("d", "n"))
-            self.at = nearest(self.grid, Selection(self.at.distribution, d, n, self.at.depth, self.at.lambda_0))
+            self.selection = nearest(self.grid, dataclasses.replace(self.selection, d=d, n=n))
             self.show()
 
     def _claim_chosen(self, event: Any) -> None:
-        if self.quiet:
+        if self.updating:
             return
         if not self.claim.value:
-            self.evidence.object = f"<p>{EMPTY}</p>"
+            self._open(None)
             return
         frame = select(claims_frame(self.grid.tree), {"claim": self.claim.value})
         frame = frame[(frame["claim"] == self.claim.value) & (frame["verdict"] != "not-applicable")]
-        kept = [name for name in frame.columns if name not in ("claim", "kind") and tells(frame[name])]
+        kept = [name for name in frame.columns if name not in ("claim", "kind") and is_informative(frame[name])]
         self.cells.value = frame[kept].reset_index(drop=True)
         against = frame.index[frame["verdict"].isin(["violated", "refuted"])]
         self._open(frame.loc[against[0]] if len(against) else frame.iloc[0] if len(frame) else None)
         self._draw_scaling()
-        self._tell_location()
+        self._update_location()
 
     def _claim_clicked(self, event: Any) -> None:
         self.claim.value = str(self.overall.value.iloc[event.row]["claim"])
@@ -239,94 +236,88 @@ class Explorer(Parts):
         self._open(self.cells.value.iloc[event.row])
 
     def _open(self, row: Any) -> None:
+        """Show the evidence for a row of the table of verdicts."""
         if row is None:
-            self.evidence.object = f"<p>{EMPTY}</p>"
+            self.evidence.object = fragment("note", words=EMPTY)
             return
         place = Place(str(row["distribution"]), int(row["d"]), int(row["n"]), int(row["depth"]))
         self.evidence.object = evidence_html(evidence(self.grid, self.store, self.claim.value, place))
 
-    def _tell_location(self) -> None:
+    def _update_location(self) -> None:
         if pn.state.location:
             pn.state.location.update_query(
-                distribution=self.at.distribution,
-                d=self.at.d,
-                n=self.at.n,
-                depth=self.at.depth,
-                lambda_0=f"{self.at.lambda_0:.6g}",
+                **self.selection.place.labels,
+                lambda_0=f"{self.selection.lambda_0:.6g}",
                 tab=self.tabs.active,
                 claim=self.claim.value or "",
             )
 
     def refresh(self) -> None:
-        """Follow the store while it is being written; a look rests twenty times as long as it took."""
-        if time.monotonic() - self.looked < max(EVERY, 20.0 * self.cost):
+        """Read the store again if it is time to, and fill everything if it has changed."""
+        if time.monotonic() - self.read_at < max(INTERVAL, REST * self.read_seconds):
             return
         begun = time.monotonic()
         try:
             grid = open_grid(self.store)
-            found = self._signature(grid)
-            if found != self.seen:
-                self.grid, self.seen = grid, found
+            signature = self._signature(grid)
+            if signature != self.signature:
+                self.grid, self.signature = grid, signature
                 self.fill()
         except (NtkmcError, OSError, ValueError):
-            pass  # caught in the middle of a write: the next look sees it whole
-        self.looked, self.cost = time.monotonic(), time.monotonic() - begun
+            pass  # read during a write: the next read succeeds
+        self.read_at, self.read_seconds = time.monotonic(), time.monotonic() - begun
 
     @staticmethod
     def _signature(grid: Grid) -> tuple[int, ...]:
+        """Return numbers that change whenever the estimates or verdicts do."""
         verdicts = grid.tree["claims"]["verdict"].to_numpy()
         return int(grid.estimates["trials_used"].sum()), int(verdicts.astype(int).sum()), verdicts.size
 
-    def _plot(self) -> Any:
+    def _plot(self) -> base.Plot | None:
+        at = self.selection
         if self.tabs.active == 1:
-            return base.surface_plot(self.grid, self.at.lambda_0, laws=[self.at.distribution])
+            return base.surface_plot(self.grid, at.lambda_0, laws=[at.distribution])
         if self.tabs.active == 2:
-            return base.scaling_plot(self.grid, [self.at.distribution], [self.at.depth])
+            return base.scaling_plot(self.grid, [at.distribution], [at.depth])
         if self.tabs.active == 3:
             return base.tightness_plot(self.grid)
-        return base.survival_plot(self.grid, [self.at.place])
+        return base.survival_plot(self.grid, [at.place])
 
     def picture(self) -> io.BytesIO:
-        """The figure of the tab that is open, as SVG."""
+        """Return the figure of the open tab as SVG."""
         plot = self._plot()
         return io.BytesIO(svg(plot) if plot is not None else b'<svg xmlns="http://www.w3.org/2000/svg"/>')
 
     def numbers(self) -> io.BytesIO:
-        """The numbers of the tab that is open, as CSV."""
+        """Return the numbers of the open tab as CSV."""
         if self.tabs.active == 3:
             frame = claims_frame(self.grid.tree)
         elif self.tabs.active == 0:
-            thresholds = sorted({*self.grid.thresholds, self.at.lambda_0})
-            here = estimates_frame(self.grid.tree)
-            at = self.at
-            mine = (
-                (here["distribution"] == at.distribution)
-                & (here["d"] == at.d)
-                & (here["n"] == at.n)
-                & (here["depth"] == at.depth)
-            )
-            known = (
-                {}
-                if self.grid.decided_only
-                else {p.lambda_0: p for p in probabilities_at(self.grid, at.place, thresholds)}
-            )
-            added = [vars(p) for value, p in known.items() if value not in self.grid.thresholds]
-            frame = pd.concat([here[mine], pd.DataFrame(added)], ignore_index=True) if added else here[mine]
+            frame = self._estimates()
         else:
             plot = self._plot()
             frame = plot.data if plot is not None else pd.DataFrame()
         return io.BytesIO(frame.to_csv(index=False).encode())
 
+    def _estimates(self) -> pd.DataFrame:
+        """Return the estimates at the selected place, with one at a threshold that the store does not have."""
+        place, threshold = self.selection.place, self.selection.lambda_0
+        frame = at_place(estimates_frame(self.grid.tree), place)
+        if self.grid.decided_only or threshold in self.grid.thresholds:
+            return frame
+        added = pd.DataFrame([vars(estimate) for estimate in probabilities_at(self.grid, place, [threshold])])
+        return pd.concat([frame, added], ignore_index=True) if len(added) else frame
+
     def view(self) -> Any:
-        """The page."""
+        """Return the page."""
         downloads = [
             pn.widgets.FileDownload(
                 callback=callback,
                 filename=f"{self.grid.study.name}.{ending}",
-                label=f"{what} ({ending.upper()})",
+                label=f"{content} ({ending.upper()})",
                 width=220,
             )
-            for callback, ending, what in ((self.picture, "svg", "Figure"), (self.numbers, "csv", "Numbers"))
+            for callback, ending, content in ((self.picture, "svg", "Figure"), (self.numbers, "csv", "Numbers"))
         ]
         side = pn.Column(
             self.law, self.d, self.n, self.depth, self.threshold, self.theory, pn.Spacer(height=8), *downloads,
@@ -342,6 +333,6 @@ class Explorer(Parts):
 
 
 def app(store: str) -> Any:
-    """The explorer of a store, for one visitor."""
+    """Return the explorer of a store, for one visitor."""
     pn.extension("tabulator")
     return Explorer(store).view()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from typing import Any
 
 import numpy as np
@@ -14,8 +12,8 @@ from bokeh.plotting import figure
 from bokeh.transform import linear_cmap
 
 from ntkmc.palette import CATEGORIES, SEQUENCE
-from ntkmc.views.plots import base
-from ntkmc.views.report.markup import svg
+from ntkmc.views.plots.base import Plot
+from ntkmc.views.report.markup import fragment
 
 CSS = """
 :host { color: #1b2430; font: 14px/1.5 system-ui, sans-serif; }
@@ -52,35 +50,35 @@ class Parts:
         self.curve = ColumnDataSource({name: np.array([np.nan]) for name in ("x", "p", "lower", "upper")})
         self.mark = ColumnDataSource({"x": [0.0], "y": [0.0]})
         self.theories = ColumnDataSource({"x": [], "y": [], "name": [], "kind": [], "verdict": [], "colour": []})
-        drawn = figure_of("λ₀", "P(λₘᵢₙ ≥ λ₀)", height=430, y_range=(-0.04, 1.04))
-        drawn.varea_step(
+        chart = figure_of("λ₀", "P(λₘᵢₙ ≥ λ₀)", height=430, y_range=(-0.04, 1.04))
+        chart.varea_step(
             "x", "lower", "upper", source=self.curve, fill_color=CATEGORIES[0], fill_alpha=0.18, step_mode="before"
         )
-        drawn.step("x", "p", source=self.curve, mode="before", line_color=CATEGORIES[0], line_width=2)
+        chart.step("x", "p", source=self.curve, mode="before", line_color=CATEGORIES[0], line_width=2)
         self.lines: list[Span] = []
-        rules = drawn.segment(
+        rules = chart.segment(
             "x", 0.0, "x", 1.0, source=self.theories, line_color="colour", line_dash="dashed", line_width=1.4
         )
-        drawn.scatter("x", "y", source=self.theories, marker="diamond", size=8, color="colour")
+        chart.scatter("x", "y", source=self.theories, marker="diamond", size=8, color="colour")
         self.cut = Span(location=0.0, dimension="height", line_color="#1b2430", line_width=1.2)
-        drawn.add_layout(self.cut)
-        handle = drawn.scatter(
+        chart.add_layout(self.cut)
+        handle = chart.scatter(
             "x", "y", source=self.mark, size=14, fill_color="#1b2430", line_color="white", line_width=2
         )
-        drawn.add_layout(LabelSet(
+        chart.add_layout(LabelSet(
             x="x", y="y", text="text", source=self.mark, x_offset=10, y_offset=8, text_font_size="13px",
             background_fill_color="white", background_fill_alpha=0.85,
         ))  # fmt: skip
         drag = PointDrawTool(renderers=[handle], add=False, drag=True)
-        drawn.add_tools(
+        chart.add_tools(
             drag,
             HoverTool(renderers=[rules], tooltips=[("", "@kind: @name"), ("value", "@x"), ("verdict", "@verdict")]),
         )
-        drawn.toolbar.active_tap = drag
-        self.plot = drawn
+        chart.toolbar.active_tap = drag
+        self.plot = chart
         self.legend = pn.pane.HTML("", stylesheets=[CSS], sizing_mode="stretch_width")
         self.tabs.append(("Distribution of λₘᵢₙ", pn.Row(
-            pn.Column(pn.pane.Bokeh(drawn, sizing_mode="stretch_width"), self.legend, sizing_mode="stretch_width"),
+            pn.Column(pn.pane.Bokeh(chart, sizing_mode="stretch_width"), self.legend, sizing_mode="stretch_width"),
             self.read, sizing_mode="stretch_width",
         )))  # fmt: skip
 
@@ -88,10 +86,10 @@ class Parts:
         self.surface = ColumnDataSource(
             {name: [] for name in ("x", "y", "d", "n", "probability", "lower", "upper", "trials", "ink", "text")}
         )
-        drawn = figure_of("n", "d", height=460, x_range=[""], y_range=[""])
+        chart = figure_of("n", "d", height=460, x_range=[""], y_range=[""])
         mapper = linear_cmap("probability", list(SEQUENCE), 0.0, 1.0, nan_color="#ffffff")
-        cells = drawn.rect("x", "y", 0.96, 0.94, source=self.surface, fill_color=mapper, line_color=None)
-        drawn.text(
+        cells = chart.rect("x", "y", 0.96, 0.94, source=self.surface, fill_color=mapper, line_color=None)
+        chart.text(
             "x",
             "y",
             text="text",
@@ -101,21 +99,21 @@ class Parts:
             text_baseline="middle",
             text_font_size="12px",
         )
-        told = [
+        tooltips = [
             ("cell", "d = @d, n = @n"),
             ("P(λₘᵢₙ ≥ λ₀)", "@probability{0.0000}"),
             ("between", "@lower{0.0000} and @upper{0.0000}"),
             ("trials", "@trials"),
         ]
-        drawn.add_tools(HoverTool(renderers=[cells], tooltips=told), TapTool(renderers=[cells]))
-        drawn.add_layout(cells.construct_color_bar(width=10), "right")
-        self.map = drawn
+        chart.add_tools(HoverTool(renderers=[cells], tooltips=tooltips), TapTool(renderers=[cells]))
+        chart.add_layout(cells.construct_color_bar(width=10), "right")
+        self.map = chart
         self.map_note = pn.pane.HTML("", stylesheets=[CSS], sizing_mode="stretch_width")
         self.tabs.append(
             (
                 "Over (n, d)",
                 pn.Column(
-                    self.map_note, pn.pane.Bokeh(drawn, sizing_mode="stretch_width"), sizing_mode="stretch_width"
+                    self.map_note, pn.pane.Bokeh(chart, sizing_mode="stretch_width"), sizing_mode="stretch_width"
                 ),
             )
         )
@@ -156,29 +154,26 @@ def filters_of(*names: str) -> dict[str, Any]:
     return {name: {"type": "input", "func": "like", "placeholder": "filter"} for name in names}
 
 
-def tells(column: Any) -> bool:
+def is_informative(column: Any) -> bool:
     """Whether a column holds anything other than fill values."""
     return bool((column.notna() & ~column.isin([0, -1])).any())
 
 
-def image(plot: base.Plot | None) -> str:
+def image(plot: Plot | None) -> str:
     """Return a figure as a self-contained HTML image; empty without a figure."""
-    if plot is None:
-        return ""
-    width = round(1.45 * 96 * plot.figure.get_size_inches()[0])
-    encoded = base64.b64encode(svg(plot)).decode()
-    return f'<img width="{width}" src="data:image/svg+xml;base64,{encoded}" alt="{html.escape(plot.alt, quote=True)}">'
+    # Figures are made for print, at 8 points: on a screen they are half as large again.
+    return "" if plot is None else fragment("image", plot=plot, width=round(1.45 * plot.pixels[0]))
 
 
 def figure_of(x: str, y: str, **more: Any) -> Any:
     """Return an empty chart in the common style."""
-    drawn = figure(
+    chart = figure(
         x_axis_label=x, y_axis_label=y, tools="", toolbar_location=None, sizing_mode="stretch_width", **more
     )
-    drawn.grid.grid_line_color = "#edf0f3"
-    drawn.outline_line_color = None
-    drawn.axis.axis_line_color = drawn.axis.major_tick_line_color = "#b6bec9"
-    drawn.axis.minor_tick_line_color = None
-    drawn.axis.axis_label_text_font_style = "normal"
-    drawn.axis.axis_label_text_font_size = drawn.axis.major_label_text_font_size = "13px"
-    return drawn
+    chart.grid.grid_line_color = "#edf0f3"
+    chart.outline_line_color = None
+    chart.axis.axis_line_color = chart.axis.major_tick_line_color = "#b6bec9"
+    chart.axis.minor_tick_line_color = None
+    chart.axis.axis_label_text_font_style = "normal"
+    chart.axis.axis_label_text_font_size = chart.axis.major_label_text_font_size = "13px"
+    return chart

@@ -65,7 +65,7 @@ def test_run_from_nothing(tmp_path: Path, small: dict[str, Any]) -> None:
     command = [sys.executable, "-m", "ntkmc", "run", "study.yaml"]
     first = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
-    assert "P(λ_min ≥ λ_0), 60 trials a cell" in first.stdout
+    assert "P(λ_min ≥ λ_0), 60 trials per cell" in first.stdout
     assert "det-pair-upper" in first.stdout
     assert "results in data/results/small.zarr" in first.stdout
     assert "Dask dashboard at http://127.0.0.1:" in first.stderr

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from ntkmc import open_results, run
-from ntkmc.errors import InputError, StoreError
+from ntkmc.errors import StoreError
 from ntkmc.execution.plan import make_plan
 from ntkmc.execution.profiles import load_profile
 from ntkmc.experiment.maintenance.recompute import compare_trial
 from ntkmc.experiment.study.loading import parse_study
 from ntkmc.linalg.eigen.result import Status
+from ntkmc.views.cells import Grid
 from ntkmc.views.frames import claims_frame
-from ntkmc.views.plots.base import survival_figure
+from ntkmc.views.plots.base import survival_plot
 from stores import assert_equal_bits, trials_of
 
 
@@ -54,8 +55,8 @@ def test_same_probabilities_and_no_quantiles(both: tuple[Path, Path]) -> None:
 
 
 def test_there_is_no_figure(both: tuple[Path, Path]) -> None:
-    with pytest.raises(InputError, match="no distribution of lambda_min to draw"):
-        survival_figure(open_results(both[1]), 0.95)
+    grid = Grid(open_results(both[1]))
+    assert survival_plot(grid, grid.places) is None
 
 
 def test_claims_are_judged_by_what_was_proved(both: tuple[Path, Path]) -> None:

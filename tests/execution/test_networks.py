@@ -36,8 +36,8 @@ from ntkmc.experiment.trial.draw import TrialConfig, draw
 from ntkmc.experiment.trial.run import BlockTask, run_block
 from ntkmc.linalg.networks import empirical_ntk as empirical_ntk_module
 from ntkmc.theory.claims import find_instance
-from ntkmc.views import evidence
 from ntkmc.views.cells import open_grid
+from ntkmc.views.evidence import trial_values
 
 DATA: dict[str, Any] = {
     "name": "networks",
@@ -391,6 +391,6 @@ def test_findings_of_networks_are_evidenced(finished: Path) -> None:
     place = grid.place("sphere", d=4, n=9, depth=2)
     instance = find_instance("bernstein-width[delta=0.1,m=400]")
     assert instance is not None
-    values = evidence._statistics(grid, instance, place, 5, None, None)
+    values = trial_values(grid, instance, place, 5)
     stored = networks(finished).sel(distribution="sphere", d=4, n=9, depth=2, width=400).isel(trial=5)
     assert values["network_deviation_upper"].tolist() == [float(stored["deviation_upper"])]

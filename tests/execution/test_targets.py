@@ -40,8 +40,8 @@ from ntkmc.experiment.trial.training import rows_to_test
 from ntkmc.theory.claims import find_instance
 from ntkmc.theory.distributions import build
 from ntkmc.theory.targets import CHECKPOINTS
-from ntkmc.views import evidence
 from ntkmc.views.cells import open_grid
+from ntkmc.views.evidence import trial_values
 
 DATA: dict[str, Any] = {
     "name": "training",
@@ -308,7 +308,7 @@ def test_verdicts_and_evidence(finished: Path) -> None:
     instance = find_instance("claim-residual-slowest[target=linear]")
     assert instance is not None
     place = grid.place("sphere", d=4, n=9, depth=2)
-    values = evidence._statistics(grid, instance, place, 5, None, None)
+    values = trial_values(grid, instance, place, 5)
     stored = group(finished, "training").sel(distribution="sphere", d=4, n=9, depth=2, target="linear").isel(trial=5)
     assert values["training_residual_upper"].tolist() == [stored["residual_upper"].values.tolist()]
     quantity = quantity_of(instance, grid.study.context(grid.study.cells[1], 2), values)
@@ -320,7 +320,7 @@ def test_commands_show_training(
 ) -> None:
     assert called(monkeypatch, "show", str(finished), "--targets") == 0
     said = capsys.readouterr().out
-    for title in ("Training as the kernel predicts it", "Exponents in n of the bound", "Trained networks beside it"):
+    for title in ("Training as the kernel predicts it", "Exponents in n of the bound", "Trained networks"):
         assert title in said
     assert called(monkeypatch, "show", str(finished), "n=9,target=linear", "--targets", "--format", "json") == 0
     rows = json.loads(capsys.readouterr().out)

@@ -278,7 +278,7 @@ def test_sentences_count_right(grid: Grid) -> None:
     status = grid.trials["status"].to_numpy()
     assert f"{int((status != 0).sum()):,} eigenvalues" in told
     assert "printed/det-depth-monotone" in told
-    best = re.search(r"The lower bound that comes nearest is (\S+): ", told)
+    best = re.search(r"The tightest lower bound is (\S+): ", told)
     assert best is not None
     assert [each.claim.side for each in instances() if each.label == best[1] and not each.claim.hypothesis] == [
         "lower"

@@ -63,10 +63,9 @@ def show(
     from ntkmc.views.frames import (
         claims_frame,
         estimates_frame,
-        mixed_origins,
+        mixed_environments,
         parse_selection,
         predictions_frame,
-        predictions_table,
         select,
         unused_trials,
     )
@@ -100,7 +99,7 @@ def show(
             claims_frame,
             lambda rows: verdicts.verdict_rows(rows, store) if chosen else verdicts.verdicts(tree),
         ),
-        Table.PREDICTIONS: (predictions_frame, predictions_table),
+        Table.PREDICTIONS: (predictions_frame, tables.predictions_table),
         Table.WIDTHS: (widths_frame, lambda rows: widths_tables(rows, delta)),
         Table.TARGETS: (targets_frame, lambda rows: targets_tables(rows, delta)),
         Table.FEATURES: (features_frame, lambda rows: features_tables(rows, delta)),
@@ -117,16 +116,22 @@ def show(
         table(lay_out(frame))
     else:
         typer.echo("no estimates yet: no block of trials is folded; run the study, or try again in a few seconds")
-    if form is Format.TABLE and (origins := mixed_origins(tree)):
-        say(origins)
+    if form is Format.TABLE and (environments := mixed_environments(tree)):
+        say(environments)
     if unused and form is Format.TABLE:
         say(f"{unused:,} finished trials (over all depths) come after the last look and do not enter these estimates")
     if figure is not None:
-        from ntkmc.views.plots.base import save, survival_figure
+        from ntkmc.views.cells import Grid
+        from ntkmc.views.frames import selected_places
+        from ntkmc.views.plots.base import save, survival_plot
 
         with reading(store):
-            drawn = survival_figure(tree, confidence, chosen)
-        save(drawn, figure)
+            grid = Grid(tree)
+            plot = survival_plot(grid, selected_places(grid, chosen), predicted=True)
+        if plot is None:
+            reason = "events alone were decided (measure: event)" if grid.decided_only else "no trial is folded yet"
+            raise InputError(f"there is no distribution of lambda_min to draw: {reason}")
+        save(plot, figure)
         say(f"figure in {figure}")
 
 
@@ -159,8 +164,8 @@ def _spectrum(
         from ntkmc.views.spectra import places_of
 
         with reading(store):
-            drawn = laws_plot(grid, places_of(grid, eigenvalues))
-        if drawn is None:
+            plot = laws_plot(grid, places_of(grid, eigenvalues))
+        if plot is None:
             raise InputError("no trial in this selection has all its eigenvalues (spectrum: full, n up to 1024)")
-        save(drawn.figure, figure)
+        save(plot, figure)
         say(f"figure in {figure}")

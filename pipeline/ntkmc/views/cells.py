@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -20,12 +20,15 @@ from ntkmc.theory.cell import CellContext
 
 Arrays = dict[str, NDArray[Any]]
 
-_LAMBDA_MIN = ("lambda_min", "lambda_min_lower", "lambda_min_upper", "status")
+COORDINATES: Final = ["distribution", "d", "n", "depth"]
+"""Coordinates of a cell at one depth, in the order of sorting and of columns."""
 
-_MOST_HELD = 2**23
+_LAMBDA_MIN: Final = ("lambda_min", "lambda_min_lower", "lambda_min_upper", "status")
+
+_MOST_HELD: Final = 2**23
 """Largest number of trials that `Grid.prefix` caches, about 200 MiB."""
 
-_ORIGIN = "the store's study"
+_ORIGIN: Final = "the store's study"
 
 
 @dataclass(frozen=True, order=True)
@@ -57,7 +60,7 @@ class Place:
     @property
     def labels(self) -> dict[str, Any]:
         """Coordinates for `xarray.Dataset.sel`."""
-        return {"distribution": self.distribution, "d": self.d, "n": self.n, "depth": self.depth}
+        return asdict(self)
 
 
 class Grid:
@@ -149,8 +152,8 @@ class Grid:
         present = [name for name in names if name in self.trials]
         chosen = self.trials[present]
         labels = {dim: value for dim, value in place.labels.items() if dim in chosen.dims}
-        here = chosen.sel(labels).isel(trial=slice(first, first + self.used(place))).load()
-        return {name: here[name].to_numpy() for name in present}
+        trials = chosen.sel(labels).isel(trial=slice(first, first + self.used(place))).load()
+        return {name: trials[name].to_numpy() for name in present}
 
     def confidence(self, place: Place) -> float:
         """Return the confidence level of an interval at a place."""
@@ -164,13 +167,24 @@ class Grid:
         if place not in self._prefixes:
             first = self._studies[place].trial_range.start
             span = slice(first, first + self.used(place))
-            here = self.trials[list(_LAMBDA_MIN)].sel(place.labels).isel(trial=span).load()
+            trials = self.trials[list(_LAMBDA_MIN)].sel(place.labels).isel(trial=span).load()
             cached = sum(len(prefix["status"]) for prefix in self._prefixes.values())
             # Clearing everything is simple, and a report visits most places only once.
             if cached > _MOST_HELD:
                 self._prefixes.clear()
-            self._prefixes[place] = {name: here[name].to_numpy() for name in _LAMBDA_MIN}
+            self._prefixes[place] = {name: trials[name].to_numpy() for name in _LAMBDA_MIN}
         return self._prefixes[place]
+
+
+def spread(values: Iterable[Any], most: int = 4) -> list[Any]:
+    """Return at most this many of the distinct values, sorted: both ends, and values evenly between them.
+
+    >>> spread([1, 2, 3, 4, 5, 6, 7], 3)
+    [1, 4, 7]
+    """
+    ordered = sorted(set(values))
+    positions = np.linspace(0, len(ordered) - 1, min(len(ordered), most)).round().astype(int)
+    return [ordered[i] for i in positions]
 
 
 def open_grid(store: str | Path) -> Grid:

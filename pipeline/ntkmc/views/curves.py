@@ -1,8 +1,9 @@
-"""P(lambda_min >= lambda_0) as a function of lambda_0, n and d, by the rules that made the store's estimates."""
+"""P(lambda_min >= lambda_0) as a function of lambda_0, n and d, by the rules of the store's estimates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -18,23 +19,23 @@ from ntkmc.statistics.intervals import dkw_halfwidth
 from ntkmc.statistics.scaling import Estimate, exponents
 from ntkmc.views.cells import Arrays, Grid, Place
 
-SURFACE = ("d", "n", "probability", "lower", "upper", "trials", "nondegenerate")
-MEDIANS = ("d", "n", "median", "lower", "upper", "low", "high", "trials")
+SURFACE: Final = ("d", "n", "probability", "lower", "upper", "trials", "nondegenerate")
+MEDIANS: Final = ("d", "n", "median", "lower", "upper", "low", "high", "trials")
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The empirical survival function of lambda_min with its simultaneous band.
+    """Empirical survival function of lambda_min with its simultaneous band.
 
     Attributes
     ----------
     points : ndarray, (m,)
         Values of lambda_min, increasing.
     probability : ndarray, (m,)
-        Share of trials with lambda_min >= the point; it stays so down to the point before.
+        Share of trials with lambda_min >= the point; constant down to the previous point.
     lower, upper : ndarray, (m,)
         Dvoretzky-Kiefer-Wolfowitz band at the points, from the proved lower and upper ends of every lambda_min. A
-        trial without a value counts as 0 for the lower and 1 for the upper end.
+        trial without a value counts as 0 for the lower and as 1 for the upper end.
     trials : int
     """
 
@@ -45,22 +46,23 @@ class Curve:
     trials: int
 
     def at(self, threshold: float) -> float:
-        """Share of trials with lambda_min >= threshold."""
+        """Return the share of trials with lambda_min >= threshold."""
         position = int(np.searchsorted(self.points, threshold, side="left"))
         return float(self.probability[position]) if position < len(self.points) else 0.0
 
     def thinned(self, most: int) -> Curve:
-        """At most this many of the points, evenly spaced in probability, the ends among them."""
+        """Return at most this many of the points, with both ends."""
         if len(self.points) <= most:
             return self
+        # Evenly spaced in probability, so that all steps of the drawn curve have the same height.
         kept = np.unique(np.linspace(0, len(self.points) - 1, most).round().astype(int))
         return Curve(self.points[kept], self.probability[kept], self.lower[kept], self.upper[kept], self.trials)
 
 
 def survival(trials: Arrays, confidence: float) -> Curve:
-    """The curve of one place from its trials, as `Grid.prefix` returns them.
+    """Return the curve of one place from its trials, as `Grid.prefix` returns them.
 
-    The band holds for all thresholds at once, for one curve whose number of trials was fixed in advance.
+    The band is simultaneous in the threshold, for one curve whose number of trials was fixed in advance.
 
     Raises
     ------
@@ -81,8 +83,8 @@ def survival(trials: Arrays, confidence: float) -> Curve:
     values = trials["lambda_min"]
     points = np.unique(values[~np.isnan(values)])
     if not total or not len(points):
-        nothing = np.empty(0)
-        return Curve(nothing, nothing, nothing, nothing, total)
+        empty = np.empty(0)
+        return Curve(empty, empty, empty, empty, total)
     half = dkw_halfwidth(total, confidence)
     low, high = trials["lambda_min_lower"], trials["lambda_min_upper"]
     return Curve(
@@ -95,25 +97,26 @@ def survival(trials: Arrays, confidence: float) -> Curve:
 
 
 def _share(values: Floats, points: Floats, failed: float) -> Floats:
-    """Share of values at or above each point, NaN standing for `failed`."""
+    """Return the share of values at or above each point, with `failed` in place of NaN."""
     ordered = np.sort(np.where(np.isnan(values), failed, values))
     return np.asarray((len(ordered) - np.searchsorted(ordered, points, side="left")) / len(ordered))
 
 
 @dataclass(frozen=True)
 class Probability:
-    """P(lambda_min >= lambda_0) at one place and threshold, as the store's `estimates` give it for the study's.
+    """Estimate of P(lambda_min >= lambda_0) at one place and threshold.
 
     Attributes
     ----------
     lambda_0, probability, lower, upper : float
         Estimate, and its confidence sequence.
     lower_fixed, upper_fixed : float
-        Clopper-Pearson; NaN where the number of trials was not fixed in advance, or is not reached.
+        Clopper-Pearson; NaN if the number of trials was not fixed in advance, or is not reached.
     trials, proved, undecided : int
-        Trials of the prefix; with lambda_min >= lambda_0 by proof; that failed, or whose enclosure holds lambda_0.
+        Numbers of trials: all; those with lambda_min >= lambda_0 by proof; those that failed, or whose enclosure
+        contains lambda_0.
     nondegenerate : str
-        supported, refuted or undecided: is the probability at least 1 - delta?
+        Whether the probability is at least 1 - delta: supported, refuted or undecided.
     """
 
     lambda_0: float
@@ -129,9 +132,9 @@ class Probability:
 
 
 def probabilities_at(grid: Grid, place: Place, thresholds: ArrayLike) -> list[Probability]:
-    """Estimates at any thresholds, by the same rules and from the same trials as the store's.
+    """Return estimates at any thresholds, by the same rules and from the same trials as the store's.
 
-    A confidence sequence holds for one threshold at any time of looking; for all thresholds at once see `survival`.
+    A confidence sequence is valid at any time of looking, for one threshold; a band for all thresholds: `survival`.
 
     Returns
     -------
@@ -141,68 +144,67 @@ def probabilities_at(grid: Grid, place: Place, thresholds: ArrayLike) -> list[Pr
     Raises
     ------
     InputError
-        Where events alone were decided, for a threshold that was not among the decided ones.
+        If events alone were decided, and not at one of these thresholds.
     """
-    wanted = [float(value) for value in np.atleast_1d(np.asarray(thresholds, dtype=np.float64))]
-    if grid.decided_only and (strange := sorted(set(wanted) - set(grid.thresholds))):
+    values = [float(value) for value in np.atleast_1d(np.asarray(thresholds, dtype=np.float64))]
+    if grid.decided_only and (undecided := sorted(set(values) - set(grid.thresholds))):
         raise InputError(
-            f"lambda_0 = {strange[0]:g} was not decided (measure: event); this store answers "
+            f"lambda_0 = {undecided[0]:g} was not decided (measure: event); this store answers "
             + ", ".join(f"{value:g}" for value in grid.thresholds)
         )
     trials = grid.prefix(place)
     if not len(trials["status"]):
         return []
-    found = estimate(trials, grid.rules(place, wanted))
+    estimates = estimate(trials, grid.rules(place, values))
     intervals = {
-        name.removeprefix("probability_"): found[name]
-        for name in found
-        if name.startswith("probability") and name != "probability"
+        name.removeprefix("probability_"): ends for name, ends in estimates.items() if name.startswith("probability_")
     }
     return [
         Probability(
             lambda_0=threshold,
-            probability=float(found["probability"][i]),
-            **{name: float(values[i]) for name, values in intervals.items()},
-            trials=int(found["trials_used"]),
-            proved=int(found["proved"][i]),
-            undecided=int(found["undecided"][i]),
-            nondegenerate=Verdict(int(found["nondegenerate"][i])).word,
+            probability=float(estimates["probability"][i]),
+            **{name: float(ends[i]) for name, ends in intervals.items()},
+            trials=int(estimates["trials_used"]),
+            proved=int(estimates["proved"][i]),
+            undecided=int(estimates["undecided"][i]),
+            nondegenerate=Verdict(int(estimates["nondegenerate"][i])).word,
         )
-        for i, threshold in enumerate(wanted)
+        for i, threshold in enumerate(values)
     ]
 
 
 def surface_frame(grid: Grid, distribution: str, depth: int, threshold: float) -> pd.DataFrame:
-    """P(lambda_min >= threshold) over the (n, d) of one distribution and depth, one row per cell that has trials.
+    """Return P(lambda_min >= threshold) over the (n, d) of one distribution and depth, one row per cell with trials.
 
     Columns: `d`, `n`, `probability` with `lower` and `upper` (confidence sequence of its row), `trials`,
     `nondegenerate` in words.
     """
-    rows = []
-    for place in grid.places:
-        if (place.distribution, place.depth) == (distribution, depth):
-            for found in probabilities_at(grid, place, [threshold]):
-                ends = (found.probability, found.lower, found.upper, found.trials, found.nondegenerate)
-                rows.append((place.d, place.n, *ends))
+    rows = [
+        vars(probability) | {"d": place.d, "n": place.n}
+        for place in grid.places
+        if (place.distribution, place.depth) == (distribution, depth)
+        for probability in probabilities_at(grid, place, [threshold])
+    ]
     return pd.DataFrame(rows, columns=list(SURFACE))
 
 
 def medians_frame(grid: Grid, distribution: str, depth: int) -> pd.DataFrame:
-    """The median of lambda_min over the (n, d) of one distribution and depth, one row per cell that has values.
+    """Return the median of lambda_min over the (n, d) of one distribution and depth, one row per cell with values.
 
     Columns: `d`, `n`, `median`, its limits `lower` and `upper`, which hold for all rows at once, the 5 % and 95 %
-    quantiles of lambda_min `low` and `high`, and `trials`. All from the trials that the store's estimates rest on.
+    quantiles of lambda_min `low` and `high`, and `trials`. All from the trials of the store's estimates.
     """
-    chosen = [place for place in grid.places if (place.distribution, place.depth) == (distribution, depth)]
+    places = [place for place in grid.places if (place.distribution, place.depth) == (distribution, depth)]
     rows = []
-    for place in chosen:
+    for place in places:
         trials = grid.prefix(place)
         values = trials["lambda_min"][~np.isnan(trials["lambda_min"])]
         if not len(values):
             continue
-        together = 1.0 - (1.0 - grid.confidence(place)) / len(chosen)  # Bonferroni
+        # Bonferroni: the exponents that are fitted to the medians need limits that hold for all of them at once.
+        confidence = 1.0 - (1.0 - grid.confidence(place)) / len(places)
         ends = [
-            quantile_interval(np.where(np.isnan(trials[name]), failed, trials[name]), 0.5, together)[side]
+            quantile_interval(np.where(np.isnan(trials[name]), failed, trials[name]), 0.5, confidence)[side]
             for side, (name, failed) in enumerate((("lambda_min_lower", -np.inf), ("lambda_min_upper", np.inf)))
         ]
         low, median, high = (float(value) for value in np.quantile(values, (0.05, 0.5, 0.95)))
@@ -211,9 +213,9 @@ def medians_frame(grid: Grid, distribution: str, depth: int) -> pd.DataFrame:
 
 
 def median_exponents(medians: pd.DataFrame) -> dict[str, Estimate]:
-    """Exponents of the median in n and in d, fitted together on log axes, with the limits that those of the rows give.
+    """Return exponents of the median in n and in d, fitted together on log axes, with limits from those of the rows.
 
-    Cells whose median is not proved to be positive have no place on a log axis and are left out.
+    Cells whose median is not proved to be positive have no logarithm, and are left out.
 
     Parameters
     ----------
@@ -223,7 +225,7 @@ def median_exponents(medians: pd.DataFrame) -> dict[str, Estimate]:
     Returns
     -------
     dict of str to Estimate
-        By axis; without one that takes a single value, or that the other determines.
+        By axis; without an axis that has a single value, or that is determined by the other one.
 
     Examples
     --------

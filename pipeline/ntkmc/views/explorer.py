@@ -18,13 +18,13 @@ def serve(store: str, port: int = 5006, browser: bool = True, app: str = "explor
     Parameters
     ----------
     store : str
-        A folder or URL, finished or still being written.
+        Folder or URL of the store, which may still be written.
     port : int
-        On the loopback interface: the app has no login. 0 takes any free one.
+        Port on the loopback interface, since the app has no login. 0: any free port.
     browser : bool
-        Open one.
+        Whether to open a browser.
     app : str
-        A file in `dashboards/`, or a path to one's own, with a function `app(store)`.
+        File in `dashboards/`, or path of another file, with a function `app(store)`.
 
     Raises
     ------
@@ -37,16 +37,17 @@ def serve(store: str, port: int = 5006, browser: bool = True, app: str = "explor
         import panel
     except ImportError as error:
         raise InputError("the explorer needs Panel, which is not installed: pip install 'ntkmc[dashboard]'") from error
-    open_results(store)  # a missing store is said now, not in a browser
-    port = _free(port)
-    made = load_app(app)
+    # A missing store is an error of the command, not of a page.
+    open_results(store)
+    port = _free_port(port)
+    page = load_app(app)
     link = f"http://127.0.0.1:{port}/explorer"
     print(
         f"explorer of {store} at {link} (Ctrl-C ends it); from another machine: ssh -L {port}:127.0.0.1:{port} ...",
         flush=True,
     )
     panel.serve(
-        {"explorer": lambda: made(store)}, port=port, address="127.0.0.1", show=browser, title="ntkmc explorer",
+        {"explorer": lambda: page(store)}, port=port, address="127.0.0.1", show=browser, title="ntkmc explorer",
         verbose=False, websocket_origin=[f"127.0.0.1:{port}", f"localhost:{port}"],
     )  # fmt: skip
 
@@ -64,7 +65,8 @@ def load_app(name: str) -> Any:
     if spec is None or spec.loader is None:
         raise InputError(f"{path}: cannot be loaded")
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent))  # the app may have files of its own beside it
+    # The app may import other files of its folder.
+    sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
     finally:
@@ -74,8 +76,10 @@ def load_app(name: str) -> Any:
     return module.app
 
 
-def _free(port: int) -> int:
+def _free_port(port: int) -> int:
+    """Return the port, or any free one for 0; InputError if it is taken."""
     with socket.socket() as probe:
+        # As the server does: a port whose connections are still closing is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""Summary of a store in sentences, with numbers from `estimates`, `claims` and `trials` only."""
+"""Summary of a store in sentences; all numbers are from the groups `estimates`, `claims` and `trials`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 
 from ntkmc.linalg.eigen import Status
 from ntkmc.theory.claims import find_instance
-from ntkmc.views.cells import Grid
-from ntkmc.views.frames import estimates_frame, overall_frame
+from ntkmc.views.cells import COORDINATES, Grid
+from ntkmc.views.frames import estimates_frame, overall_frame, tried
 
 _KERNELS = {
     "ntk": "the neural tangent kernel K^(L)",
@@ -32,9 +32,9 @@ class Totals:
     Attributes
     ----------
     cells, planned, done, eigenvalues : int
-        Cells; draws that are planned at most, and finished; eigenvalues over all depths.
+        Numbers of cells, of draws that are planned at most, of finished draws, and of eigenvalues over all depths.
     status : dict of str to int
-        Eigenvalues by what their enclosure is worth.
+        Numbers of eigenvalues by the status of their enclosure.
     """
 
     cells: int
@@ -45,39 +45,40 @@ class Totals:
 
 
 def totals(grid: Grid) -> Totals:
-    """Draws and eigenvalues of all cells, finished ones counted from `trials`."""
-    status = grid.trials["status"].transpose("distribution", "d", "n", "depth", "trial").to_numpy()
-    codes, counts = np.unique(status[status != 0], return_counts=True)
-    words = {each.code: each.name.lower() for each in Status}
+    """Return the numbers of draws and eigenvalues over all cells; finished ones are counted from `trials`."""
+    stored = grid.trials["status"].transpose(*COORDINATES, "trial").to_numpy()
+    # 0: not computed yet, or no such cell.
+    codes, counts = np.unique(stored[stored != 0], return_counts=True)
+    words = {status.code: status.name.lower() for status in Status}
     by_word = {words.get(int(code), str(code)): int(count) for code, count in zip(codes, counts, strict=True)}
-    draws = int((status != 0).any(axis=3).sum())
+    draws = int((stored != 0).any(axis=3).sum())
     planned = len(grid.study.trial_range) * len(grid.study.cells)
     return Totals(len(grid.cells), planned, draws, int(counts.sum()), by_word)
 
 
 def what_was_run(grid: Grid) -> list[str]:
-    """The study, in sentences."""
-    study, found = grid.study, totals(grid)
+    """Return a description of the study, in sentences."""
+    study, counts = grid.study, totals(grid)
     laws = sorted({place.distribution for place in grid.places})
     axes = {axis: sorted({getattr(place, axis) for place in grid.places}) for axis in ("d", "n", "depth")}
-    trials = f"{len(study.trial_range):,} trials a cell" + (" at most" if study.adaptive else "")
+    trials = f"{len(study.trial_range):,} trials per cell" + (" at most" if study.adaptive else "")
     sentences = [
         f"The study {study.name} draws data of {_counted(len(laws), 'distribution')} ({', '.join(laws)}) in "
-        f"{_counted(found.cells, 'cell')} with d = {_values(axes['d'])} and n = {_values(axes['n'])}, "
+        f"{_counted(counts.cells, 'cell')} with d = {_values(axes['d'])} and n = {_values(axes['n'])}, "
         f"{_ROWS[study.normalize]}, and takes the smallest eigenvalue of {_KERNELS[study.kernel]} at depth "
         f"L = {_values(axes['depth'])}; {trials}, seed {study.seed}.",
-        f"{found.done:,} draws are in the store, and {found.eigenvalues:,} eigenvalues, each with a proved enclosure"
-        + (f" ({_statuses(found)})." if found.eigenvalues else "."),
+        f"{counts.done:,} draws are in the store, and {counts.eigenvalues:,} eigenvalues, each with a proved enclosure"
+        + (f" ({_statuses(counts)})." if counts.eigenvalues else "."),
     ]
-    if found.done < found.planned and not study.adaptive:
+    if counts.done < counts.planned and not study.adaptive:
         sentences.append(
-            f"The study is not finished: {found.planned - found.done:,} of {found.planned:,} draws are missing."
+            f"The study is not finished: {counts.planned - counts.done:,} of {counts.planned:,} draws are missing."
         )
     return sentences
 
 
 def what_was_found(grid: Grid) -> list[str]:
-    """The results, in paragraphs; the one says what to do where there are none."""
+    """Return the results in paragraphs; without results, one paragraph with what to do."""
     estimates, overall = estimates_frame(grid.tree), overall_frame(grid.tree)
     if estimates.empty:
         return ["Nothing is estimated yet: run the study, or make this report again once its first trials are folded."]
@@ -93,13 +94,13 @@ def _events(grid: Grid, estimates: pd.DataFrame) -> list[str]:
     delta = grid.study.event.delta
     counts = estimates["nondegenerate"].value_counts()
     total = int(counts.sum())
-    yes, no, open_ones = (int(counts.get(word, 0)) for word in ("supported", "refuted", "undecided"))
+    yes, no, open_ = (int(counts.get(word, 0)) for word in ("supported", "refuted", "undecided"))
     sentences = [
         f"Of {total:,} pairs of a cell (distribution, d, n, L) and a threshold, {yes:,} are "
-        f"(λ_0, {delta:g})-non-degenerate, {no:,} are not and {open_ones:,} are undecided, each by a confidence "
+        f"(λ_0, {delta:g})-non-degenerate, {no:,} are not and {open_:,} are undecided, each by a confidence "
         f"sequence at {grid.study.confidence:.0%}."
     ]
-    certified = estimates.dropna(subset=["certified"]).drop_duplicates(["distribution", "d", "n", "depth"])
+    certified = estimates.dropna(subset=["certified"]).drop_duplicates(COORDINATES)
     if len(certified):
         ordered = certified.sort_values("certified", kind="stable").to_dict("records")
         worst, best = ordered[0], ordered[-1]
@@ -111,13 +112,14 @@ def _events(grid: Grid, estimates: pd.DataFrame) -> list[str]:
 
 
 def _depths(estimates: pd.DataFrame) -> list[str]:
-    medians = estimates.drop_duplicates(["distribution", "d", "n", "depth"]).pivot_table(
+    medians = estimates.drop_duplicates(COORDINATES).pivot_table(
         index=["distribution", "d", "n"], columns="depth", values="median"
     )
     if medians.shape[1] < 2 or medians.empty:
         return []
     low, high = medians.columns.min(), medians.columns.max()
     both = medians[[low, high]].dropna()
+    # No ratio to a median that is zero up to rounding.
     both = both[both[low] > 1e-12]
     if both.empty:
         return []
@@ -129,26 +131,27 @@ def _depths(estimates: pd.DataFrame) -> list[str]:
 
 
 def _inequalities(overall: pd.DataFrame) -> list[str]:
-    tried = _tried(overall, "deterministic")
-    if tried.empty:
+    claims = _tried(overall, "deterministic")
+    if claims.empty:
         return []
-    own = tried[tried["corrected_by"] == ""]
-    against = own[own["overall"] == "violated"]["claim"].tolist()
-    vacuous = own[own["overall"] == "vacuous"]["claim"].tolist()
-    said = f"violated: {_named(against)}" if against else "none is violated by proof in any trial"
-    sentences = [f"Of {_counted(len(own), 'inequality', 'inequalities')} tried in every trial, {said}."]
+    # Published forms that are known to be wrong are mentioned apart.
+    registered = claims[claims["corrected_by"] == ""]
+    against = registered[registered["overall"] == "violated"]["claim"].tolist()
+    vacuous = registered[registered["overall"] == "vacuous"]["claim"].tolist()
+    result = f"violated: {_named(against)}" if against else "none is violated by proof in any trial"
+    sentences = [f"Of {_counted(len(registered), 'inequality', 'inequalities')} tried in every trial, {result}."]
     if vacuous:
         sentences.append(f"Vacuous in every cell: {_named(vacuous)}.")
-    # Properties of single laws are judged in a table of their own, and bound norms, not lambda_min.
-    lower = own[~own["hypothesis"] & own["claim"].map(_bounds_from_below)]
+    # Properties of single distributions are bounds on norms, not on lambda_min, and have a table of their own.
+    lower = registered[~registered["hypothesis"] & registered["claim"].map(_bounds_from_below)]
     lower = lower[lower["tightness"] > 0.0]
     if len(lower):
         best = lower.sort_values("tightness", kind="stable").to_dict("records")[-1]
         sentences.append(
-            f"The lower bound that comes nearest is {best['claim']}: bound over bounded quantity is "
+            f"The tightest lower bound is {best['claim']}: bound over bounded quantity is "
             f"{_number(best['tightness'])} in the median over cells."
         )
-    printed = tried[(tried["corrected_by"] != "") & (tried["overall"] == "violated")]["claim"].tolist()
+    printed = claims[(claims["corrected_by"] != "") & (claims["overall"] == "violated")]["claim"].tolist()
     if printed:
         sentences.append(
             f"In their printed form violated: {_named(printed)}; the corrections are in the tables below."
@@ -162,43 +165,42 @@ def _bounds_from_below(label: str) -> bool:
 
 
 def _bounds(overall: pd.DataFrame) -> list[str]:
-    tried = _tried(overall, "probability")
-    if tried.empty:
+    claims = _tried(overall, "probability")
+    if claims.empty:
         return []
-    counts = tried["overall"].value_counts()
-    refuted = tried[tried["overall"] == "refuted"]["claim"].tolist()
+    counts = claims["overall"].value_counts()
+    refuted = claims[claims["overall"] == "refuted"]["claim"].tolist()
     return [
-        f"Of {_counted(len(tried), 'probability bound')}, {counts.get('supported', 0)} are supported, "
+        f"Of {_counted(len(claims), 'probability bound')}, {counts.get('supported', 0)} are supported, "
         f"{counts.get('undecided', 0)} undecided and {counts.get('vacuous', 0)} vacuous; "
         + (f"refuted: {_named(refuted)}." if refuted else "none is refuted.")
     ]
 
 
 def _scalings(overall: pd.DataFrame) -> list[str]:
-    tried = _tried(overall, "scaling")
-    if tried.empty:
+    claims = _tried(overall, "scaling")
+    if claims.empty:
         return []
-    refuted = tried[tried["overall"] == "refuted"]
+    refuted = claims[claims["overall"] == "refuted"]
     if refuted.empty:
-        return [f"Of {_counted(len(tried), 'scaling claim')}, none is refuted."]
+        return [f"Of {_counted(len(claims), 'scaling claim')}, none is refuted."]
     drifts = [
         f"{row['claim']} (exponent {row['exponent_d']:.2f} in d)" if pd.notna(row["exponent_d"]) else str(row["claim"])
         for row in refuted.to_dict("records")
     ]
-    return [f"Of {_counted(len(tried), 'scaling claim')}, refuted: {_named(drifts)}."]
+    return [f"Of {_counted(len(claims), 'scaling claim')}, refuted: {_named(drifts)}."]
 
 
 def _tried(overall: pd.DataFrame, kind: str) -> pd.DataFrame:
-    told = ~overall["overall"].isin(["not-applicable", "not-evaluated"])
-    return overall[(overall["kind"] == kind) & told]
+    return tried(overall[overall["kind"] == kind])
 
 
 def _cell(row: Any) -> str:
     return f"{row['distribution']}, d = {row['d']}, n = {row['n']}, L = {row['depth']}"
 
 
-def _statuses(found: Totals) -> str:
-    shares = sorted(found.status.items(), key=lambda item: -item[1])
+def _statuses(counts: Totals) -> str:
+    shares = sorted(counts.status.items(), key=lambda item: -item[1])
     return ", ".join(f"{count:,} {word.replace('_', ' ')}" for word, count in shares)
 
 
@@ -216,7 +218,7 @@ def _named(names: list[str], most: int = 6) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits.
+    """Format a number with three digits.
 
     >>> _number(0.41293), _number(0.0), _number(1234.5)
     ('0.413', '0', '1.23e+03')

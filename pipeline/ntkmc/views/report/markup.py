@@ -1,18 +1,18 @@
-"""Pieces of HTML: text, tables, mathematics, figures."""
+"""Templates of the report and of the explorer, and the filters that they use."""
 
 from __future__ import annotations
 
 import base64
-import html
 import io
 import math
 import re
-from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from latex2mathml import converter
+from markupsafe import Markup, escape
 
 from ntkmc.palette import SIGNS, VERDICTS
 from ntkmc.views.plots.base import Plot
@@ -29,123 +29,104 @@ _SYMBOLS: Final = {
     "G^(L)": "<var>G</var><sup>(<var>L</var>)</sup>",
     "H^∞": "<var>H</var><sup>∞</sup>",
 }
+"""Replacements in escaped text, in this order: the first two are spellings of later ones."""
+
+_LARGEST_CSV: Final = 300_000
+"""Bytes of the largest table that a page holds; browsers refuse longer data URIs, and a report is sent by mail."""
 
 
-def text(plain: str) -> str:
-    """Escaped, with the few symbols of running text set as mathematics.
+def mathematics(plain: str) -> Markup:
+    """Escape a text, and set the few symbols of running text as mathematics.
 
-    >>> text("λ_min < 1")
-    '<var>λ</var><sub>min</sub> &lt; 1'
+    >>> mathematics("λ_min < 1")
+    Markup('<var>λ</var><sub>min</sub> &lt; 1')
     """
-    escaped = html.escape(plain, quote=False)
+    escaped = str(escape(plain))
     for written, shown in _SYMBOLS.items():
         escaped = escaped.replace(written, shown)
-    return re.sub(r"\^(\d+)", r"<sup>\1</sup>", escaped)
+    return Markup(re.sub(r"\^(\d+)", r"<sup>\1</sup>", escaped))
 
 
-def sentence(plain: str) -> str:
-    """With a capital letter and one full stop, as HTML.
+def sentence(plain: str) -> Markup:
+    """Return a text with a capital letter and one full stop, as HTML.
 
-    >>> sentence("are they necessary?"), sentence("Thm 3.2")
+    >>> str(sentence("are they necessary?")), str(sentence("Thm 3.2"))
     ('Are they necessary?', 'Thm 3.2.')
     """
     plain = plain.strip()
     ended = plain if plain.endswith((".", "?", "!")) else f"{plain}."
-    named = "-" in ended.partition(" ")[0]  # the id of a claim
-    return text(ended if named else ended[:1].upper() + ended[1:])
+    # The id of a claim stays as it is.
+    is_id = "-" in ended.partition(" ")[0]
+    return mathematics(ended if is_id else ended[:1].upper() + ended[1:])
 
 
 @lru_cache(maxsize=512)
-def formula(latex: str) -> str:
-    """LaTeX as MathML, which browsers typeset without any script; as code where it cannot be converted."""
+def formula(latex: str) -> Markup:
+    """Return LaTeX as MathML, which browsers typeset without a script; as code if it cannot be converted."""
     try:
-        found = converter.convert(latex, display="block")
-    except Exception:  # a user's own claim may be written in any LaTeX
-        return f"<code>{html.escape(latex)}</code>"
-    # The language-independent source, for those who copy it.
-    return found.replace("<math ", f'<math aria-label="{html.escape(latex)}" ', 1)
+        converted = converter.convert(latex, display="block")
+    except Exception:  # a user's own claim may contain any LaTeX
+        return Markup("<code>{}</code>").format(latex)
+    # The source as a label: readable by screen readers, and what is copied.
+    return Markup(converted.replace("<math ", f'<math aria-label="{escape(latex)}" ', 1))
 
 
-def verdict(word: str) -> str:
-    """A verdict in its colour, with its mark: never by colour alone."""
-    sign = SIGNS.get(word, "")
+def verdict(word: str) -> Markup:
+    """Return a verdict in its colour and with its sign, so that it can be read without colours."""
     colour = VERDICTS.get(word, VERDICTS["undecided"])
-    return f'<span style="color:{colour}">{sign}{" " if sign else ""}{word}</span>'
+    return Markup('<span style="color:{}">{}</span>').format(colour, f"{SIGNS.get(word, '')} {word}".lstrip())
 
 
-def number(value: Any, digits: int = 4) -> str:
-    """A number for a table; a dash where there is none."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, float) and math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    if isinstance(value, float):
-        return f"{value:.{digits}g}".replace("-", "−")
-    return f"{value:,}" if isinstance(value, int) else html.escape(str(value))
+def significant(value: Any, digits: int = 4) -> str:
+    """Format a number for a table: floats with significant digits, integers in full, a dash for None and NaN.
 
-
-def table(
-    caption: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], label: str, *, wide: bool = False
-) -> str:
-    """A table that scrolls by itself where a screen is narrow.
-
-    Parameters
-    ----------
-    caption : str
-        HTML.
-    columns : sequence of (str, str)
-        Heading as HTML, and class: `l` left, `wrap` left and broken.
-    rows : iterable of sequences of str
-        HTML; the first cell of a row is its heading.
-    label : str
-        For those who cannot see it.
-    wide : bool
-        Into the margins, where there are any.
+    >>> significant(0.123456), significant(12345), significant(-math.inf), significant(math.nan)
+    ('0.1235', '12,345', '−∞', '–')
     """
-    head = "".join(f'<th scope="col" class="{kind}">{name}</th>' for name, kind in columns)
-    body = []
-    for cells in rows:
-        (_, first), *others = columns
-        row = f'<th scope="row" class="{first}">{cells[0]}</th>'
-        row += "".join(f'<td class="{kind}">{cell}</td>' for (_, kind), cell in zip(others, cells[1:], strict=True))
-        body.append(f"<tr>{row}</tr>")
-    kind = "scroll wide" if wide else "scroll"
-    named = html.escape(label, quote=True)
-    return (
-        f'<div class="{kind}" role="region" tabindex="0" aria-label="{named}"><table><caption>{caption}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
-def data_link(frame: pd.DataFrame, name: str, words: str, most: int = 300_000) -> str:
-    """A link that holds a frame as CSV; the command that prints it where it would be too large."""
-    content = frame.to_csv(index=False).encode()
-    if len(content) > most:
-        return ""
-    encoded = base64.b64encode(content).decode()
-    return f'<a class="screen" download="{_quoted(name)}" href="data:text/csv;base64,{encoded}">{words}</a>'
-
-
-def _quoted(value: str) -> str:
-    return html.escape(value, quote=True)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.{digits}g}".replace("-", "−")
 
 
 def svg(plot: Plot) -> bytes:
-    """A figure as SVG, its coordinates to a hundredth of a point: finer ones are two thirds of such a file."""
+    """Return a figure as SVG, with coordinates rounded to a hundredth of a point."""
     content = io.StringIO()
     with journal():
         plot.figure.savefig(content, format="svg", metadata={"Date": None, "Title": plot.name})
-    # In paths alone: the scale of glyphs is a small number too.
+    # Further digits are two thirds of a file. Only paths: the scale of glyphs is a small number too.
     return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\d\.\d{2})\d+", r"\1", path[0]), content.getvalue()).encode()
 
 
-def figure(plot: Plot, number_of: int) -> str:
-    """A figure with its caption and the numbers behind it."""
-    encoded = base64.b64encode(svg(plot)).decode()
-    width, height = (round(96 * inches) for inches in plot.figure.get_size_inches())
-    link = data_link(plot.data, f"{plot.name}.csv", "The numbers (CSV)")
-    return (
-        f'<figure id="figure-{plot.name}"><img src="data:image/svg+xml;base64,{encoded}" width="{width}" '
-        f'height="{height}" alt="{html.escape(plot.alt, quote=True)}">'
-        f"<figcaption><strong>Figure {number_of}.</strong> {text(plot.caption)} {link}</figcaption></figure>"
-    )
+def svg_uri(plot: Plot) -> str:
+    """Return a figure as the source of an image, so that a page needs no other file."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg(plot)).decode()}"
+
+
+def csv_uri(frame: pd.DataFrame) -> str:
+    """Return a table as CSV for a link that a browser downloads; empty if it is too large for a page."""
+    content = frame.to_csv(index=False).encode()
+    return "" if len(content) > _LARGEST_CSV else f"data:text/csv;base64,{base64.b64encode(content).decode()}"
+
+
+# Names, labels and attributes of a store may come from anybody: everything is escaped unless a filter made it.
+_ENVIRONMENT: Final = Environment(
+    loader=PackageLoader("ntkmc.views.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+    lstrip_blocks=True,
+)  # fmt: skip
+_ENVIRONMENT.filters |= {
+    filter_.__name__: filter_ for filter_ in (mathematics, sentence, formula, verdict, significant, svg_uri, csv_uri)
+}
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a rendered template of `ntkmc/views/report/templates`."""
+    return _ENVIRONMENT.get_template(template).render(values)
+
+
+def fragment(name: str, **values: Any) -> str:
+    """Return a rendered fragment of the explorer: a macro of `explorer.html.j2`."""
+    return str(getattr(_ENVIRONMENT.get_template("explorer.html.j2").module, name)(**values))

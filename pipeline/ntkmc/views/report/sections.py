@@ -1,197 +1,156 @@
-"""Tables of the report: estimates, verdicts, statements, exponents, provenance."""
+"""Content of the report's tables and lists; the template formats it."""
 
 from __future__ import annotations
 
-import html
 import itertools
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pandas as pd
 
-from ntkmc.theory.claims import CLAIMS
-from ntkmc.views.cells import Grid
+from ntkmc.theory.claims import Claim
+from ntkmc.views.cells import COORDINATES, Grid, spread
 from ntkmc.views.curves import median_exponents, medians_frame
-from ntkmc.views.frames import overall_frame
-from ntkmc.views.plots.base import spread
-from ntkmc.views.report.markup import data_link, formula, number, sentence, table, text, verdict
+from ntkmc.views.frames import registered_claim, tried
+from ntkmc.views.report.markup import significant, verdict
 
 _MOST_ROWS: Final = 60
+"""Rows of the largest table of estimates: about two printed pages. The link below it has all rows."""
 
-_COORDINATES: Final = ["distribution", "d", "n", "depth"]
+_MARKS: Final = {"supported": "✓", "refuted": "✗"}
 
-_LAMBDA_0: Final = "<var>λ</var><sub>0</sub>"
-_CELL: Final = [("distribution", "l"), ("<var>d</var>", ""), ("<var>n</var>", ""), ("<var>L</var>", "")]
+Rows = list[list[str]]
 
 
-def estimates(frame: pd.DataFrame, grid: Grid) -> str:
-    """P(lambda_min >= lambda_0) with intervals, a row for each cell and depth: all of them, or an even choice."""
-    thresholds = sorted(frame["lambda_0"].unique())
-    shown = (
-        thresholds if len(thresholds) <= 4 else [thresholds[round(i * (len(thresholds) - 1) / 3)] for i in range(4)]
-    )
-    chosen, left = _choice(frame)
+@dataclass(frozen=True)
+class EstimatesTable:
+    """Table of P(lambda_min >= lambda_0), one row per cell and depth.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        All estimates.
+    thresholds : list of float
+        Those with a column, at most four.
+    rows : list of list of str
+    kept : dict of str to list of int
+        Values of d and n that have rows, for axes of which some are left out.
+    """
+
+    frame: pd.DataFrame
+    thresholds: list[float]
+    rows: Rows
+    kept: dict[str, list[int]]
+
+
+def estimates_table(frame: pd.DataFrame) -> EstimatesTable:
+    """Return the table of estimates from all of them."""
+    thresholds = spread(frame["lambda_0"])
+    shown, kept = _thinned(frame)
     rows = []
-    for (law, d, n, depth), here in chosen.groupby(["distribution", "d", "n", "depth"], sort=True):
-        by_threshold = {row.lambda_0: row for row in here.itertuples()}
-        cells = [_estimate(by_threshold.get(threshold)) for threshold in shown]
-        first = here.iloc[0]
-        rows.append([html.escape(str(law)), str(d), str(n), str(depth), number(float(first["median"]), 3), *cells,
-                     number(float(first["certified"]), 3)])  # fmt: skip
-    columns = [*_CELL, ("median", ""), *((f"{_LAMBDA_0} = {value:g}", "") for value in shown), ("certified", "")]
-    delta = grid.study.event.delta
-    caption = (
-        f"<strong>Estimates.</strong> P({text('λ_min ≥ λ_0')}) with its {grid.study.confidence:.0%} confidence "
-        f"sequence. "
-        f"Certified: the largest {_LAMBDA_0} proved to hold with probability {1 - delta:g}.{left} "
-        + data_link(frame, f"{grid.study.name}-estimates.csv", "All of them (CSV)")
-    )
-    return table(caption, columns, rows, "Estimates", wide=True)
+    for (law, d, n, depth), estimates in shown.groupby(COORDINATES, sort=True):
+        by_threshold = {row.lambda_0: row for row in estimates.itertuples()}
+        first = estimates.iloc[0]
+        rows.append([
+            str(law), str(d), str(n), str(depth), significant(float(first["median"]), 3),
+            *(_interval(by_threshold.get(threshold)) for threshold in thresholds),
+            significant(float(first["certified"]), 3),
+        ])  # fmt: skip
+    return EstimatesTable(frame, thresholds, rows, kept)
 
 
-def _estimate(row: Any) -> str:
+def _interval(row: Any) -> str:
     if row is None:
         return "–"
-    sign = {"supported": "✓", "refuted": "✗"}.get(row.nondegenerate, "?")
-    return f"{row.probability:.3f} [{row.lower:.3f}, {row.upper:.3f}] {sign}"
+    return f"{row.probability:.3f} [{row.lower:.3f}, {row.upper:.3f}] {_MARKS.get(row.nondegenerate, '?')}"
 
 
-def _choice(frame: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Rows for one table: of many, those with some of the d, and if need be of the n; and the choice in words."""
-    kept: dict[str, str] = {}
+def _thinned(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[int]]]:
+    """Leave out some values of d, then of n, until the rows fit into one table."""
+    kept: dict[str, list[int]] = {}
     for axis, most in itertools.product(("d", "n"), (6, 4, 3, 1)):
-        if len(frame.drop_duplicates(_COORDINATES)) <= _MOST_ROWS:
+        if len(frame.drop_duplicates(COORDINATES)) <= _MOST_ROWS:
             break
         values = sorted(frame[axis].unique())
-        # One value alone is better the middle one than the smallest.
-        some = spread(values, most) if most > 1 else [values[len(values) // 2]]
-        frame = frame[frame[axis].isin(some)]
-        kept[axis] = f"<var>{axis}</var> = {', '.join(map(str, some))}"
-    return frame, f" Shown: {'; '.join(kept.values())}." if kept else ""
+        # A single value is the middle one: the smallest and the largest are extreme.
+        kept[axis] = spread(values, most) if most > 1 else [values[len(values) // 2]]
+        frame = frame[frame[axis].isin(kept[axis])]
+    return frame, kept
 
 
-def exponents(grid: Grid) -> str:
-    """Fitted exponents of the median of lambda_min; empty where nothing can be fitted."""
+def exponent_rows(grid: Grid) -> Rows:
+    """Return fitted exponents of the median of lambda_min, one row per distribution and depth with a fit."""
     rows = []
-    for law in sorted({place.distribution for place in grid.places}):
-        for depth in sorted({place.depth for place in grid.places if place.distribution == law}):
-            found = median_exponents(medians_frame(grid, law, depth))
-            if found:
-                cells = [
-                    f"{number(found[axis].value, 3)} [{number(found[axis].lower, 3)}, {number(found[axis].upper, 3)}]"
-                    if axis in found
-                    else "–"
-                    for axis in ("n", "d")
-                ]
-                rows.append([html.escape(law), str(depth), *cells])
-    if not rows:
-        return ""
-    caption = (
-        f"<strong>Exponents</strong> of the median of {text('λ_min')} in <var>n</var> and <var>d</var>, fitted "
-        f"together "
-        "by least squares on log axes; in brackets the limits that the medians' own limits, which hold for "
-        "all cells at "
-        "once, give. A description of this grid, not an asymptotic law."
-    )
-    columns = [("distribution", "l"), ("<var>L</var>", ""), ("in <var>n</var>", ""), ("in <var>d</var>", "")]
-    return table(caption, columns, rows, "Exponents")
-
-
-def verdicts(grid: Grid) -> str:
-    """Return the verdicts over all cells, one table per kind of claim."""
-    overall = overall_frame(grid.tree)
-    overall = overall[~overall["overall"].isin(["not-applicable", "not-evaluated"])]
-    words = dict(zip(overall["claim"], overall["overall"], strict=True))
-    parts = []
-    for kind, heading, explained in (
-        ("event", "Non-degeneracy", "Is P(λ_min ≥ λ_0) at least 1 − δ in every cell? By confidence sequences."),
-        ("deterministic", "Inequalities", "Must hold in every trial; violated only where enclosures are disjoint."),
-        ("probability", "Probability bounds", "Against: cells that reject the claimed probability, at most "
-         "1 − confidence of them falsely (e-BH)."),
-        ("scaling", "Scaling claims", "Is there a constant? Refuted where it must drift with d."),
-    ):  # fmt: skip
-        rows = overall[overall["kind"] == kind]
-        if len(rows):
-            caption = f"<strong>{heading}.</strong> {text(explained)}"
-            parts.append(
-                table(
-                    caption, _columns(kind), [_row(kind, row) for row in rows.to_dict("records")], heading, wide=True
-                )
+    for law, depth in sorted({(place.distribution, place.depth) for place in grid.places}):
+        fits = median_exponents(medians_frame(grid, law, depth))
+        if fits:
+            rows.append(
+                [law, str(depth), *(_with_limits(*fits[axis]) if axis in fits else "–" for axis in ("n", "d"))]
             )
-    printed = overall[overall["corrected_by"] != ""]
-    if len(printed):
-        columns = [("as printed", "wrap"), ("says", "l"), ("corrected by", "wrap"), ("says", "l")]
-        rows_of = [
-            [html.escape(row["claim"].removeprefix("printed/")), verdict(row["overall"]),
-             html.escape(row["corrected_by"]), verdict(words.get(row["corrected_by"], "not-evaluated"))]
-            for row in printed.to_dict("records")
-        ]  # fmt: skip
-        parts.append(
-            table("<strong>As printed, and corrected.</strong>", columns, rows_of, "As printed, and corrected")
-        )
-    return "".join(parts)
+    return rows
 
 
-def _columns(kind: str) -> list[tuple[str, str]]:
-    common = [("claim", "wrap"), ("verdict", "l"), ("cells", ""), ("against", "")]
-    if kind == "scaling":
-        return [*common[:2], ("constant", ""), ("exponent in <var>n</var>", ""), ("in <var>d</var>", "")]
-    return [*common, ("undecided", ""), ("vacuous", ""), ("tightness", "")]
+def _with_limits(value: float, lower: float, upper: float) -> str:
+    shown = [significant(float(number), 3) for number in (value, lower, upper)]
+    return shown[0] if shown[0] == "–" else f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
-def _row(kind: str, row: dict[Hashable, Any]) -> list[str]:
-    start = [html.escape(row["claim"]), verdict(row["overall"])]
-    if kind == "scaling":
-        return [*start, *(_limits(row, name) for name in ("constant", "exponent_n", "exponent_d"))]
-    counts = [number(int(row[name])) for name in ("cells", "against", "undecided", "vacuous")]
-    return [*start, *counts, number(float(row["tightness"]), 3)]
+def verdict_rows(overall: pd.DataFrame) -> dict[str, Rows]:
+    """Return verdicts over all cells, by kind of claim; kinds that have none are left out."""
+    return {
+        str(kind): [_verdict_row(row) for row in claims.to_dict("records")]
+        for kind, claims in tried(overall).groupby("kind", sort=False)
+    }
 
 
-def _limits(row: dict[Hashable, Any], name: str) -> str:
-    value, lower, upper = (number(float(row[key]), 3) for key in (name, f"{name}_lower", f"{name}_upper"))
-    return value if value == "–" else f"{value} [{lower}, {upper}]"
+def _verdict_row(row: dict[Hashable, Any]) -> list[str]:
+    start = [row["claim"], verdict(row["overall"])]
+    if row["kind"] == "scaling":
+        fits = ("constant", "exponent_n", "exponent_d")
+        return [*start, *(_with_limits(row[name], row[f"{name}_lower"], row[f"{name}_upper"]) for name in fits)]
+    counts = [significant(int(row[name])) for name in ("cells", "against", "undecided", "vacuous")]
+    return [*start, *counts, significant(float(row["tightness"]), 3)]
 
 
-def statements(grid: Grid) -> str:
-    """Every claim that was tried, as it stands in the catalogue."""
-    overall = overall_frame(grid.tree)
-    tried = overall[~overall["overall"].isin(["not-applicable", "not-evaluated"])]["claim"]
-    parts = []
-    for claim_id in dict.fromkeys(claim.partition("[")[0] for claim in tried):
-        if claim_id not in CLAIMS:
-            continue
-        claim = CLAIMS[claim_id]
-        parts.append(
-            f'<div class="claim"><h3>{html.escape(claim.id)}</h3>'
-            f'<div class="formula" tabindex="0" role="group" aria-label="Statement of {html.escape(claim.id)}">'
-            f"{formula(claim.latex)}</div><p>{text(claim.statement)}</p>"
-            f'<p class="note">{sentence(claim.source)} Applies to: {text(claim.hypotheses.rstrip("."))}.</p></div>'
-        )
-    return "".join(parts)
+def printed_rows(overall: pd.DataFrame) -> Rows:
+    """Return published forms of claims with their corrections, and the verdicts on both."""
+    overall = tried(overall)
+    words = dict(zip(overall["claim"], overall["overall"], strict=True))
+    return [
+        [row["claim"].removeprefix("printed/"), verdict(row["overall"]), row["corrected_by"],
+         verdict(words.get(row["corrected_by"], "not-evaluated"))]
+        for row in overall[overall["corrected_by"] != ""].to_dict("records")
+    ]  # fmt: skip
 
 
-def provenance(grid: Grid) -> str:
-    """Return the provenance section."""
-    found = grid.attributes["provenance"]
-    packages = ", ".join(f"{name} {version}" for name, version in found.get("packages", {}).items() if version)
+def statements(overall: pd.DataFrame) -> list[Claim]:
+    """Return the claims that were tried and are registered here, each once."""
+    claims = {claim.id: claim for claim in map(registered_claim, tried(overall)["claim"]) if claim is not None}
+    return list(claims.values())
+
+
+def provenance_items(grid: Grid) -> list[tuple[str, str]]:
+    """Return the origin of the last run, as names and values; unknown ones are left out."""
+    recorded = grid.attributes["provenance"]
+    code = recorded.get("code", {})
     blas = "; ".join(
         f"{pool.get('internal_api')} {pool.get('version')} ({pool.get('architecture')})"
-        for pool in found.get("blas", [])
+        for pool in recorded.get("blas", [])
     )
-    code = found.get("code", {})
+    commit = f"{code.get('commit', '')}{' (modified)' if code.get('modified') else ''}" if code else "installed copy"
     items = {
-        "study hash": str(grid.attributes["study_hash"]),
-        "identity hash": str(grid.attributes["identity_hash"]),
-        "last run began": str(found.get("time", "")),
-        "runs with this store": str(len(grid.attributes["history"])),
-        "processor": str(found.get("cpu", "")),
-        "system": f"{found.get('platform', '')}, Python {found.get('python', '')}",
-        "packages": packages,
+        "study hash": grid.attributes["study_hash"],
+        "identity hash": grid.attributes["identity_hash"],
+        "last run began": recorded.get("time", ""),
+        "runs with this store": len(grid.attributes["history"]),
+        "processor": recorded.get("cpu", ""),
+        "system": f"{recorded.get('platform', '')}, Python {recorded.get('python', '')}",
+        "packages": ", ".join(
+            f"{name} {version}" for name, version in recorded.get("packages", {}).items() if version
+        ),
         "BLAS": f"{blas}; trials run on one thread",
-        "commit": f"{code.get('commit', '')}{' (modified)' if code.get('modified') else ''}"
-        if code
-        else "installed copy",
-        "queue job": ", ".join(f"{key}={value}" for key, value in found.get("job", {}).items()),
+        "commit": commit,
+        "queue job": ", ".join(f"{key}={value}" for key, value in recorded.get("job", {}).items()),
     }
-    rows = "".join(f"<dt>{name}</dt><dd>{html.escape(value)}</dd>" for name, value in items.items() if value)
-    return f"<dl>{rows}</dl>"
+    return [(name, str(value)) for name, value in items.items() if value]
