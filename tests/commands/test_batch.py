@@ -18,6 +18,7 @@ from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.events import BlockDone, CellFailed, RunFinished, RunStarted
 from ntkmc.experiment.store.lease import Lease
 from ntkmc.experiment.study.loading import parse_study
+from ntkmc.experiment.study.measurements import MeasurementKey
 
 QUEUE = {
     "sbatch": 'if [ -e refuse ]; then cat refuse >&2; exit 1; fi; cat "$1" > submitted; echo "Submitted batch job 7"',
@@ -116,7 +117,7 @@ def test_no_jobs_for_a_store_that_another_run_holds(
 
 @pytest.mark.long
 def test_run_status(place: Path, client: Any, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of the trials: what is done is the store's word, the rate is the record's, errors come from logs."""
+    """Half of the trials: counts come from the store, the rate from the driver's log, errors from the jobs' logs."""
     path, workspace = place / "s.zarr", Workspace(place / "s.zarr")
     run_study(parse_study(small | {"trials": 30}, trusted=True), path, client=client, progress=False)
     document = json.loads((path / "zarr.json").read_text())
@@ -130,10 +131,18 @@ def test_run_status(place: Path, client: Any, small: dict[str, Any], monkeypatch
     for _ in range(10):
         clock[0] += 3.0
         record(BlockDone("a cell", 36, 0, 1.0))
-    found = run_status(path)
-    assert (found.cells_done, found.cells, found.trials_done, found.trials) == (0, 12, 360, 720)
-    assert found.rate == pytest.approx(12.0)
-    assert found.seconds_left == pytest.approx(30.0)
+        record(BlockDone("a cell", 36, 0, 1.0, MeasurementKey("finite_width", 64)))
+    status = run_status(path)
+    assert (status.cells_done, status.cells, status.trials_done, status.trials) == (0, 12, 360, 720)
+    assert status.rate == pytest.approx(12.0)
+    assert status.seconds_left == pytest.approx(30.0)
+    clock[0] += 33.0  # a silent driver: the rate falls
+    assert run_status(path).rate == pytest.approx(6.0)
+    document["attributes"]["study"]["trials"] = {"at-least": 30, "at-most": 60, "half-width": 0.25}
+    (path / "zarr.json").write_text(json.dumps(document))
+    status = run_status(path)
+    assert status.cells_done == 5  # the others are not precise enough
+    assert status.trials_left == 7 * 30
     record(CellFailed("a cell", "too large"))
     assert run_status(path).error == "cell a cell failed: too large"
     (workspace.logs / "ntkmc-s-9.err").write_text("fine\nslurmstepd: error: *** JOB 9 CANCELLED ***\nfine\n")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -86,67 +85,64 @@ class Feed:
 
     def __call__(self, event: Event) -> None:
         """Enter an event into the next message."""
+        with self._lock:
+            self._enter(event)
+        if isinstance(event, RunStarted):
+            self._thread.start()
+        elif isinstance(event, RunFinished):
+            self._over.set()
+            self._thread.join(_LAST_MESSAGE)
+
+    def _enter(self, event: Event) -> None:
         match event:
-            case RunStarted():
-                self._thread.start()
             case BlockDone():
-                with self._lock:
-                    at = self._cells[event.cell]
-                    # The page counts trials of the limiting kernel: those of networks would count each draw twice.
-                    if event.measurement.is_draws:
-                        self._done[at] = min(self._done[at] + event.trials, self._planned[at])
-                        self._failed[at] += event.failed
-                    self._computed.add(at)
-                    self._changed.add(at)
-                    self._pending["computed"] = self._pending.get("computed", 0.0) + event.seconds
+                at = self._cells[event.cell]
+                # The page counts trials of the limiting kernel: those of networks would count each draw twice.
+                if event.measurement.is_draws:
+                    self._done[at] = min(self._done[at] + event.trials, self._planned[at])
+                    self._failed[at] += event.failed
+                self._computed.add(at)
+                self._changed.add(at)
+                self._pending["computed"] = self._pending.get("computed", 0.0) + event.seconds
             case CellDone():
-                with self._lock:
-                    at = self._cells[event.cell]
-                    self._planned[at] -= event.spared
-                    self._closed[at] = True
-                    self._changed.add(at)
+                at = self._cells[event.cell]
+                self._planned[at] -= event.spared
+                self._closed[at] = True
+                self._changed.add(at)
             case CellFailed():
-                with self._lock:
-                    self._pending.setdefault("set_aside", {})[event.cell] = event.reason
-                    self._closed[self._cells[event.cell]] = True
-                    self._changed.add(self._cells[event.cell])
+                at = self._cells[event.cell]
+                self._pending.setdefault("set_aside", {})[event.cell] = event.reason
+                self._closed[at] = True
+                self._changed.add(at)
             case Note():
-                with self._lock:
-                    self._pending.setdefault("notes", []).append(event.text)
+                self._pending.setdefault("notes", []).append(event.text)
             case StoreUpdated():
                 self._read(event)
             case RunFinished():
-                with self._lock:
-                    self._pending["ended"] = "interrupted" if event.interrupted else "finished"
-                self._over.set()
-                self._thread.join(_LAST_MESSAGE)
+                self._pending["ended"] = "interrupted" if event.interrupted else "finished"
 
     def _read(self, event: StoreUpdated) -> None:
         """Read counts, estimates and verdicts from the store, of the cells that may have changed."""
-        with self._lock:
-            changed = list(range(len(self._cells))) if event.whole else sorted(self._computed)
-            self._computed.clear()
-            span = self._study.trial_range
-            for at in changed:
-                done = event.store.done(self._study.cells[at])[:, span.start : span.stop]
-                self._done[at] = int(done.all(axis=0).sum())
-            self._changed.update(changed)
-            self._pending["estimates"] = self._estimates(event, self._unsent(changed))
-            codes = event.derived.claims["overall"].tolist()
-            labels = event.store.coordinates["claim"]
-            self._pending["verdicts"] = {
-                label: Verdict(code).word
-                for label, code in zip(labels, codes, strict=True)
-                if code not in (Verdict.NOT_EVALUATED, Verdict.NOT_APPLICABLE)
-            }
-            if not self._seeded:
-                self._pending["seed"] = self._seed()
-                self._seeded = True
-
-    def _unsent(self, changed: Iterable[int]) -> list[int]:
-        """Return the cells whose estimates are to be sent: those that changed, and those of the pending message."""
-        pending = self._pending["estimates"][0].tolist() if "estimates" in self._pending else []
-        return sorted({*changed, *pending})
+        changed = list(range(len(self._cells))) if event.whole else sorted(self._computed)
+        self._computed.clear()
+        span = self._study.trial_range
+        # The store corrects the counts: a block that was computed twice was reported twice.
+        for at in changed:
+            done = event.store.done(self._study.cells[at])[:, span.start : span.stop]
+            self._done[at] = int(done.all(axis=0).sum())
+        self._changed.update(changed)
+        unsent = self._pending["estimates"][0].tolist() if "estimates" in self._pending else []
+        self._pending["estimates"] = self._estimates(event, sorted({*changed, *unsent}))
+        codes = event.derived.claims["overall"].tolist()
+        labels = event.store.coordinates["claim"]
+        self._pending["verdicts"] = {
+            label: Verdict(code).word
+            for label, code in zip(labels, codes, strict=True)
+            if code not in (Verdict.NOT_EVALUATED, Verdict.NOT_APPLICABLE)
+        }
+        if not self._seeded:
+            self._pending["seed"] = self._seed()
+            self._seeded = True
 
     def _estimates(self, event: StoreUpdated, cells: list[int]) -> tuple[Any, Any]:
         """Return cells and, (3, cells, depths, thresholds), their estimates with both ends of the intervals."""
