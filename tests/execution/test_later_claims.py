@@ -19,7 +19,7 @@ from ntkmc.experiment.store.location import Location
 from ntkmc.experiment.store.reading import open_results
 from ntkmc.experiment.store.store import Store
 from ntkmc.experiment.study.loading import parse_study
-from ntkmc.theory.claims import CLAIMS, Bound, Claim, DeterministicClaim, register
+from ntkmc.theory.claims import CLAIMS, Bound, Claim, DeterministicClaim, Domain, register
 
 STUDY: dict[str, Any] = {
     "name": "later",
@@ -48,19 +48,18 @@ def ran(data: dict[str, Any], path: Path, client: Any) -> tuple[int, str]:
 
 @pytest.fixture
 def example() -> Any:
-    claim = register(
-        DeterministicClaim(
-            id="det-short-rows",
-            statement="Every row is shorter than sqrt 8.",
-            latex="",
-            source="nobody",
-            hypotheses="none",
-            side="upper",
-            needs=("norm_max",),
-            evaluate=below,
-            quantity=lambda context, statistics: Bound(statistics["norm_max"], statistics["norm_max"]),
-        )
+    claim = DeterministicClaim(
+        id="det-short-rows",
+        statement="Every row is shorter than sqrt 8.",
+        latex="",
+        source="nobody",
+        domain=Domain("none"),
+        side="upper",
+        needs=("norm_max",),
+        evaluate=below,
+        quantity=lambda context, statistics: Bound(statistics["norm_max"], statistics["norm_max"]),
     )
+    register(claim)
     yield claim
     del CLAIMS._entries[claim.id]
 

@@ -23,6 +23,7 @@ from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import (
     Bound,
     DeterministicClaim,
+    Domain,
     Instance,
     ProbabilityClaim,
     ScalingClaim,
@@ -41,7 +42,7 @@ FIELDS: dict[str, Any] = {
     "statement": "",
     "latex": "",
     "source": "",
-    "hypotheses": "",
+    "domain": Domain(""),
     "side": "upper",
     "needs": ("ratio",),
     "evaluate": lambda context, statistics, parameters: Bound(statistics["ratio"], statistics["ratio"]),

@@ -168,8 +168,8 @@ def test_every_need_is_a_statistic() -> None:
 
 def test_h_only_claims_need_unit_rows() -> None:
     context = CellContext("h-infinity", 2, 5, 5, unit_rows=False)
-    assert not CLAIMS["det-gershgorin-coherence"].applies(context)
-    assert CLAIMS["det-pair-upper"].applies(context)
+    assert not CLAIMS["det-gershgorin-coherence"].domain.includes(context)
+    assert CLAIMS["det-pair-upper"].domain.includes(context)
 
 
 def test_even_polygon_is_singular_at_depth_two_only() -> None:

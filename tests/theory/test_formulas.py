@@ -398,7 +398,7 @@ def ratio(label: str, context: CellContext, **statistics: float) -> float:
 def test_ratios_of_scaling_claims() -> None:
     """Each statistic over what it is claimed to scale as, in units where Cov x = I."""
     here = cell("gaussian", 10, 100)
-    doubled = replace(here, scale=0.5, energy=400.0)  # rows twice as large
+    doubled = replace(here, scale=0.5, second_moment=400.0)  # rows twice as large
     root = math.sqrt(math.log(100.0))
     assert ratio("claim-coherence-sphere[delta=0.1]", here, coherence=0.3) == pytest.approx(0.3 / (root / 10))
     for context, size in ((here, 1.0), (doubled, 2.0)):

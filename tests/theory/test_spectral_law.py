@@ -138,7 +138,9 @@ def test_the_coherence_of_uniform_directions() -> None:
 
 def test_where_laws_are_meant() -> None:
     def ids(**changed: object) -> list[str]:
-        cell: dict[str, object] = {"n": 50, "d": 20, "unit_rows": True, "law": "sphere", "energy": 1.0} | changed
+        cell: dict[str, object] = (
+            {"n": 50, "d": 20, "unit_rows": True, "law": "sphere"} | {"second_moment": 1.0} | changed
+        )
         context = CellContext("ntk", 3, **cell)  # type: ignore[arg-type]
         return [each.id for quantity in ("eigenvalues", "coherence") for each in laws_for(context, quantity)]
 
@@ -146,8 +148,8 @@ def test_where_laws_are_meant() -> None:
     assert ids(d=1000) == [*ids(), "pred-coherence-limit"]
     assert ids(d=3) == ["pred-coherence", "pred-coherence-fixed-d"]
     assert ids(law="rademacher") == []
-    assert ids(energy=None) == ["pred-coherence"]
-    context = CellContext("ntk", 3, n=50, d=3, unit_rows=True, law="sphere", energy=1.0)
+    assert ids(second_moment=None) == ["pred-coherence"]
+    context = CellContext("ntk", 3, n=50, d=3, unit_rows=True, law="sphere", second_moment=1.0)
     for each in LAWS.values():
         if each.quantity == "coherence":
             share = each.law(context).cdf(np.linspace(0.9, 1.0, 50))

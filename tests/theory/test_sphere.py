@@ -143,7 +143,7 @@ def test_effective_ridge_is_close_to_draws() -> None:
 def test_every_predictor_says_something() -> None:
     said = set()
     for n, d, depth in ((100, 100, 2), (100, 3, 2), (200, 1000, 2), (10, 10, 40)):
-        context = CellContext("ntk", depth, n, d, unit_rows=True, law="sphere", scale=1.0, energy=1.0)
+        context = CellContext("ntk", depth, n, d, unit_rows=True, law="sphere", scale=1.0, second_moment=1.0)
         for quantity in ("lambda_min", "coherence"):
             found = predictions(context, quantity)
             assert all(0.0 < value <= depth for value in found.values())

@@ -23,7 +23,7 @@ class CellContext:
         Hypotheses that the law satisfies, for rows as drawn.
     scale : float or None
         Constant by which rows are divided after the draw; None if each row is divided by its own norm.
-    energy : float or None
+    second_moment : float or None
         E|x|**2 of the normalized rows, the kernel's input; None where it does not exist.
     shallower : int or None
         Next smaller depth that is measured on the same draws.
@@ -39,7 +39,7 @@ class CellContext:
     law: str = ""
     hypotheses: Hypotheses = UNKNOWN
     scale: float | None = None
-    energy: float | None = None
+    second_moment: float | None = None
     shallower: int | None = None
     fewer: int | None = None
 

@@ -365,7 +365,7 @@ class Study(_Model):
             law=law.name,
             hypotheses=law.hypotheses(d),
             scale=scale,
-            energy=1.0 if self.normalize != "none" else moment,
+            second_moment=1.0 if self.normalize != "none" else moment,
             shallower=max((other for other in cell.depths if other < depth), default=None),
             fewer=max(smaller_sizes, default=None) if self.nested else None,
         )

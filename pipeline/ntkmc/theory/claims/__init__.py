@@ -3,12 +3,6 @@
 Importing the package registers all claims. It may import `kernels`, `distributions` and `predictions`.
 """
 
-# isort: off
-# The claims are shown in the order of their registration, which is that of these imports.
-from ntkmc.theory.claims import deterministic, probability, networks  # noqa: F401
-from ntkmc.theory.claims import scaling, published_forms, sketching, training  # noqa: F401
-
-# isort: on
 from ntkmc.theory.claims.base import (
     CLAIMS,
     Bound,
@@ -27,12 +21,25 @@ from ntkmc.theory.claims.base import (
     register,
     select,
 )
+from ntkmc.theory.claims.deterministic import DETERMINISTIC_CLAIMS
+from ntkmc.theory.claims.domains import Domain
+from ntkmc.theory.claims.networks import NETWORK_CLAIMS
+from ntkmc.theory.claims.probability import PROBABILITY_CLAIMS
+from ntkmc.theory.claims.published_forms import PUBLISHED_FORMS
+from ntkmc.theory.claims.scaling import SCALING_CLAIMS
+from ntkmc.theory.claims.sketching import SKETCHING_CLAIMS
+from ntkmc.theory.claims.training import TRAINING_CLAIMS
+
+# Claims are listed in the order of their registration.
+register(*DETERMINISTIC_CLAIMS, *PROBABILITY_CLAIMS, *NETWORK_CLAIMS, *SCALING_CLAIMS)
+register(*PUBLISHED_FORMS, *SKETCHING_CLAIMS, *TRAINING_CLAIMS)
 
 __all__ = [
     "CLAIMS",
     "Bound",
     "Claim",
     "DeterministicClaim",
+    "Domain",
     "EventClaim",
     "InequalityClaim",
     "Instance",

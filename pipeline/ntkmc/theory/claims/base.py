@@ -11,7 +11,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal, TypeVar
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from ntkmc.numeric import Floats
 from ntkmc.registry import Registry
 from ntkmc.theory.cell import CellContext
+from ntkmc.theory.claims.domains import Domain
 from ntkmc.theory.claims.trial_statistics import STATISTICS, MeasuredGroup
-from ntkmc.theory.kernels.functions import KERNELS
 
 Kind = Literal["deterministic", "probability", "scaling", "event"]
 Side = Literal["lower", "upper"]
@@ -65,18 +65,12 @@ EXACT: Final = 0.1
 
 Evaluate = Callable[[CellContext, Statistics, Parameters], Bound]
 Quantity = Callable[[CellContext, Statistics], Bound]
-Applies = Callable[[CellContext], bool]
 Claimed = Callable[[CellContext, Parameters], tuple[float, float]]
 
 
 def smallest_eigenvalue(context: CellContext, statistics: Statistics) -> Bound:
     """Return the enclosure of lambda_min, the quantity that most claims bound."""
     return Bound(statistics["lambda_min_lower"], statistics["lambda_min_upper"])
-
-
-def everywhere(context: CellContext) -> bool:
-    """Return True: the condition of a claim that applies to every cell of its kernels."""
-    return True
 
 
 def at_most_delta(context: CellContext, parameters: Parameters) -> tuple[float, float]:
@@ -114,12 +108,8 @@ class Claim(ABC):
         The statement, in plain text and in LaTeX.
     source : str
         Paper and theorem, or the derivation in one line.
-    hypotheses : str
-        Where it applies, in plain text; `kernels` and `applies` decide.
-    kernels : tuple of str
-        Kernels to which the claim refers.
-    applies : callable
-        (context) -> whether the claim refers to a cell.
+    domain : Domain
+        Cells to which the claim refers.
     needs : tuple of str
         Per-trial statistics that the claim reads: variables of the store's group `trials`; those of `group`, with its
         prefix; or ends of lambda_min of the same draw at the next smaller depth (`shallower_lower`, `_upper`) and of
@@ -142,14 +132,22 @@ class Claim(ABC):
     statement: str
     latex: str
     source: str
-    hypotheses: str
-    kernels: tuple[str, ...] = KERNELS
-    applies: Applies = everywhere
+    domain: Domain
     needs: tuple[str, ...] = ()
     parameters: tuple[Parameters, ...] = ({},)
     constants: str = "explicit"
     hypothesis: bool = False
     group: MeasuredGroup | None = None
+
+    @property
+    def hypotheses(self) -> str:
+        """The domain in plain text."""
+        return self.domain.hypotheses
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Kernels to which the claim refers."""
+        return self.domain.kernels
 
     @property
     def tested(self) -> str:
@@ -187,7 +185,7 @@ class TrialClaim(Claim):
     evaluate : callable
         (context, statistics, parameters) -> `Bound`.
     where : callable or None
-        (context, parameters) -> whether an instance applies, in addition to `applies`.
+        (context, parameters) -> whether an instance applies to a cell of the domain; all do if None.
     """
 
     side: Side
@@ -235,10 +233,11 @@ class ProbabilityClaim(InequalityClaim):
     ----------
     claimed : callable
         (context, parameters) -> claimed range of the probability of a violation; by default from 0 to the parameter
-        delta.
+        delta, whose only value is 0.1 by default.
     """
 
     kind: ClassVar[Kind] = "probability"
+    parameters: tuple[Parameters, ...] = ({"delta": 0.1},)
     claimed: Claimed = at_most_delta
 
     def _tested(self) -> str:
@@ -381,12 +380,8 @@ class Instance:
 
     def applies(self, context: CellContext) -> bool:
         """Return whether the claim applies to a cell."""
-        claim = self.claim
-        return (
-            context.kernel in claim.kernels
-            and claim.applies(context)
-            and (claim.where is None or claim.where(context, self.parameters))
-        )
+        where = self.claim.where
+        return self.claim.domain.includes(context) and (where is None or where(context, self.parameters))
 
     def bound(self, context: CellContext, statistics: Statistics) -> Bound:
         """Return the claimed bound in each trial, or the ratio of a scaling claim."""
@@ -396,13 +391,10 @@ class Instance:
 CLAIMS: Final[Registry[Claim]] = Registry("claim")
 
 
-C = TypeVar("C", bound=Claim)
-
-
-def register(claim: C) -> C:
-    """Add a claim to the registry under its id, and return it."""
-    CLAIMS.add(claim.id, claim)
-    return claim
+def register(*claims: Claim) -> None:
+    """Add claims to the registry under their ids; `InputError` if an id is registered already."""
+    for claim in claims:
+        CLAIMS.add(claim.id, claim)
 
 
 def label(claim_id: str, parameters: Mapping[str, object]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, Statistics
+from ntkmc.theory.claims.base import Bound, Evaluate, Parameters, Quantity, Statistics
 from ntkmc.theory.kernels.functions import diagonal_value, entry_error
 
 
@@ -24,6 +24,45 @@ def exactly(value: Floats | float, statistics: Statistics) -> Bound:
     """Return an enclosure of one number for every trial, with a relative error of 16 units of roundoff."""
     full = np.full_like(statistics["norm_min"], value)
     return around(full, 16.0 * UNIT_ROUNDOFF * np.abs(full))
+
+
+def constant(value: Callable[[CellContext, Parameters], float]) -> Evaluate:
+    """Return the function that evaluates a bound which is the same number in every trial of a cell."""
+    return lambda context, statistics, parameters: exactly(value(context, parameters), statistics)
+
+
+def at_delta(value: Callable[[CellContext, float], float]) -> Evaluate:
+    """Return the function that evaluates a bound which is a number given by the cell and the parameter delta."""
+    return constant(lambda context, parameters: value(context, float(parameters["delta"])))
+
+
+def ends(*names: str) -> tuple[str, ...]:
+    """Return the names of both ends of statistics that are stored as enclosures.
+
+    >>> ends("lambda_min")
+    ('lambda_min_lower', 'lambda_min_upper')
+    """
+    return tuple(f"{name}_{end}" for name in names for end in ("lower", "upper"))
+
+
+def read_quantity(name: str) -> Quantity:
+    """Return the function that reads a quantity which is stored as an enclosure."""
+    return lambda context, statistics: enclosed(statistics, name)
+
+
+def read_bound(name: str) -> Evaluate:
+    """Return the function that reads a bound which is stored as an enclosure."""
+    return lambda context, statistics, parameters: enclosed(statistics, name)
+
+
+def zero(name: str) -> Evaluate:
+    """Return the function that evaluates the bound 0, with as many trials as the statistic `name`."""
+
+    def evaluate(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+        zeros = np.zeros_like(statistics[name])
+        return Bound(zeros, zeros)
+
+    return evaluate
 
 
 def enclosed(statistics: Statistics, name: str) -> Bound:
@@ -63,13 +102,3 @@ def largest_entry(context: CellContext, statistics: Statistics) -> Floats:
 def evaluation_error(context: CellContext, statistics: Statistics) -> Floats:
     """Return a bound on the absolute evaluation error of an entry of K, from |x_i| |x_j| <= max |x|**2."""
     return entry_error(context.kernel, context.depth, context.d, 1.0) * statistics["norm_max"] ** 2
-
-
-def two_layers(context: CellContext) -> bool:
-    """Return whether the kernel is H-infinity and all rows have norm 1."""
-    return context.kernel == "h-infinity" and context.unit_rows
-
-
-def tangent(context: CellContext) -> bool:
-    """Return whether the kernel is K^(L) with at least one hidden layer."""
-    return context.kernel == "ntk" and context.depth >= 2

@@ -16,22 +16,35 @@ import numpy as np
 
 from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, DeterministicClaim, Parameters, Statistics, register
+from ntkmc.theory.claims.base import Bound, Claim, DeterministicClaim, Evaluate, Parameters, Side, Statistics
 from ntkmc.theory.claims.bounds import (
     around,
     decreasing,
     enclosed,
+    ends,
     evaluation_error,
     exactly,
     largest_entry,
     positive_part,
+    read_bound,
+    read_quantity,
     scaled,
-    tangent,
-    two_layers,
+)
+from ntkmc.theory.claims.domains import (
+    ANY,
+    TANGENT,
+    TANGENT_DEEP,
+    TWO_DEPTHS,
+    TWO_LAYERS,
+    TWO_LAYERS_PAIRS,
+    Domain,
+    has_pairs,
 )
 from ntkmc.theory.claims.trial_statistics import HIGHEST_HARMONIC, KHATRI_RAO, POWERS
 from ntkmc.theory.kernels.functions import diagonal_value, kernel_function
 from ntkmc.theory.kernels.series import hermite_coefficient, series_coefficients
+
+# Bounds from the entries of the Gram matrix.
 
 
 def _diagonal(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
@@ -40,45 +53,39 @@ def _diagonal(context: CellContext, statistics: Statistics, parameters: Paramete
 
 
 def _rows(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    # A sum of n entries is rounded n times; twice that covers the subtraction from the diagonal.
     summed = 2.0 * context.n * UNIT_ROUNDOFF * context.n * largest_entry(context, statistics)
     return around(statistics["gershgorin"], summed + context.n * evaluation_error(context, statistics))
 
 
 def _pairs(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     rounding = 16.0 * UNIT_ROUNDOFF * largest_entry(context, statistics)
+    # An eigenvalue of a 2 x 2 matrix moves by at most its norm, and so by at most twice the error of an entry.
     return around(statistics["pair_bound"], rounding + 2.0 * evaluation_error(context, statistics))
 
 
-def _moments(context: CellContext, statistics: Statistics, sign: float) -> Bound:
-    """Return mean - spread * (n - 1)**(sign / 2)."""
-    n = context.n
-    mean, spread = statistics["trace_mean"], statistics["trace_spread"]
-    root = np.sqrt(n - 1.0)
-    value = mean - spread * root**sign
-    # |dK_ij| <= e |x_i| |x_j|: the mean moves by e max |x|**2 at most, the spread by sqrt(n) times that.
-    moved = (1.0 + n) * evaluation_error(context, statistics)
-    return around(np.asarray(value), moved + (4.0 * n + 32.0) * UNIT_ROUNDOFF * (np.abs(mean) + spread * root))
+def _moments(sign: float) -> Evaluate:
+    """Return the evaluation of mean - spread * (n - 1)**(sign / 2)."""
 
+    def evaluate(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+        n = context.n
+        mean, spread = statistics["trace_mean"], statistics["trace_spread"]
+        root = np.sqrt(n - 1.0)
+        value = mean - spread * root**sign
+        # |dK_ij| <= e |x_i| |x_j|: the mean moves by e max |x|**2 at most, the spread by sqrt(n) times that.
+        moved = (1.0 + n) * evaluation_error(context, statistics)
+        return around(np.asarray(value), moved + (4.0 * n + 32.0) * UNIT_ROUNDOFF * (np.abs(mean) + spread * root))
 
-def _moments_below(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return _moments(context, statistics, 1.0)
-
-
-def _moments_above(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return _moments(context, statistics, -1.0)
+    return evaluate
 
 
 def ones_form(context: CellContext, statistics: Statistics) -> Bound:
-    """Return the enclosure of y'Ky for y = (1, ..., 1)."""
+    """Return the enclosure of y'Ky for y = (1, ..., 1), (trials,)."""
     n = context.n
     error = n**2 * (
         evaluation_error(context, statistics) + 2.0 * n * UNIT_ROUNDOFF * largest_entry(context, statistics)
     )
     return around(statistics["ones_form"], error)
-
-
-def _ones_inverse(context: CellContext, statistics: Statistics) -> Bound:
-    return enclosed(statistics, "ones_inverse")
 
 
 def _reciprocal(numerator: float, bound: Bound) -> Bound:
@@ -90,55 +97,41 @@ def _reciprocal(numerator: float, bound: Bound) -> Bound:
     return scaled(Bound(over(bound.upper), over(bound.lower)), 1.0)
 
 
-def _sandwich_below(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return _reciprocal(float(context.n) ** 2, ones_form(context, statistics))
+_DEFINITE: Final = ANY.restricted("K positive definite")
+_ANY_PAIRS: Final = ANY.restricted("n >= 2", has_pairs)
 
-
-def _sandwich_above(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return _reciprocal(float(context.n), enclosed(statistics, "lambda_min"))
-
-
-register(
+_FROM_ENTRIES: Final[tuple[Claim, ...]] = (
     DeterministicClaim(
         id="det-diag-upper",
         statement="lambda_min is at most the smallest diagonal entry: 1/2 for H-infinity, L min |x_i|^2 for K^(L).",
         latex=r"\lambda_{\min}(K) \le \min_i K_{ii}",
         source="Rayleigh quotient at e_i",
-        hypotheses="any rows, any kernel",
+        domain=ANY,
         side="upper",
         needs=("norm_min",),
         evaluate=_diagonal,
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-gershgorin-rows",
         statement="lambda_min is at least the smallest diagonal entry less its row's absolute sum.",
         latex=r"\lambda_{\min}(K) \ge \min_i \bigl(K_{ii} - \sum_{j \ne i} |K_{ij}|\bigr)",
         source="Gershgorin 1931",
-        hypotheses="any rows, any kernel",
+        domain=ANY,
         side="lower",
         needs=("gershgorin", "norm_max"),
         evaluate=_rows,
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-pair-upper",
         statement="lambda_min is at most the smaller eigenvalue of every 2 x 2 principal submatrix.",
         latex=r"\lambda_{\min}(K) \le \min_{i<j}\Bigl[\tfrac{K_{ii}+K_{jj}}2 - "
         r"\sqrt{\bigl(\tfrac{K_{ii}-K_{jj}}2\bigr)^2 + K_{ij}^2}\Bigr]",
         source="Cauchy interlacing",
-        hypotheses="any rows, any kernel",
+        domain=ANY,
         side="upper",
         needs=("pair_bound", "norm_max"),
         evaluate=_pairs,
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-trace-moments-lower",
         statement="lambda_min is at least m - s sqrt(n - 1), m the mean and s the standard deviation of the "
@@ -146,57 +139,51 @@ register(
         latex=r"\lambda_{\min}(K) \ge \bar m - s\sqrt{n-1},\quad \bar m = \tfrac1n\operatorname{tr}K,\ "
         r"s^2 = \tfrac1n\operatorname{tr}K^2 - \bar m^2",
         source="Wolkowicz & Styan, Linear Algebra Appl. 29 (1980)",
-        hypotheses="any rows, any kernel, n >= 2",
+        domain=_ANY_PAIRS,
         side="lower",
-        applies=lambda context: context.n >= 2,
         needs=("trace_mean", "trace_spread", "norm_max"),
-        evaluate=_moments_below,
+        evaluate=_moments(1.0),
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-trace-moments-upper",
         statement="lambda_min is at most m - s / sqrt(n - 1), m the mean and s the standard deviation of the "
         "eigenvalues.",
         latex=r"\lambda_{\min}(K) \le \bar m - s/\sqrt{n-1}",
         source="Wolkowicz & Styan, Linear Algebra Appl. 29 (1980)",
-        hypotheses="any rows, any kernel, n >= 2",
+        domain=_ANY_PAIRS,
         side="upper",
-        applies=lambda context: context.n >= 2,
         needs=("trace_mean", "trace_spread", "norm_max"),
-        evaluate=_moments_above,
+        evaluate=_moments(-1.0),
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-label-sandwich-lower",
         statement="y'K^-1 y is at least |y|^4 / y'Ky; tried with y = (1, ..., 1).",
         latex=r"y^\top K^{-1} y \ge \|y\|^4 / (y^\top K y)",
         source="Cauchy-Schwarz",
-        hypotheses="any rows, any kernel, K positive definite",
+        domain=_DEFINITE,
         side="lower",
-        needs=("ones_form", "ones_inverse_lower", "ones_inverse_upper", "norm_max"),
-        evaluate=_sandwich_below,
-        quantity=_ones_inverse,
+        needs=("ones_form", *ends("ones_inverse"), "norm_max"),
+        evaluate=lambda context, statistics, parameters: _reciprocal(
+            float(context.n) ** 2, ones_form(context, statistics)
+        ),
+        quantity=read_quantity("ones_inverse"),
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-label-sandwich-upper",
         statement="y'K^-1 y is at most |y|^2 / lambda_min; tried with y = (1, ..., 1).",
         latex=r"y^\top K^{-1} y \le \|y\|^2 / \lambda_{\min}(K)",
         source="spectral theorem; corrects erratum E2 of the slides",
-        hypotheses="any rows, any kernel, K positive definite",
+        domain=_DEFINITE,
         side="upper",
-        needs=("ones_inverse_lower", "ones_inverse_upper"),
-        evaluate=_sandwich_above,
-        quantity=_ones_inverse,
+        needs=ends("ones_inverse"),
+        evaluate=lambda context, statistics, parameters: _reciprocal(
+            float(context.n), enclosed(statistics, "lambda_min")
+        ),
+        quantity=read_quantity("ones_inverse"),
     ),
 )
 
+# Bounds from the coherence of the rows.
 
 MAX_ORDER: Final = 12
 """Largest order s of the tail bounds. Beyond it T_{>= s}(1) is below 3 % of the diagonal, without gain in tests."""
@@ -210,13 +197,18 @@ def _gershgorin(context: CellContext, statistics: Statistics, parameters: Parame
 
 
 def tail_bounds(context: CellContext, cosine: Floats) -> Floats:
-    """Return T_{>= s}(1) - (n - 1) T_{>= s}(cosine) for s = 1 ... MAX_ORDER, (orders, trials)."""
+    """Return T_{>= s}(1) - (n - 1) T_{>= s}(cosine) for s = 1 ... MAX_ORDER, (orders, trials).
+
+    T_{>= s} is the power series of the kernel from order s on. The part below order s is positive semi-definite
+    (Schur's theorem), so each number bounds lambda_min for unit rows of this coherence from below.
+    """
     coefficients = series_coefficients(context.kernel, context.depth, MAX_ORDER)
     total = diagonal_value(context.kernel, context.depth)
     at_cosine = kernel_function(cosine, context.kernel, context.depth)
     bounds = []
     for order in range(1, MAX_ORDER + 1):
         head = coefficients[:order]
+        # The series is not summed: what remains of the closed form after its head is the tail to all orders.
         row = at_cosine - np.polynomial.polynomial.polyval(cosine, head)
         bounds.append(total - float(np.sum(head)) - (context.n - 1) * row)
     return np.array(bounds)
@@ -237,7 +229,7 @@ def _tail_with_heads(context: CellContext, statistics: Statistics, parameters: P
         tail = decreasing(lambda cosine, s=order: tail_bounds(context, cosine)[s - 1], context, statistics)  # type: ignore[misc]
         best = Bound(np.maximum(best.lower, tail.lower + head.lower), np.maximum(best.upper, tail.upper + head.upper))
         if order in POWERS:  # of higher orders, whose coefficients are small, the bound 0
-            smallest = positive_part(Bound(statistics[f"power{order}_lower"], statistics[f"power{order}_upper"]))
+            smallest = positive_part(enclosed(statistics, f"power{order}"))
             term = scaled(smallest, float(coefficients[order]), 64.0 * UNIT_ROUNDOFF) if order < MAX_ORDER else head
             head = Bound(head.lower + term.lower, head.upper + term.upper)
     return scaled(best, statistics["norm_min"] ** 2, 64.0 * UNIT_ROUNDOFF)
@@ -254,7 +246,11 @@ def _khatri_rao(context: CellContext, statistics: Statistics, parameters: Parame
 
 
 def separation(cosine: Floats) -> Floats:
-    """Return min over pairs of min(|a - b|, |a + b|) of unit rows with this coherence: sqrt(2 - 2 rho)."""
+    """Return min over pairs of min(|a - b|, |a + b|) of unit rows with this coherence: sqrt(2 - 2 rho), (trials,).
+
+    >>> separation(np.array([0.5, 1.0])).tolist()
+    [1.0, 0.0]
+    """
     return np.sqrt(2.0 * np.maximum(1.0 - cosine, 0.0))
 
 
@@ -263,119 +259,93 @@ def _separation(context: CellContext, statistics: Statistics, parameters: Parame
 
 
 def _positive(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    # Rows that may be parallel within rounding are left out. Elsewhere the bound is the smallest positive float64,
+    # which an eigenvalue that is proved to be at most 0 violates.
     parallel = statistics["coherence"] + (context.d + 8) * UNIT_ROUNDOFF >= 1.0
     least = np.where(parallel, 0.0, np.nextafter(0.0, 1.0))
     return Bound(least, least)
 
 
-def _largest_entry(context: CellContext, statistics: Statistics) -> Bound:
-    return around(statistics["entry_max"], evaluation_error(context, statistics))
-
-
-def _entry(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+def two_layer_entry(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """Return the enclosure of h(coherence), the bound on off-diagonal entries of H-infinity, (trials,)."""
     falling = decreasing(lambda cosine: -kernel_function(cosine, "h-infinity", 2), context, statistics)
     return Bound(-falling.upper, -falling.lower)
 
 
 _TAIL_SOURCE = "split of the power series: the head is positive semi-definite (Schur), Gershgorin on the tail"
-_HEADS = tuple(f"power{r}_{end}" for r in POWERS for end in ("lower", "upper"))
 
-register(
+
+def _tail_claims(id: str, domain: Domain, kernel: str, scale: str, least: str) -> tuple[Claim, Claim]:
+    """Return the claims on the tail of the power series with and without eigenvalues of its head.
+
+    `kernel` and `least` are the kernel and the factor min |x_i|**2 in LaTeX, `scale` the factor in plain text.
+    """
+    return (
+        DeterministicClaim(
+            id=id,
+            statement=f"lambda_min is at least {scale}T_s(1) - (n - 1) T_s(coherence), T_s the kernel's power series "
+            f"from order s on; the best s <= {MAX_ORDER}. Head terms are taken at their free bound 0.",
+            latex=rf"\lambda_{{\min}}({kernel}) \ge {least}\max_{{1\le s\le 12}}\bigl[T_{{\ge s}}(1) - "
+            r"(n-1)\,T_{\ge s}(\rho)\bigr]",
+            source=_TAIL_SOURCE,
+            domain=domain,
+            side="lower",
+            needs=("coherence", "norm_min"),
+            evaluate=_tail,
+        ),
+        DeterministicClaim(
+            id=f"{id}-head",
+            statement=f"lambda_min is at least {scale}sum over 1 <= r < s of b_r lambda_min(R^r) + T_s(1) - (n - 1) "
+            f"T_s(coherence), R^r the cosines to the power r, entrywise; the best s <= {MAX_ORDER}; the eigenvalues "
+            f"with r > {POWERS[-1]} at their free bound 0.",
+            latex=rf"\lambda_{{\min}}({kernel}) \ge {least}\max_{{1\le s\le 12}}\Bigl[\sum_{{1\le r<s}} b_r "
+            r"\lambda_{\min}(R^{\circ r})^+ + T_{\ge s}(1) - (n-1)\,T_{\ge s}(\rho)\Bigr]",
+            source=_TAIL_SOURCE,
+            domain=domain,
+            side="lower",
+            needs=("coherence", "norm_min", *ends(*(f"power{r}" for r in POWERS))),
+            evaluate=_tail_with_heads,
+        ),
+    )
+
+
+_FROM_COHERENCE: Final[tuple[Claim, ...]] = (
     DeterministicClaim(
         id="det-gershgorin-coherence",
         statement="lambda_min of H-infinity is at least 1/2 - (n - 1) h(coherence).",
         latex=r"\lambda_{\min}(H^\infty) \ge \tfrac12 - (n-1)\,h(\rho),\quad "
         r"h(t) = \frac{t(\pi - \arccos t)}{2\pi}",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025; Gershgorin with |h(-t)| <= h(t)",
-        hypotheses="kernel h-infinity, unit rows",
-        kernels=("h-infinity",),
+        domain=TWO_LAYERS,
         side="lower",
-        applies=two_layers,
         needs=("coherence",),
         evaluate=_gershgorin,
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-offdiag",
         statement="Every off-diagonal entry of H-infinity is at most h(coherence) in absolute value.",
         latex=r"|H^\infty_{ij}| \le h(\rho)\quad (i \ne j)",
         source="t arccos(t) <= t (pi - arccos t) for t >= 0; corrects erratum E4 of the slides",
-        hypotheses="kernel h-infinity, unit rows, n >= 2",
-        kernels=("h-infinity",),
+        domain=TWO_LAYERS_PAIRS,
         side="upper",
-        applies=lambda context: two_layers(context) and context.n >= 2,
         needs=("coherence", "entry_max", "norm_max"),
-        evaluate=_entry,
-        quantity=_largest_entry,
+        evaluate=two_layer_entry,
+        quantity=lambda context, statistics: around(statistics["entry_max"], evaluation_error(context, statistics)),
     ),
-)
-
-for _id, _name, _kernel, _applies, _least, _where in (
-    ("det-tail-gershgorin", "h-infinity", r"H^\infty", two_layers, "", "kernel h-infinity, unit rows"),
-    (
-        "det-tail-gershgorin-deep",
-        "ntk",
-        "K^{(L)}",
-        lambda context: context.kernel == "ntk",
-        r"\min_i\|x_i\|^2 ",
-        "kernel ntk, any rows",
-    ),
-):
-    _scale = "min |x_i|^2 times " if _least else ""
-    register(
-        DeterministicClaim(
-            id=_id,
-            statement=f"lambda_min is at least {_scale}T_s(1) - (n - 1) T_s(coherence), T_s the kernel's power "
-            f"series from order s on; the best s <= {MAX_ORDER}. Head terms are taken at their free bound 0.",
-            latex=rf"\lambda_{{\min}}({_kernel}) \ge {_least}\max_{{1\le s\le 12}}\bigl[T_{{\ge s}}(1) - "
-            r"(n-1)\,T_{\ge s}(\rho)\bigr]",
-            source=_TAIL_SOURCE,
-            hypotheses=_where,
-            kernels=(_name,),
-            side="lower",
-            applies=_applies,
-            needs=("coherence", "norm_min"),
-            evaluate=_tail,
-        ),
-    )
-    register(
-        DeterministicClaim(
-            id=f"{_id}-head",
-            statement=f"lambda_min is at least {_scale}sum over 1 <= r < s of b_r lambda_min(R^r) + T_s(1) - (n - 1) "
-            f"T_s(coherence), R^r the cosines to the power r, entrywise; the best s <= {MAX_ORDER}; the eigenvalues "
-            f"with r > {POWERS[-1]} at their free bound 0.",
-            latex=rf"\lambda_{{\min}}({_kernel}) \ge {_least}\max_{{1\le s\le 12}}\Bigl[\sum_{{1\le r<s}} b_r "
-            r"\lambda_{\min}(R^{\circ r})^+ + T_{\ge s}(1) - (n-1)\,T_{\ge s}(\rho)\Bigr]",
-            source=_TAIL_SOURCE,
-            hypotheses=_where,
-            kernels=(_name,),
-            side="lower",
-            applies=_applies,
-            needs=("coherence", "norm_min", *_HEADS),
-            evaluate=_tail_with_heads,
-        ),
-    )
-
-register(
+    *_tail_claims("det-tail-gershgorin", TWO_LAYERS, r"H^\infty", "", ""),
+    *_tail_claims("det-tail-gershgorin-deep", TANGENT, "K^{(L)}", "min |x_i|^2 times ", r"\min_i\|x_i\|^2 "),
     DeterministicClaim(
         id="det-khatri-rao-gershgorin",
         statement="lambda_min of K^(L) is at least 2 mu_r^2 min |x_i|^2 (1 - (n - 1) coherence^r), r even, mu_r the "
         "Hermite coefficient of ReLU.",
         latex=r"\lambda_{\min}(K^{(L)}) \ge 2\mu_r(\sigma)^2 \min_i\|x_i\|^2 \bigl(1 - (n-1)\rho^r\bigr)",
         source="Nguyen, Mondelli & Montúfar, ICML 2021, proof of Thm 3.2, with the normalization corrected",
-        hypotheses="kernel ntk, depth at least 2, any rows",
-        kernels=("ntk",),
+        domain=TANGENT_DEEP,
         side="lower",
-        applies=tangent,
         needs=("coherence", "norm_min"),
         evaluate=_khatri_rao,
         parameters=({"r": 2}, {"r": 4}, {"r": 6}),
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-separation-OS",
         statement="lambda_min of H-infinity is at least delta / (100 n^2), delta the smallest |x_i - x_j| or |x_i + "
@@ -383,30 +353,28 @@ register(
         latex=r"\lambda_{\min}(H^\infty) \ge \frac{\delta}{100\,n^2},\quad "
         r"\delta = \min_{i<j}\min(\|x_i-x_j\|, \|x_i+x_j\|)",
         source="Oymak & Soltanolkotabi, IEEE JSAIT 2020",
-        hypotheses="kernel h-infinity, unit rows, n >= 2",
-        kernels=("h-infinity",),
+        domain=TWO_LAYERS_PAIRS,
         side="lower",
-        applies=lambda context: two_layers(context) and context.n >= 2,
         needs=("coherence", "norm_min"),
         evaluate=_separation,
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-nonparallel",
         statement="lambda_min of H-infinity is positive if no two rows are parallel. Sufficient, not necessary.",
         latex=r"x_i \nparallel x_j\ (i \ne j) \;\Rightarrow\; \lambda_{\min}(H^\infty) > 0",
         source="Du, Zhai, Póczos & Singh, ICLR 2019, Thm 3.1",
-        hypotheses="kernel h-infinity, unit rows; says nothing of draws with parallel rows",
-        kernels=("h-infinity",),
+        domain=Domain(
+            "kernel h-infinity, unit rows; says nothing of draws with parallel rows",
+            TWO_LAYERS.kernels,
+            TWO_LAYERS.condition,
+        ),
         side="lower",
-        applies=two_layers,
         needs=("coherence",),
         evaluate=_positive,
     ),
 )
 
+# Bounds from additional eigenvalues.
 
 _SERIES_ERROR = 256.0 * UNIT_ROUNDOFF
 """Relative error of a Taylor coefficient up to order 6, with a wide margin: measured below 8 u against mpmath."""
@@ -430,24 +398,9 @@ def _khatri_rao_power(context: CellContext, statistics: Statistics, parameters: 
     return scaled(enclosed(statistics, f"khatri_rao{r}"), max(tangent_kernel, layers), _SERIES_ERROR * context.depth)
 
 
-def _layers(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return enclosed(statistics, "layers")
-
-
-def _congruence_below(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return scaled(enclosed(statistics, "directions"), statistics["norm_min"] ** 2)
-
-
-def _congruence_above(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return scaled(enclosed(statistics, "directions"), statistics["norm_max"] ** 2)
-
-
-def _gegenbauer(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return scaled(enclosed(statistics, "gegenbauer"), statistics["norm_min"] ** 2)
-
-
-def _log_det(context: CellContext, statistics: Statistics) -> Bound:
-    return enclosed(statistics, "log_det")
+def _times_square(name: str, norm: str) -> Evaluate:
+    """Return the evaluation of an enclosed eigenvalue of unit rows times the square of an extreme norm."""
+    return lambda context, statistics, parameters: scaled(enclosed(statistics, name), statistics[norm] ** 2)
 
 
 def _oppenheim(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
@@ -468,40 +421,44 @@ def _determinant(context: CellContext, statistics: Statistics, parameters: Param
     return scaled(Bound(lower, upper), 1.0, 64.0 * n * (1.0 + math.log(n)) * UNIT_ROUNDOFF)
 
 
-register(
+def _congruence(side: Side, word: str, extreme: str, relation: str) -> Claim:
+    """Return the claim about K = D k(R) D, D the diagonal matrix of the norms and k(R) the kernel of directions."""
+    return DeterministicClaim(
+        id=f"det-congruence-{side}",
+        statement=f"lambda_min is at {word} {extreme} |x_i|^2 times that of the kernel of the directions.",
+        latex=rf"\lambda_{{\min}}(K) {relation} \{extreme}_i\|x_i\|^2\,\lambda_{{\min}}(k(R))",
+        source="Ostrowski 1959",
+        domain=Domain("any kernel, rows of different norms", condition=lambda context: not context.unit_rows),
+        side=side,
+        needs=(f"norm_{extreme}", *ends("directions")),
+        evaluate=_times_square("directions", f"norm_{extreme}"),
+    )
+
+
+_FROM_EIGENVALUES: Final[tuple[Claim, ...]] = (
     DeterministicClaim(
         id="det-schur-two-layer",
         statement="lambda_min of H-infinity is at least half the larger of lambda_min(XX') and "
         "lambda_min(kappa_0(R)).",
         latex=r"\lambda_{\min}(H^\infty) \ge \tfrac12\max\{\lambda_{\min}(XX^\top), \lambda_{\min}(\kappa_0(R))\}",
         source="Schur 1911; Horn & Johnson, Topics in Matrix Analysis, Sec. 5.3",
-        hypotheses="kernel h-infinity, unit rows",
-        kernels=("h-infinity",),
+        domain=TWO_LAYERS,
         side="lower",
-        applies=two_layers,
-        needs=("power1_lower", "power1_upper", "kappa0_lower", "kappa0_upper"),
+        needs=ends("power1", "kappa0"),
         evaluate=_schur,
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-khatri-rao-two-layer",
         statement="lambda_min of H-infinity is at least h_r lambda_min(R^r), R^r the cosines to the power r, "
         "entrywise.",
         latex=r"\lambda_{\min}(H^\infty) \ge h_r\,\lambda_{\min}(R^{\circ r})",
         source="H-infinity less h_r R^r is a non-negative combination of positive semi-definite matrices",
-        hypotheses="kernel h-infinity, unit rows",
-        kernels=("h-infinity",),
+        domain=TWO_LAYERS,
         side="lower",
-        applies=two_layers,
-        needs=("power{r}_lower", "power{r}_upper"),
+        needs=ends("power{r}"),
         evaluate=_khatri_rao_two_layers,
         parameters=({"r": 1}, {"r": 2}, {"r": 4}, {"r": 6}),
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-khatri-rao-deep",
         statement="lambda_min of K^(L) is at least max(b_L,r, sum over layers of c_l,r) lambda_min(M), M_ij = |x_i| "
@@ -509,49 +466,24 @@ register(
         latex=r"\lambda_{\min}(K^{(L)}) \ge \max\bigl\{b_{L,r}, \textstyle\sum_l c_{l,r}\bigr\}\,"
         r"\lambda_{\min}\bigl(D R^{\circ r} D\bigr)",
         source="Nguyen, Mondelli & Montúfar, ICML 2021, mechanism of Thm 3.2, with the normalization corrected",
-        hypotheses="kernel ntk, depth at least 2, any rows",
-        kernels=("ntk",),
+        domain=TANGENT_DEEP,
         side="lower",
-        applies=tangent,
-        needs=("khatri_rao{r}_lower", "khatri_rao{r}_upper"),
+        needs=ends("khatri_rao{r}"),
         evaluate=_khatri_rao_power,
         parameters=tuple({"r": r} for r in KHATRI_RAO),
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-layer-sum",
         statement="lambda_min of K^(L) is at least the sum over layers of lambda_min(G^(l)).",
         latex=r"\lambda_{\min}(K^{(L)}) \ge \sum_{l=1}^L \lambda_{\min}(G^{(l)})",
         source="Schur with unit diagonal of the derivative kernels, then Weyl",
-        hypotheses="kernel ntk, any rows",
-        kernels=("ntk",),
+        domain=TANGENT,
         side="lower",
-        applies=lambda context: context.kernel == "ntk",
-        needs=("layers_lower", "layers_upper"),
-        evaluate=_layers,
+        needs=ends("layers"),
+        evaluate=read_bound("layers"),
     ),
-)
-
-for _side, _word, _evaluate in (("lower", "least", _congruence_below), ("upper", "most", _congruence_above)):
-    _extreme = "min" if _side == "lower" else "max"
-    _relation = r"\ge" if _side == "lower" else r"\le"
-    register(
-        DeterministicClaim(
-            id=f"det-congruence-{_side}",
-            statement=f"lambda_min is at {_word} {_extreme} |x_i|^2 times that of the kernel of the directions.",
-            latex=rf"\lambda_{{\min}}(K) {_relation} \{_extreme}_i\|x_i\|^2\,\lambda_{{\min}}(k(R))",
-            source="Ostrowski 1959",
-            hypotheses="any kernel, rows of different norms",
-            side=_side,  # type: ignore[arg-type]
-            applies=lambda context: not context.unit_rows,
-            needs=(f"norm_{_extreme}", "directions_lower", "directions_upper"),
-            evaluate=_evaluate,
-        ),
-    )
-
-register(
+    _congruence("lower", "least", "min", r"\ge"),
+    _congruence("upper", "most", "max", r"\le"),
     DeterministicClaim(
         id="det-gegenbauer",
         statement="lambda_min is at least min |x_i|^2 times the sum over degrees k of xi_k lambda_min(Q_k(R)), Q_k "
@@ -559,81 +491,59 @@ register(
         "0.",
         latex=r"\lambda_{\min}(K) \ge \min_i\|x_i\|^2 \sum_k \xi_k\,\lambda_{\min}\bigl(Q_k^{(d)}(R)\bigr)",
         source="Schoenberg, Duke Math. J. 1942",
-        hypotheses="any kernel, any rows, d >= 3",
+        domain=Domain("any kernel, any rows, d >= 3", condition=lambda context: context.d >= 3),
         side="lower",
-        applies=lambda context: context.d >= 3,
-        needs=("norm_min", "gegenbauer_lower", "gegenbauer_upper"),
-        evaluate=_gegenbauer,
+        needs=("norm_min", *ends("gegenbauer")),
+        evaluate=_times_square("gegenbauer", "norm_min"),
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-oppenheim",
         statement="log det H-infinity is at least log det XX' - n log 2.",
         latex=r"\log\det H^\infty \ge \log\det(XX^\top) - n\log 2",
         source="Oppenheim, J. London Math. Soc. 1930",
-        hypotheses="kernel h-infinity, unit rows, n <= d",
-        kernels=("h-infinity",),
+        domain=TWO_LAYERS.restricted("n <= d", lambda context: context.n <= context.d),
         side="lower",
-        applies=lambda context: two_layers(context) and context.n <= context.d,
-        needs=("log_det_lower", "log_det_upper", "log_det_linear_lower", "log_det_linear_upper"),
+        needs=ends("log_det", "log_det_linear"),
         evaluate=_oppenheim,
-        quantity=_log_det,
+        quantity=read_quantity("log_det"),
         trivial=-math.inf,
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-determinant",
         statement="lambda_min is at least det K ((n - 1) / tr K)^(n - 1); very weak.",
         latex=r"\lambda_{\min}(K) \ge \det K\,\Bigl(\frac{n-1}{\operatorname{tr}K}\Bigr)^{n-1}",
         source="arithmetic and geometric mean of the other eigenvalues",
-        hypotheses="any rows, any kernel, n >= 2",
+        domain=_ANY_PAIRS,
         side="lower",
-        applies=lambda context: context.n >= 2,
-        needs=("log_det_lower", "log_det_upper", "trace_mean"),
+        needs=(*ends("log_det"), "trace_mean"),
         evaluate=_determinant,
     ),
 )
 
+# Comparisons between trials on the same draw.
 
-def shallower(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """Return lambda_min of the same draw at the next smaller depth of the study."""
-    return enclosed(statistics, "shallower")
-
-
-def _fewer(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return enclosed(statistics, "fewer")
-
-
-register(
+_FROM_OTHER_TRIALS: Final[tuple[Claim, ...]] = (
     DeterministicClaim(
         id="det-depth-monotone",
         statement="lambda_min of K^(L) does not decrease with the depth; tried against the next smaller depth of the "
         "study.",
         latex=r"\lambda_{\min}(K^{(L)}) \ge \lambda_{\min}(K^{(L')}),\quad L' < L",
         source="Schur with unit diagonal of the derivative kernels, then Weyl; corrects erratum E10 of the slides",
-        hypotheses="kernel ntk, any rows, at least two depths",
-        kernels=("ntk",),
+        domain=TWO_DEPTHS,
         side="lower",
-        applies=lambda context: context.kernel == "ntk" and context.shallower is not None,
-        needs=("shallower_lower", "shallower_upper"),
-        evaluate=shallower,
+        needs=ends("shallower"),
+        evaluate=read_bound("shallower"),
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-interlacing-n",
         statement="Further rows cannot increase lambda_min; tried against the next smaller n of a nested study.",
         latex=r"\lambda_{\min}(K_{n}) \le \lambda_{\min}(K_{n'}),\quad n' < n",
         source="Cauchy interlacing",
-        hypotheses="nested studies with at least two n",
+        domain=Domain("nested studies with at least two n", condition=lambda context: context.fewer is not None),
         side="upper",
-        applies=lambda context: context.fewer is not None,
-        needs=("fewer_lower", "fewer_upper"),
-        evaluate=_fewer,
+        needs=ends("fewer"),
+        evaluate=read_bound("fewer"),
     ),
 )
+
+DETERMINISTIC_CLAIMS: Final = (*_FROM_ENTRIES, *_FROM_COHERENCE, *_FROM_EIGENVALUES, *_FROM_OTHER_TRIALS)

@@ -17,16 +17,20 @@ from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims.base import (
     Bound,
+    Claim,
     DeterministicClaim,
+    Evaluate,
     EventClaim,
     Parameters,
     ProbabilityClaim,
+    Quantity,
     ScalingClaim,
+    Side,
     Statistics,
-    register,
 )
-from ntkmc.theory.claims.bounds import around, decreasing, exactly, scaled, tangent, two_layers
-from ntkmc.theory.claims.deterministic import MAX_ORDER, tail_bounds
+from ntkmc.theory.claims.bounds import around, at_delta, constant, exactly, scaled
+from ntkmc.theory.claims.deterministic import MAX_ORDER, tail_bounds, two_layer_entry
+from ntkmc.theory.claims.domains import TWO_LAYERS, TWO_LAYERS_PAIRS, Condition, Domain, everywhere, has_pairs, known
 from ntkmc.theory.kernels.functions import kernel_function
 from ntkmc.theory.kernels.series import hermite_coefficient
 from ntkmc.theory.predictions.sphere import (
@@ -37,69 +41,44 @@ from ntkmc.theory.predictions.sphere import (
     pair_quantile,
 )
 
-_DELTAS = ({"delta": 0.1},)
+# Two levels: a bound with the right order may be wide in the tail and narrow in the middle, or the reverse.
 _TWO_DELTAS = ({"delta": 0.1}, {"delta": 0.5})
 
 
-def coherence(context: CellContext, statistics: Statistics) -> Bound:
-    """Return the enclosure of the coherence, whose error is at most (d + 8) u."""
-    return around(statistics["coherence"], (context.d + 8) * UNIT_ROUNDOFF)
-
-
-def _first_cosine(context: CellContext, statistics: Statistics) -> Bound:
-    return around(statistics["first_cosine"], (context.d + 8) * UNIT_ROUNDOFF)
+def _cosine(name: str) -> Quantity:
+    """Return the function that reads a cosine, whose error is at most (d + 8) u (`coherence_error` of linalg)."""
+    return lambda context, statistics: around(statistics[name], (context.d + 8) * UNIT_ROUNDOFF)
 
 
 def _delta(parameters: Parameters) -> float:
     return float(parameters["delta"])
 
 
-def exactly_delta(context: CellContext, parameters: Parameters) -> tuple[float, float]:
-    """Return the claimed range of an event that has probability delta."""
-    return _delta(parameters), _delta(parameters)
+# Uniform directions: cosines, coherence, and lambda_min through the coherence.
 
 
-def _pair(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """Return the exact quantile of |<x, y>|; it is the bound of the closed form at the probability `_pair_claimed`."""
-    return exactly(float(pair_quantile(_delta(parameters), context.d)), statistics)
+def _sphere(context: CellContext) -> bool:
+    return context.uniform_directions and context.n >= 2 and context.d >= 2
 
 
-def _pair_closed(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return exactly(math.sqrt(-math.expm1(2.0 * math.log(_delta(parameters)) / (context.d - 1))), statistics)
+_UNIFORM: Final = Domain(
+    "rows with uniform directions (sphere, gaussian, uniform-ball), n >= 2, d >= 2", condition=_sphere
+)
+_UNIFORM_TWO_LAYERS: Final = TWO_LAYERS.restricted("uniform directions", _sphere)
 
 
-def _union(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return exactly(float(coherence_quantile(_delta(parameters), context.n, context.d)), statistics)
-
-
-def _union_claimed(context: CellContext, parameters: Parameters) -> tuple[float, float]:
+def _coherence_claimed(context: CellContext, parameters: Parameters) -> tuple[float, float]:
     t = coherence_quantile(_delta(parameters), context.n, context.d)
     low, high = coherence_probability(t, context.n, context.d)
     return float(low), float(high)
 
 
-def _union_closed(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return exactly(float(coherence_quantile_closed(_delta(parameters), context.n, context.d)), statistics)
-
-
-def _c2(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return exactly(2.0 * math.sqrt(math.log(context.n / _delta(parameters)) / context.d), statistics)
-
-
-def _quantile_for_tail(context: CellContext, delta: float) -> float:
-    return float(coherence_quantile(delta, context.n, context.d))
-
-
 def _lmin_sphere(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    bounds = tail_bounds(context, np.array([_quantile_for_tail(context, _delta(parameters))]))[:, 0]
+    t = float(coherence_quantile(_delta(parameters), context.n, context.d))
+    bounds = tail_bounds(context, np.array([t]))[:, 0]
     order = parameters["s"]
     value = float(bounds.max() if order == "best" else bounds[int(order) - 1])
     return around(np.full_like(statistics["coherence"], value), 64.0 * context.n * UNIT_ROUNDOFF)
-
-
-def _necessary(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """Return a = 1/2 - h(c), c such that the Chung-Erdős bound on a pair with cosine above c is delta."""
-    return exactly(0.5 - float(kernel_function(_close(context, _delta(parameters)), "h-infinity", 2)), statistics)
 
 
 def _close(context: CellContext, delta: float) -> float:
@@ -114,146 +93,77 @@ def _necessary_claimed(context: CellContext, parameters: Parameters) -> tuple[fl
     return 0.0, 1.0 - float(close_pair_probability(_close(context, _delta(parameters)), context.n, context.d))
 
 
-def _nmm_printed(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    r, n = int(parameters["r"]), context.n
-    a = 1.0 if context.unit_rows else _SHARE
-    weight = 2.0 * hermite_coefficient(r) ** 2 * a * (1.0 - n ** (-1.0 / (2 * r - 1)))
-    return exactly(weight * _energy(context), statistics)
-
-
-_SHARE = 0.5
-"""Share a of E|x|**2 that every |x_i|**2 exceeds; any value in (0, 1) is valid."""
-
-
-def _energy(context: CellContext) -> float:
-    if context.energy is None:
-        raise ValueError("the claim applies only where E|x|**2 is known")
-    return context.energy
-
-
-def _nmm_printed_claimed(context: CellContext, parameters: Parameters) -> tuple[float, float]:
-    r, n, d = int(parameters["r"]), context.n, context.d
-    norms = 0.0 if context.unit_rows else n * math.exp(-d * (1.0 - _SHARE) ** 2 / 4.0)
-    angles = 0.5 * n**2 * math.exp(-0.5 * (d - 1) * n ** (-2.0 / (r - 0.5)))
-    return 0.0, min(1.0, norms + angles)
-
-
-def _nmm_quantile(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """Return the shares of delta for norms and angles: half each, and on the sphere all of it for the angles."""
-    delta = _delta(parameters)
-    if context.unit_rows:
-        share, delta_angles = 1.0, delta
-    else:
-        share = float(stats.chi2.ppf(0.5 * delta / context.n, context.d)) / context.d
-        delta_angles = 0.5 * delta
-    best = float(tail_bounds(context, np.array([_quantile_for_tail(context, delta_angles)])).max())
-    return scaled(exactly(best, statistics), share * _energy(context), 64.0 * context.n * UNIT_ROUNDOFF)
-
-
-def _sphere(context: CellContext) -> bool:
-    return context.uniform_directions and context.n >= 2 and context.d >= 2
-
-
-def _gaussian_or_sphere(context: CellContext) -> bool:
-    """Return whether directions are uniform, and norms constant or those of a normal law."""
-    known = context.unit_rows or (context.law == "gaussian" and context.scale is not None)
-    return tangent(context) and _sphere(context) and known and context.energy is not None
-
-
-_SPHERE = "rows with uniform directions (sphere, gaussian, uniform-ball), n >= 2, d >= 2"
-
-register(
+_UNIFORM_DIRECTIONS: Final[tuple[Claim, ...]] = (
     ProbabilityClaim(
         id="prob-sphere-pair",
         statement="Two independent uniform directions have |cosine| above t with probability I_{1-t^2}((d-1)/2, 1/2) "
         "exactly; tried on the first pair, at the t where that is delta.",
         latex=r"\mathbb{P}(|\langle x, y\rangle| > t) = I_{1-t^2}\bigl(\tfrac{d-1}2, \tfrac12\bigr)",
         source="the squared cosine has law Beta(1/2, (d-1)/2)",
-        hypotheses=_SPHERE,
+        domain=_UNIFORM,
         side="upper",
-        applies=_sphere,
         needs=("first_cosine", "norm_min"),
-        evaluate=_pair,
+        evaluate=at_delta(lambda context, delta: float(pair_quantile(delta, context.d))),
         parameters=_TWO_DELTAS,
-        quantity=_first_cosine,
-        claimed=exactly_delta,
+        quantity=_cosine("first_cosine"),
+        claimed=lambda context, parameters: (_delta(parameters), _delta(parameters)),
         trivial=1.0,
     ),
-)
-
-register(
     ProbabilityClaim(
         id="prob-sphere-pair-closed",
         statement="Two independent uniform directions have |cosine| above t with probability at most "
         "(1-t^2)^((d-1)/2).",
         latex=r"\mathbb{P}(|\langle x, y\rangle| > t) \le (1-t^2)^{(d-1)/2} \le e^{-(d-1)t^2/2}",
         source="ratio of incomplete beta integrals; cf. Ball 1997, Lemma 2.2",
-        hypotheses=_SPHERE,
+        domain=_UNIFORM,
         side="upper",
-        applies=_sphere,
         needs=("first_cosine", "norm_min"),
-        evaluate=_pair_closed,
+        evaluate=at_delta(lambda context, delta: math.sqrt(-math.expm1(2.0 * math.log(delta) / (context.d - 1)))),
         parameters=_TWO_DELTAS,
-        quantity=_first_cosine,
+        quantity=_cosine("first_cosine"),
         trivial=1.0,
     ),
-)
-
-register(
     ProbabilityClaim(
         id="prob-sphere-coherence",
         statement="With p the exact probability for a pair and P = n(n-1)/2: the coherence exceeds t with "
         "probability at most Pp = delta, and at least max(Pp - binom(P,2) p^2, Pp / (1 + (P-1) p)).",
         latex=r"\max\Bigl\{Pp - \tbinom P2 p^2, \tfrac{Pp}{1+(P-1)p}\Bigr\} \le \mathbb{P}(\rho > t) \le Pp",
         source="union bound; Bonferroni and Chung-Erdős, the cosines being pairwise independent",
-        hypotheses=_SPHERE,
+        domain=_UNIFORM,
         side="upper",
-        applies=_sphere,
         needs=("coherence",),
-        evaluate=_union,
+        evaluate=at_delta(lambda context, delta: float(coherence_quantile(delta, context.n, context.d))),
         parameters=_TWO_DELTAS,
-        quantity=coherence,
-        claimed=_union_claimed,
+        quantity=_cosine("coherence"),
+        claimed=_coherence_claimed,
         trivial=1.0,
     ),
-)
-
-register(
     ProbabilityClaim(
         id="prob-sphere-coherence-closed",
         statement="The coherence is at most sqrt(1 - (2 delta / (n(n-1)))^(2/(d-1))) with probability at least 1 - "
         "delta.",
         latex=r"\rho \le \sqrt{1 - \bigl(\tfrac{2\delta}{n(n-1)}\bigr)^{2/(d-1)}}",
         source="union bound over prob-sphere-pair-closed",
-        hypotheses=_SPHERE,
+        domain=_UNIFORM,
         side="upper",
-        applies=_sphere,
         needs=("coherence",),
-        evaluate=_union_closed,
-        parameters=_DELTAS,
-        quantity=coherence,
+        evaluate=at_delta(lambda context, delta: float(coherence_quantile_closed(delta, context.n, context.d))),
+        quantity=_cosine("coherence"),
         trivial=1.0,
     ),
-)
-
-register(
     ProbabilityClaim(
         id="prob-sphere-coherence-C2",
         statement="The coherence is at most 2 sqrt(log(n/delta) / d) with probability at least 1 - delta.",
         latex=r"\rho \le 2\sqrt{\log(n/\delta)/d}",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025, with C = 2; union bound, in fact with delta^2",
-        hypotheses=_SPHERE,
+        domain=_UNIFORM,
         side="upper",
-        applies=_sphere,
         needs=("coherence",),
-        evaluate=_c2,
+        evaluate=at_delta(lambda context, delta: 2.0 * math.sqrt(math.log(context.n / delta) / context.d)),
         parameters=_TWO_DELTAS,
-        quantity=coherence,
+        quantity=_cosine("coherence"),
         trivial=1.0,
     ),
-)
-
-register(
     ProbabilityClaim(
         id="prob-lmin-sphere",
         statement="lambda_min of H-infinity is at least T_s(1) - (n-1) T_s(t), t the (1 - delta)-quantile of the "
@@ -262,17 +172,12 @@ register(
         latex=r"\mathbb{P}\bigl(\lambda_{\min}(H^\infty) \ge T_{\ge s}(1) - (n-1)T_{\ge s}(t_\delta)\bigr) \ge "
         r"1-\delta",
         source="det-tail-gershgorin and prob-sphere-coherence; s = 1 is the slides' programme",
-        hypotheses="kernel h-infinity, unit rows, uniform directions",
-        kernels=("h-infinity",),
+        domain=_UNIFORM_TWO_LAYERS,
         side="lower",
-        applies=lambda context: two_layers(context) and _sphere(context),
         needs=("coherence",),
         evaluate=_lmin_sphere,
         parameters=({"delta": 0.1, "s": 1}, {"delta": 0.1, "s": 2}, {"delta": 0.1, "s": "best"}),
     ),
-)
-
-register(
     ProbabilityClaim(
         id="prob-nondegenerate-necessary",
         statement="lambda_min of H-infinity is at most a = 1/2 - h(c) with probability at least delta, c the cosine "
@@ -280,19 +185,66 @@ register(
         latex=r"\mathbb{P}(\lambda_{\min}(H^\infty) \le \tfrac12 - h(c)) \ge \frac{Pp}{1+(P-1)p},\quad p = "
         r"\tfrac12 p_d(c)",
         source="det-pair-upper and Chung-Erdős",
-        hypotheses="kernel h-infinity, unit rows, uniform directions",
-        kernels=("h-infinity",),
+        domain=_UNIFORM_TWO_LAYERS,
         side="upper",
-        applies=lambda context: two_layers(context) and _sphere(context),
         needs=("norm_min",),
-        evaluate=_necessary,
-        parameters=_DELTAS,
+        evaluate=at_delta(
+            lambda context, delta: 0.5 - float(kernel_function(_close(context, delta), "h-infinity", 2))
+        ),
         claimed=_necessary_claimed,
         trivial=0.5,
     ),
 )
 
-register(
+# The theorem of Nguyen, Mondelli & Montúfar, with explicit constants.
+
+_SHARE = 0.5
+"""Share a of E|x|**2 that every |x_i|**2 exceeds; any value in (0, 1) is valid."""
+
+
+def _gaussian_or_sphere(context: CellContext) -> bool:
+    """Return whether directions are uniform, and norms constant or those of a normal law."""
+    norms = context.unit_rows or (context.law == "gaussian" and context.scale is not None)
+    return context.depth >= 2 and _sphere(context) and norms and context.second_moment is not None
+
+
+_GAUSSIAN_OR_SPHERE: Final = Domain(
+    "kernel ntk, depth at least 2, Gaussian rows, or unit rows with uniform directions", ("ntk",), _gaussian_or_sphere
+)
+
+
+def _second_moment(context: CellContext) -> float:
+    return known(context.second_moment, "second moment E|x|**2")
+
+
+def _nmm_explicit(context: CellContext, parameters: Parameters) -> float:
+    r, n = int(parameters["r"]), context.n
+    a = 1.0 if context.unit_rows else _SHARE
+    weight = 2.0 * hermite_coefficient(r) ** 2 * a * (1.0 - n ** (-1.0 / (2 * r - 1)))
+    return float(weight * _second_moment(context))
+
+
+def _nmm_explicit_claimed(context: CellContext, parameters: Parameters) -> tuple[float, float]:
+    r, n, d = int(parameters["r"]), context.n, context.d
+    norms = 0.0 if context.unit_rows else n * math.exp(-d * (1.0 - _SHARE) ** 2 / 4.0)
+    angles = 0.5 * n**2 * math.exp(-0.5 * (d - 1) * n ** (-2.0 / (r - 0.5)))
+    return 0.0, min(1.0, norms + angles)
+
+
+def _nmm_quantile(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    delta = _delta(parameters)
+    # Norms and angles take half of delta each. On the sphere norms are constant, and the angles take all of it.
+    if context.unit_rows:
+        share, delta_angles = 1.0, delta
+    else:
+        share = float(stats.chi2.ppf(0.5 * delta / context.n, context.d)) / context.d
+        delta_angles = 0.5 * delta
+    t = float(coherence_quantile(delta_angles, context.n, context.d))
+    best = float(tail_bounds(context, np.array([t])).max())
+    return scaled(exactly(best, statistics), share * _second_moment(context), 64.0 * context.n * UNIT_ROUNDOFF)
+
+
+_DEEP_KERNELS: Final[tuple[Claim, ...]] = (
     ProbabilityClaim(
         id="prob-nmm-explicit",
         statement="lambda_min of K^(L) is at least 2 mu_r^2 a E|x|^2 (1 - n^(-1/(2r-1))), except with probability n "
@@ -301,18 +253,13 @@ register(
         latex=r"\mathbb{P}\Bigl(\lambda_{\min}(K^{(L)}) \ge 2\mu_r^2\,a\,\mathbb{E}\|x\|^2\bigl(1-n^{-1/(2r-1)}\bigr)"
         r"\Bigr) \ge 1 - n e^{-d(1-a)^2/4} - \tfrac{n^2}2 e^{-\frac{d-1}2 n^{-2/(r-0.5)}}",
         source="Nguyen, Mondelli & Montúfar, ICML 2021, Thm 3.2, with explicit constants",
-        hypotheses="kernel ntk, depth at least 2, Gaussian rows, or unit rows with uniform directions",
-        kernels=("ntk",),
+        domain=_GAUSSIAN_OR_SPHERE,
         side="lower",
-        applies=_gaussian_or_sphere,
         needs=("norm_min",),
-        evaluate=_nmm_printed,
+        evaluate=constant(_nmm_explicit),
         parameters=({"r": 2}, {"r": 4}, {"r": 6}),
-        claimed=_nmm_printed_claimed,
+        claimed=_nmm_explicit_claimed,
     ),
-)
-
-register(
     ProbabilityClaim(
         id="prob-nmm-quantile",
         statement="lambda_min of K^(L) is at least a E|x|^2 [T_s(1) - (n-1) T_s(t)] with probability at least 1 - "
@@ -321,33 +268,24 @@ register(
         r"s}(t)]\bigr) "
         r"\ge 1 - n\,\mathbb{P}(\chi^2_d < ad) - P\,p_d(t)",
         source="det-tail-gershgorin-deep; directions of a Gaussian are uniform and independent of norms",
-        hypotheses="kernel ntk, depth at least 2, Gaussian rows, or unit rows with uniform directions",
-        kernels=("ntk",),
+        domain=_GAUSSIAN_OR_SPHERE,
         side="lower",
-        applies=_gaussian_or_sphere,
         needs=("norm_min",),
         evaluate=_nmm_quantile,
-        parameters=_DELTAS,
     ),
 )
 
-
-NONDEGENERATE: Final = register(
-    EventClaim(
-        id="claim-nondegenerate",
-        statement="The data distribution is (lambda_0, delta, n)-non-degenerate: lambda_min >= lambda_0 with "
-        "probability at least 1 - delta. Supported or refuted by an interval that stays valid while one looks.",
-        latex=r"\mathbb{P}(\lambda_{\min} \ge \lambda_0) \ge 1 - \delta",
-        source="Arora, Du, Hu, Li & Wang, ICML 2019, Def. 5.1",
-        hypotheses="any cell; lambda_0 and delta are the study's",
-        needs=("lambda_min_lower", "lambda_min_upper"),
-    ),
+NONDEGENERATE: Final = EventClaim(
+    id="claim-nondegenerate",
+    statement="The data distribution is (lambda_0, delta, n)-non-degenerate: lambda_min >= lambda_0 with probability "
+    "at least 1 - delta. Supported or refuted by an interval that stays valid while one looks.",
+    latex=r"\mathbb{P}(\lambda_{\min} \ge \lambda_0) \ge 1 - \delta",
+    source="Arora, Du, Hu, Li & Wang, ICML 2019, Def. 5.1",
+    domain=Domain("any cell; lambda_0 and delta are the study's"),
+    needs=("lambda_min_lower", "lambda_min_upper"),
 )
 
-
-def _closest(context: CellContext, statistics: Statistics) -> Bound:
-    """Return the enclosure of the largest cosine, whose error is at most (d + 8) u."""
-    return around(statistics["cosine_max"], (context.d + 8) * UNIT_ROUNDOFF)
+# The closest pair of rows, and laws whose rows coincide.
 
 
 def _angle_bound(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
@@ -355,24 +293,19 @@ def _angle_bound(context: CellContext, statistics: Statistics, parameters: Param
         theta = np.arccos(cosine)
         return np.asarray(theta / (2.0 * math.pi) + theta**2 / 4.0)
 
-    known = _closest(context, statistics)
+    largest = _cosine("cosine_max")(context, statistics)
     # Near 1, arccos maps an error to its square root: the ends of the cosine are widened, not those of the angle.
-    low, high = bound(np.clip(known.upper, -1.0, 1.0)), bound(np.clip(known.lower, -1.0, 1.0))
+    low, high = bound(np.clip(largest.upper, -1.0, 1.0)), bound(np.clip(largest.lower, -1.0, 1.0))
     return Bound(low * (1.0 - 64.0 * UNIT_ROUNDOFF), high * (1.0 + 64.0 * UNIT_ROUNDOFF))
 
 
 def _largest_signed(context: CellContext, statistics: Statistics) -> Bound:
     """Return the largest off-diagonal entry of H-infinity, with its sign; h increases where it is positive."""
-    known = _closest(context, statistics)
-    low, high = (kernel_function(np.clip(end, -1.0, 1.0), "h-infinity", 2) for end in (known.lower, known.upper))
+    largest = _cosine("cosine_max")(context, statistics)
+    low, high = (kernel_function(np.clip(end, -1.0, 1.0), "h-infinity", 2) for end in (largest.lower, largest.upper))
     # Where all cosines are negative, h of the largest need not be the largest: it is at most 0.
-    negative = known.upper < 0.0
+    negative = largest.upper < 0.0
     return Bound(np.where(negative, -0.5, low - 1e-14), np.where(negative, 0.0, high + 1e-14))
-
-
-def _coherence_entry(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    falling = decreasing(lambda cosine: -kernel_function(cosine, "h-infinity", 2), context, statistics)
-    return Bound(-falling.upper, -falling.lower)
 
 
 def coinciding(n: int, values: float) -> float:
@@ -386,24 +319,36 @@ def coinciding(n: int, values: float) -> float:
     return -math.expm1(sum(math.log1p(-i / values) for i in range(1, n)))
 
 
-def _no_two(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """Return the midpoint of 1 and 1 - 2 / d, the largest cosine of two different vectors of signs."""
-    return exactly(1.0 - 1.0 / context.d, statistics)
-
-
-def _parallel_claimed(context: CellContext, parameters: Parameters) -> tuple[float, float]:
-    p = coinciding(context.n, 2.0 ** (context.d - 1))
-    return p, p
-
-
-def _equal_claimed(context: CellContext, parameters: Parameters) -> tuple[float, float]:
-    p = coinciding(context.n, 2.0**context.d)
-    return p, p
-
-
 def _signs(context: CellContext) -> bool:
     """Return whether rows are signs that coincide with a probability that trials can distinguish from 0."""
     return context.law == "rademacher" and context.n >= 2 and coinciding(context.n, 2.0**context.d) >= 1e-9
+
+
+def _coincidence(id: str, relation: str, count: str, exponent: str, opposite: bool, statistic: str) -> Claim:
+    """Return the claim about rows of signs that are equal, or with `opposite` equal up to sign.
+
+    `count` is the number of different rows in plain text, and `exponent` that of its inverse in LaTeX.
+    """
+
+    def claimed(context: CellContext, parameters: Parameters) -> tuple[float, float]:
+        p = coinciding(context.n, 2.0 ** (context.d - 1 if opposite else context.d))
+        return p, p
+
+    return ProbabilityClaim(
+        id=id,
+        statement=f"Two of n rows of signs are {relation} with probability 1 - prod over i < n of (1 - i / {count}), "
+        "exactly: an atom of the law of lambda_min, which is 0 where two rows are equal.",
+        latex=rf"1 - \prod_{{i=1}}^{{n-1}}\bigl(1 - i\,2^{{{exponent}}}\bigr)",
+        source="the birthday problem",
+        domain=Domain("rademacher rows, n >= 2, where that is not below 1e-9", condition=_signs),
+        side="upper",
+        needs=(statistic, "norm_min"),
+        # The midpoint of 1 and 1 - 2 / d, the largest cosine of two different vectors of signs.
+        evaluate=constant(lambda context, parameters: 1.0 - 1.0 / context.d),
+        parameters=({},),
+        quantity=_cosine(statistic),
+        claimed=claimed,
+    )
 
 
 def _angle_ratio(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
@@ -413,94 +358,59 @@ def _angle_ratio(context: CellContext, statistics: Statistics, parameters: Param
     return Bound(value, value)
 
 
-register(
+def _smallest_angle(side: Side, bound: str, relation: str, letter: str) -> Claim:
+    return ScalingClaim(
+        id=f"claim-angle-{side}",
+        statement=f"At fixed d, the smallest angle between n uniform directions is at {bound} {letter} n^(-2/(d-1)) "
+        "with probability at least 1 - delta.",
+        latex=rf"\theta_{{\min}} {relation} {letter}\,n^{{-2/(d-1)}}",
+        source="Cai, Fan & Jiang, JMLR 14 (2013)",
+        domain=Domain(
+            "rows with uniform directions, n >= 2, 2 <= d <= 10",
+            # At larger d the order n^(-2/(d-1)) is nearly constant over the n of a study.
+            condition=lambda context: context.uniform_directions and context.n >= 2 and 2 <= context.d <= 10,
+        ),
+        side=side,
+        needs=("cosine_max",),
+        evaluate=_angle_ratio,
+        parameters=({"delta": 0.1},),
+        constants=f"{letter} fitted",
+        along=("n",),
+    )
+
+
+_CLOSEST_PAIRS: Final[tuple[Claim, ...]] = (
     DeterministicClaim(
         id="det-pair-angle",
         statement="lambda_min of H-infinity is at most theta / (2 pi) + theta^2 / 4, theta the smallest angle "
         "between two rows.",
         latex=r"\lambda_{\min}(H^\infty) \le \frac{\theta_{\min}}{2\pi} + \frac{\theta_{\min}^2}4",
         source="corollary of det-pair-upper",
-        hypotheses="kernel h-infinity, unit rows, n >= 2",
-        kernels=("h-infinity",),
+        domain=TWO_LAYERS_PAIRS,
         side="upper",
-        applies=lambda context: two_layers(context) and context.n >= 2,
         needs=("cosine_max",),
         evaluate=_angle_bound,
         trivial=0.5,
     ),
-)
-
-register(
     DeterministicClaim(
         id="printed/det-offdiag",
         statement="Every off-diagonal entry of H-infinity is at most h(coherence), without absolute value (erratum "
         "E4): true as printed, but Gershgorin's theorem needs it for the absolute value, which det-offdiag states.",
         latex=r"H^\infty_{ij} \le h(\rho)",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025, as printed",
-        hypotheses="kernel h-infinity, unit rows, n >= 2",
-        kernels=("h-infinity",),
+        domain=TWO_LAYERS_PAIRS,
         side="upper",
-        applies=lambda context: two_layers(context) and context.n >= 2,
         needs=("cosine_max", "coherence"),
-        evaluate=_coherence_entry,
+        evaluate=two_layer_entry,
         quantity=_largest_signed,
     ),
+    _coincidence("prob-rademacher-equal", "equal", "2^d", "-d", False, "cosine_max"),
+    _coincidence("prob-rademacher-parallel", "equal up to sign", "2^(d-1)", "1-d", True, "coherence"),
+    _smallest_angle("upper", "most", r"\le", "C"),
+    _smallest_angle("lower", "least", r"\ge", "c"),
 )
 
-for _id, _what, _values, _quantity, _need, _claimed in (
-    ("prob-rademacher-equal", "equal", "2^d", _closest, "cosine_max", _equal_claimed),
-    ("prob-rademacher-parallel", "equal up to sign", "2^(d-1)", coherence, "coherence", _parallel_claimed),
-):
-    register(
-        ProbabilityClaim(
-            id=_id,
-            statement=f"Two of n rows of signs are {_what} with probability 1 - prod over i < n of (1 - i / "
-            f"{_values}), exactly: an atom of the law of lambda_min, which is 0 where two rows are equal.",
-            latex=r"1 - \prod_{i=1}^{n-1}\bigl(1 - i\,2^{-d}\bigr)"
-            if _what == "equal"
-            else r"1 - \prod_{i=1}^{n-1}\bigl(1 - i\,2^{1-d}\bigr)",
-            source="the birthday problem",
-            hypotheses="rademacher rows, n >= 2, where that is not below 1e-9",
-            side="upper",
-            applies=_signs,
-            needs=(_need, "norm_min"),
-            evaluate=_no_two,
-            quantity=_quantity,
-            claimed=_claimed,
-        ),
-    )
-
-for _side, _words, _relation in (("upper", "at most C", r"\le C"), ("lower", "at least c", r"\ge c")):
-    register(
-        ScalingClaim(
-            id=f"claim-angle-{_side}",
-            statement=f"At fixed d, the smallest angle between n uniform directions is {_words} n^(-2/(d-1)) with "
-            "probability at least 1 - delta.",
-            latex=rf"\theta_{{\min}} {_relation}\,n^{{-2/(d-1)}}",
-            source="Cai, Fan & Jiang, JMLR 14 (2013)",
-            hypotheses="rows with uniform directions, n >= 2, 2 <= d <= 10",
-            side=_side,  # type: ignore[arg-type]
-            applies=lambda context: context.uniform_directions and context.n >= 2 and 2 <= context.d <= 10,
-            needs=("cosine_max",),
-            evaluate=_angle_ratio,
-            parameters=({"delta": 0.1},),
-            constants=f"{_words[-1]} fitted",
-            along=("n",),
-        ),
-    )
-
-
-_INNER_DELTAS = ({"delta": 0.1},)
-
-
-def largest_inner_product(context: CellContext, statistics: Statistics) -> Bound:
-    """Return the enclosure of max |<x_i, x_j>| over the pairs."""
-    return around(statistics["inner_max"], (context.d + 16) * UNIT_ROUNDOFF * statistics["norm_max"] ** 2)
-
-
-def _square(name: str, context: CellContext, statistics: Statistics) -> Bound:
-    square = statistics[name] ** 2
-    return around(square, 8.0 * UNIT_ROUNDOFF * square)
+# Norms and inner products of rows as drawn.
 
 
 def sub_gaussian(context: CellContext) -> float | None:
@@ -510,98 +420,101 @@ def sub_gaussian(context: CellContext) -> float | None:
     return context.hypotheses.sub_gaussian / context.scale
 
 
-def _chi_square_below(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    d, x = context.d, math.log(context.n / float(parameters["delta"]))
-    return exactly((d - 2.0 * math.sqrt(d * x)) / _scale(context) ** 2, statistics)
-
-
-def _chi_square_above(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    d, x = context.d, math.log(context.n / float(parameters["delta"]))
-    return exactly((d + 2.0 * math.sqrt(d * x) + 2.0 * x) / _scale(context) ** 2, statistics)
-
-
 def _scale(context: CellContext) -> float:
-    if context.scale is None:
-        raise ValueError("the claim applies only to rows that keep their norms")
-    return context.scale
+    return known(context.scale, "scale of the rows")
 
 
-def _log_pairs(context: CellContext, parameters: Parameters) -> float:
-    return math.log(context.n * (context.n - 1) / float(parameters["delta"]))
+def _largest_inner_product(context: CellContext, statistics: Statistics) -> Bound:
+    return around(statistics["inner_max"], (context.d + 16) * UNIT_ROUNDOFF * statistics["norm_max"] ** 2)
 
 
-def _sub_gaussian(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    K = sub_gaussian(context)
-    assert K is not None
-    norms = exactly(math.sqrt(2.0 * _log_pairs(context, parameters)) * K, statistics)
+def _keeps_norms(law: str, condition: Condition = everywhere) -> Domain:
+    return Domain(
+        f"{law} rows that keep their norms (normalize: mean or none)",
+        condition=lambda context: context.law == law and context.scale is not None and condition(context),
+    )
+
+
+def _chi_square(side: Side, name: str, statement: str, latex: str, evaluate: Evaluate) -> Claim:
+    def square(context: CellContext, statistics: Statistics) -> Bound:
+        value = statistics[name] ** 2
+        return around(value, 8.0 * UNIT_ROUNDOFF * value)
+
+    return ProbabilityClaim(
+        id=f"prob-chi2-{side}",
+        statement=statement,
+        latex=latex + r",\quad x = \log(n/\delta)",
+        source="Laurent & Massart, Ann. Statist. 2000, Lemma 1, and a union over rows",
+        domain=_keeps_norms("gaussian"),
+        side=side,
+        needs=("norm_min", name),
+        evaluate=evaluate,
+        quantity=square,
+    )
+
+
+def _chi_square_below(context: CellContext, delta: float) -> float:
+    d, x = context.d, math.log(context.n / delta)
+    return (d - 2.0 * math.sqrt(d * x)) / _scale(context) ** 2
+
+
+def _chi_square_above(context: CellContext, delta: float) -> float:
+    d, x = context.d, math.log(context.n / delta)
+    return (d + 2.0 * math.sqrt(d * x) + 2.0 * x) / _scale(context) ** 2
+
+
+def _log_pairs(context: CellContext, delta: float) -> float:
+    """Return log(n (n - 1) / delta): two tails for each of n (n - 1) / 2 pairs."""
+    return math.log(context.n * (context.n - 1) / delta)
+
+
+def _sub_gaussian_inner(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    K = known(sub_gaussian(context), "sub-Gaussian parameter")
+    norms = exactly(math.sqrt(2.0 * _log_pairs(context, _delta(parameters))) * K, statistics)
     return scaled(norms, statistics["norm_max"])
 
 
-def _bernstein(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    level, d = _log_pairs(context, parameters), context.d
-    return exactly((level + math.sqrt(level**2 + 2.0 * d * level)) / _scale(context) ** 2, statistics)
+def _bernstein(context: CellContext, delta: float) -> float:
+    level, d = _log_pairs(context, delta), context.d
+    return (level + math.sqrt(level**2 + 2.0 * d * level)) / _scale(context) ** 2
 
 
-def _hoeffding(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return exactly(math.sqrt(2.0 * context.d * _log_pairs(context, parameters)) / _scale(context) ** 2, statistics)
+def _hoeffding(context: CellContext, delta: float) -> float:
+    return math.sqrt(2.0 * context.d * _log_pairs(context, delta)) / _scale(context) ** 2
 
 
-def _keeps_norms(context: CellContext, law: str) -> bool:
-    return context.law == law and context.scale is not None and context.n >= 2
-
-
-for _side, _statistic, _evaluate, _words, _latex in (
-    (
+_ROWS_AS_DRAWN: Final[tuple[Claim, ...]] = (
+    _chi_square(
         "lower",
         "norm_min",
-        _chi_square_below,
         "Every |x_i|^2 is at least d - 2 sqrt(d x), x = log(n / delta), with probability at least 1 - delta.",
         r"\min_i\|g_i\|^2 \ge d - 2\sqrt{dx}",
+        at_delta(_chi_square_below),
     ),
-    (
+    _chi_square(
         "upper",
         "norm_max",
-        _chi_square_above,
         "Every |x_i|^2 is at most d + 2 sqrt(d x) + 2 x, x = log(n / delta), with probability at least 1 - delta.",
         r"\max_i\|g_i\|^2 \le d + 2\sqrt{dx} + 2x",
+        at_delta(_chi_square_above),
     ),
-):
-    register(
-        ProbabilityClaim(
-            id=f"prob-chi2-{_side}",
-            statement=_words,
-            latex=_latex + r",\quad x = \log(n/\delta)",
-            source="Laurent & Massart, Ann. Statist. 2000, Lemma 1, and a union over rows",
-            hypotheses="gaussian rows that keep their norms (normalize: mean or none)",
-            side=_side,  # type: ignore[arg-type]
-            applies=lambda context: context.law == "gaussian" and context.scale is not None,
-            needs=("norm_min", _statistic),
-            evaluate=_evaluate,
-            parameters=_INNER_DELTAS,
-            quantity=lambda context, statistics, name=_statistic: _square(name, context, statistics),  # type: ignore[misc]
-        ),
-    )
-
-register(
     ProbabilityClaim(
         id="prob-subgaussian-inner",
         statement="With K the sub-Gaussian parameter of the rows: every |<x_i, x_j>| is at most K sqrt(2 "
         "log(n(n-1)/delta)) max |x_k| with probability at least 1 - delta. No isotropy, and no 1/sqrt(d).",
         latex=r"|\langle X_i, X_j\rangle| \le K\sqrt{2\log\tfrac{n(n-1)}\delta}\,\max_k\|X_k\|",
         source="conditioning on X_j and a union over pairs; corrects erratum E3 of the slides",
-        hypotheses="independent rows of mean zero with a declared sub-Gaussian parameter, that keep their norms",
-        side="upper",
-        applies=lambda context: (
-            sub_gaussian(context) is not None and context.hypotheses.independent_rows and context.n >= 2
+        domain=Domain(
+            "independent rows of mean zero with a declared sub-Gaussian parameter, that keep their norms",
+            condition=lambda context: (
+                sub_gaussian(context) is not None and context.hypotheses.independent_rows and context.n >= 2
+            ),
         ),
+        side="upper",
         needs=("inner_max", "norm_min", "norm_max"),
-        evaluate=_sub_gaussian,
-        parameters=_INNER_DELTAS,
-        quantity=largest_inner_product,
+        evaluate=_sub_gaussian_inner,
+        quantity=_largest_inner_product,
     ),
-)
-
-register(
     ProbabilityClaim(
         id="bernstein-inner",
         statement="Every |<g_i, g_j>| is at most l + sqrt(l^2 + 2 d l), l = log(n(n-1)/delta), with probability at "
@@ -609,28 +522,23 @@ register(
         latex=r"\max_{i<j}|\langle g_i, g_j\rangle| \le \ell + \sqrt{\ell^2 + 2d\ell},\quad "
         r"\ell = \log\tfrac{n(n-1)}\delta",
         source="sub-gamma law of a product of normals; Boucheron, Lugosi & Massart 2013, Sec. 2.4",
-        hypotheses="gaussian rows that keep their norms (normalize: mean or none)",
+        domain=_keeps_norms("gaussian", has_pairs),
         side="upper",
-        applies=lambda context: _keeps_norms(context, "gaussian"),
         needs=("inner_max", "norm_min", "norm_max"),
-        evaluate=_bernstein,
-        parameters=_INNER_DELTAS,
-        quantity=largest_inner_product,
+        evaluate=at_delta(_bernstein),
+        quantity=_largest_inner_product,
     ),
-)
-
-register(
     ProbabilityClaim(
         id="bernstein-inner-rademacher",
         statement="Every |<x_i, x_j>| is at most sqrt(2 d log(n(n-1)/delta)) with probability at least 1 - delta.",
         latex=r"\max_{i<j}|\langle x_i, x_j\rangle| \le \sqrt{2d\log\tfrac{n(n-1)}\delta}",
         source="Hoeffding 1963",
-        hypotheses="rademacher rows that keep their norms (normalize: mean or none)",
+        domain=_keeps_norms("rademacher", has_pairs),
         side="upper",
-        applies=lambda context: _keeps_norms(context, "rademacher"),
         needs=("inner_max", "norm_min", "norm_max"),
-        evaluate=_hoeffding,
-        parameters=_INNER_DELTAS,
-        quantity=largest_inner_product,
+        evaluate=at_delta(_hoeffding),
+        quantity=_largest_inner_product,
     ),
 )
+
+PROBABILITY_CLAIMS: Final = (*_UNIFORM_DIRECTIONS, *_DEEP_KERNELS, NONDEGENERATE, *_CLOSEST_PAIRS, *_ROWS_AS_DRAWN)

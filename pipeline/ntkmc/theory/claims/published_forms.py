@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 
 from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, DeterministicClaim, Parameters, ScalingClaim, Statistics, register
-from ntkmc.theory.claims.bounds import decreasing, enclosed, scaled, tangent, two_layers
-from ntkmc.theory.claims.deterministic import ones_form, shallower
-from ntkmc.theory.claims.scaling import (
-    FUNCTIONS,
-    has_sub_gaussian_rows,
-    inner_product_ratio,
-    is_lipschitz,
-    lipschitz_functions,
-    standard_scale,
-    tells_any_tail,
-)
+from ntkmc.theory.claims.base import Bound, Claim, DeterministicClaim, Parameters, ScalingClaim, Statistics
+from ntkmc.theory.claims.bounds import decreasing, enclosed, ends, read_bound, scaled
+from ntkmc.theory.claims.deterministic import ones_form
+from ntkmc.theory.claims.domains import TANGENT_DEEP, TWO_DEPTHS, TWO_LAYERS, TWO_LAYERS_PAIRS
+from ntkmc.theory.claims.scaling import SUB_GAUSSIAN, inner_product_ratio, log_concave_claim
 from ntkmc.theory.claims.trial_statistics import UNSCALED
 from ntkmc.theory.kernels.functions import kernel_function
 from ntkmc.theory.kernels.series import hermite_coefficient
@@ -34,122 +28,87 @@ def _diagonal_one(context: CellContext, statistics: Statistics, parameters: Para
     return decreasing(bound, context, statistics)
 
 
-def _quadratic_form(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return scaled(enclosed(statistics, "lambda_min"), math.sqrt(context.n))
-
-
 def _unscaled(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     r = int(parameters["r"])
+    # 2**-45 is 256 u, the error of a coefficient of the series.
     return scaled(enclosed(statistics, f"unscaled{r}"), hermite_coefficient(r) ** 2, 2.0**-45)
 
 
 def _with_dimension(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    ratio = inner_product_ratio(context, statistics, parameters).value * standard_scale(context)
-    value = np.asarray(ratio * math.sqrt(context.d))
+    value = np.asarray(inner_product_ratio(context, statistics, parameters) * math.sqrt(context.d))
     return Bound(value, value)
 
 
-register(
+PUBLISHED_FORMS: Final[tuple[Claim, ...]] = (
     DeterministicClaim(
         id="printed/det-gershgorin-coherence",
         statement="H-infinity has diagonal 1 (erratum E1), so that lambda_min is at least 1 - (n - 1) h(coherence).",
         latex=r"H_{ii} = 1 \;\Rightarrow\; \lambda_{\min}(H^\infty) \ge 1 - (n-1)\,h(\rho)",
         source=f"{_SLIDES}, as printed; h(1) = 1/2",
-        hypotheses="kernel h-infinity, unit rows",
-        kernels=("h-infinity",),
+        domain=TWO_LAYERS,
         side="lower",
-        applies=two_layers,
         needs=("coherence",),
         evaluate=_diagonal_one,
     ),
-)
-
-register(
     DeterministicClaim(
         id="printed/det-label-sandwich-upper",
         statement="y'Hy is at most lambda_min |y| (erratum E2: inverse and square are missing); tried with y = (1, "
         "..., 1).",
         latex=r"y^\top H y \le \lambda_{\min}\,\|y\|_2",
         source=f"{_SLIDES}, as printed",
-        hypotheses="kernel h-infinity, unit rows, n >= 2",
-        kernels=("h-infinity",),
+        domain=TWO_LAYERS_PAIRS,
         side="upper",
-        applies=lambda context: two_layers(context) and context.n >= 2,
         needs=("ones_form", "norm_max"),
-        evaluate=_quadratic_form,
+        evaluate=lambda context, statistics, parameters: scaled(
+            enclosed(statistics, "lambda_min"), math.sqrt(context.n)
+        ),
         quantity=ones_form,
     ),
-)
-
-register(
     DeterministicClaim(
         id="printed/det-khatri-rao-deep",
         statement="lambda_min of K^(L) is at least mu_r^2 lambda_min((XX')^r), entrywise power, without "
         "normalization: true for unit rows, false in general, since the sides scale as |x|^2 and |x|^(2r).",
         latex=r"\lambda_{\min}(K^{(L)}) \ge \mu_r(\sigma)^2\,\lambda_{\min}\bigl((X^{*r})(X^{*r})^\top\bigr)",
         source="Nguyen, Mondelli & Montúfar, ICML 2021, mechanism of Thm 3.2, without normalization",
-        hypotheses="kernel ntk, depth at least 2, any rows",
-        kernels=("ntk",),
+        domain=TANGENT_DEEP,
         side="lower",
-        applies=tangent,
-        needs=("unscaled{r}_lower", "unscaled{r}_upper"),
+        needs=ends("unscaled{r}"),
         evaluate=_unscaled,
         parameters=tuple({"r": r} for r in UNSCALED),
     ),
-)
-
-register(
     DeterministicClaim(
         id="printed/det-depth-monotone",
         statement="Depth makes the small eigenvalues decay (erratum E10): lambda_min of K^(L) does not increase with "
         "L; tried against the next smaller depth of the study.",
         latex=r"\lambda_{\min}(K^{(L)}) \le \lambda_{\min}(K^{(L')}),\quad L' < L",
         source=f"{_SLIDES}, as printed: depth produces spectral bias",
-        hypotheses="kernel ntk, any rows, at least two depths",
-        kernels=("ntk",),
+        domain=TWO_DEPTHS,
         side="upper",
-        applies=lambda context: context.kernel == "ntk" and context.shallower is not None,
-        needs=("shallower_lower", "shallower_upper"),
-        evaluate=shallower,
+        needs=ends("shallower"),
+        evaluate=read_bound("shallower"),
     ),
-)
-
-register(
     ScalingClaim(
         id="printed/claim-coherence-subgaussian",
         statement="Isotropic sub-Gaussian rows: max |<x_i, x_j>| is at most C sqrt(log(n/delta) / d) max |x_k| with "
         "probability at least 1 - delta (erratum E3: for Cov x = I the sides differ by sqrt d).",
         latex=r"\max_{i<j}|\langle X_i, X_j\rangle| \le C\sqrt{\log(n/\delta)/d}\,\max_k\|X_k\|",
         source=f"{_SLIDES}, as printed",
-        hypotheses="independent isotropic rows of mean zero with a sub-Gaussian parameter, that keep their norms",
+        domain=SUB_GAUSSIAN,
         side="upper",
-        applies=has_sub_gaussian_rows,
         needs=("inner_max", "norm_max"),
         evaluate=_with_dimension,
         parameters=({"delta": 0.1},),
         constants="C fitted",
         along=("n", "d"),
     ),
-)
-
-register(
-    ScalingClaim(
-        id="printed/claim-lipschitz-log-concave",
-        statement="Every log-concave law concentrates Lipschitz functions like a Gaussian (erratum E8); tried where "
-        "it says more than its correction, through all four functions at once.",
-        latex=r"x \text{ log-concave} \;\Rightarrow\; \mathbb{P}(|f(x)-\mathbb{E}f| > t) \le "
+    log_concave_claim(
+        "printed/claim-lipschitz-log-concave",
+        "Every log-concave law concentrates Lipschitz functions like a Gaussian (erratum E8); tried where it says "
+        "more than its correction, through all four functions at once.",
+        r"x \text{ log-concave} \;\Rightarrow\; \mathbb{P}(|f(x)-\mathbb{E}f| > t) \le "
         r"2e^{-ct^2/\|f\|_{\mathrm{Lip}}^2}",
-        source=f"{_SLIDES}, as printed",
-        hypotheses="log-concave laws of which nothing more is known, whose rows keep their norms",
-        side="upper",
-        applies=lambda context: (
-            bool(context.hypotheses.log_concave) and not context.hypotheses.lipschitz and context.scale is not None
-        ),
-        needs=tuple(name for name, _ in FUNCTIONS.values()),
-        evaluate=lipschitz_functions,
-        constants="1 / sqrt(2 c) fitted",
-        functional="tail",
-        tails=tells_any_tail,
-        proved=is_lipschitz,
+        f"{_SLIDES}, as printed",
+        "log-concave laws of which nothing more is known, whose rows keep their norms",
+        lambda context: not context.hypotheses.lipschitz,
     ),
 )

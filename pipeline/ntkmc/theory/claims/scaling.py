@@ -7,6 +7,7 @@ claim is false as published if this quantile grows with n or d. Hypotheses are t
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 
@@ -14,19 +15,21 @@ from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims.base import (
     Bound,
+    Claim,
     DeterministicClaim,
     Parameters,
     ProbabilityClaim,
     ScalingClaim,
+    Side,
     Statistics,
-    register,
 )
-from ntkmc.theory.claims.bounds import around, enclosed, exactly, tangent, two_layers
+from ntkmc.theory.claims.bounds import around, at_delta, constant, enclosed
 from ntkmc.theory.claims.deterministic import separation
+from ntkmc.theory.claims.domains import TWO_LAYERS, Condition, Domain, everywhere, known
 from ntkmc.theory.claims.probability import sub_gaussian
 from ntkmc.theory.kernels.series import hermite_coefficient
 
-FUNCTIONS = {
+FUNCTIONS: Final = {
     "coordinate": ("first_coordinate", "x_1"),
     "norm": ("first_norm", "|x|"),
     "largest": ("largest_coordinate", "max_i x_i"),
@@ -35,32 +38,44 @@ FUNCTIONS = {
 """Lipschitz functions with constant 1 whose concentration is tested, with the statistic of each."""
 
 
-def _known(value: Floats) -> Bound:
+def _exact(value: Floats) -> Bound:
     """Return an enclosure of a ratio whose rounding error is negligible against its fluctuations."""
     return Bound(value, value)
 
 
+def _log(context: CellContext, parameters: Parameters) -> float:
+    return math.log(context.n / float(parameters["delta"]))
+
+
+# Coherence and inner products.
+
+
 def standard_scale(context: CellContext) -> float:
     """Return the factor after which E|x|**2 = d; where E|x|**2 does not exist, the factor that undoes the scaling."""
-    if context.energy is not None:
-        return math.sqrt(context.d / context.energy)
+    if context.second_moment is not None:
+        return math.sqrt(context.d / context.second_moment)
     return 1.0 if context.scale is None else context.scale
 
 
 def _coherence(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return _known(statistics["coherence"] / math.sqrt(math.log(context.n / float(parameters["delta"])) / context.d))
+    return _exact(statistics["coherence"] / math.sqrt(_log(context, parameters) / context.d))
 
 
-def inner_product_ratio(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """Return max |<x_i, x_j>| / (sqrt(log(n / delta)) max |x_k|)."""
-    root = math.sqrt(math.log(context.n / float(parameters["delta"])))
-    return _known(statistics["inner_max"] / (root * statistics["norm_max"]))
+def inner_product_ratio(context: CellContext, statistics: Statistics, parameters: Parameters) -> Floats:
+    """Return max |<x_i, x_j>| / (sqrt(log(n / delta)) max |x_k|) in units where E|x|**2 = d, (trials,)."""
+    root = math.sqrt(_log(context, parameters))
+    return np.asarray(statistics["inner_max"] / (root * statistics["norm_max"]) * standard_scale(context))
 
 
-def has_sub_gaussian_rows(context: CellContext) -> bool:
-    """Return whether rows are independent, of mean zero, isotropic, and sub-Gaussian on the same scale."""
+def _has_sub_gaussian_rows(context: CellContext) -> bool:
     law = context.hypotheses
     return sub_gaussian(context) is not None and law.independent_rows and bool(law.isotropic) and context.n >= 2
+
+
+SUB_GAUSSIAN: Final = Domain(
+    "independent isotropic rows of mean zero with a sub-Gaussian parameter, that keep their norms",
+    condition=_has_sub_gaussian_rows,
+)
 
 
 def _twice_sub_gaussian(context: CellContext, parameters: Parameters) -> float:
@@ -69,64 +84,104 @@ def _twice_sub_gaussian(context: CellContext, parameters: Parameters) -> float:
     return math.inf if K is None else 2.0 * K * standard_scale(context)
 
 
+_COHERENCE: Final[tuple[Claim, ...]] = (
+    ScalingClaim(
+        id="claim-coherence-sphere",
+        statement="The coherence of uniform directions is at most C sqrt(log(n/delta) / d) with probability at least "
+        "1 - delta. C = 2 is proved (prob-sphere-coherence-C2), and optimal for n to infinity with log n = o(d).",
+        latex=r"\rho \le C\sqrt{\log(n/\delta)/d}",
+        source="Zolfaghari, Zohrabi & Velae, slides, 2025; Cai & Jiang, J. Multivariate Anal. 2012",
+        domain=Domain(
+            "rows with uniform directions, n >= 2",
+            condition=lambda context: context.uniform_directions and context.n >= 2,
+        ),
+        side="upper",
+        needs=("coherence",),
+        evaluate=_coherence,
+        parameters=({"delta": 0.1},),
+        constants="C fitted",
+        ceiling=lambda context, parameters: 2.0,
+        proved=lambda context: True,
+        along=("n", "d"),
+    ),
+    ScalingClaim(
+        id="claim-coherence-subgaussian",
+        statement="Isotropic sub-Gaussian rows: max |<x_i, x_j>| is at most C sqrt(log(n/delta)) max |x_k| with "
+        "probability at least 1 - delta, in units where Cov x = I; C = 2 K suffices.",
+        latex=r"\max_{i<j}|\langle X_i, X_j\rangle| \le C\sqrt{\log(n/\delta)}\,\max_k\|X_k\|",
+        source="prob-subgaussian-inner; corrects erratum E3 of the slides",
+        domain=SUB_GAUSSIAN,
+        side="upper",
+        needs=("inner_max", "norm_max"),
+        evaluate=lambda context, statistics, parameters: _exact(inner_product_ratio(context, statistics, parameters)),
+        parameters=({"delta": 0.1},),
+        constants="C fitted",
+        ceiling=_twice_sub_gaussian,
+        proved=lambda context: True,
+        along=("n", "d"),
+    ),
+)
+
+# Hypotheses of theorems on the law of the rows.
+
+
+def _keeping_norms(hypotheses: str, condition: Condition = everywhere) -> Domain:
+    """Return the domain of laws whose rows keep their norms: a hypothesis refers to rows as drawn."""
+    return Domain(hypotheses, condition=lambda context: context.scale is not None and condition(context))
+
+
 def _moment(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     unit = standard_scale(context) / math.sqrt(context.d)
     match parameters["moment"]:
         case "norm":
-            return _known(statistics["norm_mean"] * unit)
+            return _exact(statistics["norm_mean"] * unit)
         case "square":
-            return _known(statistics["norm_square"] * unit**2)
+            return _exact(statistics["norm_square"] * unit**2)
     # The trace of the sample covariance, which is non-negative up to rounding.
-    return _known(np.maximum((statistics["norm_square"] - statistics["mean_square"]) * unit**2, 0.0))
+    return _exact(np.maximum((statistics["norm_square"] - statistics["mean_square"]) * unit**2, 0.0))
 
 
-def _at_most_energy(context: CellContext, parameters: Parameters) -> float:
+def _at_most_second_moment(context: CellContext, parameters: Parameters) -> float:
     """Return proved bounds for E|x|**2 = d: (E|x|)**2 <= E|x|**2, and E|x - E x|**2 <= E|x|**2; rounding apart."""
-    return math.inf if context.energy is None else 1.0 + 1e-9
+    return math.inf if context.second_moment is None else 1.0 + 1e-9
 
 
 def _of_function(context: CellContext, statistics: Statistics, name: str) -> Floats:
     statistic = FUNCTIONS[name][0]
+    # The distance to the cube is measured in units of the law's own scale.
     factor = 1.0 if statistic == "cube_distance" else standard_scale(context)
     return np.asarray(statistics[statistic] * factor)
 
 
-def lipschitz_function(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """Return f(x) of the first row, x scaled so that E|x|**2 = d."""
-    return _known(_of_function(context, statistics, str(parameters["f"])))
-
-
 def lipschitz_functions(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """Return the values of all functions, (functions, trials)."""
-    return _known(np.array([_of_function(context, statistics, name) for name in _fluctuating(context)]))
+    """Return f(x) of the first row, x scaled so that E|x|**2 = d.
+
+    Of one function, the parameter f, (trials,); without it, of all functions that fluctuate, (functions, trials).
+    """
+    if "f" in parameters:
+        return _exact(_of_function(context, statistics, str(parameters["f"])))
+    return _exact(np.array([_of_function(context, statistics, name) for name in _functions(context, parameters)]))
 
 
-def _fluctuating(context: CellContext) -> list[str]:
-    return [name for name in FUNCTIONS if fluctuates(context, {"f": name})]
-
-
-def fluctuates(context: CellContext, parameters: Parameters) -> bool:
-    """Not the norm of unit rows, of which rounding is all that there is."""
+def _fluctuates(context: CellContext, parameters: Parameters) -> bool:
+    """Return whether f(x) varies by more than rounding, unlike the norm of unit rows."""
     return not (context.unit_rows and parameters["f"] == "norm")
 
 
-def _compared(context: CellContext, names: list[str]) -> tuple[bool, ...]:
-    """Whose tail is compared with a normal law's: a coordinate's, unless the law is proved to be sub-Gaussian.
+def _functions(context: CellContext, parameters: Parameters) -> list[str]:
+    """Return the names of the functions of an instance: the parameter f, or all that fluctuate."""
+    return [str(parameters["f"])] if "f" in parameters else [f for f in FUNCTIONS if _fluctuates(context, {"f": f})]
 
-    Then it is a larger constant (an atom at 0 looks alike). A maximum or a norm may well have Gumbel's or an
-    exponential law with a scale that shrinks with d.
+
+def compares_tails(context: CellContext, parameters: Parameters) -> tuple[bool, ...]:
+    """Return for each function whether its tail is compared with that of a normal law.
+
+    Only that of a coordinate is, and only if the law is not proved to be sub-Gaussian: after a proof, a larger
+    constant is the only explanation (an atom at 0 looks like a heavy tail). A maximum or a norm may well have Gumbel's
+    or an exponential law with a scale that shrinks with d.
     """
-    return tuple(name == "coordinate" and context.hypotheses.sub_gaussian is None for name in names)
-
-
-def tells_tails(context: CellContext, parameters: Parameters) -> tuple[bool, ...]:
-    """Of one function."""
-    return _compared(context, [str(parameters["f"])])
-
-
-def tells_any_tail(context: CellContext, parameters: Parameters) -> tuple[bool, ...]:
-    """Of all functions."""
-    return _compared(context, _fluctuating(context))
+    unproved = context.hypotheses.sub_gaussian is None
+    return tuple(name == "coordinate" and unproved for name in _functions(context, parameters))
 
 
 def is_lipschitz(context: CellContext) -> bool | None:
@@ -134,42 +189,178 @@ def is_lipschitz(context: CellContext) -> bool | None:
     return context.hypotheses.lipschitz
 
 
-def _mean_square(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """|mean of the rows|**2, which is not negative, less its mean if E x = 0: heavy tails cannot make it small.
+def _second_moment(context: CellContext) -> float:
+    return known(context.second_moment, "second moment E|x|**2")
 
-    Its mean is that of the inner product of two rows: |x_1 + ... + x_n|**2 = sum |x_i|**2 + n (n - 1) mean_square.
+
+def _mean_square(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    """Return |mean of the rows|**2, which is not negative, less its mean if E x = 0, over E|x|**2.
+
+    Its mean is that of the inner product of two rows: |x_1 + ... + x_n|**2 = sum |x_i|**2 + n (n - 1) mean_square. The
+    inner product itself has no lower bound, and heavy tails could make its mean small.
     """
-    energy = _energy(context)
-    return _known(statistics["mean_square"] / energy + (statistics["norm_square"] / energy - 1.0) / (context.n - 1))
+    unit = _second_moment(context)
+    return _exact(statistics["mean_square"] / unit + (statistics["norm_square"] / unit - 1.0) / (context.n - 1))
 
 
 def _isotropy(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return _known(statistics["covariance_square"] * context.d / _energy(context) ** 2)
+    return _exact(statistics["covariance_square"] * context.d / _second_moment(context) ** 2)
 
 
-def _energy(context: CellContext) -> float:
-    if context.energy is None:
-        raise ValueError("the claim applies only where E|x|**2 is known")
-    return context.energy
+def _independent(context: CellContext) -> bool:
+    """Return whether rows are independent, at least two, with a second moment."""
+    return context.second_moment is not None and context.hypotheses.independent_rows and context.n >= 2
+
+
+_STATISTICS: Final = tuple(statistic for statistic, _ in FUNCTIONS.values())
+_FITTED: Final = "1 / sqrt(2 c) fitted"
+
+
+def log_concave_claim(
+    id: str, statement: str, latex: str, source: str, hypotheses: str, condition: Condition
+) -> Claim:
+    """Return a claim that log-concave laws which satisfy a condition concentrate Lipschitz functions."""
+    return ScalingClaim(
+        id=id,
+        statement=statement,
+        latex=latex,
+        source=source,
+        domain=_keeping_norms(hypotheses, lambda context: bool(context.hypotheses.log_concave) and condition(context)),
+        side="upper",
+        needs=_STATISTICS,
+        evaluate=lipschitz_functions,
+        constants=_FITTED,
+        functional="tail",
+        tails=compares_tails,
+        proved=is_lipschitz,
+    )
+
+
+_HYPOTHESES: Final[tuple[Claim, ...]] = (
+    ScalingClaim(
+        id="claim-data-scaling",
+        statement="E|x| = Theta(sqrt d), E|x|^2 = Theta(d), E|x - Ex|^2 = Omega(d), once x is scaled so that E|x|^2 "
+        "= d where that exists: the three, in units of sqrt d and d, do not decay with d; by Cauchy-Schwarz none "
+        "exceeds 1.",
+        latex=r"\mathbb{E}\|x\| = \Theta(\sqrt d),\ \mathbb{E}\|x\|^2 = \Theta(d),\ "
+        r"\mathbb{E}\|x - \mathbb{E}x\|^2 = \Omega(d)",
+        source="Nguyen, Mondelli & Montúfar, ICML 2021, Assumption 2.1",
+        domain=_keeping_norms("any law whose rows keep their norms, n >= 2", lambda context: context.n >= 2),
+        side="upper",
+        needs=("norm_mean", "norm_square", "mean_square"),
+        evaluate=_moment,
+        parameters=({"moment": "norm"}, {"moment": "square"}, {"moment": "variance"}),
+        constants="fitted",
+        functional="mean",
+        ceiling=_at_most_second_moment,
+        proved=lambda context: context.hypotheses.norm_scaling,
+        hypothesis=True,
+    ),
+    ScalingClaim(
+        id="claim-lipschitz-concentration",
+        statement="There is c with P(|f(x) - E f| > t) <= 2 exp(-c t^2 / |f|_Lip^2) for all Lipschitz f, independent "
+        "of d, x scaled so that E|x|^2 = d. Necessary conditions: the sub-Gaussian scale of four functions does not "
+        "grow with d, and not along the tail.",
+        latex=r"\exists c\ \forall f, t:\ \mathbb{P}(|f(x)-\mathbb{E}f| > t) \le 2e^{-ct^2/\|f\|_{\mathrm{Lip}}^2}",
+        source="Nguyen, Mondelli & Montúfar, ICML 2021, Assumption 2.2",
+        domain=_keeping_norms(
+            "any law whose rows keep their norms; f: " + "; ".join(formula for _, formula in FUNCTIONS.values())
+        ),
+        side="upper",
+        where=_fluctuates,
+        needs=_STATISTICS,
+        evaluate=lipschitz_functions,
+        parameters=tuple({"f": name} for name in FUNCTIONS),
+        constants=_FITTED,
+        functional="tail",
+        tails=compares_tails,
+        proved=is_lipschitz,
+        hypothesis=True,
+    ),
+    log_concave_claim(
+        "claim-lipschitz-log-concave",
+        "A log-concave law for which more is known (curvature bounded below, a bounded product, an image of one) "
+        "concentrates Lipschitz functions like a Gaussian: tried on the log-concave laws that are declared to, "
+        "through all four functions at once.",
+        r"x \sim e^{-V},\ \nabla^2 V \succeq cI \;\Rightarrow\; \exists c'\ \forall f, t:\ "
+        r"\mathbb{P}(|f(x)-\mathbb{E}f| > t) \le 2e^{-c't^2/\|f\|_{\mathrm{Lip}}^2}",
+        "Bakry & Émery 1985, log-Sobolev inequalities; corrects erratum E8 of the slides",
+        "log-concave laws with proved Lipschitz concentration, whose rows keep their norms",
+        lambda context: bool(context.hypotheses.lipschitz),
+    ),
+    ScalingClaim(
+        id="law-zero-mean",
+        statement="E x = 0: the mean inner product of two rows over E|x|^2, which estimates |E x|^2 / E|x|^2, is 0.",
+        latex=r"\|\mathbb{E}x\|^2 / \mathbb{E}\|x\|^2 = 0",
+        source="hypothesis of Nguyen, Mondelli & Montúfar, ICML 2021, Thm 3.2",
+        domain=Domain(
+            "any law with independent rows that keep their norms and a second moment, n >= 2", condition=_independent
+        ),
+        side="upper",
+        needs=("mean_square", "norm_square"),
+        evaluate=_mean_square,
+        constants="0",
+        functional="mean",
+        equal=0.0,
+        least=lambda context: -1.0 / (context.n - 1),
+        hypothesis=True,
+    ),
+    ScalingClaim(
+        id="law-isotropic",
+        statement="Cov x is a multiple of the identity: the mean squared inner product of two rows, in units of "
+        "(E|x|^2)^2 / d, which estimates d tr(Cov^2) / (tr Cov)^2 for rows of mean zero, is 1.",
+        latex=r"d\,\operatorname{tr}(\Sigma^2)/(\operatorname{tr}\Sigma)^2 = 1",
+        source="Cauchy-Schwarz: at least 1, with equality for multiples of the identity alone",
+        domain=Domain(
+            "laws of mean zero with independent rows that keep their norms and a second moment, n >= 2",
+            condition=lambda context: _independent(context) and bool(context.hypotheses.zero_mean),
+        ),
+        side="upper",
+        needs=("covariance_square",),
+        evaluate=_isotropy,
+        constants="1",
+        functional="mean",
+        equal=1.0,
+        hypothesis=True,
+    ),
+)
+
+# Orders of lambda_min.
 
 
 def _nmm(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    unit = _energy(context) * hermite_coefficient(int(parameters["r"])) ** 2
+    unit = _second_moment(context) * hermite_coefficient(int(parameters["r"])) ** 2
     smallest = enclosed(statistics, "lambda_min")
     return Bound(smallest.lower / unit, smallest.upper / unit)
 
 
-def _nmm_measurable(context: CellContext) -> bool:
-    return tangent(context) and context.energy is not None
-
-
-def _nmm_inside(context: CellContext, parameters: Parameters) -> bool:
-    """The hypotheses, and the regime in which the printed probability is not trivial for large d."""
+def _has_nmm_hypotheses(context: CellContext, parameters: Parameters) -> bool:
+    """Return whether the hypotheses hold, in the regime where the printed probability is not trivial for large d."""
     law = context.hypotheses
     declared = bool(law.zero_mean and law.norm_scaling and law.lipschitz) and law.independent_rows
     # Hypotheses refer to rows as drawn. Rows divided by their norms keep them if their directions are uniform.
     declared &= context.scale is not None or context.uniform_directions
     return declared and context.n < context.d ** ((float(parameters["r"]) - 0.5) / 2.0)
+
+
+def _nmm_claim(id: str, statement: str, source: str, hypotheses: str, inside: bool) -> Claim:
+    """Return the claim about the order of lambda_min inside or outside the hypotheses of the theorem."""
+    return ScalingClaim(
+        id=id,
+        statement=statement,
+        latex=r"\lambda_{\min}(K^{(L)}) \ge \mu_r(\sigma)^2\,\Omega(d)",
+        source=source,
+        domain=Domain(
+            f"kernel ntk, depth at least 2{hypotheses}",
+            ("ntk",),
+            lambda context: context.depth >= 2 and context.second_moment is not None,
+        ),
+        side="lower",
+        where=lambda context, parameters: _has_nmm_hypotheses(context, parameters) == inside,
+        evaluate=_nmm,
+        parameters=tuple({"delta": 0.1, "r": r} for r in (2, 4, 6)),
+        constants="c fitted",
+    )
 
 
 def _karhadkar(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
@@ -182,213 +373,31 @@ def _karhadkar(context: CellContext, statistics: Statistics, parameters: Paramet
     return Bound(low, high)
 
 
-register(
-    ScalingClaim(
-        id="claim-coherence-sphere",
-        statement="The coherence of uniform directions is at most C sqrt(log(n/delta) / d) with probability at least "
-        "1 - delta. C = 2 is proved (prob-sphere-coherence-C2), and optimal for n to infinity with log n = o(d).",
-        latex=r"\rho \le C\sqrt{\log(n/\delta)/d}",
-        source="Zolfaghari, Zohrabi & Velae, slides, 2025; Cai & Jiang, J. Multivariate Anal. 2012",
-        hypotheses="rows with uniform directions, n >= 2",
-        side="upper",
-        applies=lambda context: context.uniform_directions and context.n >= 2,
-        needs=("coherence",),
-        evaluate=_coherence,
-        parameters=({"delta": 0.1},),
-        constants="C fitted",
-        ceiling=lambda context, parameters: 2.0,
-        proved=lambda context: True,
-        along=("n", "d"),
+_ORDERS: Final[tuple[Claim, ...]] = (
+    _nmm_claim(
+        "claim-nmm-theorem",
+        "For n < d^((r - 1/2)/2), where the printed probability is not trivial: lambda_min of K^(L) is at least c "
+        "mu_r^2 E|x|^2 with probability at least 1 - delta, c not depending on n and d.",
+        "Nguyen, Mondelli & Montúfar, ICML 2021, Thm 3.2",
+        "; zero mean, data scaling, Lipschitz concentration",
+        True,
     ),
-)
-
-register(
-    ScalingClaim(
-        id="claim-coherence-subgaussian",
-        statement="Isotropic sub-Gaussian rows: max |<x_i, x_j>| is at most C sqrt(log(n/delta)) max |x_k| with "
-        "probability at least 1 - delta, in units where Cov x = I; C = 2 K suffices.",
-        latex=r"\max_{i<j}|\langle X_i, X_j\rangle| \le C\sqrt{\log(n/\delta)}\,\max_k\|X_k\|",
-        source="prob-subgaussian-inner; corrects erratum E3 of the slides",
-        hypotheses="independent isotropic rows of mean zero with a sub-Gaussian parameter, that keep their norms",
-        side="upper",
-        applies=has_sub_gaussian_rows,
-        needs=("inner_max", "norm_max"),
-        evaluate=lambda context, statistics, parameters: _known(
-            inner_product_ratio(context, statistics, parameters).value * standard_scale(context)
-        ),
-        parameters=({"delta": 0.1},),
-        constants="C fitted",
-        ceiling=_twice_sub_gaussian,
-        proved=lambda context: True,
-        along=("n", "d"),
+    _nmm_claim(
+        "claim-nmm-beyond",
+        "What Nguyen, Mondelli & Montúfar conclude, where their theorem does not apply: n >= d^((r - 1/2)/2), or a "
+        "law without their hypotheses.",
+        "not claimed by anybody: the hypotheses of claim-nmm-theorem are sufficient, are they necessary?",
+        ", where claim-nmm-theorem does not apply",
+        False,
     ),
-)
-
-register(
-    ScalingClaim(
-        id="claim-data-scaling",
-        statement="E|x| = Theta(sqrt d), E|x|^2 = Theta(d), E|x - Ex|^2 = Omega(d), once x is scaled so that E|x|^2 "
-        "= d where that exists: the three, in units of sqrt d and d, do not decay with d; by Cauchy-Schwarz none "
-        "exceeds 1.",
-        latex=r"\mathbb{E}\|x\| = \Theta(\sqrt d),\ \mathbb{E}\|x\|^2 = \Theta(d),\ "
-        r"\mathbb{E}\|x - \mathbb{E}x\|^2 = \Omega(d)",
-        source="Nguyen, Mondelli & Montúfar, ICML 2021, Assumption 2.1",
-        hypotheses="any law whose rows keep their norms, n >= 2",
-        side="upper",
-        applies=lambda context: context.scale is not None and context.n >= 2,
-        needs=("norm_mean", "norm_square", "mean_square"),
-        evaluate=_moment,
-        parameters=({"moment": "norm"}, {"moment": "square"}, {"moment": "variance"}),
-        constants="fitted",
-        functional="mean",
-        ceiling=_at_most_energy,
-        proved=lambda context: context.hypotheses.norm_scaling,
-        hypothesis=True,
-    ),
-)
-
-_LIPSCHITZ = (
-    "There is c with P(|f(x) - E f| > t) <= 2 exp(-c t^2 / |f|_Lip^2) for all Lipschitz f, independent of d, x scaled "
-    "so that E|x|^2 = d. Necessary conditions: the sub-Gaussian scale of four functions does not grow with d, and not "
-    "along the tail."
-)
-
-register(
-    ScalingClaim(
-        id="claim-lipschitz-concentration",
-        statement=_LIPSCHITZ,
-        latex=r"\exists c\ \forall f, t:\ \mathbb{P}(|f(x)-\mathbb{E}f| > t) \le 2e^{-ct^2/\|f\|_{\mathrm{Lip}}^2}",
-        source="Nguyen, Mondelli & Montúfar, ICML 2021, Assumption 2.2",
-        hypotheses="any law whose rows keep their norms; f: " + "; ".join(words for _, words in FUNCTIONS.values()),
-        side="upper",
-        applies=lambda context: context.scale is not None,
-        where=fluctuates,
-        needs=tuple(name for name, _ in FUNCTIONS.values()),
-        evaluate=lipschitz_function,
-        parameters=tuple({"f": name} for name in FUNCTIONS),
-        constants="1 / sqrt(2 c) fitted",
-        functional="tail",
-        tails=tells_tails,
-        proved=is_lipschitz,
-        hypothesis=True,
-    ),
-)
-
-register(
-    ScalingClaim(
-        id="claim-lipschitz-log-concave",
-        statement="A log-concave law for which more is known (curvature bounded below, a bounded product, an image "
-        "of one) concentrates Lipschitz functions like a Gaussian: tried on the log-concave laws that are declared "
-        "to, through all four functions at once.",
-        latex=r"x \sim e^{-V},\ \nabla^2 V \succeq cI \;\Rightarrow\; \exists c'\ \forall f, t:\ "
-        r"\mathbb{P}(|f(x)-\mathbb{E}f| > t) \le 2e^{-c't^2/\|f\|_{\mathrm{Lip}}^2}",
-        source="Bakry & Émery 1985, log-Sobolev inequalities; corrects erratum E8 of the slides",
-        hypotheses="log-concave laws with proved Lipschitz concentration, whose rows keep their norms",
-        side="upper",
-        applies=lambda context: (
-            bool(context.hypotheses.log_concave and context.hypotheses.lipschitz) and context.scale is not None
-        ),
-        needs=tuple(name for name, _ in FUNCTIONS.values()),
-        evaluate=lipschitz_functions,
-        constants="1 / sqrt(2 c) fitted",
-        functional="tail",
-        tails=tells_any_tail,
-        proved=is_lipschitz,
-    ),
-)
-
-register(
-    ScalingClaim(
-        id="law-zero-mean",
-        statement="E x = 0: the mean inner product of two rows over E|x|^2, which estimates |E x|^2 / E|x|^2, is 0.",
-        latex=r"\|\mathbb{E}x\|^2 / \mathbb{E}\|x\|^2 = 0",
-        source="hypothesis of Nguyen, Mondelli & Montúfar, ICML 2021, Thm 3.2",
-        hypotheses="any law with independent rows that keep their norms and a second moment, n >= 2",
-        side="upper",
-        applies=lambda context: context.energy is not None and context.hypotheses.independent_rows and context.n >= 2,
-        needs=("mean_square", "norm_square"),
-        evaluate=_mean_square,
-        constants="0",
-        functional="mean",
-        equal=0.0,
-        least=lambda context: -1.0 / (context.n - 1),
-        hypothesis=True,
-    ),
-)
-
-register(
-    ScalingClaim(
-        id="law-isotropic",
-        statement="Cov x is a multiple of the identity: the mean squared inner product of two rows, in units of "
-        "(E|x|^2)^2 / d, which estimates d tr(Cov^2) / (tr Cov)^2 for rows of mean zero, is 1.",
-        latex=r"d\,\operatorname{tr}(\Sigma^2)/(\operatorname{tr}\Sigma)^2 = 1",
-        source="Cauchy-Schwarz: at least 1, with equality for multiples of the identity alone",
-        hypotheses="laws of mean zero with independent rows that keep their norms and a second moment, n >= 2",
-        side="upper",
-        applies=lambda context: (
-            context.energy is not None
-            and context.hypotheses.independent_rows
-            and bool(context.hypotheses.zero_mean)
-            and context.n >= 2
-        ),
-        needs=("covariance_square",),
-        evaluate=_isotropy,
-        constants="1",
-        functional="mean",
-        equal=1.0,
-        hypothesis=True,
-    ),
-)
-
-_NMM = tuple({"delta": 0.1, "r": r} for r in (2, 4, 6))
-
-register(
-    ScalingClaim(
-        id="claim-nmm-theorem",
-        statement="For n < d^((r - 1/2)/2), where the printed probability is not trivial: lambda_min of K^(L) is at "
-        "least c mu_r^2 E|x|^2 with probability at least 1 - delta, c not depending on n and d.",
-        latex=r"\lambda_{\min}(K^{(L)}) \ge \mu_r(\sigma)^2\,\Omega(d)",
-        source="Nguyen, Mondelli & Montúfar, ICML 2021, Thm 3.2",
-        hypotheses="kernel ntk, depth at least 2; zero mean, data scaling, Lipschitz concentration",
-        kernels=("ntk",),
-        side="lower",
-        applies=_nmm_measurable,
-        where=_nmm_inside,
-        evaluate=_nmm,
-        parameters=_NMM,
-        constants="c fitted",
-    ),
-)
-
-register(
-    ScalingClaim(
-        id="claim-nmm-beyond",
-        statement="What Nguyen, Mondelli & Montúfar conclude, where their theorem does not apply: n >= d^((r - "
-        "1/2)/2), or a law without their hypotheses.",
-        latex=r"\lambda_{\min}(K^{(L)}) \ge \mu_r(\sigma)^2\,\Omega(d)",
-        source="not claimed by anybody: the hypotheses of claim-nmm-theorem are sufficient, are they necessary?",
-        hypotheses="kernel ntk, depth at least 2, where claim-nmm-theorem does not apply",
-        kernels=("ntk",),
-        side="lower",
-        applies=_nmm_measurable,
-        where=lambda context, parameters: not _nmm_inside(context, parameters),
-        evaluate=_nmm,
-        parameters=_NMM,
-        constants="c fitted",
-    ),
-)
-
-register(
     ScalingClaim(
         id="claim-karhadkar",
         statement="lambda_min of H-infinity is at least c (d (1 + d log(1/s) / log d))^-3 s^2, s the smallest |x_i - "
         "x_j| or |x_i + x_j|, with probability at least 1 - delta.",
         latex=r"\lambda_{\min}(H^\infty) \ge c\,d^{-3}\Bigl(1+\tfrac{d\log(1/s)}{\log d}\Bigr)^{-3} s^2",
         source="Karhadkar, Murray & Montúfar, NeurIPS 2024",
-        hypotheses="kernel h-infinity, unit rows, n >= 2, d >= 2",
-        kernels=("h-infinity",),
+        domain=TWO_LAYERS.restricted("n >= 2, d >= 2", lambda context: context.n >= 2 and context.d >= 2),
         side="lower",
-        applies=lambda context: two_layers(context) and context.n >= 2 and context.d >= 2,
         needs=("coherence",),
         evaluate=_karhadkar,
         parameters=({"delta": 0.1},),
@@ -396,66 +405,61 @@ register(
     ),
 )
 
-
-def _rounding(context: CellContext) -> float:
-    """Of a norm that is 1: of its computation, and of a law's own division by it."""
-    return (context.d + 16) * UNIT_ROUNDOFF
+# Properties that a law declares of its rows.
 
 
-def _largest_norm(context: CellContext, statistics: Statistics) -> Bound:
-    return around(statistics["norm_max"], _rounding(context))
+def _unit_norm(side: Side, word: str, extreme: str, relation: str) -> Claim:
+    def norm(context: CellContext, statistics: Statistics) -> Bound:
+        # The error of the computed norm, and of a law's own division by it.
+        return around(statistics[f"norm_{extreme}"], (context.d + 16) * UNIT_ROUNDOFF)
+
+    return DeterministicClaim(
+        id=f"law-unit-norm-{side}",
+        statement=f"Every row has norm at {word} 1.",
+        latex=rf"\{extreme}_i\|x_i\| {relation} 1",
+        source="declared of the law",
+        domain=Domain(
+            "laws that are declared to have rows of norm 1",
+            condition=lambda context: context.hypotheses.unit_norm is True,
+        ),
+        side=side,
+        needs=("norm_min", "norm_max"),
+        evaluate=constant(lambda context, parameters: 1.0),
+        quantity=norm,
+        hypothesis=True,
+    )
 
 
-def _smallest_norm(context: CellContext, statistics: Statistics) -> Bound:
-    return around(statistics["norm_min"], _rounding(context))
-
-
-def _one(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return exactly(1.0, statistics)
-
-
-def _coordinate_bound(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+def _coordinate_bound(context: CellContext, delta: float) -> float:
     """Return t with 2 exp(-t**2 / (2 K**2)) = delta."""
-    K = sub_gaussian(context)
-    assert K is not None
-    return exactly(K * math.sqrt(2.0 * math.log(2.0 / float(parameters["delta"]))), statistics)
+    return known(sub_gaussian(context), "sub-Gaussian parameter") * math.sqrt(2.0 * math.log(2.0 / delta))
 
 
 def _coordinate(context: CellContext, statistics: Statistics) -> Bound:
-    return around(abs(statistics["first_coordinate"]), 4.0 * UNIT_ROUNDOFF * abs(statistics["first_coordinate"]))
+    size = abs(statistics["first_coordinate"])
+    return around(size, 4.0 * UNIT_ROUNDOFF * size)
 
 
-for _side, _extreme, _quantity in (("upper", "max", _largest_norm), ("lower", "min", _smallest_norm)):
-    register(
-        DeterministicClaim(
-            id=f"law-unit-norm-{_side}",
-            statement=f"Every row has norm at {'most' if _side == 'upper' else 'least'} 1.",
-            latex=r"\max_i\|x_i\| \le 1" if _side == "upper" else r"\min_i\|x_i\| \ge 1",
-            source="declared of the law",
-            hypotheses="laws that are declared to have rows of norm 1",
-            side=_side,  # type: ignore[arg-type]
-            applies=lambda context: context.hypotheses.unit_norm is True,
-            needs=("norm_min", "norm_max"),
-            evaluate=_one,
-            quantity=_quantity,
-            hypothesis=True,
-        ),
-    )
-
-register(
+_DECLARED: Final[tuple[Claim, ...]] = (
+    _unit_norm("upper", "most", "max", r"\le"),
+    _unit_norm("lower", "least", "min", r"\ge"),
     ProbabilityClaim(
         id="law-sub-gaussian",
         statement="A coordinate of a row is beyond K sqrt(2 log(2 / delta)) with probability at most delta, K the "
         "declared sub-Gaussian parameter: a necessary condition, tried on the first row.",
         latex=r"\mathbb{P}\bigl(|x_1| > K\sqrt{2\log(2/\delta)}\bigr) \le \delta",
         source="Chernoff, both sides",
-        hypotheses="laws of mean zero with a declared sub-Gaussian parameter, whose rows keep their norms",
+        domain=Domain(
+            "laws of mean zero with a declared sub-Gaussian parameter, whose rows keep their norms",
+            condition=lambda context: sub_gaussian(context) is not None,
+        ),
         side="upper",
-        applies=lambda context: sub_gaussian(context) is not None,
         needs=("first_coordinate", "norm_min"),
-        evaluate=_coordinate_bound,
+        evaluate=at_delta(_coordinate_bound),
         parameters=({"delta": 0.1}, {"delta": 0.01}),
         quantity=_coordinate,
         hypothesis=True,
     ),
 )
+
+SCALING_CLAIMS: Final = (*_COHERENCE, *_HYPOTHESES, *_ORDERS, *_DECLARED)

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
 from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
-from ntkmc.theory.claims.base import Bound, DeterministicClaim, Parameters, ScalingClaim, Statistics, register
-from ntkmc.theory.claims.bounds import around, enclosed, scaled
+from ntkmc.theory.claims.base import (
+    Bound,
+    Claim,
+    DeterministicClaim,
+    Evaluate,
+    Parameters,
+    Quantity,
+    ScalingClaim,
+    Statistics,
+)
+from ntkmc.theory.claims.bounds import around, enclosed, ends, read_quantity, scaled, zero
+from ntkmc.theory.claims.domains import ANY, Domain
 from ntkmc.theory.claims.trial_statistics import TRAINING
 from ntkmc.theory.kernels.series import series_coefficients
 from ntkmc.theory.targets import CHECKPOINTS, SHARE, Target, split_label
 
 _PREFIX: Final = TRAINING.prefix
+_FORM: Final = f"{_PREFIX}label_form"
+_ENERGY: Final = f"{_PREFIX}label_energy"
+_NORM: Final = f"{_PREFIX}label_norm"
+_STEP_SIZE: Final = f"{_PREFIX}step_size"
+_LARGEST: Final = f"{_PREFIX}lambda_max"
+_RESIDUAL: Final = f"{_PREFIX}residual"
+_FLOW: Final = f"{_PREFIX}flow"
+"""Statistics of the group: y'K^-1 y, y'Ky, |y|, eta, lambda_max, and the curves |y - u| of descent and flow."""
 
 _STEPS: Final = np.array(CHECKPOINTS, dtype=np.float64)
 
@@ -27,15 +46,6 @@ def _target(parameters: Parameters) -> Target:
     return split_label(str(parameters["target"]))[0]
 
 
-def _of(name: str) -> tuple[str, str]:
-    return f"{_PREFIX}{name}_lower", f"{_PREFIX}{name}_upper"
-
-
-def _label_form(context: CellContext, statistics: Statistics) -> Bound:
-    """Return the enclosure of y'K^-1 y."""
-    return enclosed(statistics, f"{_PREFIX}label_form")
-
-
 def _coefficient(context: CellContext, target: Target) -> float:
     """Of the power p in the kernel's series: K - b_p M_p is positive semi-definite, M_p the Gram matrix of powers."""
     return float(series_coefficients(context.kernel, context.depth, target.power + 1)[target.power])
@@ -44,7 +54,7 @@ def _coefficient(context: CellContext, target: Target) -> float:
 def _aligned(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     target = _target(parameters)
     value = target.alpha(context.d) ** 2 / _coefficient(context, target)
-    full = np.full_like(statistics[f"{_PREFIX}label_norm"], value)
+    full = np.full_like(statistics[_NORM], value)
     return around(full, 1e-9 * full)  # labels are rounded, and so is |beta|; the coefficient is good to 1e-12
 
 
@@ -56,14 +66,14 @@ def _has_power(context: CellContext, parameters: Parameters) -> bool:
 
 def _below(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     """Return |y|^4 / y'Ky."""
-    square = statistics[f"{_PREFIX}label_norm"] ** 2
-    energy = enclosed(statistics, f"{_PREFIX}label_energy")
+    square = statistics[_NORM] ** 2
+    energy = enclosed(statistics, _ENERGY)
     return scaled(Bound(_ratio(square**2, energy.upper), _ratio(square**2, energy.lower)), 1.0, 1e-12)
 
 
 def _above(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     """Return |y|^2 / lambda_min."""
-    square = statistics[f"{_PREFIX}label_norm"] ** 2
+    square = statistics[_NORM] ** 2
     least = enclosed(statistics, "lambda_min")
     return scaled(Bound(_ratio(square, least.upper), _ratio(square, least.lower)), 1.0, 1e-12)
 
@@ -79,7 +89,7 @@ def _waiting(context: CellContext, statistics: Statistics) -> Bound:
 
     One step before, the residual is larger.
     """
-    least, eta = enclosed(statistics, "lambda_min"), statistics[f"{_PREFIX}step_size"]
+    least, eta = enclosed(statistics, "lambda_min"), statistics[_STEP_SIZE]
     steps = enclosed(statistics, f"{_PREFIX}steps")
     with np.errstate(invalid="ignore"):  # infinity times 0: unknown
         low = np.maximum(steps.lower - 1.0, 0.0) * eta * least.lower
@@ -96,61 +106,53 @@ def _logarithm(context: CellContext, statistics: Statistics, parameters: Paramet
 
 def _steady(statistics: Statistics) -> Floats:
     """Whether eta <= 1 / lambda_max; of 1 / lambda_max itself the lower end is what it was made of, to rounding."""
-    largest = statistics[f"{_PREFIX}lambda_max_lower"]
-    return np.asarray(statistics[f"{_PREFIX}step_size"] * largest <= 1.0 + 1e-6)
+    largest = statistics[f"{_LARGEST}_lower"]
+    return np.asarray(statistics[_STEP_SIZE] * largest <= 1.0 + 1e-6)
 
 
-def _relative(statistics: Statistics, name: str) -> Bound:
+def _relative(statistics: Statistics, curve: str) -> Bound:
     """Return a curve in units of |y|, (T, steps)."""
-    unit = np.maximum(statistics[f"{_PREFIX}label_norm"], 1e-300)[:, None]
-    curve = enclosed(statistics, f"{_PREFIX}{name}")
-    return Bound(curve.lower / unit, curve.upper / unit)
+    unit = np.maximum(statistics[_NORM], 1e-300)[:, None]
+    recorded = enclosed(statistics, curve)
+    return Bound(recorded.lower / unit, recorded.upper / unit)
 
 
-def _decay(name: str, rate: Floats, eta: Floats) -> Floats:
+def _decay(curve: str, rate: Floats, eta: Floats) -> Floats:
     """Return (1 - eta rate)^k of gradient descent, exp(-rate t) of gradient flow at t = eta k, (T, steps)."""
-    if name == "flow":
+    if curve == _FLOW:
         return np.exp(-(rate * eta)[:, None] * _STEPS)
     return np.maximum(1.0 - rate * eta, 0.0)[:, None] ** _STEPS
 
 
-def _slowest(name: str, context: CellContext, statistics: Statistics) -> Bound:
-    """Return the largest excess of |y - u(k)| / |y| over the decay of the smallest eigenvalue, over recorded k."""
-    eta, least = statistics[f"{_PREFIX}step_size"], enclosed(statistics, "lambda_min")
-    curve = _relative(statistics, name)
-    low = curve.lower - _decay(name, least.lower, eta)
-    high = curve.upper - _decay(name, least.upper, eta)
-    return Bound(low.max(axis=1) - _CURVE, high.max(axis=1) + _CURVE)
+def _excess(curve: str, eigenvalue: str, extreme: Callable[..., Floats]) -> Quantity:
+    """Return the function that measures the extreme excess of |y - u| / |y| over the decay of an eigenvalue.
+
+    The extreme, `numpy.min` or `numpy.max`, is over the recorded steps.
+    """
+
+    def quantity(context: CellContext, statistics: Statistics) -> Bound:
+        eta, rate = statistics[_STEP_SIZE], enclosed(statistics, eigenvalue)
+        relative = _relative(statistics, curve)
+        low = relative.lower - _decay(curve, rate.lower, eta)
+        high = relative.upper - _decay(curve, rate.upper, eta)
+        return Bound(extreme(low, axis=1) - _CURVE, extreme(high, axis=1) + _CURVE)
+
+    return quantity
 
 
-def _fastest(context: CellContext, statistics: Statistics) -> Bound:
-    """Return the least excess of |y - u(k)| / |y| over the decay of the largest eigenvalue, over recorded k."""
-    eta, largest = statistics[f"{_PREFIX}step_size"], enclosed(statistics, f"{_PREFIX}lambda_max")
-    curve = _relative(statistics, "residual")
-    low = curve.lower - _decay("residual", largest.lower, eta)
-    high = curve.upper - _decay("residual", largest.upper, eta)
-    return Bound(low.min(axis=1) - _CURVE, high.min(axis=1) + _CURVE)
+def _zero_if_steady(otherwise: float) -> Evaluate:
+    """Return the function that evaluates the bound 0 for steps of at most 1 / lambda_max, and `otherwise` beyond."""
 
+    def evaluate(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+        zeros = np.where(_steady(statistics), 0.0, otherwise)
+        return Bound(zeros, zeros)
 
-def _nothing(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """Return 0; infinity, since nothing is claimed, where the step size is too large."""
-    zero = np.where(_steady(statistics), 0.0, np.inf)
-    return Bound(zero, zero)
-
-
-def _nothing_below(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    zero = np.where(_steady(statistics), 0.0, -np.inf)
-    return Bound(zero, zero)
-
-
-def _nothing_flow(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    zero = np.zeros_like(statistics[f"{_PREFIX}label_norm"])
-    return Bound(zero, zero)
+    return evaluate
 
 
 def _main_term(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     """Return (2 y'K^-1 y / n)^(1/2) over (alpha^2 / n)^(1/2), alpha^2 = d^p."""
-    form, target = _label_form(context, statistics), _target(parameters)
+    form, target = enclosed(statistics, _FORM), _target(parameters)
     unit = float(context.d) ** max(target.power, 1)
     return Bound(np.sqrt(2.0 * form.lower / unit), np.sqrt(2.0 * form.upper / unit))
 
@@ -162,59 +164,48 @@ def _main_ceiling(context: CellContext, parameters: Parameters) -> float:
     return math.sqrt(2.0 * target.alpha(context.d) ** 2 / context.d**target.power / _coefficient(context, target))
 
 
-_ENDS = ("lambda_min_lower", "lambda_min_upper")
-_SIZE = (f"{_PREFIX}step_size", f"{_PREFIX}label_norm")
-_ANY = "any rows, any kernel, targets in the study"
-_STEP = "eta <= 1 / lambda_max"
+_TARGETS: Final = ANY.restricted("targets in the study")
+_SMALL_STEPS: Final = _TARGETS.restricted("eta <= 1 / lambda_max")
 
-register(
+TRAINING_CLAIMS: Final[tuple[Claim, ...]] = (
     DeterministicClaim(
         id="det-label-form",
         statement="y'K^-1 y is at most alpha^2 |beta|^(2p) / b_p for labels y = alpha (beta'x)^p, b_p the "
         "coefficient of the power p in the kernel's series: for H-infinity 4 alpha^2 |beta|^2 if p = 1.",
         latex=r"y_i = \alpha(\beta^\top x_i)^p \;\Rightarrow\; y^\top K^{-1} y \le \alpha^2\|\beta\|^{2p}/b_p",
         source="K - b_p X^(*p) X^(*p)' is positive semi-definite; implies Arora et al. 2019, Thm 6.1",
-        hypotheses="targets linear (any rows) and quadratic (unit rows)",
+        domain=Domain("targets linear (any rows) and quadratic (unit rows)"),
         side="upper",
         where=_has_power,
-        needs=(*_of("label_form"), f"{_PREFIX}label_norm"),
+        needs=(*ends(_FORM), _NORM),
         evaluate=_aligned,
-        quantity=_label_form,
+        quantity=read_quantity(_FORM),
         group=TRAINING,
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-target-sandwich-lower",
         statement="y'K^-1 y is at least |y|^4 / y'Ky, for the labels of a target.",
         latex=r"y^\top K^{-1} y \ge \|y\|^4 / (y^\top K y)",
         source="Cauchy-Schwarz",
-        hypotheses=_ANY,
+        domain=_TARGETS,
         side="lower",
-        needs=(*_of("label_form"), *_of("label_energy"), f"{_PREFIX}label_norm"),
+        needs=(*ends(_FORM, _ENERGY), _NORM),
         evaluate=_below,
-        quantity=_label_form,
+        quantity=read_quantity(_FORM),
         group=TRAINING,
     ),
-)
-
-register(
     DeterministicClaim(
         id="det-target-sandwich-upper",
         statement="y'K^-1 y is at most |y|^2 / lambda_min, for the labels of a target.",
         latex=r"y^\top K^{-1} y \le \|y\|^2 / \lambda_{\min}(K)",
         source="spectral theorem; corrects erratum E2 of the slides",
-        hypotheses=_ANY,
+        domain=_TARGETS,
         side="upper",
-        needs=(*_of("label_form"), *_ENDS, f"{_PREFIX}label_norm"),
+        needs=(*ends(_FORM, "lambda_min"), _NORM),
         evaluate=_above,
-        quantity=_label_form,
+        quantity=read_quantity(_FORM),
         group=TRAINING,
     ),
-)
-
-register(
     DeterministicClaim(
         id="claim-iterations",
         statement="Gradient descent with the kernel has residual at most |y| delta / n after log(n / delta) / (eta "
@@ -222,65 +213,53 @@ register(
         latex=r"k \ge \tfrac{1}{\eta\lambda_{\min}}\log\tfrac n\delta \;\Rightarrow\; \|y - u(k)\| \le "
         r"\tfrac\delta n\|y\|",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025; (1 - eta lambda)^k <= exp(-eta lambda k)",
-        hypotheses=f"{_ANY}, {_STEP}",
+        domain=_SMALL_STEPS,
         side="upper",
-        needs=(*_of("steps"), *_of("lambda_max"), *_ENDS, *_SIZE),
+        needs=(*ends(f"{_PREFIX}steps", _LARGEST, "lambda_min"), _STEP_SIZE, _NORM),
         evaluate=_logarithm,
         quantity=_waiting,
         group=TRAINING,
     ),
-)
-
-register(
     DeterministicClaim(
         id="claim-residual-slowest",
         statement="|y - u(k)| is at most (1 - eta lambda_min)^k |y|; tried at k = 0 and powers of two, on their "
         "difference over |y|.",
         latex=r"\|y - u(k)\| \le (1-\eta\lambda_{\min})^k\,\|y\|",
         source="Arora et al. 2019, Thm 4.1, with the kernel itself; spectral theorem",
-        hypotheses=f"{_ANY}, {_STEP}",
+        domain=_SMALL_STEPS,
         side="upper",
-        needs=(*_of("residual"), *_of("lambda_max"), *_ENDS, *_SIZE),
-        evaluate=_nothing,
-        quantity=lambda context, statistics: _slowest("residual", context, statistics),
+        needs=(*ends(_RESIDUAL, _LARGEST, "lambda_min"), _STEP_SIZE, _NORM),
+        evaluate=_zero_if_steady(math.inf),
+        quantity=_excess(_RESIDUAL, "lambda_min", np.max),
         group=TRAINING,
     ),
-)
-
-register(
     DeterministicClaim(
         id="claim-residual-fastest",
         statement="|y - u(k)| is at least (1 - eta lambda_max)^k |y|; tried at k = 0 and powers of two, on their "
         "difference over |y|.",
         latex=r"\|y - u(k)\| \ge (1-\eta\lambda_{\max})^k\,\|y\|",
         source="spectral theorem",
-        hypotheses=f"{_ANY}, {_STEP}",
+        domain=_SMALL_STEPS,
         side="lower",
         trivial=-math.inf,
-        needs=(*_of("residual"), *_of("lambda_max"), *_SIZE),
-        evaluate=_nothing_below,
-        quantity=_fastest,
+        needs=(*ends(_RESIDUAL, _LARGEST), _STEP_SIZE, _NORM),
+        evaluate=_zero_if_steady(-math.inf),
+        quantity=_excess(_RESIDUAL, _LARGEST, np.min),
         group=TRAINING,
     ),
-)
-
-register(
     DeterministicClaim(
         id="claim-flow-slowest",
         statement="|y - u(t)| is at most exp(-lambda_min t) |y| under gradient flow; tried at t = eta k, k = 0 and "
         "powers of two, on their difference over |y|.",
         latex=r"\|y - u(t)\| \le e^{-\lambda_{\min}t}\,\|y\|",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025: the linear rate of gradient flow, with the kernel itself",
-        hypotheses=_ANY,
+        domain=_TARGETS,
         side="upper",
-        needs=(*_of("flow"), *_ENDS, *_SIZE),
-        evaluate=_nothing_flow,
-        quantity=lambda context, statistics: _slowest("flow", context, statistics),
+        needs=(*ends(_FLOW, "lambda_min"), _STEP_SIZE, _NORM),
+        evaluate=zero(_NORM),
+        quantity=_excess(_FLOW, "lambda_min", np.max),
         group=TRAINING,
     ),
-)
-
-register(
     ScalingClaim(
         id="claim-generalization",
         statement="The main term (2 y'H^-1 y / n)^(1/2) of the bound on the test loss is at most C (d^p / n)^(1/2), "
@@ -288,11 +267,11 @@ register(
         "random signs it is not.",
         latex=r"\sqrt{2\,y^\top (H^\infty)^{-1}y/n} \le C\sqrt{d^p/n}",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025, eq. (9), after Arora et al. 2019, Thm 5.1 and 6.1",
-        hypotheses="kernel h-infinity, targets in the study",
-        kernels=("h-infinity",),
+        domain=Domain("kernel h-infinity, targets in the study", ("h-infinity",)),
         side="upper",
-        needs=_of("label_form"),
+        needs=ends(_FORM),
         evaluate=_main_term,
+        # The median: the upper tail of y'K^-1 y is that of 1 / lambda_min.
         parameters=({"delta": 0.5},),
         constants="C",
         ceiling=_main_ceiling,

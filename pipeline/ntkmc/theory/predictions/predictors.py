@@ -66,7 +66,7 @@ def predictions(context: CellContext, quantity: str = "lambda_min") -> dict[str,
 
     Examples
     --------
-    >>> cell = CellContext("h-infinity", 2, n=100, d=100, unit_rows=True, law="sphere", energy=1.0)
+    >>> cell = CellContext("h-infinity", 2, n=100, d=100, unit_rows=True, law="sphere", second_moment=1.0)
     >>> {name: round(value, 3) for name, value in predictions(cell).items()}
     {'pred-effective-ridge': 0.232, 'pred-elkaroui': 0.25}
     """
@@ -78,7 +78,7 @@ def predictions(context: CellContext, quantity: str = "lambda_min") -> dict[str,
 
 
 def _normalized(context: CellContext) -> bool:
-    return context.energy is not None and abs(context.energy - 1.0) < 1e-12
+    return context.second_moment is not None and abs(context.second_moment - 1.0) < 1e-12
 
 
 def _uniform(context: CellContext) -> bool:
@@ -255,7 +255,7 @@ LAWS: Final[Registry[PredictedLaw]] = Registry("predicted law")
 def laws_for(context: CellContext, quantity: str) -> list[PredictedLaw]:
     """Return all laws of a quantity that apply to a cell.
 
-    >>> cell = CellContext("ntk", 3, n=100, d=50, unit_rows=True, law="sphere", energy=1.0)
+    >>> cell = CellContext("ntk", 3, n=100, d=50, unit_rows=True, law="sphere", second_moment=1.0)
     >>> [law.id for law in laws_for(cell, "eigenvalues")]
     ['pred-elkaroui', 'pred-effective-ridge']
     """
@@ -291,7 +291,7 @@ def coherence_fixed_dimension_cdf(t: ArrayLike, n: int, d: int) -> Floats:
 
 def _normalized_law(context: CellContext) -> bool:
     """Return whether E|x|**2 exists, n >= 2, and the bulk determines the spectrum."""
-    return context.energy is not None and context.d > SMALL_DIMENSION and context.n >= 2
+    return context.second_moment is not None and context.d > SMALL_DIMENSION and context.n >= 2
 
 
 for _law in (

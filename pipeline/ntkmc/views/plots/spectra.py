@@ -185,8 +185,8 @@ def _measured(panel: Axes, grid: Grid, place: Place, hue: str) -> tuple[pd.DataF
     """Plot measured quantiles, over the mean squared row norm; return them and the range of what is visible."""
     statistics = grid.statistics(place, ("spectrum_radius", *QUANTILES))
     complete = np.isfinite(statistics["spectrum_radius"])
-    energy = grid.context(place).energy
-    values = np.array([statistics[name][complete] for name in QUANTILES]) / (1.0 if energy is None else energy)
+    second_moment = grid.context(place).second_moment
+    values = np.array([statistics[name][complete] for name in QUANTILES]) / (second_moment or 1.0)
     low, middle, high = np.quantile(values, (0.05, 0.5, 0.95), axis=1)
     # A log axis cannot show an eigenvalue that may be zero, and of a bar only the part near its point.
     visible = middle > 1e-9 * middle.max()
