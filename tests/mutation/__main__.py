@@ -6,7 +6,6 @@ import argparse
 import fnmatch
 import hashlib
 import json
-import os
 import random
 import secrets
 import subprocess
@@ -22,7 +21,7 @@ from queue import SimpleQueue
 import yaml
 
 from mutation.operators import Mutant, find_mutants, mutated_files
-from mutation.running import FAST, ROOT, Copy, Result
+from mutation.running import FAST, ROOT, TESTED_BY, Copy, Result
 from mutation.selection import Selection
 
 PACKAGE = ROOT / "pipeline" / "ntkmc"
@@ -90,8 +89,8 @@ class Explained:
 
 def _tested(sample: list[Mutant], folder: Path, jobs: int) -> dict[Mutant, Result]:
     """Fates of mutants; quick ones are printed as they come."""
-    data, durations, cache = _map(folder / "whole", jobs)
-    seconds = json.loads(durations.read_text())
+    data, times, cache = _map(folder / "whole", jobs)
+    seconds = json.loads(times.read_text())
     selection = Selection(PACKAGE, data, seconds)
     copies: SimpleQueue[Copy] = SimpleQueue()
     for job in range(jobs):
@@ -112,27 +111,30 @@ def _tested(sample: list[Mutant], folder: Path, jobs: int) -> dict[Mutant, Resul
 
 
 def _map(folder: Path, jobs: int) -> tuple[Path, Path, Path]:
-    """Coverage by test, durations, and machine code of the package without a mutant; kept until a file changes."""
+    """Coverage by test, processor times, and machine code of the package without a mutant; kept until a file changes."""
     state = hashlib.blake2b(sys.version.encode(), digest_size=8)
     for path in _sources():
         state.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     kept = RESULTS / f"map-{state.hexdigest()}"
-    data, durations, cache = kept / "coverage", kept / "durations.json", kept / "machine-code"
-    if durations.exists():
-        return data, durations, cache
-    print("running all fast tests once, with coverage by test", flush=True)
+    data, times, cache = kept / "coverage", kept / "seconds.json", kept / "machine-code"
+    if times.exists():
+        return data, times, cache
+    print("running the tests once without a mutant, with coverage by test", flush=True)
     cache.mkdir(parents=True, exist_ok=True)
     copy = Copy(folder, cache)
     settings = f"[run]\nsource_pkgs = ntkmc\nparallel = true\npatch = subprocess, _exit\ndata_file = {data}\n"
     settings += "disable_warnings = no-data-collected, module-not-imported, module-not-measured\n"
     (folder / "coverage.ini").write_text(settings)
-    environment = copy.environment(cache) | {"MUTATION_DURATIONS": str(folder / "durations.json")}
+    seconds = folder / "seconds"
+    seconds.mkdir()
+    environment = copy.environment(cache) | {"MUTATION_SECONDS": str(seconds)}
     measured = [sys.executable, "-m", "coverage"]
-    tests = ["-m", "pytest", "-q", "-p", "mutation.plugin", "-m", FAST, "-n", str(jobs)]
+    tests = ["-m", "pytest", "-q", "-p", "mutation.plugin", "-m", FAST, "-n", str(jobs), *TESTED_BY]
     subprocess.run([*measured, "run", "--rcfile=coverage.ini", *tests], cwd=folder, env=environment, check=False)
     subprocess.run([*measured, "combine", "--quiet", "--rcfile=coverage.ini"], cwd=folder, env=environment, check=True)
-    os.replace(folder / "durations.json", durations)
-    return data, durations, cache
+    every = {test: cost for path in seconds.iterdir() for test, cost in json.loads(path.read_text()).items()}
+    times.write_text(json.dumps(every, indent=0))
+    return data, times, cache
 
 
 def _sources() -> Iterable[Path]:

@@ -22,11 +22,14 @@ COPIED = ("pipeline", "tests", "data", "cluster", "dashboards")
 
 FAST = "not long and not slow and not slurm and not browser"
 
+TESTED_BY = ("tests/theory", "tests/linalg", "tests/statistics", "tests/experiment", "pipeline/ntkmc")
+"""Tests that may be chosen. Those of the layers above see many errors too, but take longer and say less about them."""
+
 FIRST = 12
 """Tests that are tried first, in a process of their own: most mutants die here, and few test files are imported."""
 
 BUDGET = 60.0
-"""Seconds that the chosen tests of a mutant may take, by their durations in the run without mutants."""
+"""Seconds of processor time that the chosen tests of a mutant may take, by the run without mutants."""
 
 _MACHINE_CODE = '''
 
