@@ -111,7 +111,7 @@ def _tested(sample: list[Mutant], folder: Path, jobs: int) -> dict[Mutant, Resul
 
 
 def _map(folder: Path, jobs: int) -> tuple[Path, Path, Path]:
-    """Coverage by test, processor times, and machine code of the package without a mutant; kept until a file changes."""
+    """Coverage by test, processor times and machine code without a mutant; kept until a file changes."""
     state = hashlib.blake2b(sys.version.encode(), digest_size=8)
     for path in _sources():
         state.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
