@@ -9,7 +9,7 @@ STORES := data/results
 TOOLS  := $(VENV)/browser-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-slow test-browser test-slurm coverage mutants lint bench clean
+.PHONY: help setup demo test test-all test-slow test-browser test-slurm coverage mutants machine-code lint bench clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -40,7 +40,12 @@ lint: $(STAMP)  ## ruff, mypy --strict and the layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint  ## Lint, types, layers and the fast tests: under 5 minutes on two cores
+# Compiling takes half a minute, which mypy leaves a core for: each of the two test processes would compile all of it.
+machine-code: $(STAMP)
+	@$(BIN)/python -m pytest -q pipeline/ntkmc/linalg pipeline/ntkmc/theory >/dev/null || true
+
+test: $(STAMP)  ## Lint, types, layers and the fast tests: under 5 minutes on two cores
+	@$(MAKE) --no-print-directory -j2 lint machine-code
 	$(PYTEST) -m "not long and not slow and not slurm and not browser" -n 2
 
 # The long tests start clusters of several processes, kill workers, and wait for what follows: one at a time. A run that
