@@ -1,10 +1,12 @@
-"""No module of the package imports itself through others, also not inside functions or for types alone."""
+"""Neither modules nor sub-packages import each other in a circle, also not inside functions or for types alone."""
 
 from __future__ import annotations
 
 import ast
 import graphlib
 from pathlib import Path
+
+import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "pipeline"
 
@@ -29,7 +31,29 @@ def imports() -> dict[str, set[str]]:
     return graph
 
 
-def test_imports_have_no_circle() -> None:
-    graph = imports()
-    assert sum(map(len, graph.values())) > 300
-    assert list(graphlib.TopologicalSorter(graph).static_order())
+GRAPH = imports()
+PACKAGES = sorted({module.rpartition(".")[0] for module in GRAPH} - {""})
+
+
+def inside(package: str) -> dict[str, set[str]]:
+    """The same for what is directly inside a package: modules and sub-packages, each of these as a whole."""
+
+    def member(module: str) -> str:
+        return ".".join(module.split(".")[: package.count(".") + 2])
+
+    graph: dict[str, set[str]] = {}
+    for module, imported in GRAPH.items():
+        if module.startswith(f"{package}."):
+            inner = {member(name) for name in imported if name.startswith(f"{package}.")}
+            graph.setdefault(member(module), set()).update(inner - {member(module)})
+    return graph
+
+
+def test_modules_have_no_circle() -> None:
+    assert sum(map(len, GRAPH.values())) > 300
+    assert list(graphlib.TopologicalSorter(GRAPH).static_order())
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_members_of_a_package_have_no_circle(package: str) -> None:
+    assert list(graphlib.TopologicalSorter(inside(package)).static_order())

@@ -180,16 +180,16 @@ def execute(
 
     with ExitStack() as stack:
         if client is None:
-            place = profile if isinstance(profile, Profile) else load_profile(profile or "local")
+            loaded = profile if isinstance(profile, Profile) else load_profile(profile or "local")
             if plan is None:
-                plan = make_plan(study, place)
-                check_plan(plan, place)
-            if place.batch:
+                plan = make_plan(study, loaded)
+                check_plan(plan, loaded)
+            if loaded.batch:
                 subscribers.append(ProgressLog(Workspace(location)))
-            if place.batch and not place.one_job and not location.remote and (location.path / LEASE).exists():
+            if loaded.batch and not loaded.one_job and not location.remote and (location.path / LEASE).exists():
                 with Lease(location, say):  # raises now if another run is writing, before jobs are queued
                     pass
-            client = stack.enter_context(connect(place, layout=plan.layout, store=location, say=say))
+            client = stack.enter_context(connect(loaded, layout=plan.layout, store=location, say=say))
         feeds = study_page(study, str(location), client)
         subscribers += feeds
         view.study_page = any(feed.page for feed in feeds)

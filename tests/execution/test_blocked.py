@@ -179,7 +179,7 @@ def test_what_a_share_loads_is_there_before_its_room_is_measured(single: bool, t
 
 def _compiled_around(single: bool, folder: str) -> tuple[dict[str, int], dict[str, int]]:
     """Versions of each compiled function, after the trial and after all that is asked of a share."""
-    worker._tried("ntk", single, folder)
+    worker.warm_up("ntk", single, folder)
     tried = _versions()
     n = 200
     rows = split_rows(data(n, 40))

@@ -12,7 +12,8 @@ import pytest
 
 from ntkmc.errors import ExecutionError, InputError
 from ntkmc.execution.plan import make_plan
-from ntkmc.execution.profiles import Profile, cluster_class, connect, load_profile
+from ntkmc.execution.profile_schema import cluster_class
+from ntkmc.execution.profiles import Profile, connect, load_profile
 from ntkmc.execution.security import await_certificates, given_security, own_security, write_certificates
 from ntkmc.experiment.study.model import Study
 

@@ -60,7 +60,7 @@ def test_what_is_given_stays() -> None:
 @pytest.mark.parametrize(
     ("profile", "needs", "said"),
     [
-        ({"limits": {"memory": "8GiB"}}, Needs(10.0, 1.0, 2**34, 9), "limits: memory: grants a job 8.0 GiB"),
+        ({"limits": {"memory": "8GiB"}}, Needs(10.0, 1.0, 2**34, 9), "limits: memory: grants a job 8.00 GiB"),
         ({"arguments": {"memory": "2GiB"}}, Needs(10.0, 1.0, 2**32, 9), "raise memory in its arguments"),
         ({"limits": {"walltime": "00:10:00"}}, Needs(9e9, 900.0, 2**28, 9), "takes about 15 min, and a job 10 min"),
         ({"arguments": {"walltime": "soon"}}, Needs(1.0, 1.0, 1, 1), "arguments.walltime: should be a duration"),

@@ -10,10 +10,10 @@ import pytest
 
 from ntkmc.errors import InputError
 from ntkmc.execution.batch.dialects import DIALECTS
+from ntkmc.execution.batch.jobs import job_arguments
 from ntkmc.execution.batch.submission import Submission, batch_script
 from ntkmc.execution.batch.workspace import Workspace
-from ntkmc.execution.profile_schema import Limits, Profile
-from ntkmc.execution.profiles import cluster_class, job_arguments, load_profile
+from ntkmc.execution.profile_schema import Limits, Profile, cluster_class, load_profile
 from ntkmc.execution.sizing import Layout
 from ntkmc.experiment.store.location import Location
 

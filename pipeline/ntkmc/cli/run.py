@@ -85,7 +85,7 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
     """Predict the cost of a study: cells, tasks, memory per worker, core-hours, disk; report what cannot fit."""
     from ntkmc.execution.plan import check_plan, make_plan
     from ntkmc.execution.profiles import load_profile
-    from ntkmc.execution.progress.rate import format_duration
+    from ntkmc.execution.units import format_duration
     from ntkmc.experiment.study import MEASUREMENTS, load_study
     from ntkmc.experiment.study.measurements import values_by_group
     from ntkmc.theory.claims.trial_statistics import LARGEST_SPECTRUM
@@ -123,7 +123,7 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
 
 def _describe_blocked(large: Blocked) -> str:
     """Describe in one line how a matrix that fits no worker is distributed."""
-    from ntkmc.execution.progress.rate import format_duration
+    from ntkmc.execution.units import format_duration
 
     return (
         f"{large.cell.name} over {large.workers} workers: {large.tile_bytes / 2**30:,.1f} GiB of tiles each, "
@@ -133,14 +133,15 @@ def _describe_blocked(large: Blocked) -> str:
 
 def describe_jobs(layout: Layout) -> str:
     """Describe the requested jobs in one line."""
-    from ntkmc.execution.batch.dialects import clock
+    from ntkmc.execution.units import format_clock
 
     jobs = "1 job" if layout.jobs == 1 else f"{layout.jobs} jobs"
     workers = "1 worker" if layout.workers == 1 else f"{layout.workers} workers"
     others = "the driver" if layout.others == 1 else "scheduler and driver"
     return (
-        f"{jobs} of {workers}, {layout.worker_bytes / 2**20:,.0f} MiB per worker, walltime {clock(layout.walltime)}; "
-        f"in addition {others}, walltime {clock(layout.driver)}; at most {layout.core_hours:,.1f} core-hours"
+        f"{jobs} of {workers}, {layout.worker_bytes / 2**20:,.0f} MiB per worker, "
+        f"walltime {format_clock(layout.walltime)}; in addition {others}, walltime {format_clock(layout.driver)}; "
+        f"at most {layout.core_hours:,.1f} core-hours"
     )
 
 

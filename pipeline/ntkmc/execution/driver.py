@@ -1,8 +1,9 @@
-"""The driver: a loop over what is missing or not yet precise enough. It may die at any moment.
+"""Driver of a run: submits blocks of trials until nothing is missing, and folds their results into the store.
 
-Nothing is believed but the store. A worker commits a block with one atomic put and returns a few numbers; its future
-is released at once (a future that is kept makes its block run again when the worker that holds it goes). The driver
-folds the journal into zarr, refreshes estimates, and asks for the next blocks.
+The store is the only source of truth, so the driver may die at any moment. A worker commits a block by one atomic
+write and returns a short report. The driver releases the block's future at once: Dask would compute a block with a
+live future again when the worker that keeps its report is lost. The driver folds the journal into zarr arrays, updates
+the estimates, and submits further blocks.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError, NtkmcError
-from ntkmc.execution.blocked.lambda_min import commit_large
+from ntkmc.execution.blocked.lambda_min import commit_blocked
 from ntkmc.execution.blocked.matrix import Stopped
 from ntkmc.execution.cluster import (
     MEMORY,
@@ -56,15 +57,15 @@ from ntkmc.experiment.trial import TrialConfig
 from ntkmc.experiment.trial.run import BlockTask
 from ntkmc.linalg.eigen import Status
 
-_FOLD_EVERY = 5.0  # seconds; a reader of plain zarr lags by this much, `open_results` by nothing
-_SILENCE_TIMEOUT = 30.0  # seconds without a word from the cluster, after which it is asked whether anybody is at work
-_IN_FLIGHT = 3  # blocks a worker thread: one running, two waiting, so that no thread idles between blocks
-_MIN_FOLD_INTERVAL = 0.3  # seconds between folds while workers could do more than is queued
-_ATTEMPTS = 2  # times that blocks are computed again whose results did not arrive
-_POLL = 0.2  # seconds between looks at the clock while nothing arrives
-_FOLDS = 5  # attempts to write to a store that cannot be written, with growing pauses: 15 s in all
+_FOLD_EVERY = 5.0  # seconds between folds; plain zarr readers lag by this much, `open_results` does not
+_MIN_FOLD_INTERVAL = 0.3  # seconds between folds while workers run out of queued blocks
+_SILENCE_TIMEOUT = 30.0  # seconds without a message before the workers are polled
+_BLOCKS_PER_THREAD = 3  # in flight: one running and two waiting, so that no thread idles between blocks
+_RECOMPUTATIONS = 2  # of blocks whose results do not appear in the store, before their cell fails
+_POLL = 0.2  # seconds between checks of the clock while no block ends
+_FOLD_ATTEMPTS = 5  # at a store that cannot be written, with growing pauses: 15 s in all
 
-_LOST = "the cluster is gone, or its scheduler was restarted; what is finished is kept, run again to resume"
+_CONNECTION_LOST = "the cluster is gone, or its scheduler was restarted; what is finished is kept, run again to resume"
 
 
 @dataclass
@@ -74,11 +75,11 @@ class Outcome:
     Attributes
     ----------
     failed : dict of str to str
-        Cells that were set aside, with the reason.
+        Cells that failed and were set aside, with the reason.
     failed_trials : dict of str to int
-        Cells with trials that ended without a value.
+        Cells with trials without a value, and the number of these trials.
     interrupted : bool
-        Whether it was stopped from outside; what is finished stays.
+        Whether the run was stopped by a signal. Finished blocks are kept.
     """
 
     failed: dict[str, str] = field(default_factory=dict)
@@ -101,28 +102,30 @@ def drive(
     store : str, Path or Location
         A folder or a URL; created if it does not exist.
     client : distributed.Client
-        Workers must see the store under the same name.
+        Client of a cluster whose workers can write to the store under the same address.
     subscribers : sequence of callables
         Each is called with every event.
     block_length : int, optional
-        Trials a block, instead of about a second's worth. It leaves no trace in the results.
+        Trials per block; by default about a second's worth. Results do not depend on it.
 
     Raises
     ------
     StoreError
-        If the store cannot be used, or another run holds it.
+        If the store cannot be used, or another run holds its lease.
     ExecutionError
-        If the cluster goes away, or the store cannot be written any more.
+        If the cluster goes away, or the store can no longer be written.
     """
     location = Location.of(store)
 
-    def say(text: str) -> None:
+    def notify(text: str) -> None:
         for subscriber in subscribers:
             subscriber(Note(text))
 
+    # A folder is created by one rename, and has to exist before its lock file can. On an object store creation takes
+    # many writes, so that the lease comes first.
     if not location.remote:
         create(location, study)
-    with Lease(location, say) as lease:
+    with Lease(location, notify) as lease:
         if location.remote:
             create(location, study)
         with understood(location):
@@ -166,7 +169,7 @@ class _Driver:
         self.last_message_at = time.monotonic()
         self.in_flight: dict[Any, tuple[Future[Any], CellWork]] = {}
         self.outcome = Outcome()
-        self.sent = itertools.count()
+        self.submitted = itertools.count()
         self.run_id = uuid.uuid4().hex[:8]
 
     def run(self) -> Outcome:
@@ -174,15 +177,17 @@ class _Driver:
         self._announce()
         self._emit(StoreUpdated(self.store, self.derived, whole=True))
         for work in self.works:
-            self._ask(work)
+            self._queue_missing(work)
+        # Sorted anew, because the order depends on the number of missing trials.
         self.queue = WorkQueue(self.works)
         with deferred_signals() as interruption:
             try:
                 self._loop(interruption)
-            except KeyboardInterrupt:  # the second request, or where signals could not be caught
+            except KeyboardInterrupt:  # the second request, or outside the main thread
                 self._stop()
             except BaseException:
-                with suppress(NtkmcError, OSError):  # what can still be saved; what went wrong is said below
+                # Fold what is finished. The exception that is being handled is the one to report.
+                with suppress(NtkmcError, OSError):
                     self._close()
                 raise
             self._close()
@@ -196,23 +201,28 @@ class _Driver:
             self._emit(RunFinished(self.outcome.interrupted))
 
     def _loop(self, interruption: Interruption) -> None:
-        folded, cost = time.monotonic(), _MIN_FOLD_INTERVAL
+        last_fold, cost = time.monotonic(), _MIN_FOLD_INTERVAL
         while any(not work.closed for work in self.works):
             if interruption.requested:
                 self._stop()
                 return
-            hungry = not self._submit()
+            underused = not self._submit_blocks()
             if self.in_flight:
                 self._collect()
-            elif together := next((work for work in self.works if work.blocked and work.runs), None):
-                self._work_together(together, interruption)
-            waited = time.monotonic() - folded
+            # Matrices over all workers come last: they need every worker at once, and block all other cells.
+            elif blocked := next((work for work in self.works if work.blocked and work.runs), None):
+                self._run_blocked(blocked, interruption)
+            waited = time.monotonic() - last_fold
             idle = any(work.idle for work in self.works)
-            if waited > max(_FOLD_EVERY, 5.0 * cost) or not self.in_flight or (hungry and idle and waited > cost):
-                begun = time.monotonic()
+            # A fold is due
+            # - every five seconds, or less often if folds are slow, so that they take a sixth of the time at most;
+            # - if nothing is in flight, because only the store tells which trials are still missing;
+            # - early, if workers lack blocks and a cell waits for a fold to learn whether it needs more trials.
+            if waited > max(_FOLD_EVERY, 5.0 * cost) or not self.in_flight or (underused and idle and waited > cost):
+                start = time.monotonic()
                 self._fold()
-                folded = time.monotonic()
-                cost = max(_MIN_FOLD_INTERVAL, folded - begun)
+                last_fold = time.monotonic()
+                cost = max(_MIN_FOLD_INTERVAL, last_fold - start)
 
     def _stop(self) -> None:
         self.outcome.interrupted = True
@@ -246,28 +256,30 @@ class _Driver:
         if self.store.damaged:
             self._emit(Note(f"{self.store.damaged} damaged pieces of the store were found; their trials run again"))
 
-    def _ask(self, work: CellWork) -> None:
-        """Queue what a cell lacks up to its next look (adaptive), or altogether (fixed); close it if it lacks nothing.
+    def _queue_missing(self, work: CellWork) -> None:
+        """Queue the missing trials of a cell, all or up to the next look; close the cell if none is missing.
 
-        A worker's word that a block is done does not count, only the store does. A cell whose blocks do not arrive
-        there however often they are computed is set aside.
+        Only the store decides what is missing; a worker's report does not. A cell fails if the same trials are still
+        missing after their blocks were recomputed `_RECOMPUTATIONS` times.
         """
-        missing = self.store.missing(work.cell, self._wanted(work), work.measurement)
+        missing = self.store.missing(work.cell, self._required_trials(work), work.measurement)
         work.attempts = work.attempts + 1 if missing and missing == work.last_missing else 0
         work.last_missing = missing
         if not missing:
-            if not (self.study.adaptive and not work.measurement.is_draws and self._going_on(work.cell)):
+            if not (self.study.adaptive and not work.measurement.is_draws and self._draws_remain(work.cell)):
                 work.closed = True
-                self._tell_if_done(work.cell)
-        elif work.attempts > _ATTEMPTS:
-            self._set_aside(
-                work, "its finished blocks do not appear in the store: is the journal's file system sound?"
-            )
+                self._emit_if_done(work.cell)
+        elif work.attempts > _RECOMPUTATIONS:
+            self._fail(work, "its finished blocks do not appear in the store: is the journal's file system sound?")
         else:
             work.extend(missing)
 
-    def _wanted(self, work: CellWork) -> range:
-        """Trials that a cell is to have now; what an adaptive study measures in addition follows its draws."""
+    def _required_trials(self, work: CellWork) -> range:
+        """Return the trials that a cell needs by now.
+
+        In an adaptive study these are the trials up to the next look; for an additional measurement, those whose
+        draws are finished.
+        """
         span = self.study.trial_range
         if not self.study.adaptive:
             return span
@@ -278,90 +290,100 @@ class _Driver:
             return range(span.start, span.start)
         return range(span.start, span.start + next((look for look in self.study.looks if look > prefix), len(span)))
 
-    def _going_on(self, cell: Cell) -> bool:
-        """Whether trials of a cell's limiting kernel are still to come."""
+    def _draws_remain(self, cell: Cell) -> bool:
+        """Return whether draws of a cell are still to be computed."""
         return not all(work.closed for work in self.works if work.cell is cell and work.measurement.is_draws)
 
-    def _tell_if_done(self, cell: Cell) -> None:
-        mine = [work for work in self.works if work.cell is cell]
-        if all(work.closed and work.name not in self.outcome.failed for work in mine):
-            enough = self.study.adaptive and self.derived.stopped(cell)
-            spared = len(self.study.trial_range) - self.store.prefix(cell) if enough else 0
+    def _emit_if_done(self, cell: Cell) -> None:
+        works = [work for work in self.works if work.cell is cell]
+        if all(work.closed and work.name not in self.outcome.failed for work in works):
+            precise = self.study.adaptive and self.derived.stopped(cell)
+            spared = len(self.study.trial_range) - self.store.prefix(cell) if precise else 0
             self._emit(CellDone(cell.name, spared))
 
-    def _submit(self) -> bool:
-        """Fill the window, which follows the workers that come and go; False when nothing is queued."""
-        workers = max(1, self.capacity.threads)
-        while len(self.in_flight) < _IN_FLIGHT * workers:
+    def _submit_blocks(self) -> bool:
+        """Submit blocks until `_BLOCKS_PER_THREAD` per worker thread are in flight; False if the queue is empty."""
+        # Without workers one block is still submitted: the scheduler starts it when the first worker comes.
+        threads = max(1, self.capacity.threads)
+        while len(self.in_flight) < _BLOCKS_PER_THREAD * threads:
             work = self.queue.next(self._fits)
             if work is None:
                 return False
             if not self.capacity.fits(work.needed):
                 if not work.measurement.is_draws:
-                    self._set_aside(work, no_room_message(work.needed, self.capacity.most))
+                    self._fail(work, no_room_message(work.needed, self.capacity.largest_worker))
                     continue
                 work.blocked = True
                 self._emit(Note(f"{work.cell.name}: its matrix is blocked over the workers, since none can hold it"))
                 continue
-            task = work.take(self.config, workers, self.block_length)
-            future = self._send(task, work)
+            task = work.take(self.config, threads, self.block_length)
+            future = self._submit(task, work)
             self.last_message_at = time.monotonic()
             self.in_flight[future.key] = future, work
             future.add_done_callback(self.finished.put)
         return True
 
     def _fits(self, work: CellWork) -> bool:
-        """Whether a block of it would be begun at once; of small cells some wait, of large ones none."""
+        """Return whether a block may be submitted now.
+
+        Blocks of small cells may wait at the scheduler. Blocks with a memory resource are submitted only if a worker
+        is free: the scheduler assigns them at once, and such a block would be blamed for the death of another one.
+        """
         if work.blocked:
             return False
-        seats = self.capacity.eligible_workers(work.needed)
-        return seats is None or seats > sum(
-            self.capacity.eligible_workers(each.needed) is not None for _, each in self.in_flight.values()
+        eligible = self.capacity.eligible_workers(work.needed)
+        return eligible is None or eligible > sum(
+            self.capacity.eligible_workers(other.needed) is not None for _, other in self.in_flight.values()
         )
 
-    def _send(self, task: BlockTask, work: CellWork) -> Future[Any]:
-        resources = {MEMORY: memory_limit_for(work.needed)} if self.capacity.eligible_workers(work.needed) else None
+    def _submit(self, task: BlockTask, work: CellWork) -> Future[Any]:
+        declared = self.capacity.eligible_workers(work.needed) is not None
         try:
             return self.client.submit(
                 commit_block,
                 task,
                 self.store.journal.blobs.address,
-                # All identity is in the key: Dask answers an equal key with the first one's result.
-                key=("block", f"{task.folder}.{task.first}-{task.count}.{self.run_id}.{next(self.sent)}"),
+                # The key identifies the run and the submission: for a key that it has seen, Dask returns the first
+                # result.
+                key=("block", f"{task.folder}.{task.first}-{task.count}.{self.run_id}.{next(self.submitted)}"),
                 pure=False,
+                # One retry, for errors that pass, such as a file system that is full for a moment. Blocks of killed
+                # workers are counted apart, by `distributed.scheduler.allowed-failures`.
                 retries=1,
+                # The most expensive trials first, as in the queue, so that no long block is left for the end.
                 priority=int(1e3 * min(work.seconds, 1e6)),
-                resources=resources,
+                resources={MEMORY: memory_limit_for(work.needed)} if declared else None,
             )
         except Exception as error:
             if self.client.status in ("running", "connecting"):
                 raise
-            raise ExecutionError(_LOST) from error
+            raise ExecutionError(_CONNECTION_LOST) from error
 
-    def _work_together(self, work: CellWork, interruption: Interruption) -> None:
-        """One trial of a cell whose matrix all workers hold together, while none of them has anything else to do."""
+    def _run_blocked(self, work: CellWork, interruption: Interruption) -> None:
+        """Run one trial whose matrix is distributed over all workers, which must be idle."""
         task = work.take(self.config, 1, block_length=1)
         try:
-            report = commit_large(task, self.client, self.store.journal, lambda: interruption.requested)
+            report = commit_blocked(task, self.client, self.store.journal, lambda: interruption.requested)
         except Stopped:
-            return  # the loop looks for what was requested
+            return  # the loop handles the request
         except ExecutionError as error:
             if self.client.status != "running":
                 raise
-            self._set_aside(work, str(error))
+            self._fail(work, str(error))
         else:
-            self._book(report, work)
+            self._record(report, work)
         finally:
             work.in_flight -= 1
 
     def _collect(self) -> None:
+        """Wait for a block to end, and handle its report or error."""
         try:
             future = self.finished.get(timeout=_POLL)
         except queue.Empty:
             if self.client.status not in ("running", "connecting"):
-                raise ExecutionError(_LOST) from None
+                raise ExecutionError(_CONNECTION_LOST) from None
             if time.monotonic() - self.last_message_at > _SILENCE_TIMEOUT:
-                self._send_again()
+                self._resubmit_lost_blocks()
             return
         self.last_message_at = time.monotonic()
         entry = self.in_flight.pop(future.key, None)
@@ -371,29 +393,31 @@ class _Driver:
         work.in_flight -= 1
         if future.status == "finished":
             try:
-                self._book(future.result(timeout=_SILENCE_TIMEOUT), work)
-            except TimeoutError:  # its worker has died with the report, if not with the block: the store will tell
+                self._record(future.result(timeout=_SILENCE_TIMEOUT), work)
+            except TimeoutError:
+                # The worker died with the report. Its block may be in the journal: the next fold tells.
                 work.last_missing = []
         elif future.status == "error":
             error = future.exception()
             if isinstance(error, KilledWorker):
-                self._set_aside(work, killed_workers_message(work.needed, error, self.capacity.memory))
+                self._fail(work, killed_workers_message(work.needed, error, self.capacity.memory))
             else:
-                self._set_aside(work, f"{type(error).__name__}: {error}")
+                self._fail(work, f"{type(error).__name__}: {error}")
         elif not work.closed:
+            # Cancelled by a lost connection. `last_missing` is cleared so that it is not counted as a recomputation.
             self._await_connection()
-            work.last_missing = []  # that it did not arrive is nobody's fault
+            work.last_missing = []
         future.release()
 
-    def _send_again(self) -> None:
-        """Send lost blocks again: if the cluster was silent for long and no worker is busy, the blocks sent are lost.
+    def _resubmit_lost_blocks(self) -> None:
+        """Cancel all blocks in flight if no worker is executing any; the next fold queues them again.
 
-        Seen where all workers died at once: the scheduler has tasks, and workers again, and does not bring them
-        together. It is the workers who are asked, since the scheduler may believe that one works that does not.
+        This happens after all workers have died at once: the scheduler has tasks and new workers, and does not assign
+        them. The workers are asked, not the scheduler, which may list a task as processing on a worker that has none.
         """
-        with suppress(Exception):  # of a connection that is just being lost
-            at_work = self.client.run(executing_tasks, on_error="ignore")
-            if at_work and not any(at_work.values()):
+        with suppress(Exception):  # a lost connection is handled by `_collect`
+            tasks = self.client.run(executing_tasks, on_error="ignore")
+            if tasks and not any(tasks.values()):
                 lost = list(self.in_flight.values())
                 self.in_flight.clear()
                 for future, work in lost:
@@ -403,56 +427,58 @@ class _Driver:
         self.last_message_at = time.monotonic()
 
     def _await_connection(self) -> None:
-        """The scheduler was lost, and with it what was queued there. If it comes back, the store says what is missing.
+        """Wait while the client reconnects to the scheduler; raise ExecutionError if it gives up.
 
-        The client tries for `distributed.comm.timeouts.connect`; a scheduler that was started anew knows no workers of
-        the old one, and is no help.
+        The client tries for `distributed.comm.timeouts.connect`. A scheduler that was restarted has none of the old
+        workers, so that waiting longer would not help.
         """
         while self.client.status == "connecting":
             time.sleep(_POLL)
         if self.client.status != "running":
-            raise ExecutionError(_LOST)
+            raise ExecutionError(_CONNECTION_LOST)
 
-    def _book(self, report: BlockReport, work: CellWork) -> None:
+    def _record(self, report: BlockReport, work: CellWork) -> None:
         work.learn(report.count, report.seconds)
         self._emit(BlockDone(work.cell.name, report.count, report.failed, report.seconds, work.measurement))
 
-    def _set_aside(self, work: CellWork, reason: str) -> None:
+    def _fail(self, work: CellWork, reason: str) -> None:
+        """Set a cell aside; the rest of the study goes on."""
         work.runs.clear()
         if not work.closed:
             work.closed = True
             self._cancel_waiting(work)
-            said = " ".join(reason.split())[:400]
-            self.outcome.failed[work.name] = said
+            text = " ".join(reason.split())[:400]
+            self.outcome.failed[work.name] = text
             self._emit(
                 CellFailed(
-                    work.cell.name, said if work.measurement.is_draws else f"{work.measurement.description}: {said}"
+                    work.cell.name, text if work.measurement.is_draws else f"{work.measurement.description}: {text}"
                 )
             )
 
     def _cancel_waiting(self, work: CellWork) -> None:
         """Cancel the blocks of a cell that no worker has begun.
 
-        The others cannot be stopped, and what the scheduler sent to their workers instead would be blamed if they
-        kill them.
+        Blocks that have begun are left alone: cancelling does not stop them, and the scheduler would send other
+        blocks to their workers. If the running block kills its worker, the other blocks would be blamed.
         """
         begun: set[Any] = set()
-        with suppress(Exception):  # of a connection that is just being lost
+        with suppress(Exception):  # a lost connection is handled by `_collect`
             begun = {key for keys in self.client.processing().values() for key in keys}
         for future, owner in self.in_flight.values():
             if owner is work and future.key not in begun:
                 future.cancel()
 
     def _fold(self, last: bool = False) -> None:
-        """Bring what is finished into the store, and let cells that nobody is working on go on or end.
+        """Fold the journal into the store, update the estimates, and queue or close the idle cells.
 
-        A file system that is full or away for a moment is tried again: what is finished waits in the journal.
+        A file system that is full or unavailable for a moment is tried again: finished blocks wait in the journal.
         """
-        for attempt in range(_FOLDS):
+        for attempt in range(_FOLD_ATTEMPTS):
+            # Before every write: after a pause of the machine, another run may have taken over the lease.
             self.lease.confirm()
             try:
                 folders = {block.folder for block in self.store.fold()}
-                # What an attempt that failed halfway had folded already, nobody knows: then every cell is looked at.
+                # An attempt that failed may have folded blocks without returning them: then refresh all cells.
                 self.derived.refresh(cell for cell in self.study.cells if attempt or cell.folder in folders)
                 if last:
                     self.derived.finish()
@@ -461,7 +487,7 @@ class _Driver:
                 break
             except OSError as error:
                 reason = error.strerror or str(error)
-                if attempt == _FOLDS - 1:
+                if attempt == _FOLD_ATTEMPTS - 1:
                     raise ExecutionError(
                         f"{self.store.location}: cannot be written ({reason}); finished blocks are kept in its "
                         "journal, run again to resume"
@@ -471,10 +497,10 @@ class _Driver:
                 time.sleep(2.0**attempt)
         for work in () if last else self.works:
             if work.idle:
-                self._ask(work)
+                self._queue_missing(work)
 
     def _count_failed_trials(self) -> None:
-        """Trials of the study without a value, whichever run computed them."""
+        """Count the study's trials without a value, including those of earlier runs."""
         span = self.study.trial_range
         for work in self.works:
             status = self.store.statuses(work.cell, work.measurement)[self.store.depth_positions(work.cell.depths)]

@@ -1,4 +1,4 @@
-"""Events of a run; progress bars, logs and dashboards subscribe to them."""
+"""Events of a run, to which progress bars, logs and dashboards subscribe."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The store is ready and the cluster is there.
+    """The store is open and the cluster is connected.
 
     Attributes
     ----------
     study : str
-        Its name.
+        Name of the study.
     cells : int
-        Cells of the study.
+        Number of cells.
     trials_done, trials_planned : int
-        Trials found finished in the store, and at most to be had, over the draws and all additional measurements.
+        Trials that are finished in the store, and the number at most, summed over the draws and all additional
+        measurements.
     workers : int
-        Threads of the cluster at the start.
+        Worker threads of the cluster at the start.
     dashboard : str
         Address of the Dask dashboard, empty if there is none.
     additional : int
-        Number of additional measurements, such as widths of networks, each with trials of its own.
+        Number of additional measurements, such as one per width of networks, each with trials of its own.
     """
 
     study: str
@@ -44,18 +45,18 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class BlockDone:
-    """A block is in the journal.
+    """A worker has written a block to the journal.
 
     Attributes
     ----------
     cell : str
-        The cell's name.
+        Name of the cell.
     trials, failed : int
-        Trials in the block; those of them without a value.
+        Trials in the block, and how many of them have no value.
     seconds : float
-        What it took the worker.
+        Time that the worker took.
     measurement : MeasurementKey
-        What of its trials it is.
+        What the block measures of its trials.
     """
 
     cell: str
@@ -67,7 +68,7 @@ class BlockDone:
 
 @dataclass(frozen=True)
 class CellDone:
-    """Nothing more is to be done for a cell; `spared` trials need not be run because it is precise enough."""
+    """A cell is complete; `spared` trials are not needed because its estimates are precise enough."""
 
     cell: str
     spared: int = 0
@@ -75,7 +76,7 @@ class CellDone:
 
 @dataclass(frozen=True)
 class CellFailed:
-    """A cell is set aside, with the reason; the rest of the study goes on."""
+    """A cell is set aside for the given reason; the rest of the study goes on."""
 
     cell: str
     reason: str
@@ -83,22 +84,22 @@ class CellFailed:
 
 @dataclass(frozen=True)
 class Note:
-    """Something that a person should know."""
+    """Message for the user."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class StoreUpdated:
-    """Finished blocks were folded into the store and estimates updated; the first event has the state at the start.
+    """Blocks were folded into the store and the estimates updated; the first such event has the state at the start.
 
     Attributes
     ----------
     store, derived
-        The driver's own: to be read at once, in its thread, and not to be kept.
+        Objects of the driver: read them at once, in its thread, and do not keep them.
     whole : bool
-        Whether any cell may have changed, not only those of blocks that were told of: at the start, and at the end,
-        when blocks may have been folded whose word did not arrive.
+        Whether any cell may have changed, not only those with a `BlockDone` since the last event. True at the start,
+        and at the end, when blocks may have been folded whose reports were lost.
     """
 
     store: Store
@@ -108,7 +109,7 @@ class StoreUpdated:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """The run is over, one way or another."""
+    """The run has ended: complete, interrupted or with an error."""
 
     interrupted: bool
 

@@ -1,4 +1,4 @@
-"""Predicted cost of a study, before anything is run."""
+"""Predicted cost of a study: tasks, core-hours, memory, disk, files, and jobs of a batch queue."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import psutil
+from dask.utils import format_bytes
 
 from ntkmc.errors import InputError, NtkmcError, StoreError
 from ntkmc.execution.cluster import IDLE_WORKER_BYTES, needed_bytes, needed_seconds, usable_bytes
-from ntkmc.execution.profile_schema import Profile, number_of_bytes
+from ntkmc.execution.profile_schema import Profile
 from ntkmc.execution.profiles import available_cpus
 from ntkmc.execution.sizing import Layout, Needs, check_layout, choose
+from ntkmc.execution.units import parse_size
 from ntkmc.execution.work_queue import BLOCK_SECONDS
 from ntkmc.experiment.schema import Variable, trial_variables
 from ntkmc.experiment.store import Location
@@ -33,20 +35,20 @@ from ntkmc.theory.claims.trial_statistics import SPECTRUM, eigenvalue_problems
 
 @dataclass(frozen=True)
 class Blocked:
-    """A cell whose matrices no worker can hold: all of them hold one together.
+    """Predictions for a cell whose matrices fit on no worker and are distributed over all workers.
 
     Attributes
     ----------
     cell : Cell
     workers : int
     tile_bytes : int
-        Tiles of each worker, in its memory or, beyond what it may use, on its disk.
+        Size of the tiles of each worker. Tiles that do not fit into its memory are on its disk.
     least_bytes : int
-        Memory that a worker needs beside them.
+        Memory of a worker without tiles.
     moved_bytes : int
-        What each worker receives in a trial.
+        Bytes that each worker receives per trial.
     seconds : float
-        Wall time of a trial, rough.
+        Wall time of a trial, a rough estimate.
     """
 
     cell: Cell
@@ -64,30 +66,30 @@ class Plan:
     Attributes
     ----------
     cells, trials, tasks : int
-        Cells; trials at most; blocks of about a second, roughly.
+        Number of cells, of trials at most, and of blocks of about a second, roughly.
     core_hours : float
-        Rough, good to a factor of a few.
+        Good to a factor of a few.
     worker_bytes, disk_bytes : int
-        Peak memory of a worker, idle part included; disk before compression.
+        Peak memory of a worker including its idle memory; size of the store before compression.
     files : int
-        Files in the finished store, at most.
+        Number of files in the finished store, at most.
     largest : Cell
-        The cell that needs most memory.
+        The cell that needs the most memory.
     workers : int
         Worker threads of the profile.
     thresholds : int
-        Thresholds of a study that decides events alone, otherwise 0.
+        Number of thresholds of a study that only decides events, otherwise 0.
     eigenvalues : float
-        Eigenvalue problems in the costliest cell's trial that claims need beside lambda_min itself.
+        Eigenvalue problems per trial of the most expensive cell that claims need in addition to lambda_min.
     costly : tuple of str
         The claims that need them.
     study : Study
     needs : Needs
-        The same in the terms of a queue.
+        Cost for the choice of jobs.
     layout : Layout or None
-        What is asked of the profile's queue; None where there is none.
+        Jobs that are requested from the profile's queue; None without a queue.
     blocked : tuple of Blocked
-        Cells whose matrices are blocked over the workers.
+        Cells whose matrices are distributed over the workers.
     """
 
     cells: int
@@ -109,73 +111,74 @@ class Plan:
 
 
 def make_plan(study: Study, profile: Profile) -> Plan:
-    """Predict from the study and the profile alone; nothing is measured and nothing is started."""
-    per_cell = len(study.trial_range)
+    """Predict the cost of a study with a profile; nothing is measured or started."""
+    trials = len(study.trial_range)
     thresholds = len(study.event.lambda_0) if study.measure == "event" else 0
-    needs = {cell: needed_bytes(study, cell) for cell in study.cells}
-    each = {cell: needed_seconds(study, cell) for cell in study.cells}
-    room, together = _room(profile)
-    blocked = [_blocked(cell, together, room) for cell in study.cells if 0 < room < needs[cell]]
+    memory = {cell: needed_bytes(study, cell) for cell in study.cells}
+    core_seconds = {cell: needed_seconds(study, cell) for cell in study.cells}
+    room, sharers = _worker_memory(profile)
+    # As the driver decides: a matrix is blocked over all workers if no worker can hold it.
+    blocked = [_blocked(cell, sharers, room) for cell in study.cells if 0 < room < memory[cell]]
     for large in blocked:
-        needs[large.cell] = large.least_bytes
-        each[large.cell] = large.seconds * together
+        memory[large.cell] = large.least_bytes
+        core_seconds[large.cell] = large.seconds * sharers
     additional = {
         (cell, measurement): needed_seconds(study, cell, measurement)
         for cell in study.cells
         for measurement in study.additional_measurements
     }
     for cell, measurement in additional:
-        needs[cell] = max(needs[cell], needed_bytes(study, cell, measurement))
-    seconds = [per_cell * one for one in (*each.values(), *additional.values())]
-    largest = max(study.cells, key=needs.__getitem__)
-    tasks = sum(min(per_cell, max(1, round(each / BLOCK_SECONDS))) for each in seconds)
-    walls = each | {large.cell: large.seconds for large in blocked}
-    longest = max([*walls.values(), *additional.values()])
-    wanted = Needs(sum(seconds), longest, needs[largest], tasks)
-    layout = choose(profile, wanted) if profile.batch else None
+        memory[cell] = max(memory[cell], needed_bytes(study, cell, measurement))
+    totals = [trials * seconds for seconds in (*core_seconds.values(), *additional.values())]
+    largest = max(study.cells, key=memory.__getitem__)
+    tasks = sum(min(trials, max(1, round(seconds / BLOCK_SECONDS))) for seconds in totals)
+    wall_seconds = core_seconds | {large.cell: large.seconds for large in blocked}
+    longest = max([*wall_seconds.values(), *additional.values()])
+    needs = Needs(sum(totals), longest, memory[largest], tasks)
+    layout = choose(profile, needs) if profile.batch else None
     workers = layout.jobs * layout.workers if layout else profile.arguments.get("n_workers") or available_cpus()
     threads = profile.arguments.get("threads_per_worker") or 1
     return Plan(
         cells=len(study.cells),
-        trials=per_cell * len(study.cells),
+        trials=trials * len(study.cells),
         tasks=tasks,
-        core_hours=sum(seconds) / 3600.0,
-        worker_bytes=wanted.worker_bytes,
-        disk_bytes=sum(per_cell * _trial_bytes_on_disk(study, len(cell.depths)) for cell in study.cells),
+        core_hours=needs.core_seconds / 3600.0,
+        worker_bytes=needs.worker_bytes,
+        disk_bytes=sum(trials * _trial_bytes_on_disk(study, len(cell.depths)) for cell in study.cells),
         files=_files(study),
         largest=largest,
         workers=int(workers) * int(threads),
         thresholds=thresholds,
-        eigenvalues=max(eigenvalue_problems(_of_claims(study), cell.depths) for cell in study.cells),
+        eigenvalues=max(eigenvalue_problems(_claim_statistics(study), cell.depths) for cell in study.cells),
         costly=tuple(claim.id for claim in select(study.claims, study.kernel) if is_costly(claim)),
         study=study,
-        needs=wanted,
+        needs=needs,
         layout=layout,
         blocked=tuple(blocked),
     )
 
 
-def _of_claims(study: Study) -> list[str]:
+def _claim_statistics(study: Study) -> list[str]:
     return [name for name in study.statistics if name not in SPECTRUM]
 
 
-def _room(profile: Profile) -> tuple[int, int]:
-    """Bytes that a worker of a profile can use, 0 where that is not known beforehand, and the number of workers."""
+def _worker_memory(profile: Profile) -> tuple[int, int]:
+    """Return the bytes that a worker of a profile can use, 0 if unknown, and the number of workers."""
     memory = psutil.virtual_memory().total
     if profile.batch and profile.limits:
         cores = profile.arguments.get("cores") or profile.limits.workers
-        given = profile.arguments.get("memory") or profile.limits.memory
+        granted = profile.arguments.get("memory") or profile.limits.memory
         jobs = 1 if profile.one_job else profile.scaling.jobs or profile.limits.jobs
-        return (usable_bytes(number_of_bytes(given) // int(cores)) if given else 0), jobs * int(cores)
+        return (usable_bytes(parse_size(granted) // int(cores)) if granted else 0), jobs * int(cores)
     if profile.joins:
         return 0, 1
     workers = int(profile.arguments.get("n_workers") or available_cpus())
     limit = profile.arguments.get("memory_limit")
-    return usable_bytes(number_of_bytes(limit) if limit not in (None, "auto", 0) else memory // workers), workers
+    return usable_bytes(parse_size(limit) if limit not in (None, "auto", 0) else memory // workers), workers
 
 
 def _blocked(cell: Cell, workers: int, room: int) -> Blocked:
-    block = _length(cell.n, workers, room)
+    block = _block_length(cell.n, workers, room)
     return Blocked(
         cell,
         workers,
@@ -186,52 +189,56 @@ def _blocked(cell: Cell, workers: int, room: int) -> Blocked:
     )
 
 
-def _length(n: int, workers: int, room: int) -> int:
-    """Rows of a block row, for workers that can use so many bytes in all."""
+def _block_length(n: int, workers: int, room: int) -> int:
+    """Return the number of rows of a block row, for workers that can use `room` bytes each."""
     return block_length(n, workers, max(1, room - IDLE_WORKER_BYTES - COMPILED_BYTES))
 
 
 def check_plan(plan: Plan, profile: Profile | None = None) -> None:
-    """Refuse a study that cannot fit on this machine or into the queue, with the number to change (`InputError`)."""
+    """Raise InputError if the study does not fit on this machine or into the queue.
+
+    The message names the number to change.
+    """
     if profile and plan.layout:
         check_layout(plan.layout, profile, plan.needs, plan.largest.name)
     if profile and (plan.layout or profile.joins):
         return
+    # Without a profile that says otherwise, workers share this machine's memory equally.
     memory = psutil.virtual_memory().total
     room = memory // max(plan.workers, 1)
     if plan.worker_bytes > room:
         cell = plan.largest
         raise InputError(
-            f"cell {cell.name} needs {plan.worker_bytes / 2**30:.1f} GiB a worker even if its matrix is blocked, and "
-            f"{plan.workers} workers leave {room / 2**30:.1f} GiB each of {memory / 2**30:.1f} GiB: lower n below "
-            f"{_fitting(cell, room, plan)}, or use fewer workers (n_workers in the profile)"
+            f"cell {cell.name} needs {format_bytes(plan.worker_bytes)} per worker even if its matrix is blocked, and "
+            f"{plan.workers} workers leave {format_bytes(room)} each of {format_bytes(memory)}: lower n below "
+            f"{_largest_n_in_memory(cell, room, plan)}, or use fewer workers (n_workers in the profile)"
         )
-    place = tempfile.gettempdir()
-    disk = psutil.disk_usage(place).free
+    folder = tempfile.gettempdir()
+    disk = psutil.disk_usage(folder).free
     for large in plan.blocked:
-        held = large.workers * (room - large.least_bytes)
-        lacking = large.workers * large.tile_bytes - held
-        if lacking > disk:
+        in_memory = large.workers * (room - large.least_bytes)
+        on_disk = large.workers * large.tile_bytes - in_memory
+        if on_disk > disk:
             raise InputError(
-                f"cell {large.cell.name} needs {lacking / 2**30:.1f} GiB of disk for tiles beyond memory, "
-                f"and {place} has {disk / 2**30:.1f} GiB: lower n below {_holding(disk + held)}, or set TMPDIR and "
+                f"cell {large.cell.name} needs {format_bytes(on_disk)} of disk for tiles beyond memory, and {folder} "
+                f"has {format_bytes(disk)}: lower n below {_largest_n_in_tiles(disk + in_memory)}, or set TMPDIR and "
                 "local_directory to a larger disk"
             )
 
 
 def check_store(location: Location) -> None:
-    """Refuse a place where no store can be written (`StoreError`), before anything is computed."""
+    """Raise StoreError if a store cannot be written at the location."""
     if location.remote:
         _probe_remote(location)
         return
-    home = path = location.path
-    while not home.exists():
-        home = home.parent
-    probe = home if home.is_dir() else home.parent
+    path = existing = location.path
+    while not existing.exists():
+        existing = existing.parent
+    folder = existing if existing.is_dir() else existing.parent
     try:
-        test = probe / f".{path.name}.{uuid.uuid4().hex}.probe"  # processes of an allocation try together
-        test.touch()
-        test.unlink()
+        probe = folder / f".{path.name}.{uuid.uuid4().hex}.probe"  # unique: all processes of an allocation check
+        probe.touch()
+        probe.unlink()
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from error
 
@@ -242,16 +249,16 @@ def _probe_remote(location: Location) -> None:
         location.blobs().delete(".probe")
     except NtkmcError:
         raise
-    except Exception as error:  # botocore's errors share no class with anybody else's
+    except Exception as error:  # errors of botocore share no base class with those of other clients
         raise StoreError(f"{location}: cannot be written ({' '.join(str(error).split())[:200]})") from error
 
 
 def _trial_bytes_on_disk(study: Study, depths: int) -> int:
-    def size(variables: Mapping[str, Variable], extra: Mapping[str, tuple[Any, ...]]) -> int:
+    def size(variables: Mapping[str, Variable], coordinates: Mapping[str, tuple[Any, ...]]) -> int:
         total = 0
-        for one in variables.values():
-            trailing = math.prod(len(extra[dim]) for dim in one.trailing_dims)
-            total += np.dtype(one.dtype).itemsize * (depths if one.per_depth else 1) * trailing
+        for variable in variables.values():
+            values = math.prod(len(coordinates[dim]) for dim in variable.trailing_dims)
+            total += np.dtype(variable.dtype).itemsize * (depths if variable.per_depth else 1) * values
         return total
 
     axes = (measurement.axis for measurement in study.additional_measurements)
@@ -259,23 +266,24 @@ def _trial_bytes_on_disk(study: Study, depths: int) -> int:
     return size(trial_variables(study.statistics), {}) + additional
 
 
-def _holding(size: int) -> int:
-    """The n whose tiles take so many bytes in all."""
+def _largest_n_in_tiles(size: int) -> int:
+    """Return about the largest n whose tiles take at most `size` bytes in total."""
     n = int((max(size, 0) / 8.0) ** 0.5) + 1
     while n > 1 and tile_bytes(n, 1) > size:
         n = int(n * 0.98)
     return n
 
 
-def _fitting(cell: Cell, room: int, plan: Plan) -> int:
+def _largest_n_in_memory(cell: Cell, room: int, plan: Plan) -> int:
+    """Return about the largest n with which the cell's trials fit into workers of `room` bytes."""
     n = cell.n
 
     def needed(n: int) -> int:
-        whole = trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, eigenproblems=plan.eigenvalues)
-        limit = min(whole, blocked_bytes(n, cell.d, _length(n, plan.workers, room)))
+        dense = trial_bytes(n, cell.d, cell.depths, thresholds=plan.thresholds, eigenproblems=plan.eigenvalues)
+        matrix = min(dense, blocked_bytes(n, cell.d, _block_length(n, plan.workers, room)))
         smaller = Cell(cell.distribution, cell.d, n, cell.depths)
         additional = plan.study.additional_measurements
-        return max([limit, *(COST[group].memory(plan.study, smaller, value) for group, value in additional)])
+        return max([matrix, *(COST[group].memory(plan.study, smaller, value) for group, value in additional)])
 
     while n > 1 and IDLE_WORKER_BYTES + needed(n) > room:
         n = int(n * 0.95)
@@ -290,13 +298,13 @@ def _files(study: Study) -> int:
         "depth": len({depth for cell in study.cells for depth in cell.depths}),
         "trial": study.trial_range.stop,
     }
-    # Metadata, coordinates, and one chunk for each variable of the derived groups.
+    # Per variable the chunks and one file of metadata; 120 for coordinates and the variables of the derived groups.
     files = len(trial_variables(study.statistics)) * (_chunks(shape) + 1) + 120
     for group, values in values_by_group(study.additional_measurements).items():
         axis = MEASUREMENTS[group]
         extra = {dim: len(coordinates) for dim, coordinates in axis.extra_coordinates.items()}
-        longer = shape | {axis.dim: len(values)} | extra
-        files += len(axis.trials.variables) * (_chunks(longer) + 1) + 2 * len(axis.estimates.variables) + 20
+        extended = shape | {axis.dim: len(values)} | extra
+        files += len(axis.trials.variables) * (_chunks(extended) + 1) + 2 * len(axis.estimates.variables) + 20
     return files
 
 

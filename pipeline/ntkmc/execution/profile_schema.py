@@ -1,16 +1,19 @@
-"""A profile: one kind of place to run in, as data. Read from `cluster/` or a file of the user's, and validated."""
+"""Schema of deployment profiles: YAML files in `cluster/` or of the user, as validated data."""
 
 from __future__ import annotations
 
-import re
+import importlib
+import signal
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from dask.utils import parse_bytes
+import dask
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from ntkmc.errors import InputError
+from ntkmc.execution.units import parse_duration, parse_size
 from ntkmc.experiment.study.loading import Sections, describe, read_yaml
 from ntkmc.shipped_files import find_shared
 
@@ -31,60 +34,18 @@ JOB_ARGUMENTS = (
     "walltime",
     "resource_spec",
 )
-"""Arguments that concern the batch job rather than Dask."""
+"""Arguments of dask-jobqueue that concern the batch job rather than Dask."""
 
-_UNITS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600, "d": 86400, "day": 86400}
-
-
-def seconds(text: Any) -> int:
-    """A duration in seconds, from `HH:MM:SS`, `D-HH:MM:SS`, `90 min`, `12h`, or a number of seconds.
-
-    Raises
-    ------
-    ValueError
-        If it is none of these.
-
-    Examples
-    --------
-    >>> seconds("01:30:00"), seconds("2-00:00:00"), seconds("15 min"), seconds(40)
-    (5400, 172800, 900, 40)
-    """
-    if isinstance(text, int) and not isinstance(text, bool) and text > 0:
-        return text
-    if isinstance(text, str):
-        if clock := re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d)(?::(\d\d))?", text.strip()):
-            days, hours, minutes, rest = (int(part or 0) for part in clock.groups())
-            return ((days * 24 + hours) * 60 + minutes) * 60 + rest
-        words = re.fullmatch(r"(\d+)\s*([a-z]+?)s?", text.strip())
-        if words and words[2] in _UNITS and int(words[1]) > 0:
-            return int(words[1]) * _UNITS[words[2]]
-    raise ValueError(f"should be a duration such as '01:30:00' or '15 min', got {text!r}")
+Seconds = Annotated[int, BeforeValidator(parse_duration)]
+Bytes = Annotated[int, BeforeValidator(parse_size)]
 
 
-def number_of_bytes(text: Any) -> int:
-    """A size in bytes, from `4GiB`, `500 MB`, or a number of bytes.
-
-    Examples
-    --------
-    >>> number_of_bytes("2GiB")
-    2147483648
-    """
-    try:
-        return int(parse_bytes(text))
-    except (ValueError, TypeError, AttributeError):
-        raise ValueError(f"should be a size such as '4GiB', got {text!r}") from None
-
-
-Seconds = Annotated[int, BeforeValidator(seconds)]
-Bytes = Annotated[int, BeforeValidator(number_of_bytes)]
-
-
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class Certificates(_Part):
-    """TLS files of a cluster that the user started: authority, own certificate, own key (PEM)."""
+class Certificates(_Section):
+    """PEM files for TLS with a cluster that the user started: certificate authority, own certificate, own key."""
 
     ca: str
     cert: str
@@ -101,19 +62,19 @@ Tls = Annotated[
 ]
 
 
-class Limits(_Part):
-    """Limits of the queue, within which jobs are chosen.
+class Limits(_Section):
+    """Limits of the queue within which jobs are chosen.
 
     Attributes
     ----------
     jobs : int
-        Worker jobs at a time.
+        Number of worker jobs at a time.
     workers : int
-        Workers, one core each, in a job: at most the cores of a node. In an allocation: in all.
+        Workers per job, with one core each: at most the cores of a node. In an allocation, the total number.
     memory : int or None
-        Bytes a job may ask for; null if only the sizes of nodes limit it.
+        Bytes that a job may request; null if only the sizes of nodes limit it.
     walltime : int
-        Seconds of the longest job.
+        Longest walltime of a job in seconds.
     """
 
     jobs: int = Field(default=16, ge=1)
@@ -122,17 +83,17 @@ class Limits(_Part):
     walltime: Seconds = 24 * 3600
 
 
-class Scaling(_Part):
+class Scaling(_Section):
     """Number of worker jobs, and the time to wait for them.
 
     Attributes
     ----------
     jobs : int or None
-        Kept up, that is, a job that is lost or reaches its walltime is replaced; null: chosen from the plan.
+        A job that is lost or reaches its walltime is replaced, so that this many run; null: chosen from the plan.
     patience : int
-        Seconds to wait for the first worker once a job runs, before the run ends and says why.
+        Seconds to wait for the first worker once a job runs, before the run ends with an error.
     pending : int or None
-        Seconds that the first job may wait in the queue; null: as long as it takes.
+        Seconds that the first job may wait in the queue; null: no limit.
     """
 
     jobs: int | None = Field(default=None, ge=1)
@@ -140,17 +101,17 @@ class Scaling(_Part):
     pending: Seconds | None = None
 
 
-class Submission(_Part):
-    """The batch job that `ntkmc submit` makes of the driver.
+class Submission(_Section):
+    """Batch job of the driver, for `ntkmc submit`.
 
     Attributes
     ----------
     cluster : str or None
-        The dask-jobqueue class of the queue; null: the profile's `cluster`.
+        Class of dask-jobqueue that submits the job; null: the profile's `cluster`.
     arguments : dict
-        What the job asks for, as arguments of that class. Queue, account and prologue are those of the workers.
+        Arguments of that class. Queue, account and prologue default to those of the workers.
     launch : str
-        Words before the command, such as `srun`.
+        Prefix of the command, such as `srun`.
     """
 
     cluster: str | None = Field(default=None, pattern=_CLASS)
@@ -158,26 +119,26 @@ class Submission(_Part):
     launch: str = ""
 
 
-class Profile(_Part):
-    """One kind of place to run in: data, not code.
+class Profile(_Section):
+    """Deployment profile: the cluster class to start or join, its arguments, and the limits of the batch queue.
 
     Attributes
     ----------
     cluster : str
-        Dotted name of a Dask cluster class; `distributed.Client` joins a running scheduler.
+        Dotted name of a Dask cluster class; `distributed.Client` connects to a running scheduler.
     arguments : dict
-        Its keyword arguments. `n_workers: null` becomes the number of CPUs that this process may use; `cores`,
-        `processes`, `memory` and `walltime` of a batch job that are null or absent are chosen from the plan.
+        Keyword arguments of the class. `n_workers: null` becomes the number of CPUs that this process may use;
+        `cores`, `processes`, `memory` and `walltime` of a batch job that are null or absent are chosen from the plan.
     scaling, limits, submission
-        Of batch queues.
+        For batch queues only.
     environment : dict
-        Variables that every worker process starts with.
+        Environment variables of every worker process.
     tls : bool or Certificates
-        Encrypt and authenticate all connections: with a certificate of this run's own, or with given ones.
+        Encrypt and authenticate all connections: with a new certificate for each run, or with the given files.
     dashboard : str or None
-        Where the Dask dashboard listens, `host:port`; null for none.
+        Address of the Dask dashboard, `host:port`; null for none.
     config : dict
-        Dask configuration that holds while the cluster lives.
+        Dask configuration during the run.
     """
 
     cluster: str = Field(pattern=_CLASS)
@@ -192,17 +153,17 @@ class Profile(_Part):
 
     @property
     def joins(self) -> bool:
-        """Whether somebody else runs the scheduler and its workers, on machines that are not known here."""
+        """Whether the scheduler and its workers are already running, on machines of unknown size."""
         return self.cluster == "distributed.Client"
 
     @property
     def batch(self) -> bool:
-        """Whether a queue is asked for jobs."""
+        """Whether workers are jobs of a batch queue."""
         return self.limits is not None
 
     @property
     def one_job(self) -> bool:
-        """Whether driver, scheduler and workers share one job: then another class submits it."""
+        """Whether driver, scheduler and workers are one job, an allocation, which another class submits."""
         return self.batch and self.submission is not None and self.submission.cluster not in (None, self.cluster)
 
 
@@ -215,14 +176,14 @@ _SECTIONS: Sections = {
 
 
 def load_profile(name: str) -> Profile:
-    """The profile called `name`: a path to a YAML file, or the stem of one in `cluster/`.
+    """Load a profile by its name in `cluster/`, or from a path to a YAML file.
 
-    `extends: other` starts from another profile, whose mappings are merged key by key.
+    `extends: other` starts from another profile. Its mappings are merged key by key; lists are replaced.
 
     Raises
     ------
     InputError
-        If there is no such file, or it is not a profile.
+        If there is no such file, or it is not a valid profile.
 
     Examples
     --------
@@ -241,23 +202,38 @@ def _read(name: str, seen: tuple[Path, ...]) -> tuple[Path, dict[str, Any]]:
     data = read_yaml(path)
     if not isinstance(data, Mapping):
         raise InputError(f"{path}: a profile is a mapping with the key cluster")
-    own = dict(data)
-    base = own.pop("extends", None)
+    document = dict(data)
+    base = document.pop("extends", None)
     if base is None:
-        return path, own
+        return path, document
     if path.resolve() in seen:
-        raise InputError(f"{path}: extends itself, by way of {' and '.join(each.name for each in seen)}")
+        raise InputError(f"{path}: extends itself, by way of {' and '.join(parent.name for parent in seen)}")
     if not isinstance(base, str):
         raise InputError(f"{path}: extends: should be the name of a profile, got {base!r}")
-    beside = path.parent / base
-    _, inherited = _read(str(beside) if beside.is_file() else base, (*seen, path.resolve()))
-    return path, _merged(inherited, own)
+    # A file in the same folder takes precedence over a shipped profile, so that a site can extend its own.
+    sibling = path.parent / base
+    _, inherited = _read(str(sibling) if sibling.is_file() else base, (*seen, path.resolve()))
+    return path, dask.config.merge(inherited, document)
 
 
-def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """`own` over `base`, mapping by mapping; anything else, lists too, is replaced."""
-    found = dict(base)
-    for key, value in own.items():
-        both = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
-        found[key] = _merged(found[key], value) if both else value
-    return found
+def cluster_class(name: str) -> Any:
+    """Import the class with a dotted name.
+
+    Raises
+    ------
+    InputError
+        If it does not exist, or its package is missing (with the pip command).
+    """
+    module, _, attribute = name.rpartition(".")
+    # dask-jobqueue installs a handler for SIGINT when it is imported; the driver needs its own.
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        package = "'ntkmc[hpc]'" if error.name == "dask_jobqueue" else error.name
+        raise InputError(f"profile: {name} needs the package {error.name}: pip install {package}") from error
+    except AttributeError:
+        raise InputError(f"profile: {module} has no class {attribute!r}") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)

@@ -1,4 +1,4 @@
-"""TLS: whoever can talk to a Dask scheduler runs code as its owner, so on a network only holders of its key may."""
+"""TLS certificates of a cluster. A Dask scheduler runs any code that a client sends, so connections need a key."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from distributed.security import Security
 
 from ntkmc.errors import ExecutionError, InputError
 from ntkmc.execution.profile_schema import Certificates
+from ntkmc.experiment.store.location import atomic_path
 
-MISSING = "tls: needs the package cryptography: pip install 'ntkmc[hpc]' (or tls: false, on a network that you trust)"
+_MISSING = "tls: needs the package cryptography: pip install 'ntkmc[hpc]' (or tls: false, on a network that you trust)"
 
 
 def own_security() -> Security:
-    """A key and a certificate of this run's own, in memory; the certificate is its own authority.
+    """Create a key and a self-signed certificate in memory, for one run.
 
     Raises
     ------
@@ -25,12 +26,12 @@ def own_security() -> Security:
     try:
         security: Security = Security.temporary()
     except ImportError as error:
-        raise InputError(MISSING) from error
+        raise InputError(_MISSING) from error
     return security
 
 
 def given_security(files: Certificates) -> Security:
-    """From PEM files, for all roles.
+    """Use PEM files, the same for client, scheduler and workers.
 
     Raises
     ------
@@ -50,29 +51,32 @@ def given_security(files: Certificates) -> Security:
 
 
 def write_certificates(security: Security, folder: Path) -> Certificates:
-    """Put the certificate of `own_security` into files that only their owner can read; the key comes first."""
+    """Write the key and certificate of `own_security` to files that only their owner can read."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     files, parts = certificates_in(folder), security.get_tls_config_for_role("client")
+    # The key first: other processes wait for the certificate, and then need both.
     for path, content in ((files.key, parts["key"]), (files.cert, parts["cert"])):
-        aside = Path(f"{path}.partial")
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        # Created with its permissions: a chmod afterwards would leave the key readable for a moment.
+        with (
+            atomic_path(Path(path)) as aside,
+            os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file,
+        ):
             file.write(str(content))
-        aside.replace(path)
     return files
 
 
 def certificates_in(folder: Path) -> Certificates:
-    """Paths of the files that `write_certificates` writes."""
+    """Return the paths of the files that `write_certificates` writes."""
     return Certificates(ca=str(folder / "cert.pem"), cert=str(folder / "cert.pem"), key=str(folder / "key.pem"))
 
 
 def await_certificates(folder: Path, patience: float) -> Certificates:
-    """The files that another process of the same allocation writes.
+    """Wait for the files that the scheduler's process of the same allocation writes.
 
     Raises
     ------
     ExecutionError
-        If they do not come.
+        If they do not appear within `patience` seconds.
     """
     deadline = time.monotonic() + patience
     files = certificates_in(folder)

@@ -1,4 +1,4 @@
-"""Ctrl-C as a request that the driver looks for, not as an exception that appears anywhere."""
+"""Interrupts as a flag that the driver polls, instead of an exception that may be raised anywhere."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Final
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 _ONE_REQUEST: Final = 10.0
-"""Seconds in which several SIGTERM are one request: a batch system's reaches a job's processes directly, and again by
-way of its script."""
+"""Seconds within which several SIGTERM count as one request: a batch system sends it to the processes of a job and to
+its script, which passes it on."""
 
 
 @dataclass
 class Interruption:
-    """Whether somebody asked to stop."""
+    """Request to stop: whether there is one, and the time of the first signal (`time.monotonic`)."""
 
     requested: bool = False
     since: float = 0.0
@@ -28,29 +28,30 @@ class Interruption:
 
 @contextmanager
 def deferred_signals() -> Iterator[Interruption]:
-    """Context in which the first SIGINT or SIGTERM is only noted, and a second one acts as it did before.
+    """Record the first SIGINT or SIGTERM instead of acting on it; a second one acts as before.
 
-    Python raises KeyboardInterrupt wherever the main thread happens to be, also halfway through a write, or inside a
-    library's callback that ignores all errors: there it was seen to vanish, once in several hundred runs. A signal
-    whose action is the system's own, or that is ignored, is left alone, and so is everything outside the main thread.
+    Python raises KeyboardInterrupt wherever the main thread happens to be: halfway through a write, or inside a
+    library's callback that suppresses all exceptions. There the request was lost once in several hundred runs. Signals
+    with the system's default action and ignored signals are left alone, and so is every other thread.
     """
-    found = Interruption()
+    interruption = Interruption()
+    # Python sets handlers in the main thread only.
     if threading.current_thread() is not threading.main_thread():
-        yield found
+        yield interruption
         return
     before = {number: action for number in _SIGNALS if callable(action := signal.getsignal(number))}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if found.requested and (number != signal.SIGTERM or now - found.since > _ONE_REQUEST):
+        if interruption.requested and (number != signal.SIGTERM or now - interruption.since > _ONE_REQUEST):
             before[signal.Signals(number)](number, frame)
-        elif not found.requested:
-            found.requested, found.since = True, now
+        elif not interruption.requested:
+            interruption.requested, interruption.since = True, now
 
     for number in before:
-        signal.signal(number, note)
+        signal.signal(number, handle)
     try:
-        yield found
+        yield interruption
     finally:
         for number, action in before.items():
             signal.signal(number, action)

@@ -1,26 +1,30 @@
-"""From what a study needs to what is asked of a queue: jobs, workers a job, memory a worker, walltime."""
+"""Resources requested from a batch queue for a study: jobs, workers per job, memory per worker, walltime."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dask.utils import format_bytes
+
 from ntkmc.errors import InputError
-from ntkmc.execution.profile_schema import Limits, Profile, number_of_bytes, seconds
+from ntkmc.execution.profile_schema import Limits, Profile
+from ntkmc.execution.units import format_duration, parse_duration, parse_size
 
 _GOAL: Final = 1800.0
-"""Seconds that a run should take: workers are asked for until it does, or the limits are reached."""
+"""Wall time of a run in seconds for which workers are requested, as far as the limits allow."""
 
 _FILLED: Final = 0.75
-"""Share of a worker's memory that a trial may fill: a nanny pauses its worker at 0.8 and ends it at 0.95."""
+"""Fraction of a worker's memory that a trial may fill. A nanny pauses its worker at 0.8 and kills it at 0.95."""
 
-_UNSURE: Final = 3.0
-"""Walltime in units of the cost model's estimate, which is good to a factor of a few."""
+_SAFETY: Final = 3.0
+"""Walltime relative to the estimate of the cost model, which is good to a factor of a few."""
 
-_STEP = 256 * 2**20
-_START = 600  # seconds of walltime for starting up and waiting for one another
-_QUEUEING = 4 * 3600  # seconds that a driver grants its workers to come through the queue
+_STEP = 256 * 2**20  # bytes; the memory of a worker is a multiple
+_STARTUP = 600  # seconds of walltime for starting processes that wait for one another
+_QUEUEING = 4 * 3600  # seconds of the driver's walltime for workers that wait in the queue
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,15 @@ class Layout:
     Attributes
     ----------
     jobs, workers : int
-        Worker jobs at a time, and workers in each, one core and one thread a worker.
+        Worker jobs at a time, and workers in each, with one core and one thread per worker.
     worker_bytes : int
         Memory of a worker.
     walltime : int
-        Seconds that a worker job is granted.
+        Walltime of a worker job in seconds.
     driver : int
-        Seconds that the driver's job is granted.
+        Walltime of the driver's job in seconds.
     others : int
-        Processes beside the workers, one core each: the driver; in an allocation the scheduler too.
+        Processes besides the workers, one core each: the driver; in an allocation the scheduler too.
     longest : float
         Seconds of the longest trial.
     """
@@ -63,19 +67,19 @@ class Layout:
 
     @property
     def tasks(self) -> int:
-        """Processes in an allocation."""
+        """Number of processes in an allocation."""
         return self.workers + self.others
 
     @property
     def core_hours(self) -> float:
-        """Core-hours that are asked for, used up only if every walltime is."""
+        """Core-hours that are requested; they are used up only if every job runs to its walltime."""
         return (self.jobs * self.workers * self.walltime + self.others * self.driver) / 3600.0
 
     @property
     def lifetime(self) -> tuple[int, int]:
-        """Seconds after which a worker retires, and how much they vary (either way), so that not all go at once.
+        """Seconds after which a worker retires, and their random variation, so that not all retire at once.
 
-        Two of the longest trials and two minutes before the walltime, where that leaves at least half of it.
+        Workers retire two of the longest trials and two minutes before the walltime, but not before half of it.
         """
         stagger = min(self.walltime // 10, 600)
         margin = min(self.walltime // 4, 120) + min(self.walltime // 4, math.ceil(2.0 * self.longest))
@@ -83,12 +87,12 @@ class Layout:
 
 
 def choose(profile: Profile, needs: Needs) -> Layout:
-    """Jobs for a study within a profile's limits; what the profile fixes stays as it says.
+    """Choose jobs for a study within the limits of a profile; values that the profile fixes are kept.
 
     Raises
     ------
     InputError
-        If an argument is neither a number nor a size nor a duration.
+        If an argument of the profile is not a valid number, size or duration.
 
     Examples
     --------
@@ -98,26 +102,30 @@ def choose(profile: Profile, needs: Needs) -> Layout:
     (8, 4, 1024, 7800)
     """
     limits = profile.limits or Limits()
-    bytes_each = max(2**30, math.ceil(needs.worker_bytes / _FILLED / _STEP) * _STEP)
-    wanted = max(1, min(math.ceil(needs.core_seconds / _GOAL), needs.tasks))
-    workers = _given(profile, "cores", int) or _given(profile, "processes", int)
+    # At least 1 GiB, four times what an idle worker takes.
+    worker_bytes = max(2**30, math.ceil(needs.worker_bytes / _FILLED / _STEP) * _STEP)
+    useful = max(1, min(math.ceil(needs.core_seconds / _GOAL), needs.tasks))
+    arguments = profile.arguments
+    workers = _argument(arguments, "cores", int) or _argument(arguments, "processes", int)
     if workers is None:
-        fitting = limits.memory // bytes_each if limits.memory else limits.workers
-        workers = max(1, min(wanted, limits.workers, fitting))
-    memory = _given(profile, "memory", number_of_bytes)
-    jobs = 1 if profile.one_job else profile.scaling.jobs or min(limits.jobs, math.ceil(wanted / workers))
-    estimate = _UNSURE * needs.core_seconds / (jobs * workers) + _START + 10.0 * needs.trial_seconds
+        fitting = limits.memory // worker_bytes if limits.memory else limits.workers
+        workers = max(1, min(useful, limits.workers, fitting))
+    memory = _argument(arguments, "memory", parse_size)
+    jobs = 1 if profile.one_job else profile.scaling.jobs or min(limits.jobs, math.ceil(useful / workers))
+    estimate = _SAFETY * needs.core_seconds / (jobs * workers) + _STARTUP + 10.0 * needs.trial_seconds
     rounded = max(1800, math.ceil(estimate / 600) * 600)
-    asked = dict(profile.submission.arguments) if profile.submission else {}
-    walltime = _given(profile, "walltime", seconds) or min(rounded, limits.walltime)
+    walltime = _argument(arguments, "walltime", parse_duration) or min(rounded, limits.walltime)
+    submission = profile.submission.arguments if profile.submission else {}
+    driver = _argument(submission, "walltime", parse_duration, "submission.arguments")
+    # In an allocation, one job has everything. Otherwise the driver outlives the workers, which may queue for long.
     if profile.one_job:
-        walltime = driver = seconds(asked["walltime"]) if asked.get("walltime") else walltime
+        walltime = driver = driver or walltime
     else:
-        driver = seconds(asked["walltime"]) if asked.get("walltime") else min(walltime + _QUEUEING, limits.walltime)
+        driver = driver or min(walltime + _QUEUEING, limits.walltime)
     return Layout(
         jobs=jobs,
         workers=workers,
-        worker_bytes=memory // workers if memory else bytes_each,
+        worker_bytes=memory // workers if memory else worker_bytes,
         walltime=walltime,
         driver=driver,
         others=2 if profile.one_job else 1,
@@ -126,31 +134,47 @@ def choose(profile: Profile, needs: Needs) -> Layout:
 
 
 def check_layout(layout: Layout, profile: Profile, needs: Needs, cell: str) -> None:
-    """Refuse what the limits cannot hold (`InputError`), with the number to change."""
+    """Raise InputError if the study does not fit into the layout; the message names the setting to change."""
     limits = profile.limits or Limits()
+    needed = f"cell {cell} needs {format_bytes(needs.worker_bytes)} per worker"
     if layout.worker_bytes < needs.worker_bytes:
         raise InputError(
-            f"cell {cell} needs {needs.worker_bytes / 2**30:.1f} GiB a worker, and the profile gives "
-            f"{layout.worker_bytes / 2**30:.1f} GiB: raise memory in its arguments, or lower cores, or n in the study"
+            f"{needed}, and the profile gives {format_bytes(layout.worker_bytes)}: raise memory in its arguments, or "
+            "lower cores, or n in the study"
         )
     if limits.memory and layout.workers * layout.worker_bytes > limits.memory:
         raise InputError(
-            f"cell {cell} needs {needs.worker_bytes / 2**30:.1f} GiB a worker, and limits: memory: grants a job "
-            f"{limits.memory / 2**30:.1f} GiB: raise it if nodes have more, or lower n in the study"
-        )
-    if 3.0 * needs.trial_seconds > layout.walltime:
-        raise InputError(
-            f"a trial of cell {cell} takes about {needs.trial_seconds / 60:.0f} min, and a job "
-            f"{layout.walltime / 60:.0f} min: raise limits: walltime: in the profile (and walltime in its arguments), "
+            f"{needed}, and limits: memory: grants a job {format_bytes(limits.memory)}: raise it if nodes have more, "
             "or lower n in the study"
         )
+    # A worker retires two of the longest trials before its walltime (`Layout.lifetime`); one more must fit before.
+    if 3.0 * needs.trial_seconds > layout.walltime:
+        raise InputError(
+            f"a trial of cell {cell} takes about {format_duration(needs.trial_seconds)}, and a job "
+            f"{format_duration(layout.walltime)}: raise limits: walltime: in the profile (and walltime in its "
+            "arguments), or lower n in the study"
+        )
 
 
-def _given(profile: Profile, name: str, read: Any) -> int | None:
-    value = profile.arguments.get(name)
+def fill_placeholders(value: Any, layout: Layout) -> Any:
+    """Replace `{workers}`, `{tasks}` and `{memory_mib}` (per worker) in all strings of a profile's value."""
+    if isinstance(value, Mapping):
+        return {key: fill_placeholders(item, layout) for key, item in value.items()}
+    if isinstance(value, list):
+        return [fill_placeholders(item, layout) for item in value]
+    if isinstance(value, str):
+        numbers = {"workers": layout.workers, "tasks": layout.tasks, "memory_mib": layout.worker_bytes // 2**20}
+        # Not `str.format`: scripts contain other braces, such as `${TMPDIR:-/tmp}`.
+        for name, number in numbers.items():
+            value = value.replace(f"{{{name}}}", str(number))
+    return value
+
+
+def _argument(arguments: Mapping[str, Any], name: str, parse: Any, section: str = "arguments") -> int | None:
+    value = arguments.get(name)
     if value is None:
         return None
     try:
-        return int(read(value))
+        return int(parse(value))
     except (ValueError, TypeError) as error:
-        raise InputError(f"profile: arguments.{name}: {error}") from None
+        raise InputError(f"profile: {section}.{name}: {error}") from None

@@ -1,4 +1,4 @@
-"""Queue of the remaining trials, cell by cell, in blocks of about one second."""
+"""Queue of the missing trials, cell by cell, in blocks of about one second."""
 
 from __future__ import annotations
 
@@ -11,42 +11,43 @@ from ntkmc.experiment.trial import TrialConfig
 from ntkmc.experiment.trial.run import BlockTask
 
 BLOCK_SECONDS = 1.0
-"""Work in a block: scheduling costs 2 to 3.5 ms a task, so that a second loses well under 1 %, and little is lost
-when a worker dies."""
+"""Computing time of a block. Scheduling costs 2 to 3.5 ms per task, well under 1 % of a second, and at most a second
+is lost when a worker dies."""
 
 PILOT_SECONDS = 0.2
-"""Work in a cell's first block, by the cost model; its measured time sets the length of all that follow."""
+"""Computing time of a cell's first block by the cost model. Its measured time sets the length of the next blocks."""
 
 _SCHEDULER_RATE = 200.0
-"""Tasks a second that one scheduler can surely handle; beyond that many workers, blocks become longer."""
+"""Tasks per second that one scheduler can handle with certainty. With more workers than that, blocks are longer."""
 
 
 @dataclass
 class CellWork:
-    """One cell's queue, or that of an additional measurement of its draws.
+    """Remaining work of one cell, for its draws or for one additional measurement.
 
     Attributes
     ----------
     cell : Cell
     needed : int
-        Bytes of a worker that runs a trial of it.
+        Memory in bytes of a worker that runs one trial.
     runs : deque of (start, stop, depths)
-        Trials that nobody is working on.
+        Trials that are not submitted.
     in_flight : int
-        Blocks that somebody is working on.
+        Blocks that are submitted.
     seconds : float
-        A trial's time: by the model first, then as measured.
+        Time per trial: by the cost model at first, then as measured.
     measured : bool
+        Whether `seconds` is measured.
     closed : bool
-        Nothing more will be asked of the cell.
+        Whether no more trials are needed, or the cell has failed.
     last_missing : list
-        What was missing when the cell was last looked at.
+        Missing trials at the last check.
     attempts : int
-        How often in a row the very same was missing.
+        Number of consecutive checks with the same missing trials.
     blocked : bool
-        No worker can hold a matrix of it: all of them work at one trial together.
+        Whether no worker can hold the matrix, so that all workers share each trial.
     measurement : MeasurementKey
-        What of its trials is to be computed.
+        What is measured of the trials.
     """
 
     cell: Cell
@@ -63,17 +64,17 @@ class CellWork:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name of the cell, with the label of the measurement."""
         return f"{self.cell.name}{self.measurement.label}"
 
     @property
     def idle(self) -> bool:
-        """Whether nothing of it is queued or being worked on, though it is not closed."""
+        """Whether no trial is queued or submitted although the cell is not closed."""
         return not (self.closed or self.runs or self.in_flight)
 
     @property
     def remaining(self) -> int:
-        """Trials that nobody is working on."""
+        """Number of trials that are not submitted."""
         return sum(stop - start for start, stop, _ in self.runs)
 
     def extend(self, missing: list[tuple[range, tuple[int, ...]]]) -> None:
@@ -81,14 +82,16 @@ class CellWork:
         self.runs.extend((run.start, run.stop, depths) for run, depths in missing)
 
     def learn(self, trials: int, seconds: float) -> None:
-        """Take a measured block into account, the latest ones most."""
+        """Update the time per trial with a measured block."""
         latest = seconds / trials
+        # An average that halves the weight of each earlier block: the load of the machines changes during a run.
         self.seconds = 0.5 * (self.seconds + latest) if self.measured else latest
         self.measured = True
 
     def take(self, config: TrialConfig, workers: int, block_length: int | None = None) -> BlockTask:
-        """Cut the next block off the queue."""
+        """Remove the next block from the queue, sized for the given number of worker threads."""
         start, stop, depths = self.runs.popleft()
+        # The model is good to a factor of a few only, so that the first block, which measures it, is short.
         goal = max(BLOCK_SECONDS, workers / _SCHEDULER_RATE) if self.measured else PILOT_SECONDS
         length = block_length or max(1, round(goal / max(self.seconds, 1e-9)))
         count = min(length, stop - start)
@@ -108,15 +111,16 @@ class WorkQueue:
         self._order = sorted(cells, key=lambda work: work.seconds * work.remaining, reverse=True)
 
     def next(self, fits: Callable[[CellWork], bool] = lambda work: True) -> CellWork | None:
-        """The cell to cut a block from: in order, but one that waits for its first measurement is passed over.
+        """Return the cell of the next block, or None if there is no block.
 
-        So is one that does not fit just now.
+        Cells for which `fits` is false are skipped. Cells whose first block is still being measured come last: blocks
+        cut before the measurement may be far too long.
         """
-        waiting = None
+        unmeasured = None
         for work in self._order:
             if work.closed or not work.runs or not fits(work):
                 continue
             if work.measured or work.in_flight == 0:
                 return work
-            waiting = waiting or work
-        return waiting
+            unmeasured = unmeasured or work
+        return unmeasured

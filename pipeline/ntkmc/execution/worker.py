@@ -17,7 +17,7 @@ from ntkmc.linalg.eigen import Status
 
 @dataclass(frozen=True)
 class BlockReport:
-    """BlockReport of a finished block to the driver; its results are in the journal."""
+    """Report of a finished block to the driver; the results are in the journal."""
 
     folder: str
     first: int
@@ -27,22 +27,22 @@ class BlockReport:
 
 
 def commit_block(task: BlockTask, journal: str) -> BlockReport:
-    """Compute a block and put it into the journal at the address `journal`.
+    """Compute a block and write it to the journal at the address `journal`.
 
-    Running it twice is harmless: the same address gives the same file.
+    Repeating it is harmless: the same task writes the same file.
     """
     start = time.perf_counter()
     methods: Counter[str] = Counter()
     arrays = run_block(task, methods)
     seconds = time.perf_counter() - start
     cell = (task.distribution.label, task.d, task.n)
-    made = block_provenance(seconds, methods)
-    block = Block(task.folder, cell, task.first, task.count, task.depths, arrays, made, task.measurement)
+    provenance = block_provenance(seconds, methods)
+    block = Block(task.folder, cell, task.first, task.count, task.depths, arrays, provenance, task.measurement)
     Journal(Location(journal).blobs()).put(block)
     failed = int(np.sum((arrays["status"] == Status.FAILED.code).any(axis=0)))
     return BlockReport(task.folder, task.first, task.count, seconds, failed)
 
 
 def executing_tasks(dask_worker: Worker) -> int:
-    """Tasks that a worker is at, told by itself."""
+    """Return the number of tasks that a worker is executing; for `Client.run`."""
     return len(dask_worker.state.executing)

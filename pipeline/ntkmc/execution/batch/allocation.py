@@ -1,4 +1,4 @@
-"""One job of processes started alike: one becomes the scheduler, one goes on as the driver, the rest are workers."""
+"""Allocation: one batch job whose identical processes become the scheduler, the driver and the workers."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from ntkmc.execution.profile_schema import JOB_ARGUMENTS, Certificates, Profile
 from ntkmc.execution.security import await_certificates, given_security, own_security, write_certificates
 from ntkmc.execution.sizing import Layout
 
-_RANK = ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
-_DRIVER = 1  # the rank that goes on as the client; 0 is the scheduler
+_RANK_VARIABLES = ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+_DRIVER = 1  # the rank of the driver, which has the client; rank 0 is the scheduler
 
 
 def enter_allocation(
     factory: Any, profile: Profile, layout: Layout, workspace: Workspace, dashboard: str | None, stack: ExitStack
 ) -> Client:
-    """In one process the client; the others serve until it leaves, and then exit.
+    """Return a client in the driver's process; run the scheduler or a worker in all others, which then exit.
 
     Raises
     ------
     InputError
-        If this process is not one of several that were started together.
+        If this process is not part of an allocation, or the allocation has too few processes.
     ExecutionError
-        If too few were, or the workers do not come.
+        If no worker connects.
     """
-    rank = next((int(os.environ[name]) for name in _RANK if name in os.environ), None)
+    rank = next((int(os.environ[name]) for name in _RANK_VARIABLES if name in os.environ), None)
     tasks = int(os.environ.get("SLURM_NTASKS", "0"))
     if rank is None:
         raise InputError(
@@ -46,9 +46,10 @@ def enter_allocation(
         raise InputError(
             f"profile: an allocation needs 3 tasks or more (scheduler, driver, workers), this one has {tasks}"
         )
-    # After a requeue the job's number is the same: files of its first life must not be taken for those of the second.
-    life = "-".join(os.environ.get(name, "0") for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_STEP_ID"))
-    folder = workspace.root / f"allocation-{life}"
+    # A requeued job keeps its number: without the restart count, workers would read the scheduler file and the key of
+    # the earlier start.
+    start = "-".join(os.environ.get(name, "0") for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT", "SLURM_STEP_ID"))
+    folder = workspace.root / f"allocation-{start}"
     folder.mkdir(mode=0o700, exist_ok=True)
     security = _shared_security(profile, rank, folder, profile.scaling.patience)
     protocol = "tls://" if security else "tcp://"
@@ -65,14 +66,15 @@ def enter_allocation(
         "death_timeout": profile.scaling.patience,
         "local_directory": os.environ.get("TMPDIR", "/tmp"),
         "protocol": protocol,
-        "dashboard_address": "127.0.0.1:0",  # of the worker itself, which TLS does not cover
+        "dashboard_address": "127.0.0.1:0",  # TLS does not cover a worker's own dashboard
     }
     if security:
         scheduler["security"] = worker["security"] = security
     if rank != _DRIVER:
-        # The driver alone answers a request to stop; when it has, the scheduler ends, and with it the workers.
+        # Only the driver reacts to SIGTERM: it folds what is finished, then ends the scheduler and so the workers.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, lambda *_: sys.exit(0))  # dask-jobqueue's way of ending a process that has served
+        # dask-jobqueue ends the other processes by SIGINT. Any exit code but 0 would make `srun` kill all processes.
+        signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     runner = stack.enter_context(
         factory(
             scheduler_file=str(folder / "scheduler.json"),
@@ -81,7 +83,8 @@ def enter_allocation(
             **arguments,
         )
     )
-    if security:  # the connection that ends the scheduler; the runner itself would make one without a certificate
+    if security:
+        # The runner ends the scheduler over this connection; its own would have no certificate.
         runner.scheduler_comm = rpc(runner.scheduler_address, connection_args=security.get_connection_args("client"))
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     client: Client = stack.enter_context(Client(runner.scheduler_address, security=security))

@@ -1,6 +1,6 @@
-"""Scheduler-specific commands and parsers: how jobs are requested, and the formats of answers, durations and refusals.
+"""Scheduler-specific commands and parsers (Slurm, PBS, LSF, Grid Engine).
 
-Headers, submission and cancellation of jobs are dask-jobqueue's. All parsers are functions from text.
+dask-jobqueue has the headers of job scripts and the commands for submission. All parsers are functions of text.
 """
 
 from __future__ import annotations
@@ -10,61 +10,64 @@ import re
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+from ntkmc.errors import InputError
+from ntkmc.execution.units import format_clock
 
 State = Literal["pending", "running", "ended"]
 
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A job as its queue sees it.
+    """Job of a batch queue, as the queue reports it.
 
     Attributes
     ----------
     id : str
     state : str
         `pending`, `running` or `ended`.
-    word : str
-        The queue's own word for it, such as `TIMEOUT`.
+    native_state : str
+        State in the queue's own terms, such as `TIMEOUT`.
     reason : str
-        Why it does not run, in the queue's words; empty if it says nothing.
-    where : str
-        Its nodes.
+        The queue's reason why the job does not run; empty if there is none.
+    nodes : str
+        Nodes of the job.
     """
 
     id: str
     state: State
-    word: str = ""
+    native_state: str = ""
     reason: str = ""
-    where: str = ""
+    nodes: str = ""
 
     def __str__(self) -> str:
-        told = f" ({self.reason})" if self.reason else ""
-        place = f" on {self.where}" if self.where and self.state == "running" else ""
-        return f"{self.word or self.state}{told}{place}"
+        reason = f" ({self.reason})" if self.reason else ""
+        nodes = f" on {self.nodes}" if self.nodes and self.state == "running" else ""
+        return f"{self.native_state or self.state}{reason}{nodes}"
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """One kind of queue.
+    """Commands and formats of one batch scheduler.
 
     Attributes
     ----------
-    look : callable
-        Job ids -> the command that asks for them.
+    query : callable
+        Return the command that reports the state of jobs, given their ids.
     parse : callable
-        Its answer -> jobs. Jobs that it does not mention have ended.
+        Convert the output of that command to jobs. Jobs that it does not list have ended.
     cancel : str
-        The command that ends jobs.
+        Command that cancels jobs.
     walltime : callable
-        Seconds -> how the queue writes them.
+        Format seconds for the queue.
     own_id : str
-        Environment variable with the id of the job that one is in.
+        Environment variable with the id of the current job.
     partitions : str
-        The command that lists what one may submit to.
+        Command that lists the partitions or queues.
     """
 
-    look: Callable[[Sequence[str]], list[str]]
+    query: Callable[[Sequence[str]], list[str]]
     parse: Callable[[str], list[QueuedJob]]
     cancel: str
     walltime: Callable[[int], str]
@@ -72,32 +75,25 @@ class Dialect:
     partitions: str
 
     def jobs(self, ids: Iterable[str]) -> dict[str, QueuedJob] | None:
-        """The jobs called `ids`, as the queue sees them now; None if it does not answer."""
-        wanted = list(ids)
-        if not wanted:
+        """Query jobs by their ids; None if the queue does not answer."""
+        requested = list(ids)
+        if not requested:
             return {}
         try:
-            done = subprocess.run(self.look(wanted), capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run(self.query(requested), capture_output=True, text=True, timeout=60, check=False)
         except (OSError, subprocess.TimeoutExpired):
             return None
+        # An error about some of the jobs is an answer; an error without any output is none.
         unknown = re.search(r"unknown job|invalid job id|is not found|do not exist", done.stderr, re.IGNORECASE)
         if done.returncode and not done.stdout and not unknown:
             return None
-        found = {job.id: job for job in self.parse(done.stdout)}
-        return {each: found.get(each, QueuedJob(each, "ended")) for each in wanted}
-
-
-def clock(duration: int) -> str:
-    """Seconds as HH:MM:SS, hours without bound.
-
-    >>> clock(93784)
-    '26:03:04'
-    """
-    return f"{duration // 3600:02d}:{duration // 60 % 60:02d}:{duration % 60:02d}"
+        # Queues forget ended jobs: some then report an error, others leave them out.
+        jobs = {job.id: job for job in self.parse(done.stdout)}
+        return {number: jobs.get(number, QueuedJob(number, "ended")) for number in requested}
 
 
 def parse_squeue(text: str) -> list[QueuedJob]:
-    """Lines `id|state|reason|nodes` of SLURM's squeue.
+    """Parse lines `id|state|reason|nodes` of Slurm's squeue.
 
     >>> [str(job) for job in parse_squeue("7|PENDING|Resources|\\n8|RUNNING|None|rig1\\n9|TIMEOUT|TimeLimit|rig1")]
     ['PENDING (Resources)', 'RUNNING on rig1', 'TIMEOUT (TimeLimit)']
@@ -106,16 +102,18 @@ def parse_squeue(text: str) -> list[QueuedJob]:
         ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED"), "pending"
     )
     states |= dict.fromkeys(("RUNNING", "COMPLETING", "SIGNALING", "STAGE_OUT", "STOPPED", "RESIZING"), "running")
-    found = []
+    jobs = []
     for line in text.splitlines():
-        number, word, reason, where, *_ = [*line.strip().split("|"), "", "", ""]
+        number, state, reason, nodes, *_ = [*line.strip().split("|"), "", "", ""]
         if number:
-            found.append(QueuedJob(number, states.get(word, "ended"), word, "" if reason == "None" else reason, where))
-    return found
+            jobs.append(
+                QueuedJob(number, states.get(state, "ended"), state, "" if reason == "None" else reason, nodes)
+            )
+    return jobs
 
 
 def parse_qstat_full(text: str) -> list[QueuedJob]:
-    """Records of PBS's `qstat -f`, in which long lines go on after a tab.
+    """Parse the records of PBS's `qstat -f`, whose long lines are continued after a tab.
 
     >>> text = "Job Id: 12.head\\n    job_state = Q\\n    comment = Not Running: no\\n\\t room"
     >>> [str(job) for job in parse_qstat_full(text)]
@@ -123,57 +121,58 @@ def parse_qstat_full(text: str) -> list[QueuedJob]:
     """
     states: dict[str, State] = {"Q": "pending", "H": "pending", "W": "pending", "T": "pending", "S": "pending"}
     states |= {"R": "running", "E": "running", "B": "running"}
-    found = []
+    jobs = []
     for record in re.split(r"^Job Id:\s*", re.sub(r"\n\t", "", text), flags=re.M)[1:]:
         number = record.splitlines()[0].strip()
         values = dict(re.findall(r"^\s+([\w.]+) = (.*)$", record, flags=re.M))
-        word = values.get("job_state", "").strip()
-        state = states.get(word, "ended")
+        native = values.get("job_state", "").strip()
+        state = states.get(native, "ended")
         reason = values.get("comment", "").strip() if state == "pending" else ""
-        # dask-jobqueue keeps the number alone where the server's name follows.
-        found.append(QueuedJob(number.split(".")[0], state, word, reason, values.get("exec_host", "").strip()))
-    return found
+        # The id without the server's name, as dask-jobqueue keeps it.
+        jobs.append(QueuedJob(number.split(".")[0], state, native, reason, values.get("exec_host", "").strip()))
+    return jobs
 
 
 def parse_bjobs(text: str) -> list[QueuedJob]:
-    """Lines `id|state|reason|hosts` of LSF's bjobs.
+    """Parse lines `id|state|reason|hosts` of LSF's bjobs.
 
     >>> [str(job) for job in parse_bjobs("5|PEND|Not enough slots|-\\n6|RUN|-|host1\\n7|EXIT|-|host1")]
     ['PEND (Not enough slots)', 'RUN on host1', 'EXIT']
     """
     states: dict[str, State] = dict.fromkeys(("PEND", "PSUSP", "WAIT", "FWD_PEND"), "pending")
     states |= dict.fromkeys(("RUN", "USUSP", "SSUSP", "PROV", "UNKWN"), "running")
-    found = []
+    jobs = []
     for line in text.splitlines():
         fields = ["" if field.strip() == "-" else field.strip() for field in line.split("|")]
         if len(fields) >= 4 and fields[0].isdigit():
-            found.append(QueuedJob(fields[0], states.get(fields[1], "ended"), *fields[1:4]))
-    return found
+            jobs.append(QueuedJob(fields[0], states.get(fields[1], "ended"), *fields[1:4]))
+    return jobs
 
 
 def parse_qstat_table(text: str) -> list[QueuedJob]:
-    """The table of Grid Engine's qstat, two lines of heading first.
+    """Parse the table of Grid Engine's qstat, which begins with two header lines.
 
     >>> [str(job) for job in parse_qstat_table("job-ID prior name\\n---\\n 3 0.5 ntkmc me Eqw 11/24/2026 20:00:00 1")]
     ['Eqw (in an error state: qstat -explain E -j 3)']
     """
-    found = []
+    jobs = []
     for line in text.splitlines():
         fields = line.split()
         if len(fields) < 5 or not fields[0].isdigit():
             continue
-        number, word = fields[0], fields[4]
-        state: State = "pending" if "w" in word or "E" in word else "running"
-        reason = f"in an error state: qstat -explain E -j {number}" if "E" in word else ""
-        where = fields[7] if state == "running" and len(fields) > 7 and "@" in fields[7] else ""
-        found.append(QueuedJob(number, state, word, reason, where))
-    return found
+        number, native = fields[0], fields[4]
+        # Letters are combined: `qw` queued and waiting, `Eqw` in an error state, `dr` running and being deleted.
+        state: State = "pending" if "w" in native or "E" in native else "running"
+        reason = f"in an error state: qstat -explain E -j {number}" if "E" in native else ""
+        nodes = fields[7] if state == "running" and len(fields) > 7 and "@" in fields[7] else ""
+        jobs.append(QueuedJob(number, state, native, reason, nodes))
+    return jobs
 
 
 DIALECTS: Final[dict[str, Dialect]] = {
     "slurm": Dialect(
-        # --jobs would be refused as a whole for one id that is forgotten already.
-        look=lambda ids: [
+        # All jobs of the user: squeue rejects the whole query if --jobs has one id that it has forgotten.
+        query=lambda ids: [
             "squeue",
             "--noheader",
             "--states=all",
@@ -182,37 +181,39 @@ DIALECTS: Final[dict[str, Dialect]] = {
         ],
         parse=parse_squeue,
         cancel="scancel",
-        walltime=clock,
+        walltime=format_clock,
         own_id="SLURM_JOB_ID",
         partitions="sinfo",
     ),
     "pbs": Dialect(
-        look=lambda ids: ["qstat", "-f", *ids],
+        query=lambda ids: ["qstat", "-f", *ids],
         parse=parse_qstat_full,
         cancel="qdel",
-        walltime=clock,
+        walltime=format_clock,
         own_id="PBS_JOBID",
         partitions="qstat -q",
     ),
     "lsf": Dialect(
-        look=lambda ids: ["bjobs", "-noheader", "-o", "jobid stat pend_reason exec_host delimiter='|'", *ids],
+        query=lambda ids: ["bjobs", "-noheader", "-o", "jobid stat pend_reason exec_host delimiter='|'", *ids],
         parse=parse_bjobs,
         cancel="bkill",
-        walltime=lambda duration: f"{-(-duration // 60) // 60:02d}:{-(-duration // 60) % 60:02d}",
+        # HH:MM: LSF takes whole minutes, rounded up here.
+        walltime=lambda seconds: f"{-(-seconds // 60) // 60:02d}:{-(-seconds // 60) % 60:02d}",
         own_id="LSB_JOBID",
         partitions="bqueues",
     ),
     "sge": Dialect(
-        look=lambda ids: ["qstat", "-u", getpass.getuser()],
+        query=lambda ids: ["qstat", "-u", getpass.getuser()],
         parse=parse_qstat_table,
         cancel="qdel",
-        walltime=clock,
+        walltime=format_clock,
         own_id="JOB_ID",
         partitions="qconf -sql",
     ),
 }
 
-_REFUSALS: Final = (  # the first that fits: what a queue says of one thing may name another
+# The first match counts: a message about one setting may mention another.
+_REFUSALS: Final = (
     (r"submit limit|MaxSubmit|would exceed|too many jobs|job limit", "scaling: {{jobs: N}}"),
     (r"account|project", "arguments: {{account: NAME}}"),
     (
@@ -226,15 +227,30 @@ _REFUSALS: Final = (  # the first that fits: what a queue says of one thing may 
 
 
 def refusal(text: str, dialect: Dialect) -> str:
-    """A queue's refusal in its own words, with the line for the profile that answers it.
+    """Return a queue's error message, with the line of the profile that would solve it.
 
     >>> print(refusal("sbatch: error: Batch job submission failed: no account", DIALECTS["slurm"]))
     the queue refused: Batch job submission failed: no account; write in your profile: arguments: {account: NAME}
     """
-    _, _, told = text.rpartition("stderr:")
-    words = [re.sub(r"^\w+: (error: )?", "", line.strip()) for line in told.splitlines() if line.strip()]
-    said = "; ".join(dict.fromkeys(words)) or "without a word"
-    for pattern, line in _REFUSALS:
-        if re.search(pattern, said, re.IGNORECASE):
-            return f"the queue refused: {said}; write in your profile: {line.format(partitions=dialect.partitions)}"
-    return f"the queue refused: {said}"
+    _, _, output = text.rpartition("stderr:")
+    lines = [re.sub(r"^\w+: (error: )?", "", line.strip()) for line in output.splitlines() if line.strip()]
+    message = "; ".join(dict.fromkeys(lines)) or "no message"
+    for pattern, setting in _REFUSALS:
+        if re.search(pattern, message, re.IGNORECASE):
+            advice = setting.format(partitions=dialect.partitions)
+            return f"the queue refused: {message}; write in your profile: {advice}"
+    return f"the queue refused: {message}"
+
+
+def dialect_of(factory: Any) -> Dialect:
+    """Return the dialect for a cluster class of dask-jobqueue.
+
+    Raises
+    ------
+    InputError
+        For a batch scheduler without a dialect.
+    """
+    name = str(factory.job_cls.config_name)
+    if name not in DIALECTS:
+        raise InputError(f"profile: queues of the kind {name!r} are not known; known: {', '.join(sorted(DIALECTS))}")
+    return DIALECTS[name]

@@ -1,10 +1,11 @@
-"""Workers as batch jobs: asked for, waited for, replaced when lost, and spoken of in the queue's own words."""
+"""Submit workers as batch jobs, wait for them, and replace lost ones."""
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from distributed import Client, Status
@@ -12,29 +13,79 @@ from distributed import Client, Status
 from ntkmc.errors import ExecutionError, InputError
 from ntkmc.execution.batch.dialects import Dialect, QueuedJob, refusal
 from ntkmc.execution.batch.workspace import Workspace
-from ntkmc.execution.profile_schema import Scaling
+from ntkmc.execution.cluster import MEMORY, PRELOAD
+from ntkmc.execution.profile_schema import Profile, Scaling
+from ntkmc.execution.sizing import Layout, fill_placeholders
+from ntkmc.execution.units import format_duration
 
-_EVERY = 5.0  # seconds between looks at the queue, gentle on a scheduler that thousands share
-_FUTILE = 3  # jobs that may end before any worker has come
-_LONGEST_PAUSE = 300.0  # seconds between attempts to replace jobs that end at once, or that the queue refuses
+_QUERY_INTERVAL = 5.0  # seconds; a batch scheduler serves thousands of users
+_MOST_FAILURES = 3  # jobs that may end before the first worker connects
+_LONGEST_PAUSE = 300.0  # seconds between attempts to replace jobs that end at once, or that the queue rejects
+_SCRATCH = "${TMPDIR:-/tmp}"  # expanded by the job's shell on its node: a local disk at most sites
+
+
+def job_arguments(profile: Profile, layout: Layout, workspace: Workspace, dialect: Dialect) -> dict[str, Any]:
+    """Return the arguments of the dask-jobqueue class for worker jobs, from the profile and the layout."""
+    lifetime, stagger = layout.lifetime
+    arguments = fill_placeholders(profile.arguments, layout)
+    variables = profile.environment | _as_variables(profile.config)
+    defaults = {
+        "cores": layout.workers,
+        "processes": layout.workers,
+        "memory": f"{layout.workers * layout.worker_bytes // 2**20}MiB",
+        "walltime": dialect.walltime(layout.walltime),
+        "job_name": workspace.job_name,
+        "log_directory": str(workspace.logs),
+        "local_directory": _SCRATCH,
+        "shared_temp_directory": str(workspace.root),
+        "death_timeout": profile.scaling.patience,
+    }
+    always = {
+        "nanny": True,
+        "worker_extra_args": [
+            # A worker retires before its walltime, so that the queue does not kill it in the middle of a block.
+            *f"--lifetime {lifetime}s --lifetime-stagger {stagger}s --preload {PRELOAD}".split(),
+            *("--resources", f"{MEMORY}={layout.worker_bytes}"),
+            *("--dashboard-address", "127.0.0.1:0"),  # TLS does not cover a worker's own dashboard
+            *arguments.pop("worker_extra_args", []),
+        ],
+        "job_script_prologue": [
+            *arguments.pop("job_script_prologue", []),
+            *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+        ],
+    }
+    # The layout has the cores and the walltime of the profile, if it sets them.
+    fixed = {
+        name: value for name, value in arguments.items() if value is not None and name not in ("walltime", "cores")
+    }
+    return defaults | fixed | always
+
+
+def _as_variables(config: Mapping[str, Any]) -> dict[str, str]:
+    """Convert Dask configuration to environment variables, for workers on other nodes.
+
+    >>> _as_variables({"distributed.comm.timeouts.tcp": "300s"})
+    {'DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP': '300s'}
+    """
+    return {f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": str(value) for key, value in config.items()}
 
 
 class JobKeeper:
-    """Keeps up the number of a dask-jobqueue cluster's jobs, from a thread of its own, until closed.
+    """Thread that keeps the number of worker jobs of a dask-jobqueue cluster constant, until closed.
 
-    Dask's own `adapt` replaces a job only if it had one worker and that worker had come: a job that ended before, and
-    one of several workers, is missed for ever (distributed knows workers, not jobs). The queue knows, and is asked.
+    Dask's `adapt` tracks workers, not jobs: it does not replace a job that ended before its worker connected, or a job
+    of several workers. This class queries the batch queue instead.
 
     Parameters
     ----------
     cluster : dask_jobqueue.JobQueueCluster
     dialect : Dialect
     scaling : Scaling
-        With `jobs`, a number.
+        Its `jobs` must not be None.
     workspace : Workspace
-        Where the ids of the jobs are noted, and where their logs are.
+        Files with the ids and logs of the jobs.
     say : callable
-        Takes a sentence for the user.
+        Called with messages for the user.
     """
 
     def __init__(
@@ -46,18 +97,18 @@ class JobKeeper:
         self.workspace = workspace
         self.say = say
         self.ended: list[QueuedJob] = []
-        self._said = ""
+        self._last_message = ""
         self._pause = 0.0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="ntkmc-jobs", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="ntkmc-jobs", daemon=True)
 
     def start(self) -> None:
-        """Submit the jobs; from here on they are kept up.
+        """Submit the jobs, and start to replace lost ones.
 
         Raises
         ------
         InputError
-            If the queue refuses the first one, with the line to write.
+            If the queue rejects the first job; the message has the line to write in the profile.
         """
         try:
             self.cluster.sync(self._grow)
@@ -66,86 +117,88 @@ class JobKeeper:
                 f"profile: no command {error.filename!r} here: run this where the queue's commands are"
             ) from error
         except RuntimeError as error:
-            told = refusal(str(error), self.dialect)
+            message = refusal(str(error), self.dialect)
+            # Fewer jobs than requested are no reason to stop: a limit on jobs is common.
             if not self._ids():
-                raise InputError(f"profile: {told}") from error
-            self.say(told)
-        self._note_ids()
+                raise InputError(f"profile: {message}") from error
+            self.say(message)
+        self._write_ids()
         self._thread.start()
 
     def wait(self, client: Client) -> None:
-        """Return when the first worker is there.
+        """Wait for the first worker.
 
         Raises
         ------
         ExecutionError
-            If none comes, with what the queue says of the jobs and where their logs are.
+            If none connects in time; the message has the state of the jobs and the place of their logs.
         """
         begun = seen = time.monotonic()
         running: float | None = None
         while not client.scheduler_info(n_workers=-1)["workers"]:
-            if len(self.ended) >= _FUTILE:
+            # Three different deadlines, since a queue may take days, and a job that runs should have a worker soon.
+            if len(self.ended) >= _MOST_FAILURES:
                 raise ExecutionError(
-                    f"{len(self.ended)} jobs ended before a worker came: {self._told(self.ended[-1])}"
+                    f"{len(self.ended)} jobs ended before a worker came: {self._describe(self.ended[-1])}"
                 )
             jobs = list((self.dialect.jobs(self._ids().values()) or {}).values())
             now = time.monotonic()
             seen = now if any(job.state != "ended" for job in jobs) else seen
             if now - seen > self.scaling.patience:
-                raise ExecutionError(
-                    f"no job has been in the queue for {now - seen:.0f} s: {self._said or 'it is silent'}"
-                )
+                reason = self._last_message or "it gives no reason"
+                raise ExecutionError(f"no job has been in the queue for {format_duration(now - seen)}: {reason}")
             active = [job for job in jobs if job.state == "running"]
             running = (running or now) if active else None
             if running and now - running > self.scaling.patience:
                 raise ExecutionError(
-                    f"no worker has come in {now - running:.0f} s since its job runs: {self._told(active[0])}; can "
-                    "its node reach this one (arguments: {interface: ...} in the profile)?"
+                    f"no worker has come in {format_duration(now - running)} since its job runs: "
+                    f"{self._describe(active[0])}; can its node reach this one (arguments: {{interface: ...}} in the "
+                    "profile)?"
                 )
             pending = [job for job in jobs if job.state == "pending"]
             if self.scaling.pending and not active and now - begun > self.scaling.pending:
-                told = self._told(pending[0]) if pending else "the queue does not know them"
-                raise ExecutionError(f"no job has started in {now - begun:.0f} s: {told}")
+                state = self._describe(pending[0]) if pending else "the queue does not list them"
+                raise ExecutionError(f"no job has started in {format_duration(now - begun)}: {state}")
             if pending and not active:
                 self._say_once(f"waiting in the queue: {len(pending)} jobs, first {pending[0].id} {pending[0]}")
             self._stop.wait(1.0)
 
     def close(self) -> None:
-        """Stop replacing; the jobs themselves end with their cluster."""
+        """Stop replacing jobs. The jobs themselves end with their cluster."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=60)
-        self._note_ids([])
+        self._write_ids([])
 
-    def _keep(self) -> None:
-        while not self._stop.wait(_EVERY + self._pause):
+    def _run(self) -> None:
+        while not self._stop.wait(_QUERY_INTERVAL + self._pause):
             try:
-                self._look()
-            except Exception as error:  # a thread that dies would leave lost jobs unreplaced, in silence
+                self._replace_ended()
+            except Exception as error:  # otherwise the thread would end silently, and lost jobs not be replaced
                 self._say_once(f"worker jobs could not be looked at: {type(error).__name__}: {error}")
 
-    def _look(self) -> None:
+    def _replace_ended(self) -> None:
         ids = self._ids()
-        view = self.dialect.jobs(ids.values())
-        if view is None:
+        jobs = self.dialect.jobs(ids.values())
+        if jobs is None:
             return
-        gone = {name: view[number] for name, number in ids.items() if view[number].state == "ended"}
-        for job in gone.values():
+        ended = {name: jobs[number] for name, number in ids.items() if jobs[number].state == "ended"}
+        for job in ended.values():
             self.ended.append(job)
-            if job.word not in ("", "COMPLETED", "DONE"):  # those retired in time
-                self.say(f"lost a worker job, which is replaced: {self._told(job)}")
-        if not gone and len(ids) >= (self.scaling.jobs or 1):
+            # Workers that retire before their walltime end their job in order.
+            if job.native_state not in ("", "COMPLETED", "DONE"):
+                self.say(f"lost a worker job, which is replaced: {self._describe(job)}")
+        if not ended and len(ids) >= (self.scaling.jobs or 1):
             self._pause = 0.0
             return
-        # Longer from time to time, until a look finds all as it should be: a node on which jobs end at once would
-        # otherwise be fed without end, and a queue that refuses be asked without end.
-        self._pause = min(2.0 * self._pause + _EVERY, _LONGEST_PAUSE)
+        # Pauses double until all jobs run again: on a broken node jobs end at once, and a full queue rejects each one.
+        self._pause = min(2.0 * self._pause + _QUERY_INTERVAL, _LONGEST_PAUSE)
         try:
             if not self._stop.is_set():
-                self.cluster.sync(self._replace, list(gone))
+                self.cluster.sync(self._replace, list(ended))
         except RuntimeError as error:
             self._say_once(f"{refusal(str(error), self.dialect)}; trying again later")
-        self._note_ids()
+        self._write_ids()
 
     async def _replace(self, names: list[str]) -> None:
         for name in names:
@@ -156,10 +209,10 @@ class JobKeeper:
         self.cluster.worker_spec.pop(name, None)
         job = self.cluster.workers.pop(name, None)
         if job is not None:
-            job.status = Status.closed  # or the cluster asserts, at its end, that somebody closed it
+            job.status = Status.closed  # SpecCluster asserts this when it closes
 
     async def _grow(self) -> None:
-        # As `scale` does, but here a refusal is an exception and not a line in Dask's log.
+        # Like `scale`, which only logs an error of the submission command; here it is raised.
         while len(self.cluster.worker_spec) < (self.scaling.jobs or 1):
             self.cluster.worker_spec.update(self.cluster.new_worker_spec())
         try:
@@ -170,18 +223,18 @@ class JobKeeper:
                     self._forget(name)
 
     def _ids(self) -> dict[str, str]:
-        """Name of each job that the queue has taken -> its id."""
+        """Return the ids of the jobs that the queue has accepted, by the names of their workers."""
         return {name: str(job.job_id) for name, job in list(self.cluster.workers.items()) if job.job_id}
 
-    def _note_ids(self, ids: Iterable[str] | None = None) -> None:
+    def _write_ids(self, ids: Iterable[str] | None = None) -> None:
         jobs = list(self._ids().values() if ids is None else ids)
         self.workspace.write("workers", {"queue": self.cluster.job_cls.config_name, "jobs": jobs})
 
-    def _told(self, job: QueuedJob) -> str:
-        told = self.workspace.told_of(job.id)
-        return f"job {job.id} {job}" + (f", {told}" if told else "")
+    def _describe(self, job: QueuedJob) -> str:
+        log = self.workspace.job_log(job.id)
+        return f"job {job.id} {job}" + (f", {log}" if log else "")
 
     def _say_once(self, text: str) -> None:
-        if text != self._said:
-            self._said = text
+        if text != self._last_message:
+            self._last_message = text
             self.say(text)

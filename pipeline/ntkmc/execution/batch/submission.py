@@ -1,4 +1,4 @@
-"""The driver as a batch job: the script, by a pure function, and its way into the queue."""
+"""Batch script of the driver's job, and its submission."""
 
 from __future__ import annotations
 
@@ -14,38 +14,37 @@ from pathlib import Path
 from typing import Any, Final
 
 from ntkmc.errors import InputError
-from ntkmc.execution.batch.dialects import refusal
+from ntkmc.execution.batch.dialects import dialect_of, refusal
 from ntkmc.execution.batch.workspace import Workspace
-from ntkmc.execution.profile_schema import JOB_ARGUMENTS, Profile
-from ntkmc.execution.profiles import cluster_class, dialect_of, filled
-from ntkmc.execution.sizing import Layout
+from ntkmc.execution.profile_schema import JOB_ARGUMENTS, Profile, cluster_class
+from ntkmc.execution.sizing import Layout, fill_placeholders
 from ntkmc.experiment.store import Location
 
 CHAIN: Final = 20
-"""Default number of times that a driver's job may resubmit itself."""
+"""Default number of times that the driver's job may resubmit itself."""
 
 SOONEST: Final = 120
-"""Seconds that a driver must have run for another one to follow it."""
+"""Seconds that a driver must have run before its job resubmits itself."""
 
 _SHARED: Final = tuple(
     name for name in JOB_ARGUMENTS if name not in ("cores", "processes", "memory", "walltime", "resource_spec")
 )
-"""Arguments of the workers that hold for the driver as well: who pays, where, and how Python is found."""
+"""Arguments of the worker jobs that apply to the driver's job too, such as account, queue and prologue."""
 
 _BODY: Final = """\
-# Written by `ntkmc submit`. This job drives the study; it may die at any moment, and goes on where it was.
+# Written by `ntkmc submit`. This job runs the driver of the study. It may end at any moment; the next one resumes.
 {prologue}
 cd {folder} || exit 2
 stopped= driver= asked=
 ask() {{ [ -n "$asked" ] || [ -z "$driver" ] || {{ asked=yes; kill -TERM "$driver" 2>/dev/null; }}; }}
-# A batch system's last word before it ends or preempts the job: passed on, and not answered by another job.
+# Signals before the end of the job, from `ntkmc cancel` or the batch system, stop the driver and the chain of jobs.
 trap 'stopped=yes; ask' TERM USR1 USR2 XCPU
 
 {run} &
 driver=$!
 [ -z "$stopped" ] || ask
-# Looked at each second, not under timeout(1), which loses its child if a signal comes as it forks; and waited for
-# only once it has ended, since a signal ends `wait` with a status that is not the driver's.
+# A loop of one second instead of timeout(1), which loses its child if a signal arrives while it forks. `wait` comes
+# after the end of the driver, because a signal would end it with another status than the driver's.
 while kill -0 "$driver" 2>/dev/null; do
     [ $SECONDS -lt {deadline} ] || ask   # a clean stop before the walltime of {walltime} s
     sleep 1 &
@@ -55,9 +54,9 @@ wait "$driver"
 code=$?
 
 case $code in
-    0 | 2 | 3) exit $code ;;   # done; refused; done but for cells that failed: doing it again would change nothing
+    0 | 2 | 3) exit $code ;;   # done; rejected; done except for failed cells: another run would change nothing
 esac
-# One that ended so early did not meet its walltime: the next would end in the same way.
+# A driver that ended this early was not stopped by its walltime: the next one would end in the same way.
 if [ -z "$stopped" ] && [ {chain} -gt 0 ] && [ $SECONDS -ge {soonest} ]; then
     echo "ntkmc submit: the driver stopped before the study was done (exit code $code), submitting the next"
     exec {again}
@@ -73,14 +72,14 @@ class Submission:
     Attributes
     ----------
     study : Path
-        Absolute, as is the store's address: the job starts wherever its queue likes.
+        Absolute, like the store's address: queues differ in the folder in which a job starts.
     store : Location
     profile : str
-        As given on the command line, a path made absolute.
+        Name as given on the command line, or an absolute path.
     folder : Path
-        Where it was submitted from.
+        Working directory of the submission.
     chain : int
-        How often it may submit itself again.
+        Number of times that the job may resubmit itself.
     """
 
     study: Path
@@ -92,21 +91,21 @@ class Submission:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Of `ntkmc run` and of `ntkmc submit`."""
+        """Arguments of `ntkmc run` and `ntkmc submit`."""
         return (str(self.study), "--store", str(self.store), "--profile", self.profile)
 
 
 def batch_script(submission: Submission, profile: Profile, layout: Layout) -> str:
-    """The driver's batch script: a function of its arguments alone.
+    """Return the driver's batch script, which depends on the arguments only.
 
     Raises
     ------
     InputError
-        If the profile is not one of a queue, or its class refuses the arguments.
+        If the profile has no queue, or its class rejects the arguments.
     """
     job = _job(submission, profile, layout)
-    asked = profile.submission
-    launch = f"{filled(asked.launch, layout)} " if asked and asked.launch else ""
+    launch = profile.submission.launch if profile.submission else ""
+    launch = f"{fill_placeholders(launch, layout)} " if launch else ""
     command = shlex.join([submission.python, "-m", "ntkmc"])
     again = [*submission.arguments, "--chain", str(submission.chain - 1)]
     body = _BODY.format(
@@ -123,7 +122,7 @@ def batch_script(submission: Submission, profile: Profile, layout: Layout) -> st
 
 
 def deadline(walltime: int) -> int:
-    """Seconds after which a driver stops: five minutes before its walltime, or a third of a short one.
+    """Return the seconds after which a driver stops: five minutes before its walltime, or a third of a short one.
 
     >>> deadline(86400), deadline(60)
     (86100, 40)
@@ -132,20 +131,21 @@ def deadline(walltime: int) -> int:
 
 
 def submit(submission: Submission, profile: Profile, layout: Layout) -> str:
-    """Put the driver into the queue; returns the id of its job.
+    """Submit the driver's job, and return its id.
 
     Raises
     ------
     InputError
-        If the queue refuses it, with its words and the line to write; if one is there already.
+        If the queue rejects it (the message has the line to write), or another driver of the store is in the queue.
     """
     workspace = Workspace(submission.store)
     factory = _queue_class(profile)
     dialect = dialect_of(factory)
     drivers: list[dict[str, Any]] = workspace.read("drivers").get("jobs", [])
+    # A job that resubmits itself is still running.
     own = os.environ.get(dialect.own_id, "").split(".")[0]
-    known = [str(entry["id"]) for entry in drivers if str(entry["id"]) != own]
-    for job in (dialect.jobs(known) or {}).values():
+    others = [str(entry["id"]) for entry in drivers if str(entry["id"]) != own]
+    for job in (dialect.jobs(others) or {}).values():
         if job.state != "ended":
             raise InputError(f"{submission.store}: job {job.id} drives it already: {job}; `ntkmc cancel` ends it")
     text = batch_script(submission, profile, layout)
@@ -166,14 +166,14 @@ def submit(submission: Submission, profile: Profile, layout: Layout) -> str:
         ) from error
     if done.returncode:
         raise InputError(f"profile: {refusal(done.stderr or done.stdout, dialect)}")
-    found = re.search(job_class.job_id_regexp, done.stdout)
-    if found is None:
+    match = re.search(job_class.job_id_regexp, done.stdout)
+    if match is None:
         raise InputError(f"{command[0]} did not say which job it made: {' '.join(done.stdout.split())[:200]!r}")
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    entry = {"id": found["job_id"], "submitted": now, "chain": submission.chain}
+    entry = {"id": match["job_id"], "submitted": now, "chain": submission.chain}
     document = {"queue": job_class.config_name, "study": str(submission.study), "profile": submission.profile}
     workspace.write("drivers", document | {"jobs": [*drivers, entry]})
-    return str(found["job_id"])
+    return str(match["job_id"])
 
 
 def _queue_class(profile: Profile) -> Any:
@@ -187,14 +187,15 @@ def _queue_class(profile: Profile) -> Any:
 def _arguments(profile: Profile, layout: Layout) -> dict[str, Any]:
     own = profile.submission.arguments if profile.submission else {}
     shared = {name: profile.arguments[name] for name in _SHARED if profile.arguments.get(name) is not None}
-    found: dict[str, Any] = filled(shared | own, layout)
-    for name in ("job_extra_directives", "job_script_prologue"):  # these add up
-        found[name] = filled([*shared.get(name, []), *own.get(name, [])], layout)
-    return found
+    arguments: dict[str, Any] = fill_placeholders(shared | own, layout)
+    # Lists are concatenated: a site's prologue, for example, loads the modules that both kinds of jobs need.
+    for name in ("job_extra_directives", "job_script_prologue"):
+        arguments[name] = fill_placeholders([*shared.get(name, []), *own.get(name, [])], layout)
+    return arguments
 
 
 def _job(submission: Submission, profile: Profile, layout: Layout) -> Any:
-    """The dask-jobqueue object whose header the script has."""
+    """Return the job object of dask-jobqueue that writes the header of the script."""
     factory = _queue_class(profile)
     workspace = Workspace(submission.store)
     workspace.check()
@@ -202,7 +203,7 @@ def _job(submission: Submission, profile: Profile, layout: Layout) -> Any:
     name = f"{workspace.job_name}-driver"
     sizes["walltime"] = dialect_of(factory).walltime(layout.driver)
     try:
-        # dask-jobqueue makes the folder for logs that it is told; to write a script is to make nothing.
+        # dask-jobqueue creates the folder for logs; a temporary one, because writing a script must not create files.
         with tempfile.TemporaryDirectory() as stand_in:
             job = factory.job_cls(name=name, job_name=name, log_directory=stand_in, **sizes)
             job.job_header = job.job_header.replace(stand_in, str(workspace.logs))

@@ -1,8 +1,7 @@
-"""The folder beside a store where its jobs keep what is not a result: ids, logs, the script, certificates.
+"""Folder `<store>.jobs` next to a store, with the ids, logs, script and certificates of its jobs.
 
-It stands beside the store, `<store>.jobs/`, because the one place that all nodes surely share is where the store is.
-For a store at a URL it is in the folder that one works from.
-The store alone says what is done: all of this may be deleted when no job is left.
+It is next to the store because all nodes share that file system. For a store at a URL it is in the working directory.
+It has no results: it may be deleted when no job is left.
 """
 
 from __future__ import annotations
@@ -10,26 +9,26 @@ from __future__ import annotations
 import json
 import os
 import re
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ntkmc.errors import InputError
 from ntkmc.experiment.store import Location
+from ntkmc.experiment.store.location import atomic_path
 
 _ERROR = re.compile(
     r"^ntkmc: |^cell .* failed|error: |^\w*(Error|Exception)\b|^Killed|CANCELLED|oom-kill|TERM_\w+|"
     r"walltime .* exceeded",
     re.IGNORECASE,
 )
-# Of Dask, when its processes leave one another; of SLURM, when a driver that is done ends its workers.
+# Messages of a normal end: Dask closes connections, and Slurm cancels the workers when the driver has finished.
 _NOISE = re.compile(r"CommClosed|TCPListener|ConnectionPool|CANCELLED AT \S+ \*\*\*$")
-_TAIL = 200_000  # bytes of a log that are looked through
+_TAIL = 200_000  # bytes at the end of a log that are searched
 
 
 class Workspace:
-    """Files of the jobs of one store.
+    """Files of the jobs of a store.
 
     Examples
     --------
@@ -45,7 +44,7 @@ class Workspace:
 
     @property
     def job_name(self) -> str:
-        """Of the store's jobs: letters, digits and `-_.`, a letter first, as all queues allow.
+        """Name of the jobs in the queue: letters, digits and `-_.`, a letter first, as all queues allow.
 
         >>> Workspace(Path("my run.zarr")).job_name
         'ntkmc-my-run'
@@ -53,53 +52,50 @@ class Workspace:
         return f"ntkmc-{re.sub(r'[^A-Za-z0-9_.-]', '-', Path(self.store.name).stem)}"
 
     def check(self) -> None:
-        """Refuse a place that a batch script's header cannot name (`InputError`)."""
+        """Raise InputError if the path contains spaces, which the header of a batch script cannot quote."""
         if re.search(r"\s", str(self.root)):
             raise InputError(f"{self.store}: batch queues take no spaces in the path of a log; choose a store without")
 
     def prepare(self) -> None:
-        """Make the folders; private keys live here, and are nobody else's to read."""
+        """Create the folders."""
+        # Only for the owner: private keys are written here.
         self.logs.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
 
     def read(self, name: str) -> dict[str, Any]:
-        """A document that `write` left; empty if there is none."""
+        """Read a document that `write` wrote; empty if there is none."""
         try:
-            found = json.loads((self.root / f"{name}.json").read_text(encoding="utf-8"))
+            document = json.loads((self.root / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return document if isinstance(document, dict) else {}
 
     def write(self, name: str, document: dict[str, Any]) -> None:
-        """Replace a document: a reader sees the old one or the new one."""
-        target = self.root / f"{name}.json"
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
-        try:
+        """Replace a document atomically: a reader gets the old one or the new one."""
+        with atomic_path(self.root / f"{name}.json") as aside:
             aside.write_text(json.dumps(document, indent=1), encoding="utf-8")
-            aside.replace(target)
-        finally:
-            aside.unlink(missing_ok=True)
 
     def last_error(self) -> str:
-        """The last line in the newest logs that looks like an error, as `file:line: text`; empty if there is none."""
+        """Return the last error in the newest log that has one, as `file:line: text`; empty if there is none."""
         return self._error_in(self.logs.glob("*"))
 
-    def told_of(self, job: str) -> str:
-        """The last error in a job's logs, with its place; or where they are; empty if there are none."""
-        found = [log for log in self.logs.glob(f"*{job}*") if re.search(rf"(?<!\d){job}(?!\d)", log.name)]
-        newest = max(found, key=_modified, default=None)
-        return self._error_in(found) or (f"log {newest}" if newest else "")
+    def job_log(self, job: str) -> str:
+        """Return the last error in the logs of a job, else the path of its newest log; empty if there is none."""
+        # The number must not be part of a longer one.
+        logs = [log for log in self.logs.glob(f"*{job}*") if re.search(rf"(?<!\d){job}(?!\d)", log.name)]
+        newest = max(logs, key=_modified, default=None)
+        return self._error_in(logs) or (f"log {newest}" if newest else "")
 
     def _error_in(self, logs: Iterable[Path]) -> str:
         for log in sorted(logs, key=_modified, reverse=True):
-            found = last_error(_tail(log))
-            if found is not None:
-                return f"{log}:{found[0]}: {found[1]}"
+            error = last_error(_tail(log))
+            if error is not None:
+                return f"{log}:{error[0]}: {error[1]}"
         return ""
 
 
 def last_error(text: str) -> tuple[int, str] | None:
-    """Number and text of the last line that looks like an error.
+    """Return the number and text of the last line that looks like an error.
 
     >>> last_error("study: 5 cells\\nslurmstepd: error: *** JOB 3 CANCELLED DUE TO TIME LIMIT ***\\n")
     (2, 'slurmstepd: error: *** JOB 3 CANCELLED DUE TO TIME LIMIT ***')
@@ -119,13 +115,13 @@ def _modified(path: Path) -> float:
 
 
 def _tail(path: Path) -> str:
-    """The end of a file, with as many empty lines before it as lines were left out, so that line numbers are right."""
+    """Return the end of a file; lines that are left out become empty, so that line numbers are correct."""
     try:
         with path.open("rb") as file:
             start = max(0, os.fstat(file.fileno()).st_size - _TAIL)
-            before = sum(
+            skipped = sum(
                 chunk.count(b"\n") for chunk in iter(lambda: file.read(min(1 << 20, start - file.tell())), b"")
             )
-            return "\n" * before + file.read().decode("utf-8", errors="replace")
+            return "\n" * skipped + file.read().decode("utf-8", errors="replace")
     except OSError:
         return ""

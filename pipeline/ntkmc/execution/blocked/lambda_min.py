@@ -1,7 +1,4 @@
-"""lambda_min of data whose Gram matrix is blocked over the workers of a cluster.
-
-A trial whose Gram matrix no worker can hold: all workers hold it together, for one trial at a time.
-"""
+"""lambda_min of data whose Gram matrix is distributed over the workers of a cluster, and trials of such matrices."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from distributed import Client
 from numpy.typing import ArrayLike
 
 from ntkmc.errors import InputError, did_you_mean
-from ntkmc.execution.blocked.matrix import DaskBlockedMatrix, room_of
+from ntkmc.execution.blocked.matrix import DaskBlockedMatrix, free_bytes
 from ntkmc.execution.worker import BlockReport
 from ntkmc.experiment.store import Block, Journal
 from ntkmc.experiment.store.provenance import block_provenance
@@ -35,7 +32,7 @@ from ntkmc.numeric import Matrix
 from ntkmc.theory.kernels import check_depths
 
 _MODERATE: Final = 20
-"""Exponents of the largest entry up to which data stay as they are."""
+"""Binary exponent of the largest entry up to which data are not rescaled."""
 
 
 def lambda_min_blocked(
@@ -50,21 +47,21 @@ def lambda_min_blocked(
     block: int | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[int, Eigenvalue]:
-    """`ntkmc.lambda_min` with a client: the Gram matrix's tiles are held by its workers.
+    """Compute `ntkmc.lambda_min` with the tiles of the Gram matrix distributed over a client's workers.
 
     Parameters
     ----------
     client : distributed.Client
     X, kernel, depths
-        As of `ntkmc.lambda_min`.
+        As in `ntkmc.lambda_min`.
     method, certificate
-        As of `ntkmc.linalg.blocked.solver.enclose_blocked`.
+        As in `ntkmc.linalg.blocked.solver.enclose_blocked`.
     single : bool
-        Hold the matrix in float32, for products, which halves its memory; what a proof needs is evaluated anew.
+        Hold the matrix in float32, in half the memory, for products. Entries that a proof needs are evaluated again.
     block : int, optional
-        Rows of a block row, instead of what `block_length` chooses.
+        Rows per block row; by default `block_length` chooses.
     stop : callable, optional
-        As of `DaskBlockedMatrix`.
+        As in `DaskBlockedMatrix`.
 
     Raises
     ------
@@ -75,64 +72,66 @@ def lambda_min_blocked(
     """
     if method not in METHODS:
         raise InputError(f"unknown method {method!r} for a blocked matrix: {did_you_mean(method, METHODS)}")
-    wanted = check_depths(kernel, depths)
+    checked_depths = check_depths(kernel, depths)
     data = as_data(X)
-    # By a power of two, which is exact: entries of K are of moderate size then, in float32 too.
+    # Scaling by a power of two is exact. The entries of K are then of moderate size, in float32 too.
     exponent = int(np.frexp(np.max(np.abs(data)))[1])
     if abs(exponent) > 500:
         raise InputError(f"data have entries of size {np.max(np.abs(data)):.3g}: rescale them")
     rows = split_rows(np.ldexp(data, -exponent) if abs(exponent) > _MODERATE else data)
-    length = block or block_length(len(rows.norms), len(client.nthreads()), room_of(client))
-    # Here too: a BLAS thread that waits for the next step spins, and takes a core from the workers.
-    with single_thread(), DaskBlockedMatrix(client, rows, kernel, length, single=single, stop=stop) as fleet:
-        cosine = fleet.pair_sums().coherence
+    length = block or block_length(len(rows.norms), len(client.nthreads()), free_bytes(client))
+    # One BLAS thread in this process too: idle BLAS threads spin, and would take cores from the workers.
+    with single_thread(), DaskBlockedMatrix(client, rows, kernel, length, single=single, stop=stop) as matrix:
+        cosine = matrix.pair_sums().coherence
         answers: dict[int, Eigenvalue] = {}
         start: Matrix | None = None
-        for depth in wanted:
-            fleet.build(depth)
-            answer = enclose_blocked(bench_of(fleet, rows, depth), method, start, certificate=certificate)
+        for depth in checked_depths:
+            matrix.build(depth)
+            problem = blocked_problem(matrix, rows, depth)
+            answer = enclose_blocked(problem, method, start, certificate=certificate)
             answers[depth] = widen_by_kernel_error(answer, kernel_error(rows, kernel, depth, cosine))
-            start = answer.vector
+            start = answer.vector  # eigenvectors of neighbouring depths are similar
     if abs(exponent) > _MODERATE:
         answers = {depth: rescaled(answer, 2 * exponent, RTOL) for depth, answer in answers.items()}
     return {depth: replace(answer, method=f"blocked {answer.method}") for depth, answer in answers.items()}
 
 
-def bench_of(fleet: DaskBlockedMatrix, rows: Rows, depth: int) -> BlockedProblem:
-    """The matrix that a fleet holds at a depth, ready for a proof."""
-    diagonal = gram_diagonal(rows, fleet.kernel, depth)
-    # By Cauchy and Schwarz, and what rounding adds.
-    return BlockedProblem(fleet, diagonal, float(diagonal.max()) * (1.0 + 2.0**-30))
+def blocked_problem(matrix: DaskBlockedMatrix, rows: Rows, depth: int) -> BlockedProblem:
+    """Return the eigenvalue problem of a blocked matrix that is built at a depth."""
+    diagonal = gram_diagonal(rows, matrix.kernel, depth)
+    # By Cauchy and Schwarz no entry exceeds the largest diagonal entry; the factor covers rounding.
+    return BlockedProblem(matrix, diagonal, float(diagonal.max()) * (1.0 + 2.0**-30))
 
 
-def commit_large(task: BlockTask, client: Client, journal: Journal, stop: Callable[[], bool]) -> BlockReport:
-    """Compute a block of one trial with all workers, and put it into the journal; called by the driver itself.
+def commit_blocked(task: BlockTask, client: Client, journal: Journal, stop: Callable[[], bool]) -> BlockReport:
+    """Compute one trial with all workers, and write it to the journal; runs in the driver's process.
 
     Parameters
     ----------
     task : BlockTask
+        Block of one trial.
     client : distributed.Client
     journal : Journal
     stop : callable
-        As of `DaskBlockedMatrix`.
+        As in `DaskBlockedMatrix`.
 
     Raises
     ------
     ExecutionError
-        If the cluster goes away, or what the tiles need is lacking.
+        If the cluster goes away, or has too little memory or disk for the tiles.
     """
     start = time.perf_counter()
     arrays = blank(task)
     methods: Counter[str] = Counter()
     task.distribution.check(task.n, task.d)
     try:
-        found = _measured(task, client, stop)
+        trial = _measure(task, client, stop)
     except NUMERICAL_ERRORS:
-        pass
+        pass  # `blank` filled the arrays with the values of a failed trial
     else:
-        record(arrays, found, task.depths, 0)
+        record(arrays, trial, task.depths, 0)
         methods.update(
-            f"blocked {answer.method}" for answer in found.eigenvalues.values() if hasattr(answer, "method")
+            f"blocked {answer.method}" for answer in trial.eigenvalues.values() if hasattr(answer, "method")
         )
     seconds = time.perf_counter() - start
     cell = (task.distribution.label, task.d, task.n)
@@ -141,29 +140,31 @@ def commit_large(task: BlockTask, client: Client, journal: Journal, stop: Callab
     return BlockReport(task.folder, task.first, 1, seconds, int(not methods))
 
 
-def _measured(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Trial:
-    """As `ntkmc.experiment.trial.run.measure_draw`. Of eigenvalues of further matrices it says that nothing is
-    known."""
+def _measure(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Trial:
+    """Measure a draw like `ntkmc.experiment.trial.run.measure_draw`.
+
+    Statistics that need eigenvalues of other matrices get infinite bounds.
+    """
     config, names = task.config, task.config.statistics
     X = as_data(draw(config, task.distribution, task.d, task.n, task.first))
-    rows, first = split_rows(X), X[0].copy()
-    del X
+    rows, first_row = split_rows(X), X[0].copy()
+    del X  # the driver's process needs memory for one copy of the data only
     largest = float(rows.norms.max())
     if largest > 0.0 and not 2.0**-30 < largest < 2.0**30:
         raise InputError("norms so extreme that float32 overflows: rescale, or normalize")
     scale = standard_scale(config.normalize, task.distribution, task.d)
-    length = block_length(task.n, len(client.nthreads()), room_of(client))
-    with single_thread(), DaskBlockedMatrix(client, rows, config.kernel, length, stop=stop) as fleet:
-        pairs = fleet.pair_sums()
+    length = block_length(task.n, len(client.nthreads()), free_bytes(client))
+    with single_thread(), DaskBlockedMatrix(client, rows, config.kernel, length, stop=stop) as matrix:
+        pairs = matrix.pair_sums()
         norms = {"coherence": pairs.coherence, "norm_min": float(rows.norms.min()), "norm_max": largest}
-        found = Trial({}, unknown(names) | norms | draw_statistics(names, first, rows, pairs, scale), {})
+        trial = Trial({}, unknown(names) | norms | draw_statistics(names, first_row, rows, pairs, scale), {})
         start = None
         for depth in sorted(task.depths):
-            fleet.build(depth)
-            bench = bench_of(fleet, rows, depth)
-            found.deep[depth] = unknown(names) | surveyed_statistics(names, fleet.survey(), bench.diagonal)
-            answer = enclose_blocked(bench, start=start)
+            matrix.build(depth)
+            problem = blocked_problem(matrix, rows, depth)
+            trial.deep[depth] = unknown(names) | surveyed_statistics(names, matrix.survey(), problem.diagonal)
+            answer = enclose_blocked(problem, start=start)
             start = answer.vector
             error = kernel_error(rows, config.kernel, depth, pairs.coherence)
-            found.eigenvalues[depth] = widen_by_kernel_error(answer, error)
-    return found
+            trial.eigenvalues[depth] = widen_by_kernel_error(answer, error)
+    return trial

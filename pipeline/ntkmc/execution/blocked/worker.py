@@ -1,9 +1,10 @@
-"""On a worker: a share of a Gram matrix is opened, kept within the worker's memory, and asked one step at a time.
+"""Tasks on a worker that holds a share (block rows) of a Gram matrix: open the share, and run one step of it.
 
-A share is not Dask's to spill: it writes tiles to disk by itself, by a limit that is measured when it is opened. Nor
-does it help to pause a worker that holds one. Pausing stops new tasks until memory is free again, but what fills the
-memory of such a worker are block rows on their way, which go when the tasks that wait for them have run: it would
-stand still forever. So no worker pauses while it holds a share; that its nanny ends it at 95 % stays as it is.
+Dask must not spill a share. It writes tiles to disk itself, by a limit that is measured when it is opened.
+
+Dask must not pause a worker with a share either. Pausing stops new tasks until memory is free, but the memory of such
+a worker is full of block rows in transit, which are freed only by the tasks that wait for them: the worker would stay
+paused forever. So pausing is disabled while a worker holds a share. Its nanny still kills it at 95 % of the limit.
 """
 
 from __future__ import annotations
@@ -26,80 +27,84 @@ from ntkmc.linalg.blocked.tiles import gram_diagonal
 from ntkmc.linalg.eigen import Rows, split_rows
 
 FILLED: Final = 0.6
-"""Share of a worker's memory limit up to which tiles are kept in memory: from 0.7 on Dask looks for what to spill."""
+"""Fraction of a worker's memory limit that may be filled with tiles. From 0.7 on Dask tries to spill."""
 
 USABLE: Final = 0.85
-"""Share that all may take together: at 0.95 a nanny ends its worker, and some of the rest is the allocator's."""
+"""Fraction for tiles and all else: a nanny kills its worker at 0.95, and the allocator needs some of the rest."""
 
-_TRIED: Final = 64  # rows, and numbers in them, of the matrix that is tried out first
+_WARM_UP_ROWS: Final = 64  # per block row, and numbers per row, of the matrix of `warm_up`
 
-_lock: Final = threading.RLock()  # again: garbage that is collected meanwhile may be a share
-_pausing: Final[dict[WorkerMemoryManager, list[Any]]] = {}  # number of shares, and where it pauses without any
+# Reentrant: while the lock is held, the garbage collector may finalize another share in the same thread.
+_lock: Final = threading.RLock()
+_pausing: Final[dict[WorkerMemoryManager, list[Any]]] = {}  # number of shares, and the original pause fraction
 
 
 def open_share(rows: Rows, kernel: str, block: int, mine: tuple[int, ...], single: bool) -> BlockRows:
-    """A share without tiles yet; called in a task.
+    """Create a share without tiles, in a task of its worker.
 
     Parameters
     ----------
     rows, kernel, block, mine, single
-        As of `ntkmc.linalg.blocked.block_rows.BlockRows`.
+        As in `ntkmc.linalg.blocked.block_rows.BlockRows`.
     """
     worker = get_worker()
     manager = worker.memory_manager
     limit = manager.memory_limit or psutil.virtual_memory().total // 2
     folder = worker.local_directory
+    # Compiled code is loaded before memory is measured, so that all the rest is free for tiles.
     with single_thread():
-        _tried(kernel, single, folder)
+        warm_up(kernel, single, folder)
     used = psutil.Process().memory_info().rss
     room = min(FILLED * limit, USABLE * limit - PANELS * 8 * block * len(rows.norms)) - used
     for name in ("distributed.spill", "distributed.protocol.pickle"):
         logger = logging.getLogger(name)
-        if not any(isinstance(each, _NoShares) for each in logger.filters):
-            logger.addFilter(_NoShares())
-    shelf = BlockRows(rows, kernel, block, mine, max(0, int(room)), folder, single=single)
-    _go_on(manager)
-    weakref.finalize(shelf, _may_pause, manager).atexit = False
-    return shelf
+        if not any(isinstance(other, _ShareFilter) for other in logger.filters):
+            logger.addFilter(_ShareFilter())
+    share = BlockRows(rows, kernel, block, mine, max(0, int(room)), folder, single=single)
+    _disable_pausing(manager)
+    # When Dask drops the share, for whatever reason. Not at exit: there is nothing left to pause.
+    weakref.finalize(share, _restore_pausing, manager).atexit = False
+    return share
 
 
-def asked(shelf: BlockRows, name: str, count: int, *arguments: Any) -> Any:
-    """One step of a share; what stands behind the first `count` arguments only had to be done before."""
+def call_share(share: BlockRows, name: str, count: int, *arguments: Any) -> Any:
+    """Call a method of a share with the first `count` arguments; the others are only dependencies of the task."""
     with single_thread():
-        return getattr(shelf, name)(*arguments[:count])
+        return getattr(share, name)(*arguments[:count])
 
 
 @cache
-def _tried(kernel: str, single: bool, folder: str) -> None:
-    """Once in a process, all steps of a small matrix: what they load is there then, and counted, before room is."""
-    rows = split_rows(np.random.default_rng(0).standard_normal((2 * _TRIED, _TRIED)))
-    shelf = BlockRows(rows, kernel, _TRIED, (0, 1), 0, folder, single=single)
-    shelf.pair_sums()
-    shelf.build(2)
-    shelf.survey()
-    v = np.ones(2 * _TRIED)
-    for step in (shelf.product, shelf.precondition):
+def warm_up(kernel: str, single: bool, folder: str) -> None:
+    """Run all steps on a small matrix, once per process, so that everything they compile or load is in memory."""
+    size = _WARM_UP_ROWS
+    rows = split_rows(np.random.default_rng(0).standard_normal((2 * size, size)))
+    share = BlockRows(rows, kernel, size, (0, 1), 0, folder, single=single)
+    share.pair_sums()
+    share.build(2)
+    share.survey()
+    v = np.ones(2 * size)
+    for step in (share.product, share.precondition):
         step(v[:, None])
-    shelf.exact_product(v)
+    share.exact_product(v)
     diagonal = 2.0 * gram_diagonal(rows, kernel, 2)  # safely positive definite
     for number, half in enumerate((True, False), 1):
-        shelf.begin(Shifted(number, diagonal, v, 1.0, half))
-        shelf.column(number, shelf.finished_row(number, 0), 0)
-        shelf.finished_row(number, 1)
-        shelf.backward((0, 1), shelf.forward((0, 1), v))
-    shelf.close()
+        share.begin(Shifted(number, diagonal, v, 1.0, half))
+        share.column(number, share.finished_row(number, 0), 0)
+        share.finished_row(number, 1)
+        share.backward((0, 1), share.forward((0, 1), v))
+    share.close()
 
 
-def _go_on(manager: WorkerMemoryManager) -> None:
+def _disable_pausing(manager: WorkerMemoryManager) -> None:
     with _lock:
-        if manager.memory_pause_fraction is False:
+        if manager.memory_pause_fraction is False:  # disabled by configuration
             return
         _pausing.setdefault(manager, [0, manager.memory_pause_fraction])[0] += 1
-        # Not False: Dask would not look any more whether a worker that it has paused already may go on.
+        # 1.0 instead of False: with False, Dask would never unpause a worker that is paused already.
         manager.memory_pause_fraction = 1.0
 
 
-def _may_pause(manager: WorkerMemoryManager) -> None:
+def _restore_pausing(manager: WorkerMemoryManager) -> None:
     with _lock:
         if manager not in _pausing:
             return
@@ -108,7 +113,7 @@ def _may_pause(manager: WorkerMemoryManager) -> None:
             manager.memory_pause_fraction = _pausing.pop(manager)[1]
 
 
-class _NoShares(logging.Filter):
+class _ShareFilter(logging.Filter):
     """Suppress distributed's "cannot spill" warnings: shares manage their own spilling."""
 
     def filter(self, record: logging.LogRecord) -> bool:

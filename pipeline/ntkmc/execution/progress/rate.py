@@ -102,17 +102,3 @@ def format_rate(rate: float) -> str:
     ('12,346', '0.051', '0')
     """
     return f"{rate:,.0f}" if rate >= 10.0 else f"{rate:.2g}"
-
-
-def format_duration(seconds: float) -> str:
-    """Return a duration in its two largest units.
-
-    >>> format_duration(12.3), format_duration(75.2), format_duration(8000)
-    ('12 s', '1 min 15 s', '2 h 13 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

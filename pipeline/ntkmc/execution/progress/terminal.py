@@ -13,7 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from ntkmc.execution.events import BlockDone, CellDone, CellFailed, Event, Note, RunFinished, RunStarted, StoreUpdated
-from ntkmc.execution.progress.rate import RateEstimator, format_duration, format_rate, seconds_left
+from ntkmc.execution.progress.rate import RateEstimator, format_rate, seconds_left
+from ntkmc.execution.units import format_duration
 from ntkmc.experiment.schema import Verdict
 from ntkmc.palette import VERDICTS
 

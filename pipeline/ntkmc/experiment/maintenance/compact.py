@@ -22,7 +22,7 @@ from ntkmc.experiment.store.arrays import (
 )
 from ntkmc.experiment.store.layout import read_attributes, sweep
 from ntkmc.experiment.store.lease import Lease
-from ntkmc.experiment.store.location import LEASE, PARTIAL, Location
+from ntkmc.experiment.store.location import LEASE, PARTIAL, Location, atomic_path
 from ntkmc.experiment.store.reading import study_of
 from ntkmc.experiment.store.store import Store
 
@@ -93,18 +93,18 @@ def archive(store: str | Path, file: str | Path) -> Path:
     read_attributes(location)
     if target.exists():
         raise StoreError(f"{target}: exists and is not overwritten; name another file")
-    aside = target.with_name(f".{target.name}{PARTIAL}")
     try:
         # Stored without compression: the chunks are compressed already.
-        with Lease(location), zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED, allowZip64=True) as packed:
+        with (
+            Lease(location),
+            atomic_path(target) as aside,
+            zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED, allowZip64=True) as packed,
+        ):
             for name in location.blobs().list():
                 if name != LEASE:
                     packed.write(location.path / name, name)
-        aside.replace(target)
     except OSError as error:
         raise StoreError(f"{target}: cannot be written ({error.strerror or error})") from error
-    finally:
-        aside.unlink(missing_ok=True)
     return target
 
 

@@ -9,7 +9,8 @@ import os
 import re
 import uuid
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +22,22 @@ from ntkmc.errors import InputError, StoreError
 
 PARTIAL: Final = ".partial"
 """Suffix of the names of files that are being written."""
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `target`, and rename it to `target` at the end.
+
+    A rename is atomic on POSIX: a reader sees the old file, no file, or the complete new one. After an exception the
+    temporary file is removed. The caller syncs the file if it has to survive a crash of the machine.
+    """
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}{PARTIAL}")
+    try:
+        yield aside
+        aside.replace(target)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 class Blobs(Protocol):
@@ -58,18 +75,11 @@ class DirectoryBlobs:
         return str(self.root)
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a file; atomic on POSIX, so that a reader sees the old file, none, or the complete new one."""
-        target = self.root / name
-        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}{PARTIAL}")
-        try:
-            with _opened(aside) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(target)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
+        """Write a file atomically, and sync it before the rename, so that no crash leaves an incomplete file."""
+        with atomic_path(self.root / name) as aside, _opened(aside) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
     def list(self) -> list[str]:
         """Return all names relative to the folder, sorted."""

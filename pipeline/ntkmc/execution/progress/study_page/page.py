@@ -21,8 +21,9 @@ from distributed.dashboard.components.scheduler import env
 from distributed.dashboard.core import BokehApplication
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ntkmc.execution.progress.rate import format_duration, format_rate
+from ntkmc.execution.progress.rate import format_rate
 from ntkmc.execution.progress.study_page.state import Studies, StudyState
+from ntkmc.execution.units import format_duration
 from ntkmc.palette import SEQUENCE, SIGNS, VERDICTS, colour
 
 _TICK: Final = 500  # milliseconds between checks for changes
