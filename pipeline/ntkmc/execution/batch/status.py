@@ -20,7 +20,7 @@ from ntkmc.execution.progress.rate import RateEstimator, format_rate, seconds_le
 from ntkmc.experiment.store import Location, attributes_without_imports, open_results, study_of
 from ntkmc.experiment.study.model import AdaptiveTrials
 
-_LOG_INTERVAL: Final = 2.0  # seconds
+_LOG_INTERVAL: Final = 2.0  # seconds between writes, so that a shared file system is spared
 _STALE: Final = 600.0  # seconds without an update after which a driver counts as gone
 _TRIES: Final = 4  # times that a store is opened
 

@@ -27,7 +27,7 @@ from ntkmc.execution.units import format_duration
 from ntkmc.palette import SEQUENCE, SIGNS, VERDICTS, colour
 
 _TICK: Final = 500  # milliseconds between checks for changes
-_REST: Final = 200.0  # times the cost of an update
+_REST: Final = 200.0  # in units of the cost of an update: half a percent of a core
 _LABELLED_ROWS: Final = 60  # most rows that all have a label
 _LABELLED_COLUMNS: Final = 20  # most labels of columns
 _CELLS_WITH_TEXT: Final = 160  # most cells with their estimates as text in the map

@@ -56,6 +56,7 @@ class StudyPlugin(SchedulerPlugin):
 
     def transition(self, key: Any, start: Any, finish: Any, *args: Any, **kwargs: Any) -> None:
         """Count the time of blocks, and errors. Dask calls it at every change of a task, so it must be cheap."""
+        # Dask's step `compute` of a block includes writing it, unlike the seconds that the driver reports.
         if start == "processing" and type(key) is tuple and key[0] == "block":
             if finish == "memory":
                 for step in kwargs.get("startstops") or ():

@@ -106,6 +106,7 @@ class StudyState:
         self.verdicts = message.get("verdicts", self.verdicts)
         self.computed += message.get("computed", 0.0)
         self.ended = message.get("ended", self.ended)
+        # Empty messages, which show that the driver is alive, are no progress.
         if "done" in message:
             self._rate.add(self.updated, float(self.done.sum()))
 
