@@ -107,7 +107,10 @@ def _tested(sample: list[Mutant], folder: Path, jobs: int) -> dict[Mutant, Resul
         return result
 
     with ThreadPoolExecutor(jobs) as pool:
-        return dict(zip(sample, pool.map(test, sample), strict=True))
+        results = dict(zip(sample, pool.map(test, sample), strict=True))
+    for _ in range(jobs):
+        copies.get().close()
+    return results
 
 
 def _map(folder: Path, jobs: int) -> tuple[Path, Path, Path]:

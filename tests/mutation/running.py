@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mutation.operators import Mutant
 
@@ -91,6 +91,7 @@ class Copy:
         text = compiled.read_text()
         assert text.count("\n_folder: str | None = None\n") == 1, "compiled.py has changed: adapt mutation/running.py"
         compiled.write_text(text + _MACHINE_CODE)
+        self._server: subprocess.Popen[str] | None = None
 
     @property
     def package(self) -> Path:
@@ -117,7 +118,7 @@ class Copy:
                 status, killer = "survived", ""
                 for chosen in (tests[:FIRST], within_budget(tests[FIRST:], seconds)):
                     if chosen and status == "survived":
-                        status, killer = self._run(chosen, 120.0 + 5.0 * sum(map(seconds.__getitem__, chosen)), cache)
+                        status, killer = self._run(chosen, 60.0 + 5.0 * sum(map(seconds.__getitem__, chosen)), cache)
             finally:
                 path.write_bytes(original)
                 os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -127,33 +128,49 @@ class Copy:
         return Result(status, len(tests), killer, round(time.monotonic() - started, 1))
 
     def _run(self, tests: Sequence[str], limit: float, cache: Path) -> tuple[str, str]:
-        chosen = self.folder / "chosen.txt"
+        chosen, output = self.folder / "chosen.txt", self.folder / "output.txt"
         chosen.write_text("\n".join(tests))
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", f"@{chosen}"]
-        with tempfile.TemporaryFile("w+") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=self.environment(cache),
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-            try:
-                code = process.wait(limit)
-            except subprocess.TimeoutExpired:
-                return "timeout", ""
-            finally:
-                # Workers of a test may live on.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            output.seek(0)
-            text = output.read()
+        output.touch()
+        # The libraries are loaded before pytest can rewrite their assertions, which is of no concern here.
+        options = ["-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        code = self._ask(
+            {
+                "arguments": [*options, f"@{chosen}"],
+                "seconds": limit,
+                "output": str(output),
+                "environment": {"MUTATION_CACHE": str(cache)},
+            }
+        )
+        text = output.read_text()
         failed = re.search(r"^(?:FAILED|ERROR) (\S+)", text, re.MULTILINE)
+        if code is None:
+            return "timeout", ""
         return (
             ("survived", "") if code == 0 else ("killed", failed[1] if failed else f"exit code {code}: {text[-300:]}")
         )
+
+    def _ask(self, request: dict[str, Any]) -> int | None:
+        if self._server is None:
+            self._server = subprocess.Popen(
+                [sys.executable, "-m", "mutation.server"],
+                cwd=self.folder,
+                env=self.environment(self.cache),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        print(json.dumps(request), file=self._server.stdin, flush=True)
+        code: int | None = json.loads(self._server.stdout.readline())
+        return code
+
+    def close(self) -> None:
+        """End the process that runs the tests."""
+        if self._server is not None:
+            assert self._server.stdin is not None
+            self._server.stdin.close()
+            self._server.wait()
 
 
 def within_budget(tests: Sequence[str], seconds: dict[str, float]) -> list[str]:
