@@ -16,7 +16,7 @@ from ntkmc.statistics import confidence_sequence, distance_interval, kolmogorov_
 from ntkmc.theory.claims.trial_statistics import LEVELS
 from ntkmc.theory.predictions import LAWS, laws_for
 from ntkmc.views.cells import COORDINATES, Grid, Place
-from ntkmc.views.tables import place_cells, render
+from ntkmc.views.tables import PLACE, Column, decimals, frame_table
 
 Ends = tuple[NDArray[Any], NDArray[Any]]
 
@@ -139,42 +139,40 @@ def spectra_tables(spectra: pd.DataFrame, laws: pd.DataFrame) -> RenderableType:
 
 
 def _against_depth(frame: pd.DataFrame) -> RenderableType:
-    quantiles = {"10 %": "eigenvalue_q10", "50 %": "eigenvalue_q50", "90 %": "eigenvalue_q90"}
-    numbers = ("lambda_min", *quantiles.values(), "lambda_max", "condition")
-    return render(
-        "Eigenvalues of K, medians over draws",
-        ["distribution", "d", "n", "L", "λ_min", *quantiles, "λ_max", "condition", "falls", "decay"],
-        (
-            [
-                *place_cells(row), *(_short(row[name]) for name in numbers),
-                *(f"{row[name]:.2f}" if np.isfinite(row[name]) else "" for name in ("falls", "decay")),
-            ]
-            for row in frame.to_dict("records")
-        ),
+    numbers = {
+        "λ_min": "lambda_min",
+        "10 %": "eigenvalue_q10",
+        "50 %": "eigenvalue_q50",
+        "90 %": "eigenvalue_q90",
+        "λ_max": "lambda_max",
+        "condition": "condition",
+    }
+    columns = PLACE | {heading: _three_digits(name) for heading, name in numbers.items()}
+    columns |= {"falls": decimals("falls", 2), "decay": decimals("decay", 2)}
+    caption = (
         "10, 50, 90 %: quantiles of the n eigenvalues; condition: λ_max / λ_min; falls:\n"
         "share of draws in which it is below that at the next smaller depth; decay:\n"
         "exponent of the k-th largest eigenvalue in k, n/16 ≤ k ≤ n/2; with intervals:\n"
-        "--format csv",
-        tight=True,
-    )  # fmt: skip
+        "--format csv"
+    )
+    # An exponent without proved limits is infinite: not known.
+    rows = frame.assign(decay=frame["decay"].where(np.isfinite(frame["decay"])))
+    return frame_table("Eigenvalues of K, medians over draws", rows, columns, caption)
 
 
 def _distances(frame: pd.DataFrame) -> RenderableType:
-    rows = []
-    for row in frame.to_dict("records"):
-        place = [*place_cells(row)[:3], "" if row["quantity"] == "coherence" else str(row["depth"])]
-        numbers = f"{row['distance']:.4f}", f"{row['lower']:.4f} {row['upper']:.4f}"
-        rows.append([row["law"].removeprefix("pred-"), row["quantity"], *place, *numbers])
+    columns: dict[str, Column] = {
+        "law": lambda row: row["law"].removeprefix("pred-"),
+        "of the": "quantity",
+        **PLACE,
+        "distance": decimals("distance"),
+        "interval": lambda row: f"{row['lower']:.4f} {row['upper']:.4f}",
+    }
     lines = [f"{name.removeprefix('pred-')}: {LAWS[name].words}" for name in dict.fromkeys(frame["law"])]
     note = "Of the n eigenvalues of a draw, at least 1/(2n) from any law without atoms: the median over draws."
     lines = [note, *lines] if lines else ["No predicted law applies to these cells."]
-    return render(
-        "Kolmogorov distances to predicted laws",
-        ["law", "of the", "distribution", "d", "n", "L", "distance", "interval"],
-        rows,
-        "\n".join(textwrap.fill(line, 79) for line in lines),
-        tight=True,
-    )
+    caption = "\n".join(textwrap.fill(line, 79) for line in lines)
+    return frame_table("Kolmogorov distances to predicted laws", frame, columns, caption)
 
 
 def _check(grid: Grid) -> None:
@@ -214,8 +212,6 @@ def _middle(lower: NDArray[Any], upper: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(0.5 * (lower + upper))
 
 
-def _short(value: float) -> str:
-    """Format a number with three digits; empty for NaN, a dash for what is not known to be finite."""
-    if np.isnan(value):
-        return ""
-    return f"{value:.3g}" if np.isfinite(value) else "-"
+def _three_digits(name: str) -> Column:
+    """Return the column of a number with three digits; empty for NaN, a dash if it is not known to be finite."""
+    return lambda row: "" if np.isnan(row[name]) else f"{row[name]:.3g}" if np.isfinite(row[name]) else "-"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
@@ -27,6 +27,19 @@ _TEXT_COLUMNS: Final = frozenset((
 _MARKS: Final = {"supported": "+", "refuted": "-", "undecided": "?"}
 
 _COLOURS: Final = {"violated": "red", "refuted": "yellow", "holds": "green", "supported": "green", "fails": "yellow"}
+
+
+Row = Mapping[Any, Any]
+Column = str | Callable[[Row], str]
+
+PLACE: Final[dict[str, Column]] = {
+    "distribution": lambda row: broken_label(row["distribution"]),
+    "d": "d",
+    "n": "n",
+    # The coherence does not depend on the depth.
+    "L": lambda row: "" if row.get("quantity") == "coherence" else str(row["depth"]),
+}
+"""Columns of a place."""
 
 
 def render(
@@ -65,9 +78,31 @@ def render(
     return table if caption is None else Group(table, Text(f"{caption}\n" if caption else "", style="dim"))
 
 
-def place_cells(row: Mapping[Any, Any]) -> list[str]:
-    """Return the cells of the columns distribution, d, n and L."""
-    return [broken_label(str(row["distribution"])), str(row["d"]), str(row["n"]), str(row["depth"])]
+def frame_table(
+    title: str, frame: pd.DataFrame, columns: Mapping[str, Column], caption: str | None = None, *, tight: bool = True
+) -> RenderableType:
+    """Return a table with one row per row of a frame.
+
+    Parameters
+    ----------
+    columns : mapping of str to str or callable
+        Heading -> column of the frame, or function of a row that returns the cell.
+    """
+    rows = [
+        [str(row[column]) if isinstance(column, str) else column(row) for column in columns.values()]
+        for row in frame.to_dict("records")
+    ]
+    return render(title, list(columns), rows, caption, tight=tight)
+
+
+def decimals(name: str, digits: int = 4) -> Column:
+    """Return the column of a number with a fixed number of decimals, see `fixed`."""
+    return lambda row: fixed(row[name], digits)
+
+
+def limits(name: str) -> Column:
+    """Return the column of a number with its limits `*_lower` and `*_upper`, see `with_limits`."""
+    return lambda row: with_limits(row[name], row[f"{name}_lower"], row[f"{name}_upper"])
 
 
 def broken_label(label: str) -> str:
@@ -114,19 +149,23 @@ def probabilities(frame: pd.DataFrame, delta: float, most_rows: int | None = Non
     thresholds = spread(frame["lambda_0"])
     left_out = f"; {count - len(thresholds)} thresholds more with --long" if count > len(thresholds) else ""
     least, most = frame["trials"].min(), frame["trials"].max()
-    groups = list(frame.groupby(COORDINATES, sort=False))
-    rows = []
-    for _, estimates in groups[:most_rows]:
-        by_threshold = {row.lambda_0: row for row in estimates.itertuples()}
-        first = estimates.iloc[0].to_dict()
-        marked = [_marked(by_threshold.get(threshold)) for threshold in thresholds]
-        rows.append([*place_cells(first), fixed(first["median"]), *marked, fixed(first["certified"])])
-    hidden = f"{len(groups) - len(rows)} more rows: ntkmc show STORE\n" if len(groups) > len(rows) else ""
-    return render(
+    marked = frame.assign(marked=[_marked(row) for row in frame.itertuples()])
+    wide = (
+        marked.pivot(index=COORDINATES, columns="lambda_0", values="marked").fillna("").rename(columns="{:g}".format)
+    )
+    rows = frame.drop_duplicates(COORDINATES).join(wide, on=COORDINATES)
+    hidden = max(len(rows) - most_rows, 0) if most_rows is not None else 0
+    return frame_table(
         f"P(λ_min ≥ λ_0), {least if least == most else f'{least} to {most}'} trials per cell",
-        ["distribution", "d", "n", "L", "median", *(f"{threshold:g}" for threshold in thresholds), "certified"],
-        rows,
-        f"{hidden}behind a probability: + at least {1 - delta:g}, - below, ? undecided{left_out}\n"
+        rows.iloc[: len(rows) - hidden],
+        {
+            **PLACE,
+            "median": decimals("median"),
+            **{f"{threshold:g}": f"{threshold:g}" for threshold in thresholds},
+            "certified": decimals("certified"),
+        },
+        (f"{hidden} more rows: ntkmc show STORE\n" if hidden else "")
+        + f"behind a probability: + at least {1 - delta:g}, - below, ? undecided{left_out}\n"
         f"certified: the largest λ_0 proved to hold with probability {1 - delta:g}; blank while\n"
         "trials are missing, or if their number was not fixed in advance",
         tight=len(thresholds) > 3,
@@ -134,37 +173,32 @@ def probabilities(frame: pd.DataFrame, delta: float, most_rows: int | None = Non
 
 
 def _marked(row: Any) -> str:
-    return "" if row is None else f"{row.probability:.3f}".removeprefix("0") + _MARKS.get(row.nondegenerate, " ")
+    return f"{row.probability:.3f}".removeprefix("0") + _MARKS.get(row.nondegenerate, " ")
 
 
 def intervals(frame: pd.DataFrame, confidence: float) -> RenderableType:
     """Return a table of every estimate with its interval, one row per cell, depth and threshold."""
-    return render(
-        "P(λ_min ≥ λ_0) with intervals",
-        ["distribution", "d", "n", "L", "λ_0", "trials", "P", "interval", "P ≥ 1 - δ"],
-        (
-            [
-                *place_cells(row), f"{row['lambda_0']:g}", str(row["trials"]), f"{row['probability']:.4f}",
-                f"{row['lower']:.4f} {row['upper']:.4f}", str(row["nondegenerate"]),
-            ]
-            for row in frame.to_dict("records")
-        ),
-        f"interval: {confidence:.0%} confidence sequence of its row, valid at any time of looking",
-    )  # fmt: skip
+    columns: dict[str, Column] = {
+        **PLACE,
+        "λ_0": lambda row: f"{row['lambda_0']:g}",
+        "trials": "trials",
+        "P": decimals("probability"),
+        "interval": lambda row: f"{row['lower']:.4f} {row['upper']:.4f}",
+        "P ≥ 1 - δ": "nondegenerate",
+    }
+    caption = f"interval: {confidence:.0%} confidence sequence of its row, valid at any time of looking"
+    return frame_table("P(λ_min ≥ λ_0) with intervals", frame, columns, caption, tight=False)
 
 
 def predictions_table(frame: pd.DataFrame) -> RenderableType:
     """Return a table of predicted and measured medians, from the rows of `predictions_frame`."""
-    rows = []
-    for row in frame.to_dict("records"):
-        # The coherence does not depend on the depth.
-        place = [*place_cells(row)[:3], "" if row["quantity"] == "coherence" else str(row["depth"])]
-        numbers = fixed(row["median"]), fixed(row["predicted"]), fixed(row["ratio"], 3)
-        rows.append([row["predictor"].removeprefix("pred-"), *place, *numbers])
+    columns: dict[str, Column] = {
+        "predictor": lambda row: row["predictor"].removeprefix("pred-"),
+        **PLACE,
+        "median": decimals("median"),
+        "predicted": decimals("predicted"),
+        "ratio": decimals("ratio", 3),
+    }
     descriptions = [f"{name.removeprefix('pred-')}: {PREDICTORS[name].words}" for name in frame["predictor"].unique()]
-    return render(
-        "Predicted and measured medians",
-        ["predictor", "distribution", "d", "n", "L", "median", "predicted", "ratio"],
-        rows,
-        "\n".join(descriptions) or "no predictor applies to these cells",
-    )
+    caption = "\n".join(descriptions) or "no predictor applies to these cells"
+    return frame_table("Predicted and measured medians", frame, columns, caption, tight=False)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 import xarray as xr
@@ -13,7 +12,7 @@ from rich.text import Text
 
 from ntkmc.experiment.schema import Verdict
 from ntkmc.views.frames import hypotheses_frame, overall_frame
-from ntkmc.views.tables import broken_label, coloured, fixed, place_cells, render
+from ntkmc.views.tables import PLACE, Column, Row, broken_label, coloured, decimals, frame_table, render
 
 _LONGEST_LABEL: Final = 29
 """Labels of claims longer than this are broken before their parameters, and after `printed/`."""
@@ -28,7 +27,11 @@ _HEADINGS: Final = {
 }
 """Headings of hypotheses about distributions."""
 
-Row = dict[Hashable, Any]
+_CLAIM: Final[dict[str, Column]] = {
+    "claim": lambda row: short(row["claim"]),
+    "overall": lambda row: coloured(row["overall"]),
+}
+_ENDS: Final = ("", "_lower", "_upper")
 
 
 def verdicts(tree: xr.DataTree) -> RenderableType:
@@ -58,13 +61,9 @@ def verdicts(tree: xr.DataTree) -> RenderableType:
         ),
     ):
         claims = overall[(overall["kind"] == kind) & ~overall["hypothesis"]]
-        rows = [
-            [short(row["claim"]), coloured(row["overall"]), *(str(row[column]) for column in counts.values()),
-             fixed(row["tightness"], 3)]
-            for row in claims.to_dict("records")
-        ]  # fmt: skip
-        if rows:
-            tables.append(render(title, ["claim", "overall", *counts, "tight"], rows, caption))
+        if len(claims):
+            columns = _CLAIM | counts | {"tight": decimals("tightness", 3)}
+            tables.append(frame_table(title, claims, columns, caption, tight=False))
     scaling = overall[(overall["kind"] == "scaling") & ~overall["hypothesis"]]
     hypotheses = hypotheses_frame(tree)
     printed = overall[overall["corrected_by"] != ""]
@@ -78,18 +77,18 @@ def verdicts(tree: xr.DataTree) -> RenderableType:
 
 
 def _constants(frame: pd.DataFrame) -> RenderableType:
-    rows = []
-    for row in frame.to_dict("records"):
-        value, lower, upper = (_digits(row[f"constant{end}"]) for end in ("", "_lower", "_upper"))
-        exponents = _exponent(row["exponent_n"]), _exponent(row["exponent_d"])
-        rows.append([short(row["claim"]), coloured(row["overall"]), f"{value} ({lower},{upper})", *exponents])
-    return render(
+    columns: dict[str, Column] = {
+        **_CLAIM,
+        "constant": lambda row: "{} ({},{})".format(*(_digits(row[f"constant{end}"]) for end in _ENDS)),
+        "in n": lambda row: _exponent(row["exponent_n"]),
+        "in d": lambda row: _exponent(row["exponent_d"]),
+    }
+    return frame_table(
         "Scaling claims: is there a constant?",
-        ["claim", "overall", "constant", "in n", "in d"],
-        rows,
+        frame,
+        columns,
         "constant: the smallest (for lower bounds largest) that all cells allow, with\n"
         "simultaneous limits; in n, in d: its fitted exponents, where they are largest",
-        tight=True,
     )
 
 
@@ -132,9 +131,8 @@ def verdict_rows(frame: pd.DataFrame, store: str = "STORE") -> RenderableType:
     evaluated = frame[frame["verdict"] != Verdict.NOT_APPLICABLE.word]
     tables: list[RenderableType] = []
     for claim, cells in (evaluated if len(evaluated) else frame).groupby("claim", sort=False):
-        rows = cells.to_dict("records")
-        tables.append(_cells(str(claim), rows))
-        for row in [row for row in rows if row["verdict"] == Verdict.VIOLATED.word][:1]:
+        tables.append(_cells(str(claim), cells))
+        for row in cells[cells["verdict"] == Verdict.VIOLATED.word].iloc[:1].to_dict("records"):
             cell = f"{row['distribution']},d={row['d']},n={row['n']}"
             command = f"ntkmc trial {store} '{cell}' {row['first_violation']} --claim '{claim}'"
             # A single line, however long, so that it can be copied.
@@ -148,21 +146,18 @@ def verdict_rows(frame: pd.DataFrame, store: str = "STORE") -> RenderableType:
     return Group(*tables, Text(caption, style="dim"))
 
 
-def _cells(claim: str, rows: list[Row]) -> RenderableType:
+def _cells(claim: str, frame: pd.DataFrame) -> RenderableType:
     """Return a table of the verdicts on one claim; the last columns depend on its kind."""
-    kind = rows[0]["kind"]
-    cells = [[*place_cells(row), coloured(row["verdict"])] for row in rows]
+    columns: dict[str, Column] = PLACE | {"verdict": lambda row: coloured(row["verdict"])}
+    kind = frame["kind"].iloc[0]
     if kind == "scaling":
-        columns = ["constant", "limits"]
-        for row, shown in zip(rows, cells, strict=True):
-            value, lower, upper = (_digits(row[f"cell_constant{end}"]) for end in ("", "_lower", "_upper"))
-            shown += [value, f"{lower} {upper}"]
+        columns["constant"] = lambda row: _digits(row["cell_constant"])
+        columns["limits"] = lambda row: " ".join(_digits(row[f"cell_constant{end}"]) for end in _ENDS[1:])
     else:
-        columns = ["violations", "claimed" if kind == "probability" else "bound", "tight"]
-        for row, shown in zip(rows, cells, strict=True):
-            bound = _probability_range(row) if kind == "probability" else fixed(row["bound"])
-            shown += [f"{row['violations']}/{row['evaluated']}", bound, fixed(row["tightness"])]
-    return render(short(claim, lines=False), ["distribution", "d", "n", "L", "verdict", *columns], cells)
+        columns["violations"] = lambda row: f"{row['violations']}/{row['evaluated']}"
+        columns |= {"claimed": _probability_range} if kind == "probability" else {"bound": decimals("bound")}
+        columns["tight"] = decimals("tightness")
+    return frame_table(short(claim, lines=False), frame, columns, tight=False)
 
 
 def _probability_range(row: Row) -> str:
