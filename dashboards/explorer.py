@@ -31,7 +31,7 @@ from ntkmc.views.explorer_data import (
     readout,
     slider_range,
 )
-from ntkmc.views.frames import at_place, claims_frame, estimates_frame, overall_frame, select, tried
+from ntkmc.views.frames import claims_frame, estimates_frame, overall_frame, select, tried, where
 from ntkmc.views.plots import base
 from ntkmc.views.report.markup import fragment, svg
 from ntkmc.views.summary import totals
@@ -302,7 +302,7 @@ class Explorer(Parts):
     def _estimates(self) -> pd.DataFrame:
         """Return the estimates at the selected place, with one at a threshold that the store does not have."""
         place, threshold = self.selection.place, self.selection.lambda_0
-        frame = at_place(estimates_frame(self.grid.tree), place)
+        frame = where(estimates_frame(self.grid.tree), **place.labels)
         if self.grid.decided_only or threshold in self.grid.thresholds:
             return frame
         added = pd.DataFrame([vars(estimate) for estimate in probabilities_at(self.grid, place, [threshold])])

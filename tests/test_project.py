@@ -321,4 +321,7 @@ def test_wheel_is_complete(tmp_path: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {f"ntkmc/_share/cluster/{path.name}" for path in (ROOT / "cluster").iterdir()} <= set(names)
     assert {"ntkmc/_share/cluster/local.yaml", "ntkmc/_share/dashboards/explorer.py", "ntkmc/py.typed"} <= set(names)
+    templates = [path.relative_to(ROOT / "pipeline") for path in (ROOT / "pipeline").rglob("templates/*")]
+    assert {str(path) for path in templates} <= set(names)
+    assert len(templates) >= 4
     assert not [name for name in names if name.startswith(("tests/", "data/"))]

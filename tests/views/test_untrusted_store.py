@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xarray as xr
 import yaml
 
-from ntkmc import run
+from ntkmc import open_results, run
 from ntkmc.experiment.study import Study
 from ntkmc.experiment.study.loading import load_study, parse_study
 from ntkmc.theory.distributions import Unimported
+from ntkmc.views.cells import Grid
+from ntkmc.views.evidence import evidence
+from ntkmc.views.explorer_data import evidence_html, overlays
+from ntkmc.views.report import report_html
+from ntkmc.views.report.markup import fragment
 
 LAW = '''
 from pathlib import Path
@@ -94,3 +100,27 @@ def test_trust_is_explicit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for study in (parse_study(STUDY, base=tmp_path, trusted=False), Study.model_validate(STUDY)):
         assert isinstance(study.cells[0].distribution, Unimported)
     assert not (tmp_path / "imported").exists()
+
+
+def test_text_of_a_store_is_escaped(store: Path) -> None:
+    """Labels, names and provenance with HTML appear as text in the report and in the explorer."""
+    attack = "<script>alert(1)</script>"
+    tree = open_results(store / "store")
+    claims = tree["claims"].to_dataset()
+    labels = [
+        f"{label}[{attack}]" if label == "det-pair-upper" else str(label) for label in claims["claim"].to_numpy()
+    ]
+    tree["claims"] = xr.DataTree(claims.assign_coords(claim=labels))
+    tree.attrs |= {"study_hash": attack, "provenance": {"time": attack, "cpu": attack, "job": {attack: attack}}}
+    grid = Grid(tree)
+    page = report_html(grid, f"/tmp/{attack}")
+    place = grid.places[0]
+    shown = evidence_html(evidence(grid, attack, f"det-pair-upper[{attack}]", place))
+    rows = overlays(grid, place).to_dict("records")
+    assert any(attack in row["name"] for row in rows)
+    shown += fragment("legend", rows=rows, colours=dict.fromkeys(("prediction", "lower bound", "upper bound"), attack))
+    for html in (page, shown):
+        assert "&lt;script&gt;alert(1)" in html
+        assert "<script" not in html
+    # In the commands, the tables and links of claims, and the provenance.
+    assert page.count("&lt;script&gt;alert(1)") >= 9

@@ -103,6 +103,7 @@ def features_frame(tree: xr.DataTree) -> pd.DataFrame:
             label = f"{name.removesuffix('_quantile')}_q{100 * level:.0f}"
             group[label] = group[name].sel(quantile=level, drop=True)
     frame = estimates_along(group, "features")
+    # The cost is computed, not stored: it follows from the sizes and the method.
     kernel, method = tree.attrs["identity"]["kernel"], tree.attrs["identity"]["sketching"]["method"]
     frame.insert(len(COORDINATES), "method", method)
     sizes = frame[["n", "d", "depth", "features"]].itertuples(index=False, name=None)
@@ -165,6 +166,7 @@ def targets_frame(tree: xr.DataTree) -> pd.DataFrame:
         If no study in the store asked for targets.
     """
     predicted = estimates_along(_group(tree, "prediction"), "target")
+    # Predictions and networks are rows of one frame, so that one selection and one CSV file have both.
     parts = [predicted.assign(network="", width=0, kappa=math.nan)]
     if "dynamics" in tree:
         trained = estimates_along(tree["dynamics"].to_dataset(), "network")

@@ -61,6 +61,7 @@ def claims_frame(tree: xr.DataTree) -> pd.DataFrame:
     value per row. Sorted by claim and cell.
     """
     group = tree["claims"].to_dataset()
+    # Constants and exponents over all cells have other dimensions: they are in `overall_frame`.
     names = [name for name, variable in VARIABLES["claims"].items() if variable.dims == CLAIM]
     frame = _flat(group[names].drop_vars("axis", errors="ignore"), ["claim", *COORDINATES])
     frame = frame[frame["verdict"] != int(Verdict.NOT_EVALUATED)].copy()
@@ -196,6 +197,7 @@ def parse_selection(text: str | None) -> dict[str, str]:
     >>> parse_selection("distribution=mixture(k=2,s=1),d=8")
     {'distribution': 'mixture(k=2,s=1)', 'd': '8'}
     """
+    # A scan, since labels nest: a law's parameter may be a list in brackets.
     parts: list[str] = [""]
     nesting = 0
     for character in text or "":
@@ -254,9 +256,13 @@ def selected_places(grid: Grid, selection: Mapping[str, str]) -> list[Place]:
     return [Place(*row) for row in rows.itertuples(index=False)]
 
 
-def at_place(frame: pd.DataFrame, place: Place) -> pd.DataFrame:
-    """Return the rows of a frame at a place."""
-    return frame[(frame[COORDINATES] == list(place.labels.values())).all(axis=1)]
+def where(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """Return the rows of a frame whose columns have these values.
+
+    >>> where(pd.DataFrame({"d": [3, 3, 5], "n": [4, 8, 4]}), d=3, n=8).index.tolist()
+    [1]
+    """
+    return frame[(frame[list(values)] == list(values.values())).all(axis=1)]
 
 
 def _flat(dataset: xr.Dataset, order: list[str]) -> pd.DataFrame:

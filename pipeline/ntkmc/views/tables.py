@@ -111,6 +111,7 @@ def broken_label(label: str) -> str:
     >>> broken_label("dataset(content=0123456789abcdef)")
     'dataset(01234567)'
     """
+    # Eight digits of a hash distinguish the data sets of a study.
     label = re.sub(r"^dataset\(content=(\w{8})\w*\)$", r"dataset(\1)", label)
     return label.replace(",", ",\n  ") if len(label) > _LONGEST_LABEL else label
 

@@ -101,6 +101,7 @@ def _hypotheses(frame: pd.DataFrame) -> RenderableType:
         cells = []
         for name in hypotheses:
             words = set(verdicts_on["says"][verdicts_on["claim"] == name])
+            # One side that fails refutes the hypothesis.
             word = next((word for word in ("fails", "undecided", "holds") if word in words), "")
             cells.append(coloured(word))
         rows.append([broken_label(str(distribution)), *cells])

@@ -19,7 +19,7 @@ from ntkmc.theory.claims import TrialClaim
 from ntkmc.theory.predictions import PREDICTORS
 from ntkmc.views.cells import Grid, Place, spread
 from ntkmc.views.curves import median_exponents, medians_frame, surface_frame, survival
-from ntkmc.views.frames import at_place, claims_frame, overall_frame, predictions_frame, registered_claim
+from ntkmc.views.frames import claims_frame, overall_frame, predictions_frame, registered_claim, where
 from ntkmc.views.plots.style import (
     COLUMN,
     TEXT,
@@ -28,6 +28,7 @@ from ntkmc.views.plots.style import (
     journal,
     label_ends,
     legend,
+    listed,
     log_ticks,
     sequential_colours,
     shortened,
@@ -108,7 +109,7 @@ def survival_plot(
                 )
                 numbers = {"probability": curve.probability, "band_lower": curve.lower, "band_upper": curve.upper}
                 curves.append(pd.DataFrame(place.labels | {"lambda_0": curve.points} | numbers))
-                for row in () if predictions is None else at_place(predictions, place).to_dict("records"):
+                for row in () if predictions is None else where(predictions, **place.labels).to_dict("records"):
                     markers[row["predictor"]] = {"marker": _MARKERS[row["predictor"]], "fillstyle": "none", "ls": ""}
                     panel.plot(row["predicted"], 0.5, color=hue, markersize=4, **markers[row["predictor"]])
             panel.set_title(f"$L={depth},\\ d={d},\\ n={n}$")
@@ -130,7 +131,7 @@ def survival_plot(
         f"{grid.study.confidence:.0%}, from the trials of the estimates. Grey: the study's thresholds."
     )
     alt = (
-        f"Decreasing step curves from 1 to 0 for {', '.join(laws)}, in panels for depth L = {_listed(depths)} and "
+        f"Decreasing step curves from 1 to 0 for {', '.join(laws)}, in panels for depth L = {listed(depths)} and "
         f"{len(sizes)} sizes (d, n)."
     )
     return Plot(name, figure, caption, alt, pd.concat(curves, ignore_index=True))
@@ -156,7 +157,7 @@ def surface_plot(grid: Grid, threshold: float, name: str = "surface", laws: Sequ
         figure = Figure(figsize=(TEXT, min(max(height, 1.9), 8.5)), layout="constrained")
         axes = figure.subplots(len(laws), len(depths), squeeze=False, sharex=True, sharey=True)
         for panel, law, depth in _panels(axes, laws, depths):
-            rows = frame[frame["distribution"].eq(law) & frame["depth"].eq(depth)]
+            rows = where(frame, distribution=law, depth=depth)
             heat = (
                 rows.pivot(index="d", columns="n", values="probability").reindex(index=ds, columns=ns).to_numpy(float)
             )
@@ -179,7 +180,7 @@ def surface_plot(grid: Grid, threshold: float, name: str = "surface", laws: Sequ
         bar.set_label(rf"$\mathbb{{P}}(\lambda_{{\min}}\geq{threshold:g})$")
     caption = f"P(λ_min ≥ {threshold:g}) over (n, d). Blank: no such cell in the study."
     alt = (
-        f"Heat maps of the probability for {', '.join(laws)} and L = {_listed(depths)}, from "
+        f"Heat maps of the probability for {', '.join(laws)} and L = {listed(depths)}, from "
         f"{frame['probability'].min():.3f} to {frame['probability'].max():.3f}; the numbers are in the table of "
         "estimates."
     )
@@ -211,7 +212,7 @@ def scaling_plot(
         axes = figure.subplots(len(laws), len(depths), squeeze=False, sharex=True, sharey="row")
         labels = []
         for panel, law, depth in _panels(axes, laws, depths):
-            rows = frame[frame["distribution"].eq(law) & frame["depth"].eq(depth)]
+            rows = where(frame, distribution=law, depth=depth)
             panel.set(xscale="log", yscale="log")
             ends = []
             for d, line in rows[rows["lower"] > 0.0].groupby("d"):
@@ -240,8 +241,8 @@ def scaling_plot(
         "that are not proved to be positive are left out."
     )
     alt = (
-        f"Lines of the median against n, one for each of d = {_listed(dimensions)}, for {', '.join(laws)} and "
-        f"L = {_listed(depths)}; medians from {positive['median'].min():.3g} to {positive['median'].max():.3g}."
+        f"Lines of the median against n, one for each of d = {listed(dimensions)}, for {', '.join(laws)} and "
+        f"L = {listed(depths)}; medians from {positive['median'].min():.3g} to {positive['median'].max():.3g}."
     )
     return Plot(name, figure, caption, alt, frame)
 
@@ -310,7 +311,7 @@ def constants_plot(grid: Grid, claims: Sequence[str] = (), name: str = "constant
             panel.set_axis_off()
         for panel, claim in zip(axes, shown, strict=False):
             for k, law in enumerate(laws):
-                points = frame[frame["claim"].eq(claim) & frame["distribution"].eq(law)]
+                points = where(frame, claim=claim, distribution=law)
                 # Distributions are shifted by a few per cent, so that points at the same d lie side by side.
                 shift = 1.0 + 0.03 * (k - (len(laws) - 1) / 2)
                 error_bars(
@@ -360,10 +361,6 @@ def _power_law(fits: dict[str, Estimate]) -> str:
 
 def _two_digits(value: float) -> str:
     return "1" if value == 1.0 else "0" if value == 0.0 else f"{value:.2f}".lstrip("0")
-
-
-def _listed(values: Sequence[Any]) -> str:
-    return ", ".join(map(str, values))
 
 
 def save(plot: Plot, path: Path) -> None:

@@ -14,8 +14,9 @@ from ntkmc.palette import colour
 from ntkmc.theory.targets import NetworkLabel
 from ntkmc.views.axis_frames import features_frame, targets_frame, widths_frame
 from ntkmc.views.cells import Grid, spread
+from ntkmc.views.frames import where
 from ntkmc.views.plots.base import Plot
-from ntkmc.views.plots.style import TEXT, error_bars, journal, legend, log_ticks, shortened
+from ntkmc.views.plots.style import TEXT, error_bars, journal, legend, listed, log_ticks, shortened
 
 _LAW_STYLES: Final[tuple[Any, ...]] = ("-", "--", ":", "-.")
 """Line styles by distribution of the rows."""
@@ -59,9 +60,10 @@ def _convergence_plot(name: str, frame: pd.DataFrame, axis: _Axis) -> Plot | Non
         figure = Figure(figsize=(TEXT, 3.7), layout="constrained")
         axes = figure.subplots(2, len(columns), squeeze=False, sharex=True, sharey="row")
         for (above, below), (d, depth) in zip(axes.T, columns, strict=True):
-            rows = frame[frame["d"].eq(d) & frame["depth"].eq(depth)]
+            rows = where(frame, d=d, depth=depth)
             for n, law in ((n, law) for n in sizes for law in laws):
-                line = rows[rows["n"].eq(n) & rows["distribution"].eq(law)].sort_values(axis.column)
+                line = where(rows, n=n, distribution=law).sort_values(axis.column)
+                # Colour is n, line style is the distribution: a legend of all pairs would be too long.
                 style = _LAW_STYLES[laws.index(law) % len(_LAW_STYLES)]
                 for panel, column in ((above, "deviation_median"), (below, "eigenvalue_share")):
                     _line(panel, line, axis.column, column, colour(sizes.index(n)), style)
@@ -80,9 +82,7 @@ def _convergence_plot(name: str, frame: pd.DataFrame, axis: _Axis) -> Plot | Non
         f"operator norm, with its limits; grey, {axis.symbol} to the power −1/2. Below: share of trials in which "
         "λ_min is at least 3/4 of λ_0 = λ_min(K), with its limits."
     )
-    alt = (
-        f"Distance to the kernel and share of trials that preserve λ_min against {axis.column}, n = {_listed(sizes)}."
-    )
+    alt = f"Distance to the kernel and share of trials that preserve λ_min against {axis.column}, n = {listed(sizes)}."
     return Plot(name, figure, caption, alt, frame)
 
 
@@ -99,7 +99,7 @@ def training_plot(grid: Grid, name: str = "training") -> Plot | None:
     if not len(trained):
         return None
     place = {key: trained.iloc[0][key] for key in ("distribution", "d", "depth")}
-    trained = trained[np.logical_and.reduce([trained[key].eq(value) for key, value in place.items()])]
+    trained = where(trained, **place)
     targets = spread(trained["target"])
     # Four columns fit: several n only if there are few targets.
     sizes = sorted(trained["n"].unique())[-max(1, 4 // len(targets)) :]
@@ -125,11 +125,12 @@ def training_plot(grid: Grid, name: str = "training") -> Plot | None:
             # The prediction has more steps than the networks: it is drawn as far as they were trained.
             curve = predicted.sel(cell | {"target": target})
             curves.append(_curve(above, curve, cell, f"kernel, {target}", "0.2", "--", steps))
+            # symlog: steps grow geometrically from 0, which a log axis cannot show.
             above.set(xscale="symlog", yscale="log", xlabel="step $k$")
             above.set_title(f"{target}, $n={n}$")
-            rows = trained[trained["n"].eq(n) & trained["target"].eq(target)]
+            rows = where(trained, n=n, target=target)
             for k, scale in enumerate(scales, start=len(widths)):
-                line = rows[rows["kappa"].eq(scale)].sort_values("width")
+                line = where(rows, kappa=scale).sort_values("width")
                 for column, style in (("gap_started", "-"), ("drift", ":")):
                     _line(below, line, "width", column, colour(k), style)
             _guide(below, rows, "width", "gap_started")
@@ -166,9 +167,9 @@ def bound_plot(grid: Grid, name: str = "bound") -> Plot | None:
         figure = Figure(figsize=(TEXT, 2.7), layout="constrained")
         axes = figure.subplots(1, len(columns), squeeze=False, sharey=True)[0]
         for panel, (law, d, depth) in zip(axes, columns, strict=True):
-            rows = frame[frame["distribution"].eq(law) & frame["d"].eq(d) & frame["depth"].eq(depth)]
+            rows = where(frame, distribution=law, d=d, depth=depth)
             for k, target in enumerate(targets):
-                line = rows[rows["target"].eq(target)].sort_values("n")
+                line = where(rows, target=target).sort_values("n")
                 kernel, networks = line[line["network"] == ""], line[line["network"] != ""]
                 _line(panel, kernel, "n", "bound", colour(k), "-")
                 _line(panel, kernel, "n", "regression_loss", colour(k), "--")
@@ -186,7 +187,7 @@ def bound_plot(grid: Grid, name: str = "bound") -> Plot | None:
         "Generalization: median of the bound (2 y′K⁻¹y / n)^½ (lines), which is vacuous above 1; mean test loss of "
         "kernel regression (dashed), and of trained networks (crosses), where there are any. With limits."
     )
-    alt = f"Bound and test losses against n for the targets {_listed(targets)}."
+    alt = f"Bound and test losses against n for the targets {listed(targets)}."
     return Plot(name, figure, caption, alt, frame)
 
 
@@ -221,7 +222,3 @@ def _legend(figure: Figure, lines: Sequence[tuple[str, str, str]], laws: Sequenc
     styles = zip(laws, _LAW_STYLES, strict=False) if len(laws) > 1 else ()
     entries = [*lines, *((shortened(law), "0.25", style) for law, style in styles)]
     legend(figure, ((label, {"color": hue, "linestyle": style}) for label, hue, style in entries), columns=7)
-
-
-def _listed(values: Sequence[Any]) -> str:
-    return ", ".join(map(str, values))

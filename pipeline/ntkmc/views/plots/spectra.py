@@ -16,6 +16,7 @@ from ntkmc.statistics import dkw_band
 from ntkmc.theory.claims.trial_statistics import LEVELS
 from ntkmc.theory.predictions import LAWS, laws_for
 from ntkmc.views.cells import Grid, Place, spread
+from ntkmc.views.frames import where
 from ntkmc.views.plots.base import Plot
 from ntkmc.views.plots.style import TEXT, error_bars, journal, legend, log_ticks, shortened
 from ntkmc.views.spectra import QUANTILES, has_spectra, laws_frame, spectra_frame
@@ -63,7 +64,7 @@ def laws_plot(grid: Grid, places: Sequence[Place] | None = None, name: str = "sp
             if ends:
                 points = np.geomspace(min(ends) / 1.15, max(ends) * 1.15, _POINTS)
                 series += [_predicted(panel, grid, place, law_id, points) for law_id, place in predicted.items()]
-            rows = distances[distances["depth"].eq(depth) & distances["d"].eq(d) & distances["n"].eq(n)]
+            rows = where(distances, d=d, n=n, depth=depth)
             rows = rows[rows["distribution"].isin([place.distribution for place in cells])]
             if len(rows):
                 nearest = rows.loc[rows["law"] == rows["law"].iloc[-1], "distance"].min()
@@ -146,9 +147,7 @@ def depth_plot(grid: Grid, name: str = "depth") -> Plot | None:
         axes = figure.subplots(2, len(sizes), squeeze=False, sharex=True, sharey="row")
         for (above, below), (d, n) in zip(axes.T, sizes, strict=True):
             for k, label in enumerate(labels):
-                line = frame[frame["d"].eq(d) & frame["n"].eq(n) & frame["distribution"].eq(label)].sort_values(
-                    "depth"
-                )
+                line = where(frame, distribution=label, d=d, n=n).sort_values("depth")
                 for column in _SHOWN:
                     above.plot(line["depth"], line[column] / line["depth"], marker="o", color=colour(k))
                 line = line[np.isfinite(line["decay"])]

@@ -75,6 +75,11 @@ def shortened(label: str, most: int = 22) -> str:
     return label if len(label) <= most else label[: most - 1] + "…"
 
 
+def listed(values: Iterable[Any]) -> str:
+    """Return values separated by commas."""
+    return ", ".join(map(str, values))
+
+
 def legend(figure: Figure, entries: Iterable[tuple[str, dict[str, Any]]], columns: int = 5) -> None:
     """Add one legend for all panels, above them.
 

@@ -124,7 +124,7 @@ _ENVIRONMENT.filters |= {
 
 def render(template: str, **values: Any) -> str:
     """Return a rendered template of `ntkmc/views/report/templates`."""
-    return _ENVIRONMENT.get_template(template).render(values)
+    return _ENVIRONMENT.get_template(template).render(values).lstrip()
 
 
 def fragment(name: str, **values: Any) -> str:

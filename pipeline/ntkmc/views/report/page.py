@@ -59,6 +59,7 @@ def report_html(grid: Grid, store: str, plots: list[Plot] | None = None) -> str:
     study = grid.study
     overall = overall_frame(grid.tree)
     plots = report_plots(grid) if plots is None else plots
+    # The event in LaTeX: its thresholds are those of all studies of the store.
     values = r",\ ".join(f"{value:g}" for value in grid.thresholds)
     probability = r"\mathbb{P}(\lambda_{\min} \ge \lambda_0)"
     return render(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
@@ -23,20 +22,8 @@ _MARKS: Final = {"supported": "✓", "refuted": "✗"}
 Rows = list[list[str]]
 
 
-@dataclass(frozen=True)
-class EstimatesTable:
-    """Table of P(lambda_min >= lambda_0), one row per cell and depth.
-
-    Attributes
-    ----------
-    frame : DataFrame
-        All estimates.
-    thresholds : list of float
-        Those with a column, at most four.
-    rows : list of list of str
-    kept : dict of str to list of int
-        Values of d and n that have rows, for axes of which some are left out.
-    """
+class EstimatesTable(NamedTuple):
+    """All estimates; thresholds with a column; one row per cell and depth; remaining values of axes with few rows."""
 
     frame: pd.DataFrame
     thresholds: list[float]
@@ -46,6 +33,7 @@ class EstimatesTable:
 
 def estimates_table(frame: pd.DataFrame) -> EstimatesTable:
     """Return the table of estimates from all of them."""
+    # Four thresholds with their intervals fill the width of a page.
     thresholds = spread(frame["lambda_0"])
     shown, kept = _thinned(frame)
     rows = []
