@@ -128,6 +128,7 @@ class Explorer(Parts):
             self.curve.data = {name: np.array([np.nan]) for name in ("x", "p", "lower", "upper")}
         else:
             self.curve.data = {"x": curve.points, "p": curve.probability, "lower": curve.lower, "upper": curve.upper}
+        # Thresholds may differ after a refresh: their lines are replaced.
         for line in self.lines:
             self.plot.center.remove(line)
         self.lines = [
@@ -224,6 +225,7 @@ class Explorer(Parts):
         frame = frame[(frame["claim"] == self.claim.value) & (frame["verdict"] != "not-applicable")]
         kept = [name for name in frame.columns if name not in ("claim", "kind") and is_informative(frame[name])]
         self.cells.value = frame[kept].reset_index(drop=True)
+        # A violated cell is opened first, if there is one.
         against = frame.index[frame["verdict"].isin(["violated", "refuted"])]
         self._open(frame.loc[against[0]] if len(against) else frame.iloc[0] if len(frame) else None)
         self._draw_scaling()

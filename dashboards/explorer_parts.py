@@ -69,6 +69,7 @@ class Parts:
             x="x", y="y", text="text", source=self.mark, x_offset=10, y_offset=8, text_font_size="13px",
             background_fill_color="white", background_fill_alpha=0.85,
         ))  # fmt: skip
+        # The dot on the axis is the threshold: dragging it is the same as moving the slider.
         drag = PointDrawTool(renderers=[handle], add=False, drag=True)
         chart.add_tools(
             drag,
@@ -128,6 +129,7 @@ class Parts:
         names = ["claim", "kind", "overall", "cells", "against", "undecided", "vacuous", "tightness"]
         self.claim = pn.widgets.Select(name="Claim", width=420)
         filters = filters_of("claim", "kind", "overall")
+        # Filtering and paging are done by the browser: the tables have at most some thousand rows.
         common: dict[str, Any] = {
             "show_index": False,
             "disabled": True,

@@ -91,6 +91,7 @@ class Grid:
         for entry in described["history"]:
             study = parse_study(entry["document"], origin=_ORIGIN, trusted=False)
             for cell in study.cells:
+                # Later studies may add depths to a cell: it has the depths of all of them.
                 depths = set(cell.depths) | set(self.cells[cell.name].depths if cell.name in self.cells else ())
                 self.cells[cell.name] = Cell(cell.distribution, cell.d, cell.n, tuple(sorted(depths)))
                 for depth in cell.depths:
@@ -132,6 +133,7 @@ class Grid:
     def rules(self, place: Place, thresholds: list[float]) -> Rules:
         """Return the rules of the estimates of a place."""
         study = self._studies[place]
+        # Intervals for a fixed number of trials are valid only if no look could have stopped the study earlier.
         fixed = not study.adaptive and self.used(place) == len(study.trial_range)
         return Rules(np.array(thresholds, dtype=np.float64), study.event.delta, study.confidence, fixed)
 
@@ -151,6 +153,7 @@ class Grid:
         first = self._studies[place].trial_range.start
         present = [name for name in names if name in self.trials]
         chosen = self.trials[present]
+        # Statistics of the draw, such as the coherence, have no depth to select by.
         labels = {dim: value for dim, value in place.labels.items() if dim in chosen.dims}
         trials = chosen.sel(labels).isel(trial=slice(first, first + self.used(place))).load()
         return {name: trials[name].to_numpy() for name in present}
@@ -183,6 +186,7 @@ def spread(values: Iterable[Any], most: int = 4) -> list[Any]:
     [1, 4, 7]
     """
     ordered = sorted(set(values))
+    # Both ends are shown, since dependences on n, d and L are clearest between them.
     positions = np.linspace(0, len(ordered) - 1, min(len(ordered), most)).round().astype(int)
     return [ordered[i] for i in positions]
 

@@ -85,6 +85,7 @@ def survival(trials: Arrays, confidence: float) -> Curve:
     if not total or not len(points):
         empty = np.empty(0)
         return Curve(empty, empty, empty, empty, total)
+    # The band is around the shares of the proved ends, so that it includes the errors of lambda_min.
     half = dkw_halfwidth(total, confidence)
     low, high = trials["lambda_min_lower"], trials["lambda_min_upper"]
     return Curve(
@@ -99,6 +100,7 @@ def survival(trials: Arrays, confidence: float) -> Curve:
 def _share(values: Floats, points: Floats, failed: float) -> Floats:
     """Return the share of values at or above each point, with `failed` in place of NaN."""
     ordered = np.sort(np.where(np.isnan(values), failed, values))
+    # The event is lambda_min >= point: a value that equals the point counts.
     return np.asarray((len(ordered) - np.searchsorted(ordered, points, side="left")) / len(ordered))
 
 
@@ -147,6 +149,7 @@ def probabilities_at(grid: Grid, place: Place, thresholds: ArrayLike) -> list[Pr
         If events alone were decided, and not at one of these thresholds.
     """
     values = [float(value) for value in np.atleast_1d(np.asarray(thresholds, dtype=np.float64))]
+    # Trials that decided events have no lambda_min that could be compared with another threshold.
     if grid.decided_only and (undecided := sorted(set(values) - set(grid.thresholds))):
         raise InputError(
             f"lambda_0 = {undecided[0]:g} was not decided (measure: event); this store answers "
@@ -203,6 +206,7 @@ def medians_frame(grid: Grid, distribution: str, depth: int) -> pd.DataFrame:
             continue
         # Bonferroni: the exponents that are fitted to the medians need limits that hold for all of them at once.
         confidence = 1.0 - (1.0 - grid.confidence(place)) / len(places)
+        # A failed trial may have any lambda_min: it counts as -inf for the lower and as inf for the upper limit.
         ends = [
             quantile_interval(np.where(np.isnan(trials[name]), failed, trials[name]), 0.5, confidence)[side]
             for side, (name, failed) in enumerate((("lambda_min_lower", -np.inf), ("lambda_min_upper", np.inf)))
@@ -234,6 +238,7 @@ def median_exponents(medians: pd.DataFrame) -> dict[str, Estimate]:
     >>> round(median_exponents(frame)["n"].value, 6)
     -0.5
     """
+    # The medians' limits become limits on a log axis, where zero is at minus infinity.
     medians = medians[medians["lower"] > 0.0]
     if medians.empty:
         return {}

@@ -104,6 +104,7 @@ def evidence(grid: Grid, store: str, claim: str, place: Place) -> Evidence:
     numbers = {}
     for name in _NUMBERS:
         value, variable = float(row[name]), VARIABLES["claims"][name]
+        # The group has one row for all kinds of claims: most numbers are missing for each kind.
         if not math.isnan(value) and value != variable.fill:
             numbers[name] = value, variable.sentence
     first = int(row["first_violation"])

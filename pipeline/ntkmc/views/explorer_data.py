@@ -62,6 +62,7 @@ def first_selection(grid: Grid) -> Selection:
     if not grid.places:
         raise InputError("the store plans no cells")
     probability = grid.estimates["probability"].transpose(*COORDINATES, "lambda_0").load()
+    # An estimate near 0 or 1 shows a curve without its slope.
     distances = np.abs(probability.to_numpy() - 0.5)
     if np.isnan(distances).all():
         return Selection(**grid.places[0].labels, lambda_0=grid.thresholds[0])
@@ -75,6 +76,7 @@ def nearest(grid: Grid, selection: Selection) -> Selection:
     """Return the selection, or the nearest one that the store has: same distribution first, then d, depth and n."""
     if selection.place in grid.places:
         return selection
+    # A distribution that the store does not have, from an old link, is replaced by any.
     places = [place for place in grid.places if place.distribution == selection.distribution] or list(grid.places)
 
     def distance(place: Place) -> tuple[int, int, int]:
@@ -90,6 +92,7 @@ def from_query(grid: Grid, query: Mapping[str, str]) -> Selection:
     for name in ("d", "n", "depth"):
         if query.get(name, "").isdigit():
             values[name] = int(query[name])
+    # Links may be edited by hand or cut off: a malformed value is no error.
     with suppress(ValueError):
         values["lambda_0"] = float(query.get("lambda_0", values["lambda_0"]))
     return nearest(grid, Selection(**values))
@@ -137,6 +140,7 @@ def slider_range(grid: Grid, place: Place) -> tuple[float, float]:
     """Return the ends of the slider for thresholds: those of lambda_min at a place and of the store's thresholds."""
     trials = grid.prefix(place)["lambda_min"]
     values = [*grid.thresholds, *trials[~np.isnan(trials)]]
+    # Slightly beyond the largest value, so that the slider reaches probability 0.
     return max(float(min(values)), 0.0), 1.05 * float(max(values))
 
 

@@ -48,6 +48,7 @@ def estimates_frame(tree: xr.DataTree) -> pd.DataFrame:
     estimates = group[["probability", "proved", "undecided", "nondegenerate", *renamed]].rename(renamed)
     estimates["median"] = group["lambda_min_quantile"].sel(quantile=0.5).drop_vars("quantile")
     frame = _flat(estimates, [*COORDINATES, "lambda_0"])
+    # The array has all combinations of coordinates; those that no study planned have no trials or no interval.
     frame = frame[(frame["trials"] > 0) & frame["upper"].notna()].copy()
     frame["nondegenerate"] = _words(frame["nondegenerate"])
     order = ["lambda_0", "trials", "probability", "lower", "upper", "nondegenerate", "proved", "undecided"]
@@ -84,6 +85,7 @@ def overall_frame(tree: xr.DataTree) -> pd.DataFrame:
     frame = pd.DataFrame({"kind": [_kind(label) for label in labels]}, index=pd.Index(labels, name="claim"))
     frame["overall"] = _words(pd.Series(group["overall"].to_numpy(), index=frame.index))
     cells = claims_frame(tree)
+    # Claims without any row of verdicts have counts of zero.
     counts = pd.crosstab(cells["claim"], cells["verdict"]).reindex(
         index=labels, columns=[verdict.word for verdict in Verdict], fill_value=0
     )
@@ -122,6 +124,7 @@ def hypotheses_frame(tree: xr.DataTree) -> pd.DataFrame:
     frame = claims_frame(tree)
     frame = frame[[_is_hypothesis(name) for name in frame["claim"]]]
     frame = frame[frame["verdict"] != Verdict.NOT_APPLICABLE.word].assign(claim=frame["claim"].str.split("[").str[0])
+    # One failure decides: a hypothesis must hold for every moment, function and level.
     rows = []
     for (distribution, claim), cells in frame.groupby(["distribution", "claim"], sort=False):
         words = set(cells["verdict"])
@@ -269,6 +272,7 @@ def _flat(dataset: xr.Dataset, order: list[str]) -> pd.DataFrame:
     """Return the variables of a dataset as columns, one row per combination of its coordinates."""
     dataset = dataset.drop_vars(["distribution_name", "distribution_params"]).load()
     frame = dataset.to_dataframe(dim_order=list(dataset[next(iter(dataset))].dims)).reset_index()
+    # Strings of fixed length, as a store may have them, compare and print differently.
     for name in ("distribution", "claim", "target", "network"):
         if name in frame:
             frame[name] = frame[name].astype(str).astype(object)
@@ -292,6 +296,7 @@ def mixed_environments(tree: xr.DataTree) -> str:
     'computed in 2 environments, which differ in cpu (X | Y); bits are promised within each, enclosures hold in all'
     """
     environments = list(tree.attrs.get("environments", {}).values())
+    # Some facts, such as lists of processor features, are longer than a line.
     differences = [
         f"{name} ({' | '.join(value[:40] for value in values)})" for name, values in differing(environments).items()
     ]

@@ -56,12 +56,14 @@ def spectra_frame(grid: Grid) -> pd.DataFrame:
         ends = _conditions(statistics)
         row: dict[str, Any] = place.labels | {"trials": len(statistics["lambda_max_lower"])}
         row["lambda_min"] = median(statistics["lambda_min"])
+        # The radius is finite only in trials with all n eigenvalues.
         complete = np.isfinite(statistics.get("spectrum_radius", np.array([np.inf])))
         for name in QUANTILES:
             row[name] = median(statistics[name][complete]) if complete.any() else np.nan
         row["lambda_max"] = median(_middle(statistics["lambda_max_lower"], statistics["lambda_max_upper"]))
         confidence = grid.confidence(place)
         row |= _with_limits("condition", ends, confidence)
+        # Studies that asked for extreme eigenvalues alone have no exponents.
         unknown = np.full(row["trials"], -np.inf), np.full(row["trials"], np.inf)
         decays = (statistics[_DECAY[0]], statistics[_DECAY[1]]) if _DECAY[0] in statistics else unknown
         row |= _with_limits("decay", decays, confidence)
@@ -183,6 +185,7 @@ def _check(grid: Grid) -> None:
 def _conditions(statistics: dict[str, NDArray[Any]]) -> Ends:
     """Return enclosures of lambda_max / lambda_min in each trial."""
     smallest, largest = statistics["lambda_min_lower"], statistics["lambda_max_upper"]
+    # Infinite at the upper end unless lambda_min is proved to be positive.
     with np.errstate(divide="ignore", invalid="ignore"):
         lower = statistics["lambda_max_lower"] / statistics["lambda_min_upper"]
         return lower, np.where(smallest > 0.0, largest / smallest, np.inf)

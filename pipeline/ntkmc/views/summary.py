@@ -70,6 +70,7 @@ def what_was_run(grid: Grid) -> list[str]:
         f"{counts.done:,} draws are in the store, and {counts.eigenvalues:,} eigenvalues, each with a proved enclosure"
         + (f" ({_statuses(counts)})." if counts.eigenvalues else "."),
     ]
+    # An adaptive study stops a cell as soon as its verdict is clear, before all planned draws.
     if counts.done < counts.planned and not study.adaptive:
         sentences.append(
             f"The study is not finished: {counts.planned - counts.done:,} of {counts.planned:,} draws are missing."
@@ -140,6 +141,7 @@ def _inequalities(overall: pd.DataFrame) -> list[str]:
     vacuous = registered[registered["overall"] == "vacuous"]["claim"].tolist()
     result = f"violated: {_named(against)}" if against else "none is violated by proof in any trial"
     sentences = [f"Of {_counted(len(registered), 'inequality', 'inequalities')} tried in every trial, {result}."]
+    # Vacuous in some cells is common, and shown in the table; vacuous in all cells means the bound is too weak.
     if vacuous:
         sentences.append(f"Vacuous in every cell: {_named(vacuous)}.")
     # Properties of single distributions are bounds on norms, not on lambda_min, and have a table of their own.
@@ -184,6 +186,7 @@ def _scalings(overall: pd.DataFrame) -> list[str]:
     refuted = claims[claims["overall"] == "refuted"]
     if refuted.empty:
         return [f"Of {_counted(len(claims), 'scaling claim')}, none is refuted."]
+    # A refuted scaling claim is described by its drift in d, which refuted it.
     drifts = [
         f"{row['claim']} (exponent {row['exponent_d']:.2f} in d)" if pd.notna(row["exponent_d"]) else str(row["claim"])
         for row in refuted.to_dict("records")

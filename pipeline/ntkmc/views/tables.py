@@ -122,6 +122,7 @@ def fixed(value: Any, digits: int = 4) -> str:
     >>> fixed(0.5), fixed(12345.0), fixed(math.nan)
     ('0.5000', '1e+04', '')
     """
+    # Decimals of large numbers would widen the column beyond 80 characters.
     return "" if math.isnan(value) else f"{value:.{digits}f}" if abs(value) < 1000 else f"{value:.0e}"
 
 
@@ -136,6 +137,7 @@ def with_limits(value: float, lower: float, upper: float) -> str:
 
 def coloured(word: str) -> str:
     """Return a verdict in its colour, in few characters."""
+    # Only verdicts that need attention, or are good news, have a colour.
     word = {"not-applicable": "n/a", "not-evaluated": "not run"}.get(word, word)
     return f"[{_COLOURS[word]}]{word}[/]" if word in _COLOURS else word
 

@@ -131,6 +131,7 @@ def verdict_rows(frame: pd.DataFrame, store: str = "STORE") -> RenderableType:
     """Return tables of the verdicts cell by cell, with the commands that recompute first violations."""
     evaluated = frame[frame["verdict"] != Verdict.NOT_APPLICABLE.word]
     tables: list[RenderableType] = []
+    # Cells where a claim does not apply are hidden, unless it applies nowhere.
     for claim, cells in (evaluated if len(evaluated) else frame).groupby("claim", sort=False):
         tables.append(_cells(str(claim), cells))
         for row in cells[cells["verdict"] == Verdict.VIOLATED.word].iloc[:1].to_dict("records"):
@@ -189,6 +190,7 @@ def _exponent(value: float) -> str:
 def short(label: str, *, lines: bool = True) -> str:
     """Return a claim's label for a narrow column, with its brackets escaped for rich's markup."""
     label = label.replace("lambda_0", "λ_0")
+    # Published forms have the longest labels, and are also broken after their prefix.
     if lines and len(label) > _LONGEST_LABEL:
         label = label.replace("[", "\n  [")
         if len(label.partition("\n")[0]) > _LONGEST_LABEL:

@@ -96,6 +96,7 @@ def survival_plot(
     markers: dict[str, dict[str, Any]] = {}
     with journal():
         figure = Figure(figsize=(TEXT, 1.35 * len(depths) + 0.75), layout="constrained")
+        # Panels of a row share their axis: lambda_min grows with depth, which is the row.
         axes = figure.subplots(len(depths), len(sizes), squeeze=False, sharey=True, sharex="row")
         for panel, depth, (d, n) in _panels(axes, depths, sizes):
             for threshold in grid.thresholds:
@@ -113,6 +114,7 @@ def survival_plot(
                     markers[row["predictor"]] = {"marker": _MARKERS[row["predictor"]], "fillstyle": "none", "ls": ""}
                     panel.plot(row["predicted"], 0.5, color=hue, markersize=4, **markers[row["predictor"]])
             panel.set_title(f"$L={depth},\\ d={d},\\ n={n}$")
+            # Slightly beyond [0, 1], so that the frame does not hide a curve at 0 or 1.
             panel.set_ylim(-0.02, 1.02)
             panel.set_yticks([0.0, 0.5, 1.0])
         figure.supxlabel(r"$\lambda_0$")
@@ -154,6 +156,7 @@ def surface_plot(grid: Grid, threshold: float, name: str = "surface", laws: Sequ
     labelled = len(ns) * len(depths) <= 24 and len(ds) <= 16
     with journal():
         height = len(laws) * (0.17 * len(ds) + 0.35) + 0.8
+        # At least the height of the colour bar's label, at most one page.
         figure = Figure(figsize=(TEXT, min(max(height, 1.9), 8.5)), layout="constrained")
         axes = figure.subplots(len(laws), len(depths), squeeze=False, sharex=True, sharey=True)
         for panel, law, depth in _panels(axes, laws, depths):
@@ -161,6 +164,7 @@ def surface_plot(grid: Grid, threshold: float, name: str = "surface", laws: Sequ
             heat = (
                 rows.pivot(index="d", columns="n", values="probability").reindex(index=ds, columns=ns).to_numpy(float)
             )
+            # The same colours for all figures: 0 and 1 are the ends of the scale.
             image = panel.imshow(heat, cmap=sequential_colours(), vmin=0.0, vmax=1.0, aspect="auto", origin="lower")
             for (i, j), value in np.ndenumerate(heat):
                 if labelled and not np.isnan(value):
@@ -259,6 +263,7 @@ def tightness_plot(grid: Grid, name: str = "tightness") -> Plot | None:
     summary = summary.sort_values(["side", "median"], ascending=[True, False]).reset_index(drop=True)
     sides = [side for side in ("lower", "upper") if (summary["side"] == side).any()]
     with journal():
+        # One line of 6.5 points per claim.
         figure = Figure(figsize=(TEXT, 0.155 * len(summary) + 0.65), layout="constrained")
         panel = figure.subplots()
         panel.set_xscale("log")
@@ -274,6 +279,7 @@ def tightness_plot(grid: Grid, name: str = "tightness") -> Plot | None:
             )
             panel.plot(rows["median"], rows.index, **properties[side], linestyle="", markersize=3.6)
         panel.set_yticks(range(len(summary)), summary["claim"].tolist(), fontsize=6.5)
+        # Upside down: the first row of the table is at the top.
         panel.set_ylim(len(summary) - 0.4, -0.6)
         panel.tick_params(axis="y", length=0)
         panel.spines["left"].set_visible(False)
@@ -339,6 +345,7 @@ def _most_informative(grid: Grid, frame: pd.DataFrame, most: int) -> list[str]:
     overall = overall_frame(grid.tree).set_index("claim")["overall"].to_dict()
     rank = {"refuted": 0, "supported": 1}
     claims = sorted(frame["claim"].unique(), key=lambda claim: (rank.get(overall.get(claim, ""), 2), claim))
+    # Of several instances of a claim, the first in this order.
     first = list({claim.partition("[")[0]: claim for claim in reversed(claims)}.values())[::-1]
     return first[:most]
 

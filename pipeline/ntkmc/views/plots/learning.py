@@ -70,6 +70,7 @@ def _convergence_plot(name: str, frame: pd.DataFrame, axis: _Axis) -> Plot | Non
             _guide(above, rows, axis.column, "deviation_median")
             above.set(xscale="log", yscale="log")
             above.set_title(f"$d={d},\\ L={depth}$")
+            # Shares at 0 and 1 are frequent, and would be cut by the frame.
             below.set_ylim(-0.03, 1.03)
             log_ticks(below.xaxis)
         log_ticks(axes[0][0].yaxis)
@@ -203,6 +204,7 @@ def _guide(panel: Axes, frame: pd.DataFrame, x: str, y: str) -> None:
     known = frame[frame[y] > 0.0]
     if len(known):
         ends = np.array([known[x].min(), known[x].max()], dtype=float)
+        # It touches no point: it shows the slope of the limit theorem, not a fit.
         height = 0.8 * float((known[y] * np.sqrt(known[x])).min())
         panel.plot(ends, height / np.sqrt(ends), color="0.7", linewidth=0.8, zorder=0)
 

@@ -62,6 +62,7 @@ def laws_plot(grid: Grid, places: Sequence[Place] | None = None, name: str = "sp
                 for law in laws_for(grid.context(place), "eigenvalues"):
                     predicted.setdefault(law.id, place)
             if ends:
+                # Laws are drawn slightly beyond the measured range, so that gaps at its ends can be seen.
                 points = np.geomspace(min(ends) / 1.15, max(ends) * 1.15, _POINTS)
                 series += [_predicted(panel, grid, place, law_id, points) for law_id, place in predicted.items()]
             rows = where(distances, d=d, n=n, depth=depth)
@@ -112,6 +113,7 @@ def coherence_plot(grid: Grid, name: str = "coherence") -> Plot | None:
                 panel.step(points, measured, where="post", color=hue, linewidth=0.8)
                 cell = {"distribution": place.distribution, "d": d, "n": n}
                 series.append(pd.DataFrame({"series": "measured", **cell, "rho": points, "share": measured}))
+                # Predicted laws have an unbounded range; they are compared where there are trials.
                 t = np.linspace(points[0], points[-1], _POINTS)
                 for law in laws_for(grid.context(place), "coherence"):
                     share = law.law(grid.context(place)).cdf(t)
@@ -148,6 +150,7 @@ def depth_plot(grid: Grid, name: str = "depth") -> Plot | None:
         for (above, below), (d, n) in zip(axes.T, sizes, strict=True):
             for k, label in enumerate(labels):
                 line = where(frame, distribution=label, d=d, n=n).sort_values("depth")
+                # Over the depth, since the eigenvalues of the tangent kernel grow about in proportion to it.
                 for column in _SHOWN:
                     above.plot(line["depth"], line[column] / line["depth"], marker="o", color=colour(k))
                 line = line[np.isfinite(line["decay"])]

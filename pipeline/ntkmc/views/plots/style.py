@@ -97,6 +97,7 @@ def legend(figure: Figure, entries: Iterable[tuple[str, dict[str, Any]]], column
 def error_bars(panel: Axes, x: Any, frame: pd.DataFrame, column: str, **properties: Any) -> None:
     """Plot a column of a frame with its limits `*_lower` and `*_upper`; a limit that is not finite has no bar."""
     value = frame[column]
+    # A limit on the wrong side of the value, by rounding, is a bar of length zero.
     lengths = np.array([value - frame[f"{column}_lower"], frame[f"{column}_upper"] - value])
     panel.errorbar(x, value, np.where(np.isfinite(lengths), np.maximum(lengths, 0.0), 0.0), **properties)
 

@@ -119,6 +119,7 @@ def save_plots(plots: list[Plot], folder: Path) -> list[Path]:
         for plot in plots:
             for ending in (".pdf", ".png"):
                 target = folder / f"{plot.name}{ending}"
+                # Journals ask for 600 dots per inch in line art.
                 with journal():
                     plot.figure.savefig(target, dpi=600, metadata={"Title": plot.name})
                 written.append(target)

@@ -57,6 +57,7 @@ def _interval(row: Any) -> str:
 def _thinned(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[int]]]:
     """Leave out some values of d, then of n, until the rows fit into one table."""
     kept: dict[str, list[int]] = {}
+    # d is thinned first: the rows that remain are whole curves in n.
     for axis, most in itertools.product(("d", "n"), (6, 4, 3, 1)):
         if len(frame.drop_duplicates(COORDINATES)) <= _MOST_ROWS:
             break
@@ -70,6 +71,7 @@ def _thinned(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[int]]]:
 def exponent_rows(grid: Grid) -> Rows:
     """Return fitted exponents of the median of lambda_min, one row per distribution and depth with a fit."""
     rows = []
+    # Exponents are fitted within a distribution and depth; a fit over all of them would average different laws.
     for law, depth in sorted({(place.distribution, place.depth) for place in grid.places}):
         fits = median_exponents(medians_frame(grid, law, depth))
         if fits:
