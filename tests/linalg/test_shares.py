@@ -109,6 +109,13 @@ def test_tiles_are_those_of_the_whole_matrix(kernel: str, depth: int) -> None:
         for across in cut[: i + 1]:
             joint = joint.joined(tiles.pair_sums(rows, down, across))
     assert joint.coherence == coherence(rows) == 1.0
+    inner = (X @ X.T)[np.tril_indices(150, -1)]
+    cosines = inner / np.outer(rows.norms, rows.norms)[np.tril_indices(150, -1)]
+    assert joint.inner_max == pytest.approx(np.abs(inner).max())
+    assert joint.inner_sum == pytest.approx(inner.sum())
+    assert joint.square_sum == pytest.approx((inner**2).sum())
+    assert joint.cosine_max == pytest.approx(cosines.max())
+    assert joint.first == pytest.approx(cosines[0])
 
 
 @given(st.integers(2, 90), st.integers(1, 40), st.integers(1, 5), st.integers(0, 2**32 - 1))

@@ -63,10 +63,10 @@ class Selection:
         tests = self._at(mutant.file, range(mutant.line, mutant.last + 1))
         if inside is not None and (inside.compiled or inside.once):
             tests |= self._users({inside.name})
-        elif not mutant.function:
+        elif mutant.names:
             tests |= self._users(set(mutant.names))
-        if not tests:  # a statement without a name, executed at import: a claim's definition
-            tests = self._at(mutant.file, self.contexts.get(mutant.file, {}))
+        elif not mutant.function:  # a claim's definition: whatever uses the module may use it
+            tests |= self._at(mutant.file, self.contexts.get(mutant.file, {}))
         layer = mutant.file.partition("/")[0]
         own = (f"tests/{layer}/", f"pipeline/ntkmc/{mutant.file}")
         known = (test for test in tests if test in self.seconds)
