@@ -145,9 +145,7 @@ class Copy:
         failed = re.search(r"^(?:FAILED|ERROR) (\S+)", text, re.MULTILINE)
         if code is None:
             return "timeout", ""
-        return (
-            ("survived", "") if code == 0 else ("killed", failed[1] if failed else f"exit code {code}: {text[-300:]}")
-        )
+        return ("survived", "") if code == 0 else ("killed", failed[1] if failed else " ".join(text[-100:].split()))
 
     def _ask(self, request: dict[str, Any]) -> int | None:
         if self._server is None:
