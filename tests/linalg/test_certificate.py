@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ntkmc import Status, smallest_eigenvalue
 from ntkmc.linalg.eigen.cholesky_bound import allowance
-from ntkmc.linalg.eigen.rayleigh import Quotient
+from ntkmc.linalg.eigen.rayleigh import Quotient, moderate
 from ntkmc.linalg.eigen.smallest import METHODS
 from ntkmc.linalg.eigen.temple_kato import temple_kato, temple_kato_enclosure
 from reference import planted
@@ -231,3 +231,14 @@ def test_room_is_lent_once_and_kept_within_bounds() -> None:
         pass
     with borrowed(100) as small:
         assert not np.shares_memory(small, large)
+
+
+@pytest.mark.parametrize("size", [1e-299, 3e-20, 1.0, 7e80, 9e299])
+def test_vectors_are_scaled_by_a_power_of_two(size: float) -> None:
+    v = size * np.array([0.3, -1.0, 1e-9])
+    scaled = moderate(v)
+    assert 0.5 <= np.abs(scaled).max() < 1.0
+    assert np.frexp(scaled[1] / v[1])[0] == 0.5
+    assert np.array_equal(scaled / (scaled[1] / v[1]), v)
+    for useless in (np.zeros(3), np.array([1.0, np.nan, 1.0]), np.array([np.inf, 1.0, 1.0])):
+        assert moderate(useless).tolist() == [1.0] * 3

@@ -147,3 +147,11 @@ def test_bad_input_ends_in_one_line(change: dict[str, Any], message: str) -> Non
     with pytest.raises(InputError, match=message) as caught:
         predict_training(**({"X": np.eye(3), "y": np.ones(3)} | change))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [2.0**-100, 2.0**100])
+def test_rows_out_of_range_are_refused(size: float) -> None:
+    with pytest.raises(InputError, match="rescale the data"):
+        predict_training(size * np.eye(2), [1.0, 2.0], "ntk", 2)
+    inside = size * 2.0 if size < 1.0 else size / 2.0
+    assert np.isfinite(predict_training(inside * np.eye(2), [1.0, 2.0], "ntk", 2).step_size)

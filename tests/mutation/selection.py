@@ -52,6 +52,7 @@ class Selection:
         self.definitions = [each for path in sorted(package.rglob("*.py")) for each in _definitions(package, path)]
         measured = coverage.CoverageData(str(data))
         measured.read()
+        self.mentioned = _mentioned_by_tests(package.parents[1])
         self.contexts: dict[str, dict[int, list[str]]] = {}
         for name in measured.measured_files():
             file = name.rpartition("/ntkmc/")[2]
@@ -65,6 +66,8 @@ class Selection:
             tests |= self._users({inside.name})
         elif mutant.names:
             tests |= self._users(set(mutant.names))
+            functions = {function for name in mutant.names for function in self.mentioned[name]}
+            tests |= {test for test in self.seconds if test.partition("[")[0] in functions}
         elif not mutant.function:  # a claim's definition: whatever uses the module may use it
             tests |= self._at(mutant.file, self.contexts.get(mutant.file, {}))
         layer = mutant.file.partition("/")[0]
@@ -117,6 +120,17 @@ class Selection:
     def _at(self, file: str, lines: Iterable[int]) -> set[str]:
         contexts = self.contexts.get(file, {})
         return {test for line in lines for test in contexts.get(line, ()) if test}
+
+
+def _mentioned_by_tests(root: Path) -> defaultdict[str, set[str]]:
+    """Tests, without their parameters, by the names that their functions mention."""
+    mentioned: defaultdict[str, set[str]] = defaultdict(set)
+    for path in sorted((root / "tests").rglob("test_*.py")):
+        for node in ast.parse(path.read_bytes()).body:
+            if isinstance(node, ast.FunctionDef):
+                for name in _names(node):
+                    mentioned[name].add(f"{path.relative_to(root).as_posix()}::{node.name}")
+    return mentioned
 
 
 def _definitions(package: Path, path: Path) -> Iterator[_Definition]:

@@ -11,6 +11,7 @@ from scipy import special, stats
 
 from ntkmc.errors import InputError
 from ntkmc.theory.distributions import DISTRIBUTIONS, build, check_distribution, sample
+from ntkmc.theory.distributions.conformance import findings
 from ntkmc.theory.distributions.normalization import normalize
 
 SPECS: list[Any] = [{law.name: dict(law.example)} for law in DISTRIBUTIONS.values() if law.example is not None]
@@ -34,6 +35,21 @@ def test_every_law_is_tested(data_file: Path) -> None:
 def test_conformance(spec: Any) -> None:
     """Each law keeps its promises; a dimension of 40 is beyond the vector registers that a short row fits in."""
     assert check_distribution(spec, (1, 2, 8, 40))[-2:] == (8, 40)
+
+
+def test_findings_need_enough_draws() -> None:
+    """A property holds once its interval is narrow, fails once it excludes it, and is undecided before."""
+    holds = {"mean 0": "holds", "isotropic": "holds", "uncorrelated rows": "holds"}
+    normal = build("gaussian", trusted=True)
+    many = findings(normal, 5)
+    assert {name: many[name] for name in holds} == holds
+    assert many["norm 1"] == "fails"
+    few = findings(normal, 5, draws=200)
+    assert {name: few[name] for name in holds} == dict.fromkeys(holds, "undecided")
+    assert findings(build({"gaussian-ar1": {"rho": 0.5}}, trusted=True), 5)["isotropic"] == "fails"
+    heavy = findings(build({"student-t": {"df": 3}}, trusted=True), 5)
+    assert heavy["isotropic"] == "undecided"
+    assert findings(build("sphere", trusted=True), 5)["norm 1"] == "holds"
 
 
 def test_dataset_conforms(data_file: Path) -> None:

@@ -87,6 +87,15 @@ def test_free_sum_of_a_kernel(kernel: str, depth: int, n: int, d: int) -> None:
     assert integrate.simpson(law.density(inside), x=inside) == pytest.approx(0.5, abs=1e-6)
 
 
+def test_an_atom_is_left_out_of_the_density() -> None:
+    law = elkaroui_law("ntk", 3, 300, 100)
+    assert law.shift > 0.1
+    outside = law.shift * np.array([1.0 - 1e-3, 1.0 - 1e-6, 1.0, 1.0 + 1e-6, 1.0 + 1e-3])
+    np.testing.assert_allclose(law.density(outside), 0.0, atol=0.1)  # smoothed, the atom alone is above 1e6
+    inside = np.linspace(float(law.quantile(law.atom + 1e-6)), law.top, 40_001)
+    assert integrate.simpson(law.density(inside), x=inside) == pytest.approx(1.0 - law.atom, abs=1e-3)
+
+
 def test_elkaroui_is_its_predictor() -> None:
     for n, d in ((50, 100), (100, 100), (300, 100)):
         law = elkaroui_law("ntk", 3, n, d)
