@@ -1,13 +1,53 @@
-"""Reading and comparing finished stores."""
+"""Running studies in tests; reading and comparing finished stores."""
 
 from __future__ import annotations
 
 import warnings
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
-from ntkmc.experiment.schema.groups import trial_variables
+from ntkmc.execution.driver import drive
+from ntkmc.execution.events import BlockDone, Event
+from ntkmc.experiment.schema.groups import declared, trial_variables
+from ntkmc.experiment.study.loading import parse_study
+
+
+def run_study(data: dict[str, Any], path: Path, client: Any, block_length: int | None = None) -> list[Event]:
+    """Events of a run in which no cell and no trial fails."""
+    events: list[Event] = []
+    outcome = drive(parse_study(data, trusted=True), path, client, [events.append], block_length)
+    assert not outcome.failed
+    assert not outcome.failed_trials
+    return events
+
+
+def computed_trials(events: Iterable[Event]) -> dict[int | str, int]:
+    """Trials that were computed, by the value of the measurement; 0: of the draws."""
+    counts: Counter[int | str] = Counter()
+    for event in events:
+        if isinstance(event, BlockDone):
+            counts[event.measurement.value] += event.trials
+    return dict(counts)
+
+
+def group_of(path: Path, name: str) -> xr.Dataset:
+    """A group as plain xarray reads it."""
+    group: xr.Dataset = xr.open_zarr(path, group=name).load()
+    return group
+
+
+def assert_equal_groups(name: str, one: Path, other: Path) -> None:
+    """Equal bits of an additional measurement at equal coordinates, whatever their order."""
+    here, there = group_of(one, name), group_of(other, name)
+    trials = slice(min(here.sizes["trial"], there.sizes["trial"]))
+    there = there.sel({dim: here[dim].values for dim in here["status"].dims if dim != "trial"})
+    for variable in declared(name):
+        a, b = here[variable].isel(trial=trials).values, there[variable].isel(trial=trials).values
+        assert a.tobytes() == b.tobytes(), variable
 
 
 def trials_of(path: Path) -> xr.Dataset:

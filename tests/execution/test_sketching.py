@@ -1,4 +1,7 @@
-"""Features from a study to the store: right numbers, equal bits, added later, merged, compacted, repaired, shown."""
+"""Feature maps in a run: numbers, methods, verdicts, plans, and what the commands show.
+
+`tests/experiment/test_measurements.py` tests what all additional measurements have in common.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +12,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-import xarray as xr
 import yaml
-import zarr
 
 from calling import called
 from ntkmc import gram, ntk_features, open_results
-from ntkmc.api import repair
 from ntkmc.errors import InputError, StoreError
 from ntkmc.execution.driver import drive
-from ntkmc.execution.events import BlockDone, Event
 from ntkmc.execution.plan import check_plan, make_plan
 from ntkmc.execution.profiles import load_profile
-from ntkmc.experiment.maintenance.compact import compact
 from ntkmc.experiment.maintenance.merge import merge
 from ntkmc.experiment.maintenance.recompute import claim_margins, compare_trial
 from ntkmc.experiment.maintenance.verify import verify
-from ntkmc.experiment.schema.groups import GROUPS, declared
 from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.experiment.study.address import Purpose, seed_sequence, spawn_key
 from ntkmc.experiment.study.loading import parse_study
-from ntkmc.experiment.study.measurements import MeasurementKey
 from ntkmc.experiment.trial.draw import TrialConfig, draw
-from ntkmc.linalg.sketching.features import NUMERICS
+from stores import assert_equal_groups, computed_trials, group_of, run_study
 
 DATA: dict[str, Any] = {
     "name": "sketches",
@@ -46,51 +42,11 @@ DATA: dict[str, Any] = {
 PLAIN = {key: value for key, value in DATA.items() if key != "features"}
 
 
-def ran(data: dict[str, Any], path: Path, client: Any, block_length: int | None = None) -> dict[int, int]:
-    """Trials that were computed, by the number of features; 0: of the kernel."""
-    events: list[Event] = []
-    outcome = drive(parse_study(data, trusted=True), path, client, [events.append], block_length)
-    assert not outcome.failed
-    assert not outcome.failed_trials
-    found: dict[int, int] = {}
-    for event in events:
-        if isinstance(event, BlockDone):
-            found[int(event.measurement.value)] = found.get(int(event.measurement.value), 0) + event.trials
-    return found
-
-
-def sketches(path: Path) -> xr.Dataset:
-    """As plain xarray reads it."""
-    opened: xr.Dataset = xr.open_zarr(path, group="sketching").load()
-    return opened
-
-
-def assert_same(one: Path, other: Path) -> None:
-    here, there = sketches(one), sketches(other)
-    axes = {dim: here[dim].values for dim in ("distribution", "d", "n", "depth", "features")}
-    trials = slice(min(here.sizes["trial"], there.sizes["trial"]))
-    for name in declared("sketching"):
-        a = here[name].isel(trial=trials).values
-        b = there.sel(axes)[name].isel(trial=trials).values
-        assert a.tobytes() == b.tobytes(), name
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
     path = tmp_path_factory.mktemp("sketches") / "s"
-    assert ran(DATA, path, client) == {0: 16, 4: 16, 60: 16, 300: 16}
+    assert computed_trials(run_study(DATA, path, client)) == {0: 16, 4: 16, 60: 16, 300: 16}
     return path
-
-
-def test_everything_is_there_and_declared(finished: Path) -> None:
-    tree = open_results(finished)
-    assert (tree["sketching/status"] != 0).all()
-    for group in ("sketching", "sketch_accuracy"):
-        assert set(tree[group].data_vars) == set(declared(group))
-        for name, variable in declared(group).items():
-            assert tree[f"{group}/{name}"].dims == variable.dims
-            assert tree[f"{group}/{name}"].attrs["long_name"] == variable.sentence
-    assert tree.attrs["identity"]["sketching"] == {**NUMERICS, "method": "random-features"}
 
 
 @pytest.mark.parametrize("method", ["random-features", "tensor-sketch"])
@@ -98,7 +54,7 @@ def test_numbers_are_those_of_the_maps(method: str, tmp_path: Path, client: Any)
     """Against NumPy's eigenvalues of the public features, from the address of the draw and of the map."""
     study = parse_study(DATA | {"trials": 2, "sketch": method, "features": [7, 60]}, trusted=True)
     drive(study, tmp_path / "s", client)
-    stored = sketches(tmp_path / "s")
+    stored = group_of(tmp_path / "s", "sketching")
     for cell, features, depth in itertools.product(study.cells, (7, 60), (2, 3)):
         X = draw(TrialConfig.of(study), cell.distribution, cell.d, cell.n, 1)
         key = spawn_key(cell.distribution.label, cell.d, cell.n, 1, Purpose.SKETCH, features)
@@ -121,31 +77,15 @@ def test_numbers_are_those_of_the_maps(method: str, tmp_path: Path, client: Any)
 
 
 @pytest.mark.long
-def test_features_that_are_added_recompute_nothing_else(finished: Path, tmp_path: Path, client: Any) -> None:
-    path = tmp_path / "s"
-    assert ran(PLAIN, path, client, 3) == {0: 16}
-    assert set(open_results(path).children) == set(GROUPS)
-    assert not list(path.rglob("*sketch*"))
-    assert "sketching" not in parse_study(PLAIN, trusted=True).identity()
-    assert "sketch" not in parse_study(DATA, trusted=True).document()
-    assert ran(DATA | {"features": [300]}, path, client, 5) == {300: 16}
-    assert ran(DATA | {"features": [60, 4, 300]}, path, client) == {60: 16, 4: 16}
-    assert_same(path, finished)
-    assert ran(DATA, path, client) == {}
-    assert ran(PLAIN, path, client) == {}  # a study that asks for none leaves them where they are
-    assert not verify(path, sample=8).findings
-
-
-@pytest.mark.long
 def test_another_method_is_another_store(finished: Path, tmp_path: Path, client: Any) -> None:
     """But an explicit default is not, and a store without maps takes any; the method survives a study without them."""
-    assert ran(DATA | {"sketch": "random-features"}, finished, client) == {}
+    assert computed_trials(run_study(DATA | {"sketch": "random-features"}, finished, client)) == {}
     other = DATA | {"sketch": "tensor-sketch", "trials": 3, "features": 60}
     with pytest.raises(StoreError, match=r"sketching\.method is random-features there and tensor-sketch here"):
         drive(parse_study(other, trusted=True), finished, client)
-    ran(PLAIN | {"trials": 3}, tmp_path / "s", client)
-    assert ran(other, tmp_path / "s", client) == {60: 6}
-    assert ran(PLAIN | {"trials": 3}, tmp_path / "s", client) == {}
+    run_study(PLAIN | {"trials": 3}, tmp_path / "s", client)
+    assert computed_trials(run_study(other, tmp_path / "s", client)) == {60: 6}
+    assert computed_trials(run_study(PLAIN | {"trials": 3}, tmp_path / "s", client)) == {}
     assert not verify(tmp_path / "s", sample=6).findings
     assert not verify(tmp_path / "s", sample=6, study=parse_study(PLAIN | {"trials": 3}, trusted=True)).findings
     rows = compare_trial(tmp_path / "s", "gaussian,d=4,n=9", 2)
@@ -153,30 +93,7 @@ def test_another_method_is_another_store(finished: Path, tmp_path: Path, client:
     assert all(here == there for _, _, here, there in rows)
     merged = merge(tmp_path / "m", [tmp_path / "s"])  # whose last study had no maps
     assert (merged.study.features, merged.study.method, merged.missing) == ((60,), "tensor-sketch", 0)
-    assert_same(tmp_path / "m", tmp_path / "s")
-
-
-@pytest.mark.long
-def test_stores_are_merged_compacted_and_repaired(finished: Path, tmp_path: Path, client: Any) -> None:
-    parts = [
-        DATA | {"trials": {"from": 0, "count": 5}, "features": [4, 60]},
-        DATA | {"trials": {"from": 5, "count": 3}, "features": [300, 4]},
-    ]
-    for number, part in enumerate(parts):
-        ran(part, tmp_path / str(number), client)
-    path = tmp_path / "m"
-    merged = merge(path, [tmp_path / "0", tmp_path / "1"])
-    assert (merged.study.features, merged.missing) == ((4, 60, 300), 2 * (3 + 5))
-    compact(path)
-    assert ran(DATA, path, client) == {60: 6, 300: 10}
-    assert_same(path, finished)
-    array = zarr.open_array(str(path), path="sketching/deviation_lower", mode="r+")
-    array[0, 0, 1, 0, 2, 7] = 9.0  # above its upper end
-    report = verify(path, sample=0)
-    (finding,) = [each for each in report.findings if each.cell]
-    assert (finding.trials, finding.measurement.group) == ((7,), "sketching")
-    assert not repair(path, report, client=client, progress=False).findings
-    assert_same(path, finished)
+    assert_equal_groups("sketching", tmp_path / "m", tmp_path / "s")
 
 
 def test_verdicts_and_estimates(finished: Path) -> None:
@@ -220,7 +137,7 @@ def test_commands_show_features(
     assert rows[3]["map_size"] == 8 * 9 * 60
     assert called(monkeypatch, "show", str(finished), "--features", "--widths") == 2
     assert "choose one" in capsys.readouterr().err
-    ran(PLAIN | {"trials": 3}, tmp_path / "plain", client)
+    run_study(PLAIN | {"trials": 3}, tmp_path / "plain", client)
     assert called(monkeypatch, "show", str(tmp_path / "plain"), "--features") == 2
     assert "no study in this store asked for feature maps" in capsys.readouterr().err
 
@@ -255,8 +172,3 @@ def test_a_plan_counts_features(
 def test_bad_studies_are_refused(change: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse_study(DATA | change, trusted=True)
-
-
-def test_parts_have_names() -> None:
-    measurement = MeasurementKey("sketching", 256)
-    assert (measurement.tag, measurement.label, measurement.description) == ("s256", ",s=256", "256 features")

@@ -1,4 +1,7 @@
-"""Targets and trained networks from a study to the store: right numbers, equal bits, added later, merged, repaired."""
+"""Targets and trained networks in a run: numbers, labels, estimates, verdicts, and what the commands show.
+
+`tests/experiment/test_measurements.py` tests what all additional measurements have in common.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +13,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import xarray as xr
-import zarr
 
 from calling import called
 from measured import quantity_of
 from ntkmc import InputError, gram, open_results, predict_training, train
-from ntkmc.api import repair
 from ntkmc.errors import StoreError
-from ntkmc.execution.driver import drive
-from ntkmc.execution.events import BlockDone, Event
 from ntkmc.execution.plan import check_plan, make_plan
 from ntkmc.execution.profiles import load_profile
-from ntkmc.experiment.maintenance.compact import compact
-from ntkmc.experiment.maintenance.merge import merge
-from ntkmc.experiment.maintenance.recompute import claim_margins, compare_trial
-from ntkmc.experiment.maintenance.verify import verify
-from ntkmc.experiment.schema.groups import declared
+from ntkmc.experiment.maintenance.recompute import claim_margins
 from ntkmc.experiment.schema.variables import Verdict
-from ntkmc.experiment.store.journal import Block, Journal
-from ntkmc.experiment.store.layout import grow
-from ntkmc.experiment.store.location import Location
 from ntkmc.experiment.study.address import Purpose
 from ntkmc.experiment.study.loading import parse_study
 from ntkmc.experiment.study.measurements import MeasurementKey
@@ -42,6 +33,7 @@ from ntkmc.theory.distributions import build
 from ntkmc.theory.targets import CHECKPOINTS
 from ntkmc.views.cells import open_grid
 from ntkmc.views.evidence import trial_values
+from stores import assert_equal_groups, computed_trials, group_of, run_study
 
 DATA: dict[str, Any] = {
     "name": "training",
@@ -68,63 +60,19 @@ ONE: dict[str, Any] = {"grid": DATA["grid"] | {"n": [9]}}
 """Of the two cells the larger."""
 
 
-def ran(data: dict[str, Any], path: Path, client: Any, block_length: int | None = None) -> dict[Any, int]:
-    """Trials that were computed, by what beside the draws."""
-    events: list[Event] = []
-    outcome = drive(parse_study(data, trusted=True), path, client, [events.append], block_length)
-    assert not outcome.failed
-    assert not outcome.failed_trials
-    found: dict[Any, int] = {}
-    for event in events:
-        if isinstance(event, BlockDone):
-            found[event.measurement.value] = found.get(event.measurement.value, 0) + event.trials
-    return found
-
-
-def group(path: Path, name: str) -> xr.Dataset:
-    """As plain xarray reads it."""
-    opened: xr.Dataset = xr.open_zarr(path, group=name).load()
-    return opened
-
-
-def assert_same(one: Path, other: Path) -> None:
-    for name in GROUPS:
-        here, there = group(one, name), group(other, name)
-        axes = {dim: here[dim].values for dim in here["status"].dims if dim != "trial"}
-        trials = min(here.sizes["trial"], there.sizes["trial"])
-        for variable in declared(name):
-            a = here[variable].isel(trial=slice(trials)).values
-            b = there.sel(axes)[variable].isel(trial=slice(trials)).values
-            assert a.tobytes() == b.tobytes(), variable
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, client: Any) -> Path:
     path = tmp_path_factory.mktemp("training") / "s"
-    assert ran(DATA, path, client) == dict.fromkeys(PARTS, 20)
+    assert computed_trials(run_study(DATA, path, client)) == dict.fromkeys(PARTS, 20)
     return path
-
-
-def test_everything_is_there_and_declared(finished: Path) -> None:
-    tree = open_results(finished)
-    for name in (*GROUPS, "prediction", "dynamics"):
-        assert set(tree[name].data_vars) == set(declared(name))
-        for variable in declared(name).values():
-            array = tree[f"{name}/{variable.name}"]
-            assert (array.dims, array.attrs["long_name"]) == (variable.dims, variable.sentence)
-            assert name in GROUPS or not variable.name.startswith("step") or np.isfinite(array).all()
-        assert tree[name]["step"].to_numpy().tolist() == list(CHECKPOINTS)
-    assert (tree["training/status"] != 0).all()
-    assert (tree["trained/status"] != 0).all()
-    assert tree.attrs["identity"]["trained"]["steps"] == 20
 
 
 def test_numbers_are_those_of_the_draws(finished: Path) -> None:
     """The very rows and labels, through the public functions, and their losses by dense linear algebra."""
     study = parse_study(DATA, trusted=True)
     cell = study.cells[1]
-    stored = group(finished, "training").sel(distribution="sphere", d=4, n=9, depth=2).isel(trial=3)
-    networks = group(finished, "trained").sel(distribution="sphere", d=4, n=9, depth=2).isel(trial=3)
+    stored = group_of(finished, "training").sel(distribution="sphere", d=4, n=9, depth=2).isel(trial=3)
+    networks = group_of(finished, "trained").sel(distribution="sphere", d=4, n=9, depth=2).isel(trial=3)
     X = draw(TrialConfig.of(study), cell.distribution, 4, 9, 3, more=256)
     assert np.array_equal(X[:9], draw(TrialConfig.of(study), cell.distribution, 4, 9, 3))
     K = gram(X, "h-infinity")
@@ -164,8 +112,8 @@ def labels_of(context: TrialContext, target: str, X: np.ndarray[Any, Any]) -> np
 
 
 def test_estimates_follow_from_the_trials(finished: Path) -> None:
-    trials = group(finished, "training").sel(target="linear").squeeze(drop=True)
-    found = group(finished, "prediction").sel(target="linear").squeeze(drop=True)
+    trials = group_of(finished, "training").sel(target="linear").squeeze(drop=True)
+    found = group_of(finished, "prediction").sel(target="linear").squeeze(drop=True)
     form = 0.5 * (trials["label_form_lower"] + trials["label_form_upper"])
     bounds = (2.0 * form / trials["n"]) ** 0.5
     middle = np.sort(bounds.transpose("n", "trial").values, axis=1)[:, 4]
@@ -176,7 +124,7 @@ def test_estimates_follow_from_the_trials(finished: Path) -> None:
     np.testing.assert_allclose(found["residual"].isel(step=0), 1.0, rtol=1e-12)
     assert (found["residual"].diff("step") <= 1e-12).all()
     assert (found["steps_share"] <= 1.0 + found["steps_share"] / found["steps"]).all()
-    followed = group(finished, "dynamics").sel(network=NETWORKS[:2]).squeeze(drop=True)
+    followed = group_of(finished, "dynamics").sel(network=NETWORKS[:2]).squeeze(drop=True)
     assert np.array_equal(followed["gap_width"].isel(network=0), followed["gap_width"].isel(network=1))
     assert np.isfinite(followed["gap_width"]).all()
     assert np.isnan(followed["gap_kappa"]).all()  # one scale alone
@@ -184,113 +132,31 @@ def test_estimates_follow_from_the_trials(finished: Path) -> None:
     np.testing.assert_allclose(followed["gap_width"].isel(network=0), slope, rtol=1e-9)
 
 
-def test_no_targets_no_traces(tmp_path: Path, client: Any) -> None:
-    ran(PLAIN | {"trials": 2}, tmp_path / "s", client)
-    for word in ("target", "train", "predict", "network", "dynamics"):
-        assert not list((tmp_path / "s").rglob(f"*{word}*"))
-    study = parse_study(PLAIN, trusted=True)
-    assert not {"targets", "step-size", "train"} & set(study.document())
-    assert not {"training", "trained"} & set(study.identity())
-    assert not [each.label for each in study.instances if each.measurement]
-    assert study.statistics == parse_study(DATA, trusted=True).statistics
-
-
 @pytest.mark.long
 def test_what_is_added_recomputes_nothing_else(finished: Path, tmp_path: Path, client: Any) -> None:
     path = tmp_path / "s"
-    assert ran(PLAIN | ONE | {"targets": ["random-sign"]}, path, client, 3) == {0: 10, "random-sign": 10}
-    narrow = DATA | ONE | {"train": DATA["train"] | {"widths": [32]}}
-    assert ran(narrow, path, client, 7) == {"linear": 10, **dict.fromkeys(NETWORKS[1::2], 10)}
-    there: dict[Any, int] = dict.fromkeys((0, "linear", "random-sign", *NETWORKS[1::2]), 10)
-    assert ran(DATA, path, client, 4) == there | dict.fromkeys(NETWORKS[::2], 20)
-    assert_same(path, finished)
-    more = {"targets": ["linear"], "step-size": 0.25, "train": DATA["train"] | {"widths": [8], "kappa": 0.1}}
-    assert ran(DATA | ONE | more, path, client) == dict.fromkeys(("linear@0.25", "linear@0.25:m=8:kappa=0.1"), 10)
-    assert_same(finished, path)
-    assert (group(path, "training")["step_size"].sel(target="linear@0.25", n=9) == 0.25).all()
-    with pytest.raises(StoreError, match=r"trained\.steps is 20 there and 30 here"):
-        ran(DATA | {"train": DATA["train"] | {"steps": 30}}, path, client)
-
-
-@pytest.mark.long
-def test_blocks_in_the_journal_count(finished: Path, tmp_path: Path, client: Any) -> None:
-    """A reader sees them at once, and a run that is resumed folds them instead of computing them again."""
-    path = tmp_path / "s"
-    ran(DATA | ONE | {"trials": {"from": 0, "count": 2}}, path, client)
-    grow(Location.of(path), parse_study(DATA | ONE | {"trials": 7}, trusted=True))  # room for more, as a run makes it
-    study = parse_study(DATA | ONE, trusted=True)
-    (cell,) = study.cells
-    for value, kind in (("linear", "training"), (NETWORKS[0], "trained")):
-        measurement = MeasurementKey(kind, value)
-        task = BlockTask(TrialConfig.of(study), cell.distribution, 4, 9, (2,), cell.folder, 2, 5, measurement)
-        block = Block(cell.folder, ("sphere", 4, 9), 2, 5, (2,), run_block(task), {}, measurement)
-        Journal(Location.of(path).blobs("journal")).put(block)
-    for name, where in (("training", {"target": "linear"}), ("trained", {"network": NETWORKS[0]})):
-        cell_there = {"distribution": "sphere", "d": 4, "n": 9, **where}
-        seen = open_results(path)[name].to_dataset().sel(cell_there)
-        there = group(finished, name).sel(cell_there)
-        curve = "residual_upper" if name == "training" else "residual"
-        assert np.array_equal(seen[curve][:, 2:7], there[curve][:, 2:7])
-        assert (seen["status"][:, 2:] != 0).all()
-    assert ran(DATA | ONE | {"trials": 7}, path, client) == {
-        key: 5 for key in PARTS if key not in ("linear", NETWORKS[0])
+    assert computed_trials(run_study(PLAIN | ONE | {"targets": ["random-sign"]}, path, client, 3)) == {
+        0: 10,
+        "random-sign": 10,
     }
-    assert_same(path, finished)
-
-
-@pytest.mark.long
-def test_stores_are_merged(finished: Path, tmp_path: Path, client: Any) -> None:
-    parts = [
-        DATA | ONE | {"trials": {"from": 0, "count": 6}},
-        DATA | ONE | {"trials": {"from": 6, "count": 4}, "targets": ["random-sign"]},
-    ]
-    for number, part in enumerate(parts):
-        ran(part, tmp_path / str(number), client)
-    merged = merge(tmp_path / "m", [tmp_path / "0", tmp_path / "1"])
-    assert merged.study.targets == ("linear", "random-sign")
-    assert merged.missing == 4 * 3
-    assert ran(DATA | ONE, tmp_path / "m", client) == {key: 4 for key in PARTS if str(key).startswith("linear")}
-    assert_same(tmp_path / "m", finished)
-    assert not verify(tmp_path / "m", sample=12).findings
-    compact(tmp_path / "m")
-    assert_same(tmp_path / "m", finished)
-    assert ran(DATA | ONE, tmp_path / "m", client) == {}
-
-
-@pytest.mark.long
-def test_what_is_damaged_is_found_and_computed_again(finished: Path, tmp_path: Path, client: Any) -> None:
-    path = tmp_path / "s"
-    ran(DATA | ONE, path, client)
-    assert not verify(path, sample=10).findings
-    array = zarr.open_array(str(path), path="training/label_energy_lower", mode="r+")
-    array[0, 0, 0, 0, 1, 7] = 1e6  # above its upper end
-    report = verify(path, sample=0)
-    (finding,) = [each for each in report.findings if each.cell]
-    assert (finding.cell, finding.trials, finding.measurement) == (
-        "sphere,d=4,n=9",
-        (7,),
-        MeasurementKey("training", "random-sign"),
+    narrow = DATA | ONE | {"train": DATA["train"] | {"widths": [32]}}
+    assert computed_trials(run_study(narrow, path, client, 7)) == {"linear": 10, **dict.fromkeys(NETWORKS[1::2], 10)}
+    there: dict[Any, int] = dict.fromkeys((0, "linear", "random-sign", *NETWORKS[1::2]), 10)
+    assert computed_trials(run_study(DATA, path, client, 4)) == there | dict.fromkeys(NETWORKS[::2], 20)
+    for name in GROUPS:
+        assert_equal_groups(name, path, finished)
+    more = {"targets": ["linear"], "step-size": 0.25, "train": DATA["train"] | {"widths": [8], "kappa": 0.1}}
+    assert computed_trials(run_study(DATA | ONE | more, path, client)) == dict.fromkeys(
+        ("linear@0.25", "linear@0.25:m=8:kappa=0.1"), 10
     )
-    assert not repair(path, report, client=client, progress=False).findings
-    assert_same(path, finished)
-    for name in ("training/residual_upper", "trained/residual"):
-        chunk = next(each for each in (path / name / "c").rglob("*") if each.is_file())
-        chunk.unlink()  # reads as fill values, without an error
-        again = ran(DATA | ONE, path, client)
-        assert 0 not in again
-        assert again
-        assert_same(path, finished)
+    for name in GROUPS:
+        assert_equal_groups(name, finished, path)
+    assert (group_of(path, "training")["step_size"].sel(target="linear@0.25", n=9) == 0.25).all()
+    with pytest.raises(StoreError, match=r"trained\.steps is 20 there and 30 here"):
+        run_study(DATA | {"train": DATA["train"] | {"steps": 30}}, path, client)
 
 
-def test_a_trial_is_recomputed_alone(finished: Path) -> None:
-    rows = compare_trial(finished, "sphere,d=4,n=9", 3)
-    names = {name for name, *_ in rows}
-    assert {
-        "training_label_form_lower[target=linear]",
-        "training_residual_upper[target=random-sign,step=64]",
-        f"trained_gap[network={NETWORKS[0]}]",
-    } <= names
-    assert all(here == there or (here != here and there != there) for _, _, here, there in rows)
+def test_a_claim_is_evaluated_in_one_trial(finished: Path) -> None:
     (margin,) = claim_margins(finished, "sphere,d=4,n=9", 3, "det-label-form[target=linear]")
     assert margin[3] == pytest.approx(16.0, rel=1e-6)
     assert margin[-1] == "holds"
@@ -309,7 +175,9 @@ def test_verdicts_and_evidence(finished: Path) -> None:
     assert instance is not None
     place = grid.place("sphere", d=4, n=9, depth=2)
     values = trial_values(grid, instance, place, 5)
-    stored = group(finished, "training").sel(distribution="sphere", d=4, n=9, depth=2, target="linear").isel(trial=5)
+    stored = (
+        group_of(finished, "training").sel(distribution="sphere", d=4, n=9, depth=2, target="linear").isel(trial=5)
+    )
     assert values["training_residual_upper"].tolist() == [stored["residual_upper"].values.tolist()]
     quantity = quantity_of(instance, grid.study.context(grid.study.cells[1], 2), values)
     assert quantity.lower[0] <= 0.0 <= quantity.upper[0] + 1e-6
@@ -327,7 +195,7 @@ def test_commands_show_training(
     assert [(row["network"], row["width"]) for row in rows] == [("", 0), *((NETWORKS[i], (8, 32)[i]) for i in (0, 1))]
     assert called(monkeypatch, "show", str(finished), "--targets", "--widths") == 2
     capsys.readouterr()
-    ran(PLAIN | {"trials": 2}, tmp_path / "plain", client)
+    run_study(PLAIN | {"trials": 2}, tmp_path / "plain", client)
     assert called(monkeypatch, "show", str(tmp_path / "plain"), "--targets") == 2
     assert "no study in this store asked for training" in capsys.readouterr().err
 

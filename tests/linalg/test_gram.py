@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ntkmc import gram, grams
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.rows import as_data, split_rows
-from ntkmc.linalg.gram.matrix import coherence, coherence_error
-from ntkmc.theory.kernels.functions import entry_error
+from ntkmc.linalg.gram.matrix import coherence
+from ntkmc.theory.kernels.functions import coherence_error, entry_error
 from reference import exact_gram
 
 KERNELS = [("h-infinity", 2), ("ntk", 1), ("ntk", 2), ("ntk", 3), ("ntk", 6), ("conjugate", 4)]

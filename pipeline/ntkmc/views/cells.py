@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.experiment.analysis import Rules
 from ntkmc.experiment.store import attributes_without_imports
-from ntkmc.experiment.study import Cell, Study, parse_study
+from ntkmc.experiment.store.reading import stored_studies, united_cells
+from ntkmc.experiment.study import parse_study
 from ntkmc.theory.cell import CellContext
 
 Arrays = dict[str, NDArray[Any]]
@@ -82,20 +83,18 @@ class Grid:
         self.attributes = {str(key): value for key, value in tree.attrs.items()}
         self.trials = tree["trials"].to_dataset()
         self.estimates = tree["estimates"].to_dataset()
-        # The study that a place was last run with, whose rules its estimates follow.
-        self._studies: dict[Place, Study] = {}
         self._prefixes: dict[Place, Arrays] = {}
-        self.cells: dict[str, Cell] = {}
         # A store may come from anybody: no code that it names is imported, its labels suffice for a view.
         described = attributes_without_imports(tree)
-        for entry in described["history"]:
-            study = parse_study(entry["document"], origin=_ORIGIN, trusted=False)
-            for cell in study.cells:
-                # Later studies may add depths to a cell: it has the depths of all of them.
-                depths = set(cell.depths) | set(self.cells[cell.name].depths if cell.name in self.cells else ())
-                self.cells[cell.name] = Cell(cell.distribution, cell.d, cell.n, tuple(sorted(depths)))
-                for depth in cell.depths:
-                    self._studies[Place(cell.distribution.label, cell.d, cell.n, depth)] = study
+        studies = stored_studies(described, _ORIGIN)
+        self.cells = {cell.name: cell for cell in united_cells(studies)}
+        # The study that a place was last run with, whose rules its estimates follow: later studies replace earlier.
+        self._studies = {
+            Place(cell.distribution.label, cell.d, cell.n, depth): study
+            for study in studies
+            for cell in study.cells
+            for depth in cell.depths
+        }
         self.study = parse_study(described["study"], origin=_ORIGIN, trusted=False)
 
     @cached_property

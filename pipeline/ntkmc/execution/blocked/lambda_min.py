@@ -18,7 +18,6 @@ from ntkmc.execution.worker import BlockReport
 from ntkmc.experiment.store import Block, Journal
 from ntkmc.experiment.store.provenance import block_provenance
 from ntkmc.experiment.trial import draw
-from ntkmc.experiment.trial.draw import standard_scale
 from ntkmc.experiment.trial.run import NUMERICAL_ERRORS, BlockTask, Trial, blank, record, single_thread
 from ntkmc.experiment.trial.statistics import draw_statistics, surveyed_statistics, unknown
 from ntkmc.linalg.blocked import enclose_blocked
@@ -29,6 +28,7 @@ from ntkmc.linalg.eigen import Eigenvalue, Rows, as_data, split_rows
 from ntkmc.linalg.eigen.smallest import RTOL, rescaled
 from ntkmc.linalg.gram import kernel_error, widen_by_kernel_error
 from ntkmc.numeric import Matrix
+from ntkmc.theory.distributions.normalization import second_moment_of, standard_scale
 from ntkmc.theory.kernels import check_depths
 
 _MODERATE: Final = 20
@@ -152,7 +152,7 @@ def _measure(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Trial
     largest = float(rows.norms.max())
     if largest > 0.0 and not 2.0**-30 < largest < 2.0**30:
         raise InputError("norms so extreme that float32 overflows: rescale, or normalize")
-    scale = standard_scale(config.normalize, task.distribution, task.d)
+    scale = standard_scale(second_moment_of(config.normalize, task.distribution, task.d), task.d)
     length = block_length(task.n, len(client.nthreads()), free_bytes(client))
     with single_thread(), DaskBlockedMatrix(client, rows, config.kernel, length, stop=stop) as matrix:
         pairs = matrix.pair_sums()

@@ -6,18 +6,16 @@ maps, which converge as the number of features grows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkmc.experiment.analysis.estimates import Rules, Values
+from ntkmc.experiment.analysis.estimates import Rules, Trials, Values
 from ntkmc.experiment.schema.variables import QUANTILES
 from ntkmc.statistics import confidence_sequence, exponents, quantile_sequence
 from ntkmc.theory.claims.trial_statistics import FINITE_WIDTH, SKETCHING
-
-Trials = Mapping[str, NDArray[Any]]
 
 
 def convergence(widths: NDArray[np.int64], networks: Sequence[Trials], n: int, rules: Rules) -> Values:

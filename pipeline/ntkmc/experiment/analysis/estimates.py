@@ -15,6 +15,7 @@ from ntkmc.numeric import Floats
 from ntkmc.statistics import clopper_pearson, confidence_sequence, quantile_lower_limit
 
 Values = dict[str, Any]
+Trials = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Rules:
     fixed: bool
 
 
-def estimate(trials: Mapping[str, NDArray[Any]], rules: Rules) -> Values:
+def estimate(trials: Trials, rules: Rules) -> Values:
     """Estimate the probability of the event at one depth from the trials of a prefix.
 
     A trial is undecided if it failed or if its enclosure contains lambda_0. Undecided trials count as 0 in the lower

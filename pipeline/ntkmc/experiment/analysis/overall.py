@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from ntkmc.experiment.analysis.estimates import Rules
 from ntkmc.experiment.schema.variables import EXPONENT_AXES, Verdict
+from ntkmc.experiment.trial.run import Arrays
 from ntkmc.statistics import Estimate, confidence_sequence, e_bh, exponents, halves, mean_log_e
 from ntkmc.theory.claims import ScalingClaim
 from ntkmc.theory.claims.base import DRIFT, HEAVY, LEVEL
-
-Arrays = dict[str, NDArray[Any]]
 
 
 def overall(verdicts: Sequence[int]) -> Verdict:

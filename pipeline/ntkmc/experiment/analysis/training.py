@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ntkmc.experiment.analysis.convergence import smallest_size
-from ntkmc.experiment.analysis.estimates import Rules, Values
+from ntkmc.experiment.analysis.estimates import Rules, Trials, Values
 from ntkmc.statistics import confidence_sequence, exponents, mean_lower_limit, quantile_sequence
 from ntkmc.theory.targets import CHECKPOINTS, SHARE, NetworkLabel
-
-Trials = Mapping[str, NDArray[Any]]
 
 Estimated = tuple[float, float, float]
 """Value, lower and upper confidence limit."""
@@ -36,22 +34,23 @@ def predicted(targets: NDArray[Any], trials: Sequence[Trials], n: int, rules: Ru
         The confidence of one cell is used.
     """
     rows: list[Values] = []
-    for each in trials:
-        estimates: Values = {"trials_used": len(each["status"])}
-        forms = (each["training_label_form_lower"], each["training_label_form_upper"])
+    for of_target in trials:
+        estimates: Values = {"trials_used": len(of_target["status"])}
+        forms = (of_target["training_label_form_lower"], of_target["training_label_form_upper"])
         bounds = np.sqrt(2.0 * forms[0] / n), np.sqrt(2.0 * forms[1] / n)
-        steps = each["training_steps_lower"], each["training_steps_upper"]
-        rate = each["training_step_size"] / math.log(n / SHARE)
+        steps = of_target["training_steps_lower"], of_target["training_steps_upper"]
+        rate = of_target["training_step_size"] / math.log(n / SHARE)
         with np.errstate(invalid="ignore"):  # infinitely many steps times 0: nothing is known
-            shares = steps[0] * rate * each["lambda_min_lower"], steps[1] * rate * each["lambda_min_upper"]
-        losses = each["training_regression_loss"]
+            shares = steps[0] * rate * of_target["lambda_min_lower"], steps[1] * rate * of_target["lambda_min_upper"]
+        losses = of_target["training_regression_loss"]
         _enter(estimates, "bound", _median(*bounds, rules.confidence))
         _enter(estimates, "steps", _median(*steps, rules.confidence))
         _enter(estimates, "steps_share", _median(*shares, rules.confidence))
         _enter(estimates, "regression_loss", _mean(losses, rules.confidence))
         for name in ("residual", "flow"):
             estimates[name] = _curve(
-                0.5 * (each[f"training_{name}_lower"] + each[f"training_{name}_upper"]), each["training_label_norm"]
+                0.5 * (of_target[f"training_{name}_lower"] + of_target[f"training_{name}_upper"]),
+                of_target["training_label_norm"],
             )
         rows.append(estimates)
     return _stacked(rows)
@@ -64,37 +63,38 @@ def dynamics(networks: NDArray[Any], trials: Sequence[Trials], n: int, rules: Ru
     """
     together = 1.0 - (1.0 - rules.confidence) / max(len(networks), 1)
     rows: list[Values] = []
-    for each in trials:
-        found: Values = {"trials_used": len(each["status"])}
+    for of_network in trials:
+        row: Values = {"trials_used": len(of_network["status"])}
         for name in ("gap", "gap_started", "drift"):
-            value = each[f"trained_{name}"]
-            _enter(found, name, _median(value, value, together))
-        _enter(found, "test_loss", _mean(each["trained_test_loss"], rules.confidence))
-        _enter(found, "contraction_share", _share(*_contracting(each), rules.confidence))
+            value = of_network[f"trained_{name}"]
+            _enter(row, name, _median(value, value, together))
+        _enter(row, "test_loss", _mean(of_network["trained_test_loss"], rules.confidence))
+        _enter(row, "contraction_share", _share(*_contracting(of_network), rules.confidence))
         # The norm of the labels differs between draws: curves are relative to their first value.
-        curve = each["trained_residual"]
-        found["residual"] = _curve(curve, curve[:, 0] if len(curve) else np.empty(0))
-        rows.append(found)
-    found = _stacked(rows)
+        curve = of_network["trained_residual"]
+        row["residual"] = _curve(curve, curve[:, 0] if len(curve) else np.empty(0))
+        rows.append(row)
+    estimates = _stacked(rows)
     labels = [NetworkLabel.parse(str(label)) for label in networks]
-    found |= _contraction_widths(labels, trials, rules)
+    estimates |= _contraction_widths(labels, trials, rules)
     for name in ("gap", "gap_started", "drift"):
         for axis in ("width", "kappa"):
             for end in ("", "_lower", "_upper"):
-                found[f"{name}_{axis}{end}"] = np.full(len(labels), np.nan)
+                estimates[f"{name}_{axis}{end}"] = np.full(len(labels), np.nan)
         for target in dict.fromkeys(label.target for label in labels):
-            mine = np.array([label.target == target for label in labels])
-            same = [each for each in labels if each.target == target]
+            # Networks with the same labels differ in width and scale only.
+            members = np.array([label.target == target for label in labels])
+            same = [label for label in labels if label.target == target]
             axes: dict[str, list[float]] = {
-                "width": [each.width for each in same],
-                "kappa": [each.kappa for each in same],
+                "width": [label.width for label in same],
+                "kappa": [label.kappa for label in same],
             }
-            value, lower, upper = (found[f"{name}{end}"][mine] for end in ("", "_lower", "_upper"))
+            value, lower, upper = (estimates[f"{name}{end}"][members] for end in ("", "_lower", "_upper"))
             fitted = exponents(value, lower, upper, axes)
-            for axis, estimate in fitted.items():
-                for end, number in zip(("", "_lower", "_upper"), estimate, strict=True):
-                    found[f"{name}_{axis}{end}"][mine] = number
-    return found
+            for axis, exponent in fitted.items():
+                for end, number in zip(("", "_lower", "_upper"), exponent, strict=True):
+                    estimates[f"{name}_{axis}{end}"][members] = number
+    return estimates
 
 
 def _contraction_widths(labels: Sequence[NetworkLabel], trials: Sequence[Trials], rules: Rules) -> Values:

@@ -31,12 +31,11 @@ from ntkmc.experiment.study.measurements import (
     values_by_group,
 )
 from ntkmc.experiment.study.model import AdaptiveTrials
+from ntkmc.experiment.trial.run import Arrays
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import DeterministicClaim, Instance, ProbabilityClaim, ScalingClaim, instances
 from ntkmc.theory.claims.base import label
 from ntkmc.theory.claims.probability import NONDEGENERATE
-
-Arrays = dict[str, NDArray[Any]]
 
 Estimator = Callable[[NDArray[Any], Sequence[DepthTrials], int, Rules], Values]
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkmc.experiment.analysis.estimates import Values
+from ntkmc.experiment.analysis.estimates import Trials, Values
 from ntkmc.experiment.schema.variables import Verdict
 from ntkmc.linalg.eigen import Status
 from ntkmc.statistics import (
@@ -30,8 +30,6 @@ from ntkmc.theory.claims import (
     ScalingClaim,
 )
 from ntkmc.theory.claims.base import EXACT, SAME, Parameters
-
-Trials = Mapping[str, NDArray[Any]]
 
 _ROUNDING: Final = 1e-9
 """Allowance for rounding in a mean of ratios of size 1."""

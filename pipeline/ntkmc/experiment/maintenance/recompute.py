@@ -138,33 +138,33 @@ def claim_margins(
     cell = find_cell((*(study.cells if study is not None else ()), *cells), cell_name)
     claim_id = None if claim is None else CLAIMS[claim.partition("[")[0]].id
     chosen = [
-        (each, each.claim)
-        for each in instances(values=values_by_group(stored_keys(tree.attrs["coordinates"])))
-        if isinstance(each.claim, InequalityClaim)
-        and (claim is None or (claim in (each.label, claim_id) and each.claim.id == claim_id))
+        (instance, instance.claim)
+        for instance in instances(values=values_by_group(stored_keys(tree.attrs["coordinates"])))
+        if isinstance(instance.claim, InequalityClaim)
+        and (claim is None or (claim in (instance.label, claim_id) and instance.claim.id == claim_id))
     ]
     if not chosen:
         raise InputError(f"{claim} is not a bound that a single trial keeps to or violates")
-    lacking = sorted({name for each, _ in chosen for name in each.needs} & set(STATISTICS)) if claim else []
+    lacking = sorted({name for instance, _ in chosen for name in instance.needs} & set(STATISTICS)) if claim else []
     statistics = required([*tree.attrs["statistics"], *lacking])
     arrays = recomputed(own, statistics, cell, cell.depths, trial)
     others = {
         measurement: recomputed(own, (), cell, cell.depths, trial, measurement)
-        for measurement in dict.fromkeys(MeasurementKey.of(each) for each, _ in chosen)
+        for measurement in dict.fromkeys(MeasurementKey.of(instance) for instance, _ in chosen)
         if not measurement.is_draws
     }
     margins: list[Margin] = []
     applied = False
     for row, depth in enumerate(cell.depths):
         context = own.context(cell, depth)
-        values = {name: each[row] if each.ndim == 2 else each for name, each in arrays.items()}
+        values = {name: array[row] if array.ndim == 2 else array for name, array in arrays.items()}
         values |= _neighbours(own, cell, context, arrays, trial)
         for instance, inequality in chosen:
             measurement = MeasurementKey.of(instance)
             measured = values
             if not measurement.is_draws:
                 measured = values | {
-                    f"{measurement.axis.prefix}{name}": each[row] for name, each in others[measurement].items()
+                    f"{measurement.axis.prefix}{name}": array[row] for name, array in others[measurement].items()
                 }
                 measured["status"] = others[measurement]["status"][row]
             if not instance.applies(context) or any(name not in measured for name in instance.needs):

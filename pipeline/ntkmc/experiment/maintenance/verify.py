@@ -63,7 +63,7 @@ class SpotCheck:
         self._study = study
         environments: Any = store.root.attrs.get("environments", {})
         # Equal bits are required only if everything that can change a bit is the same as in the run.
-        self._exact = all(bits_of(each) == bits_of(environment()) for each in environments.values())
+        self._exact = all(bits_of(document) == bits_of(environment()) for document in environments.values())
         known = {cell.name: cell.distribution for cell in study.cells}
         laws = {law.label: law for law in known.values() if not isinstance(law, Unimported)}
         self._cells = []
@@ -309,7 +309,7 @@ def _chunks(root: zarr.Group, findings: list[Finding]) -> Iterator[tuple[tuple[s
     statistics = recorded_statistics(root)
     for group in groups_of(recorded_coordinates(root)):
         names = [*group_variables(group, statistics)]
-        names += [name for name, each in COORDINATES.items() if each.dims[0] in dimensions(group)]
+        names += [name for name, variable in COORDINATES.items() if variable.dims[0] in dimensions(group)]
         for name in names:
             try:
                 array = open_array(root, group, name)
@@ -378,7 +378,7 @@ def _enclosures(store: Store, cell: Cell, measurement: MeasurementKey) -> tuple[
         lower, upper = (values[f"{name}_{end}"] for end in ("lower", "upper"))
         wrong |= valued & ~((lower <= upper) & np.isfinite(lower) & np.isfinite(upper))
     for name in alone:
-        value, lower, upper = (values[each] for each in (name, f"{name}_lower", f"{name}_upper"))
+        value, lower, upper = (values[f"{name}{end}"] for end in ("", "_lower", "_upper"))
         wrong |= valued & ~decided & ~((lower <= value) & (value <= upper))
     findings = []
     named = f"{cell.name}{measurement.label}"
@@ -402,4 +402,4 @@ def _estimates(store: _Comparing, study: Study) -> list[Finding]:
     derived.refresh(study.cells)
     derived.finish()
     derived.write()
-    return [Finding(each, "does not follow from the trials") for each in store.different]
+    return [Finding(place, "does not follow from the trials") for place in store.different]

@@ -337,8 +337,8 @@ def _claim_labels(study: Study) -> list[str]:
     return labels
 
 
-def _union(known: Coordinates, wanted: Coordinates) -> Coordinates:
-    return {dim: list(dict.fromkeys([*known.get(dim, ()), *wanted.get(dim, ())])) for dim in {**known, **wanted}}
+def _union(known: Coordinates, added: Coordinates) -> Coordinates:
+    return {dim: list(dict.fromkeys([*known.get(dim, ()), *added.get(dim, ())])) for dim in {**known, **added}}
 
 
 def _describe(root: zarr.Group, study: Study, coordinates: Coordinates) -> None:

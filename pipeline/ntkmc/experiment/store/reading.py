@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -138,8 +138,13 @@ def stored_studies(attributes: Mapping[Any, Any], origin: str) -> tuple[Study, .
 
 def stored_cells(attributes: Mapping[Any, Any], origin: str) -> tuple[Cell, ...]:
     """Return the distinct cells of all studies in a store's history, with all their depths."""
+    return united_cells(stored_studies(attributes, origin))
+
+
+def united_cells(studies: Iterable[Study]) -> tuple[Cell, ...]:
+    """Return the distinct cells of several studies, with all their depths."""
     cells: dict[str, Cell] = {}
-    for study in stored_studies(attributes, origin):
+    for study in studies:
         for cell in study.cells:
             depths = set(cell.depths) | set(cells[cell.name].depths if cell.name in cells else ())
             cells[cell.name] = Cell(cell.distribution, cell.d, cell.n, tuple(sorted(depths)))
@@ -223,9 +228,9 @@ def _complete(
     law: tuple[str, Parameters], named: list[tuple[str, Parameters]], stored: list[tuple[str, Parameters]]
 ) -> Parameters:
     """Return all parameters of a law, defaults included, by the laws that the store holds."""
-    fitting = [each for each in stored if _fits(law, each)]
+    fitting = [candidate for candidate in stored if _fits(law, candidate)]
     # Each law of the store was named by some study: if only this name fits a law of the store, it is that law's.
-    only = [each for each in fitting if all(other == law for other in named if _fits(other, each))]
+    only = [candidate for candidate in fitting if all(other == law for other in named if _fits(other, candidate))]
     chosen = only or fitting
     if len(chosen) > 1:
         raise InputError(f"distribution {law[0]}: {len(chosen)} laws of the store fit its parameters {law[1]}")

@@ -122,12 +122,12 @@ class Store:
         return contiguous(np.asarray(self.done(cell).all(axis=0)), self.study.trial_range.start)
 
     def missing(
-        self, cell: Cell, wanted: range, measurement: MeasurementKey = DRAWS
+        self, cell: Cell, trials: range, measurement: MeasurementKey = DRAWS
     ) -> list[tuple[range, tuple[int, ...]]]:
         """Return the runs of trials in a range that lack some depths, each with the depths that it lacks."""
-        lacking = ~self.done(cell, measurement)[:, wanted.start : wanted.stop]
+        lacking = ~self.done(cell, measurement)[:, trials.start : trials.stop]
         runs: list[tuple[range, tuple[int, ...]]] = []
-        start = wanted.start
+        start = trials.start
         for key, members in itertools.groupby(map(tuple, lacking.T.tolist())):
             length = sum(1 for _ in members)
             depths = tuple(depth for depth, lacks in zip(cell.depths, key, strict=True) if lacks)
@@ -179,7 +179,7 @@ class Store:
                 self._arrays[group, name] = open_array(self.root, group, name)
             self._arrays[group, name][...] = arrays[name]
 
-        self.trials.each(write, arrays)
+        self.trials.for_each(write, arrays)
 
     def _per_trial(self, variables: Mapping[str, Variable], *, incomplete: bool = False) -> PerTrial:
         return PerTrial(

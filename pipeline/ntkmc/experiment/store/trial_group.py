@@ -88,7 +88,7 @@ class PerTrial:
             return np.asarray(self.array(name)[(*selection, slice(trials.start, trials.stop))])
 
         chosen = list(self.variables) if names is None else list(names)
-        return dict(zip(chosen, self.each(read, chosen), strict=True))
+        return dict(zip(chosen, self.for_each(read, chosen), strict=True))
 
     def forget(self, index: CellIndex, trials: Sequence[int] | None = None) -> None:
         """Reset the status of some or all trials of a cell, so that they count as never run."""
@@ -111,7 +111,7 @@ class PerTrial:
         for chunk, members in by_chunk.items():
             self._fold_chunk(chunk, members, lengths)
 
-    def each(self, work: Callable[[str], T], names: Iterable[str]) -> list[T]:
+    def for_each(self, work: Callable[[str], T], names: Iterable[str]) -> list[T]:
         """Call a function for each variable; concurrently on an object store, whose latency is high."""
         if not self._location.remote:
             return [work(name) for name in names]
@@ -189,7 +189,7 @@ class PerTrial:
         lost = np.zeros(status.shape, dtype=bool)
         names = [name for name in self.variables if name != "status"]
         for start in range(0, len(names), REQUESTS):
-            for absent in self.each(lacking, names[start : start + REQUESTS]):
+            for absent in self.for_each(lacking, names[start : start + REQUESTS]):
                 lost |= valued & absent
         return status, lost
 
@@ -203,7 +203,7 @@ class PerTrial:
             )
             self.array(name)[selection] = np.full(shape, variable.fill, dtype=variable.dtype)
 
-        self.each(reset, self.variables)
+        self.for_each(reset, self.variables)
 
     def _fold_chunk(self, chunk: tuple[int, ...], blocks: list[Block], lengths: dict[str, int]) -> None:
         shape = dict(zip(self.dims, self.status.shape, strict=True))
@@ -222,7 +222,7 @@ class PerTrial:
             if name == "status":
                 self.status[selection] = content
 
-        self.each(fold, [name for name in self.variables if name != "status"])
+        self.for_each(fold, [name for name in self.variables if name != "status"])
         fold("status")  # last: the status marks a trial as done
 
     def _copy(self, content: NDArray[Any], block: Block, region: Region, values: NDArray[Any]) -> None:

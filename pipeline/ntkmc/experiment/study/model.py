@@ -39,7 +39,7 @@ from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims import Instance, instances, select
 from ntkmc.theory.claims.trial_statistics import EDGES, SPECTRUM, required
 from ntkmc.theory.distributions import Dataset, Unimported, build
-from ntkmc.theory.distributions.normalization import DEFAULT, Normalization
+from ntkmc.theory.distributions.normalization import DEFAULT, Normalization, second_moment_of
 from ntkmc.theory.kernels import check_kernel
 from ntkmc.theory.targets import TARGETS, check_target
 
@@ -365,7 +365,7 @@ class Study(_Model):
             law=law.name,
             hypotheses=law.hypotheses(d),
             scale=scale,
-            second_moment=1.0 if self.normalize != "none" else moment,
+            second_moment=second_moment_of(self.normalize, law, d),
             shallower=max((other for other in cell.depths if other < depth), default=None),
             fewer=max(smaller_sizes, default=None) if self.nested else None,
         )

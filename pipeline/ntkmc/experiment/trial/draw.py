@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from ntkmc.errors import InputError
 from ntkmc.experiment.study.address import Purpose, generator, seed_sequence, spawn_key
 from ntkmc.experiment.study.model import Study
 from ntkmc.linalg.eigen import Rows, as_data, split_rows
@@ -110,13 +108,3 @@ def moderate(rows: Rows) -> Rows:
     if largest > 0.0 and not 2.0**-200 < largest < 2.0**200:
         raise FloatingPointError("norms so extreme that Gram entries lose bits or overflow: rescale, or normalize")
     return rows
-
-
-def standard_scale(mode: Normalization, distribution: Distribution, d: int) -> float:
-    """Return the factor by which normalized rows have E|x|**2 = d; 1 if that moment does not exist."""
-    if mode != "none":
-        return math.sqrt(d)
-    try:
-        return math.sqrt(d / distribution.second_moment(d))
-    except InputError:
-        return 1.0

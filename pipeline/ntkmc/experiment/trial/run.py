@@ -20,7 +20,7 @@ from ntkmc.experiment.schema.groups import trial_variables
 from ntkmc.experiment.study.measurements import DRAWS, MeasurementKey
 from ntkmc.experiment.study.numerics import NUMERICS
 from ntkmc.experiment.study.variables import Variable
-from ntkmc.experiment.trial.draw import TrialConfig, TrialContext, draw, moderate, standard_scale
+from ntkmc.experiment.trial.draw import TrialConfig, TrialContext, draw, moderate
 from ntkmc.experiment.trial.measurements import MEASURE, MeasuredValues
 from ntkmc.experiment.trial.statistics import (
     draw_statistics,
@@ -39,6 +39,7 @@ from ntkmc.linalg.gram import kernel_error, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import coherence_of, cosines, grams_of_cosines
 from ntkmc.numeric import Matrix
 from ntkmc.theory.distributions import Distribution
+from ntkmc.theory.distributions.normalization import second_moment_of, standard_scale
 
 NUMERICAL_ERRORS: Final = (np.linalg.LinAlgError, FloatingPointError, InputError)
 """Exceptions recorded as a failed trial. Any other exception is a bug or a machine failure, and ends the block."""
@@ -68,7 +69,7 @@ def run_trial(
     config: TrialConfig, distribution: Distribution, d: int, n: int, depths: Sequence[int], trial: int
 ) -> Trial:
     """Run one trial. Under `single_thread()` the result has the same bits as in a run."""
-    scale = standard_scale(config.normalize, distribution, d)
+    scale = standard_scale(second_moment_of(config.normalize, distribution, d), d)
     # The draw has no local name here, so that `measure_draw` can free it.
     return measure_draw(config, draw(config, distribution, d, n, trial), depths, scale)
 

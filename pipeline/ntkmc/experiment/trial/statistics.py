@@ -20,11 +20,10 @@ from ntkmc.linalg.blocked import EntrySums, PairSums
 from ntkmc.linalg.eigen import Eigenvalue, Enclosed, Rows
 from ntkmc.linalg.eigen.cholesky_bound import gershgorin, pair_bound
 from ntkmc.linalg.eigen.smallest import enclose
-from ntkmc.linalg.eigen.spectrum import largest_eigenvalue, measure
+from ntkmc.linalg.eigen.spectrum import Ends, largest_eigenvalue, measure
 from ntkmc.linalg.eigen.symmetric import Symmetric, in_place
 from ntkmc.linalg.gram import Eigenvalues, grams_of_rows, kernel_error, widen_by_kernel_error
 from ntkmc.linalg.gram.eigenvalues import enclose_all
-from ntkmc.linalg.gram.matrix import coherence_error
 from ntkmc.numeric import UNIT_ROUNDOFF, Matrix, step_down, step_up
 from ntkmc.statistics import kolmogorov_distance
 from ntkmc.theory.claims.trial_statistics import (
@@ -37,7 +36,7 @@ from ntkmc.theory.claims.trial_statistics import (
     SPECTRUM,
     UNSCALED,
 )
-from ntkmc.theory.kernels import entry_error
+from ntkmc.theory.kernels import coherence_error, entry_error
 from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel
 from ntkmc.theory.kernels.gegenbauer import expansion, gegenbauer, harmonics
 from ntkmc.theory.predictions import FreeSum, elkaroui_law, free_sum_law
@@ -108,8 +107,6 @@ def _distance(eigenvalues: Eigenvalues, energy: float, law: FreeSum) -> float:
     # The radius of the eigenvalues is not added: it is far below the error of the law.
     return kolmogorov_distance(eigenvalues.values / energy, law.cdf, law.cdf_below)
 
-
-Ends = tuple[float, float]
 
 _UNKNOWN: Final[Ends] = (-np.inf, np.inf)
 

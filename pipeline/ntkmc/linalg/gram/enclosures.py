@@ -14,9 +14,9 @@ from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
 from ntkmc.linalg.eigen.smallest import RTOL, check_method, enclose, rescaled, status_of
 from ntkmc.linalg.eigen.spectrum import Spectrum, as_labels, measure
 from ntkmc.linalg.eigen.symmetric import in_place
-from ntkmc.linalg.gram.matrix import coherence_error, coherence_of, cosines, grams_of_cosines
+from ntkmc.linalg.gram.matrix import coherence_of, cosines, grams_of_cosines
 from ntkmc.numeric import Matrix, step_down, step_up
-from ntkmc.theory.kernels import check_depths, entry_error
+from ntkmc.theory.kernels import check_depths, coherence_error, entry_error
 
 
 def lambda_min(

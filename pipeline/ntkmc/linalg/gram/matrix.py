@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from ntkmc.compiled import compiled
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
-from ntkmc.numeric import UNIT_ROUNDOFF, Matrix
+from ntkmc.numeric import Matrix
 from ntkmc.theory.kernels import check_depths, diagonal_value
 from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel, next_layer
 
@@ -143,19 +143,13 @@ def cosines(rows: Rows) -> Matrix:
 
 
 def coherence(rows: Rows) -> float:
-    """max |rho_ij| over the pairs i < j, 0 for a single row; absolute error at most `coherence_error(d)`."""
+    """max |rho_ij| over the pairs i < j, 0 for a single row; absolute error at most `coherence_error(d)` of `ntkmc.theory.kernels`."""
     return coherence_of(cosines(rows), rows)
 
 
 def coherence_of(R: Matrix, rows: Rows) -> float:
     """`coherence` from R = `cosines(rows)`."""
     return float(_coherence(R, rows.unit))
-
-
-def coherence_error(d: int) -> float:
-    """Bound on the error of `coherence`: (d + 8) u, derived in `ntkmc.theory.kernels.functions.entry_error`, step
-    2."""
-    return (d + 8) * UNIT_ROUNDOFF
 
 
 @compiled

@@ -12,7 +12,7 @@ import numpy as np
 from ntkmc.numeric import UNIT_ROUNDOFF, Floats
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims.base import Bound, Evaluate, Parameters, Quantity, Statistics
-from ntkmc.theory.kernels.functions import diagonal_value, entry_error
+from ntkmc.theory.kernels.functions import coherence_error, diagonal_value, entry_error
 
 
 def around(value: Floats, error: Floats | float) -> Bound:
@@ -85,7 +85,7 @@ def positive_part(bound: Bound) -> Bound:
 def decreasing(function: Callable[[Floats], Floats], context: CellContext, statistics: Statistics) -> Bound:
     """Return the enclosure of a decreasing function of the coherence, whose error is at most (d + 8) u."""
     cosine = statistics["coherence"]
-    error = (context.d + 8) * UNIT_ROUNDOFF  # `ntkmc.linalg.gram.matrix.coherence_error`
+    error = coherence_error(context.d)
     low = function(np.clip(cosine - error, 0.0, 1.0))
     high = function(np.clip(cosine + error, 0.0, 1.0))
     # The recursions for k and for its coefficients add up L numbers of size l, each with a few roundings: L**3 in all.

@@ -41,7 +41,7 @@ from ntkmc.theory.claims.domains import (
     has_pairs,
 )
 from ntkmc.theory.claims.trial_statistics import HIGHEST_HARMONIC, KHATRI_RAO, POWERS
-from ntkmc.theory.kernels.functions import diagonal_value, kernel_function
+from ntkmc.theory.kernels.functions import coherence_error, diagonal_value, kernel_function
 from ntkmc.theory.kernels.series import hermite_coefficient, series_coefficients
 
 # Bounds from the entries of the Gram matrix.
@@ -261,7 +261,7 @@ def _separation(context: CellContext, statistics: Statistics, parameters: Parame
 def _positive(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     # Rows that may be parallel within rounding are left out. Elsewhere the bound is the smallest positive float64,
     # which an eigenvalue that is proved to be at most 0 violates.
-    parallel = statistics["coherence"] + (context.d + 8) * UNIT_ROUNDOFF >= 1.0
+    parallel = statistics["coherence"] + coherence_error(context.d) >= 1.0
     least = np.where(parallel, 0.0, np.nextafter(0.0, 1.0))
     return Bound(least, least)
 

@@ -31,7 +31,7 @@ from ntkmc.theory.claims.base import (
 from ntkmc.theory.claims.bounds import around, at_delta, constant, exactly, scaled
 from ntkmc.theory.claims.deterministic import MAX_ORDER, tail_bounds, two_layer_entry
 from ntkmc.theory.claims.domains import TWO_LAYERS, TWO_LAYERS_PAIRS, Condition, Domain, everywhere, has_pairs, known
-from ntkmc.theory.kernels.functions import kernel_function
+from ntkmc.theory.kernels.functions import coherence_error, kernel_function
 from ntkmc.theory.kernels.series import hermite_coefficient
 from ntkmc.theory.predictions.sphere import (
     close_pair_probability,
@@ -46,8 +46,8 @@ _TWO_DELTAS = ({"delta": 0.1}, {"delta": 0.5})
 
 
 def _cosine(name: str) -> Quantity:
-    """Return the function that reads a cosine, whose error is at most (d + 8) u (`coherence_error` of linalg)."""
-    return lambda context, statistics: around(statistics[name], (context.d + 8) * UNIT_ROUNDOFF)
+    """Return the function that reads a cosine, whose error is at most `coherence_error`."""
+    return lambda context, statistics: around(statistics[name], coherence_error(context.d))
 
 
 def _delta(parameters: Parameters) -> float:

@@ -27,6 +27,7 @@ from ntkmc.theory.claims.bounds import around, at_delta, constant, enclosed
 from ntkmc.theory.claims.deterministic import separation
 from ntkmc.theory.claims.domains import TWO_LAYERS, Condition, Domain, everywhere, known
 from ntkmc.theory.claims.probability import sub_gaussian
+from ntkmc.theory.distributions.normalization import standard_scale
 from ntkmc.theory.kernels.series import hermite_coefficient
 
 FUNCTIONS: Final = {
@@ -50,13 +51,6 @@ def _log(context: CellContext, parameters: Parameters) -> float:
 # Coherence and inner products.
 
 
-def standard_scale(context: CellContext) -> float:
-    """Return the factor after which E|x|**2 = d; where E|x|**2 does not exist, the factor that undoes the scaling."""
-    if context.second_moment is not None:
-        return math.sqrt(context.d / context.second_moment)
-    return 1.0 if context.scale is None else context.scale
-
-
 def _coherence(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     return _exact(statistics["coherence"] / math.sqrt(_log(context, parameters) / context.d))
 
@@ -64,7 +58,9 @@ def _coherence(context: CellContext, statistics: Statistics, parameters: Paramet
 def inner_product_ratio(context: CellContext, statistics: Statistics, parameters: Parameters) -> Floats:
     """Return max |<x_i, x_j>| / (sqrt(log(n / delta)) max |x_k|) in units where E|x|**2 = d, (trials,)."""
     root = math.sqrt(_log(context, parameters))
-    return np.asarray(statistics["inner_max"] / (root * statistics["norm_max"]) * standard_scale(context))
+    return np.asarray(
+        statistics["inner_max"] / (root * statistics["norm_max"]) * standard_scale(context.second_moment, context.d)
+    )
 
 
 def _has_sub_gaussian_rows(context: CellContext) -> bool:
@@ -81,7 +77,7 @@ SUB_GAUSSIAN: Final = Domain(
 def _twice_sub_gaussian(context: CellContext, parameters: Parameters) -> float:
     """Return 2 K, K the sub-Gaussian parameter of the rows in units where Cov x = I."""
     K = sub_gaussian(context)
-    return math.inf if K is None else 2.0 * K * standard_scale(context)
+    return math.inf if K is None else 2.0 * K * standard_scale(context.second_moment, context.d)
 
 
 _COHERENCE: Final[tuple[Claim, ...]] = (
@@ -131,7 +127,7 @@ def _keeping_norms(hypotheses: str, condition: Condition = everywhere) -> Domain
 
 
 def _moment(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    unit = standard_scale(context) / math.sqrt(context.d)
+    unit = standard_scale(context.second_moment, context.d) / math.sqrt(context.d)
     match parameters["moment"]:
         case "norm":
             return _exact(statistics["norm_mean"] * unit)
@@ -149,7 +145,7 @@ def _at_most_second_moment(context: CellContext, parameters: Parameters) -> floa
 def _of_function(context: CellContext, statistics: Statistics, name: str) -> Floats:
     statistic = FUNCTIONS[name][0]
     # The distance to the cube is measured in units of the law's own scale.
-    factor = 1.0 if statistic == "cube_distance" else standard_scale(context)
+    factor = 1.0 if statistic == "cube_distance" else standard_scale(context.second_moment, context.d)
     return np.asarray(statistics[statistic] * factor)
 
 

@@ -51,3 +51,22 @@ def normalize(X: Matrix, distribution: Distribution, mode: Normalization) -> Mat
     # Scaling by a power of two is exact, and prevents overflow and underflow of squares.
     scaled = np.ldexp(X, -np.frexp(largest)[1][:, None])
     return np.asarray(scaled / np.sqrt(np.sum(scaled * scaled, axis=1))[:, None])
+
+
+def second_moment_of(mode: Normalization, distribution: Distribution, d: int) -> float | None:
+    """Return E|x|**2 of normalized rows; None if it does not exist."""
+    if mode != "none":
+        return 1.0
+    try:
+        return distribution.second_moment(d)
+    except InputError:
+        return None
+
+
+def standard_scale(second_moment: float | None, d: int) -> float:
+    """Return the factor after which rows with E|x|**2 = `second_moment` have E|x|**2 = d; 1 if that moment does not exist.
+
+    >>> standard_scale(1.0, 16), standard_scale(None, 16)
+    (4.0, 1.0)
+    """
+    return 1.0 if second_moment is None else math.sqrt(d / second_moment)

@@ -4,12 +4,20 @@ and Gegenbauer series.
 Imports nothing else of `theory`.
 """
 
-from ntkmc.theory.kernels.functions import KERNELS, check_depths, check_kernel, diagonal_value, entry_error
+from ntkmc.theory.kernels.functions import (
+    KERNELS,
+    check_depths,
+    check_kernel,
+    coherence_error,
+    diagonal_value,
+    entry_error,
+)
 
 __all__ = [
     "KERNELS",
     "check_depths",
     "check_kernel",
+    "coherence_error",
     "diagonal_value",
     "entry_error",
 ]

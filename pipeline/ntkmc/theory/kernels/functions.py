@@ -112,6 +112,11 @@ def _values(cosines: NDArray[np.float64], depth: int, two_layers: bool, tangent:
     return values
 
 
+def coherence_error(d: int) -> float:
+    """Return the bound (d + 8) u on the error of a computed cosine, and of a coherence; step 2 of `entry_error`."""
+    return (d + 8) * UNIT_ROUNDOFF
+
+
 def entry_error(kernel: str, depth: int, d: int, coherence: float) -> float:
     """Return e with |computed K_ij - K_ij| <= e |x_i| |x_j| for all entries computed by `ntkmc.linalg.gram.matrix`.
 
