@@ -40,6 +40,7 @@ def convergence(widths: NDArray[np.int64], networks: Sequence[Trials], n: int, r
     """
     estimates = approach(widths, networks, rules, FINITE_WIDTH.prefix, "width")
     limits = [midpoints(trials, "lambda_min") for trials in networks]
+    # All sizes use the same draws: the one with most trials has the best median of lambda_min.
     least = median(max(limits, key=len, default=np.empty(0)))
     estimates["printed_width"] = n**6 / least**4 if least > 0.0 else np.nan
     return estimates
@@ -62,6 +63,7 @@ def approach(sizes: NDArray[np.int64], matrices: Sequence[Trials], rules: Rules,
     A trial that failed, or whose enclosures do not decide an event, counts as a failure in the lower limit and as a
     success in the upper limit. Limits of least sizes and of exponents hold for all sizes simultaneously (Bonferroni).
     """
+    # Bonferroni over the sizes: the least size is chosen after looking at all of them.
     together = 1.0 - (1.0 - rules.confidence) / max(len(sizes), 1)
     total = np.array([len(trials["status"]) for trials in matrices])
     estimates: Values = {"trials_used": total}
@@ -149,6 +151,7 @@ def smallest_size(
     sure, likely, possible = counts
     lower, _ = confidence_sequence(sure, total, confidence)
     _, upper = confidence_sequence(possible, total, confidence)
+    # The least size from which on the event is likely lies above every size at which it is proved to be unlikely.
     refuted = sizes[(total > 0) & (upper < 1.0 - delta)]
     return {
         name: _from_which_on(sizes, (total > 0) & (likely >= (1.0 - delta) * total), np.nan),
@@ -160,6 +163,7 @@ def smallest_size(
 def _from_which_on(sizes: NDArray[np.int64], good: NDArray[np.bool_], none: float) -> float:
     """Return the least size such that it and all larger sizes are good; `none` if the largest size is not."""
     least = none
+    # From the largest size down: a good size below a bad one does not count.
     for position in np.argsort(sizes)[::-1]:
         if not good[position]:
             break
@@ -175,10 +179,12 @@ def _deviations(
         lower, upper = (trials[f"{prefix}deviation_{end}"] for end in ("lower", "upper"))
         if len(lower):
             row[0] = median(midpoints(trials, f"{prefix}deviation"))
+            # A trial that failed may have had any deviation.
             ends = np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
             row[1:] = quantile_sequence(*ends, 0.5, confidence)
     value, lower, upper = medians.T
     estimates = {"deviation_median": value, "deviation_median_lower": lower, "deviation_median_upper": upper}
+    # The exponent is fitted to medians, which exist for every law, with their simultaneous limits.
     fitted = exponents(value, lower, upper, {what: sizes})
     for end, number in zip(("", "_lower", "_upper"), fitted.get(what, (np.nan,) * 3), strict=True):
         estimates[f"exponent{end}"] = np.asarray(number)

@@ -59,6 +59,7 @@ def estimate(trials: Trials, rules: Rules) -> Values:
     sure = np.sum(lower >= thresholds, axis=1)
     # Comparisons with NaN are false: a failed trial excludes nothing.
     not_excluded = total - np.sum(upper < thresholds, axis=1)
+    # Each limit from the count that is unfavourable for it: undecided trials widen the interval, they never shift it.
     low, _ = confidence_sequence(sure, total, rules.confidence)
     _, high = confidence_sequence(not_excluded, total, rules.confidence)
     estimates: Values = {
@@ -112,6 +113,7 @@ def first_precise(
     if not looks:
         return None
     counts = np.array(looks)
+    # Cumulative sums give the counts at all looks in one pass over the trials.
     sure = np.cumsum(lower[:, None, :] >= thresholds[:, None], axis=2)[..., counts - 1]
     excluded = np.cumsum(upper[:, None, :] < thresholds[:, None], axis=2)[..., counts - 1]
     low, _ = confidence_sequence(sure, counts, confidence)

@@ -23,6 +23,7 @@ def overall(verdicts: Sequence[int]) -> Verdict:
     'holds'
     """
     present = set(verdicts)
+    # By severity: one violation refutes a deterministic claim, whatever other cells say.
     order = (Verdict.VIOLATED, Verdict.HOLDS, Verdict.VACUOUS, Verdict.NOT_APPLICABLE, Verdict.NOT_EVALUATED)
     return next((verdict for verdict in order if verdict in present), Verdict.NOT_EVALUATED)
 
@@ -117,8 +118,10 @@ def judge_family(
     fitted = {} if claim.equal is not None else exponents(value, lower, upper, axes)
     ceiling = float(np.max(cells["ceiling"]))
     proved = int(np.min(cells["proved"]))
+    # The margin covers roundings in ceilings, which are computed and not enclosed.
     if np.any(lower > ceiling * (1.0 + 1e-9)):
         return Verdict.REFUTED, fitted
+    # A proved ceiling makes the trend irrelevant: below it the constant may grow and still be bounded.
     if claim.functional == "quantile" and np.isfinite(ceiling):
         same = float(np.min(cells["ceiling"])) >= 0.99 * ceiling
         return Verdict.SUPPORTED if same and np.all(upper <= ceiling) else Verdict.UNDECIDED, fitted
@@ -158,6 +161,7 @@ def _goes_on(axis: str, constants: tuple[NDArray[Any], ...], axes: dict[str, NDA
     parts = halves(axes[axis])
     if parts is None:
         return False
+    # Two fits on half the range each: a drift that levels off has a smaller exponent in the upper half.
     ends = []
     for part in parts:
         value, lower, upper = (values[part] for values in constants)

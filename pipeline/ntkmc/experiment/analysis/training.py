@@ -162,6 +162,7 @@ def _mean(losses: NDArray[Any], confidence: float) -> Estimated:
 
 def _curve(values: NDArray[Any], unit: NDArray[Any]) -> NDArray[np.float64]:
     """Return the median over trials at each step, of values divided by the unit of their trial."""
+    # Labels that are all zero have no relative residual.
     good = ~np.isnan(unit) & (unit > 0.0)
     if not good.any():
         return np.full(len(CHECKPOINTS), np.nan)

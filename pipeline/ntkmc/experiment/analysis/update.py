@@ -93,6 +93,7 @@ class Derived:
             )
             reached = min(looks) + sum(additional)
             whole = len(self.study.trial_range) * (1 + len(additional))
+            # The last update of a cell always judges, so that a finished run has verdicts on all trials.
             judging = reached >= _MORE * self._judged.get(cell.name, 0) or reached == whole
             if self._looked.get(cell.name) != (*looks, *additional):
                 self._looked[cell.name] = (*looks, *additional)
@@ -156,6 +157,7 @@ class Derived:
 
         The result depends on the trials alone, not on other content of the store or on earlier decisions.
         """
+        # A fixed number of trials never stops early.
         if not isinstance(self.study.trials, AdaptiveTrials):
             return None
         reached = self.store.prefix(cell)
@@ -175,6 +177,7 @@ class Derived:
         others = self._additional(cell) if judging else {}
         for depth, row in zip(cell.depths, rows, strict=True):
             here = (*index, row)
+            # No trial at this depth yet: its estimates keep their fill values.
             if not everything["status"][row].any():
                 continue
             used = self._reached(cell, row) if stop is None else stop
@@ -216,6 +219,7 @@ class Derived:
         measured = {}
         for measurement in self.store.additional_measurements:
             group, reached = self.store.group(measurement), self._reached_at_all_depths(cell, measurement)
+            # Measurements of earlier studies keep their verdicts if this study has no trials of them.
             if reached or measurement in self.study.additional_measurements:
                 measured[measurement] = CellTrials(group, group.index(key, measurement)), reached
         return measured
@@ -230,6 +234,7 @@ class Derived:
         values = np.array([measurement.value for measurement in measured])
         over = [trials.over(span) for trials, span in measured.values()]
         estimates = ESTIMATE[axis.group](values, over, cell.n, self._rules(0))
+        # The store may hold more values than were estimated here, and in another order.
         at = [self.axes[axis.dim].index(measurement.value) for measurement in measured]
         arrays = self.additional[axis.group]
         for name, value in estimates.items():

@@ -75,6 +75,7 @@ def judge(
         return {"verdict": int(Verdict.NOT_APPLICABLE)}
     claim, parameters = instance.claim, instance.parameters
     trials = everything if isinstance(claim, DeterministicClaim) else prefix
+    # The trials of an earlier study may lack a statistic that only later claims need.
     if any(name not in trials for name in instance.needs):
         return _NOTHING
     if isinstance(claim, ScalingClaim):
@@ -220,6 +221,7 @@ def _scaling(
         (constant, lower, upper), tail = _tails(ratio, failed, compared, confidence, fixed)
         constants |= dict(zip(("tail", "tail_lower", "tail_upper"), tail, strict=True))
     else:
+        # Failed trials are left out of the estimate, but take the worst value in both limits.
         value = ratio.value[~failed]
         ends = np.where(failed, -np.inf, ratio.lower), np.where(failed, np.inf, ratio.upper)
         if claim.functional == "quantile":
@@ -266,6 +268,7 @@ def _tails(
     for values, lost_values, is_compared in zip(functions, lost, compared, strict=True):
         share = len(functions) if one_kind else 2 * int(np.sum(compared == is_compared))
         scale, tail = sub_gaussian_scale(values[~lost_values], 1.0 - (1.0 - confidence) / share)
+        # The limits of a scale are valid at a fixed number of trials, and for complete samples only.
         if lost_values.any() or not fixed:
             scale, tail = Estimate(scale.value, 0.0, np.inf), Estimate(tail.value, -np.inf, np.inf)
         scales.append(scale)

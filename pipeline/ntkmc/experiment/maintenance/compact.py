@@ -72,6 +72,7 @@ def compact(store: str | Path) -> Compacted:
             replace_group(location, group)
         consolidate(location)
         sweep(location)
+        # A compacted store is copied and archived: no file of this host should remain in it.
         lease.remove = True
     after = _size(location.path)
     return Compacted(before[0], after[0], before[1], after[1])

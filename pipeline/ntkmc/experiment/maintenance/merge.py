@@ -82,6 +82,7 @@ def merge(into: str | Path, stores: Sequence[str | Path]) -> Merged:
         raise InputError(f"merge: {target if target in sources else 'a store'} is named twice")
     everything = [*([target] if target.occupied() else []), *sources]
     _compare_identities(everything)
+    # The target takes part in the union, so that nothing that it holds is lost.
     study = joined([(str(location), _study(location)) for location in everything])
     if not target.remote:
         create(target, study)
@@ -187,8 +188,10 @@ def _take(store: Store, source: Location) -> int:
     opened = Store(source, _study(source), writing=False)
     if opened.damaged:
         raise StoreError(f"{source}: is damaged: ntkmc verify {source} --repair")
+    # The merge would lack their trials, without any message.
     if opened.journal.names():
         raise StoreError(f"{source}: has blocks that are not folded yet: let its run end, or resume it first")
+    # A trial without a statistic counts as never run in the target, and would be computed again there.
     lacking = [name for name in store.statistics if name not in opened.statistics]
     if lacking:
         raise InputError(
@@ -214,6 +217,7 @@ def _blocks(store: Store, source: Store, cell: Cell, makers: _Makers, measuremen
     done = source.statuses(cell, measurement) != 0
     lacking = np.zeros_like(done)
     depths = source.coordinates["depth"]
+    # Depths of the source, in its order: the target may have others, and in another order.
     absent = store.statuses(cell, measurement)[store.depth_positions(depths)] == 0
     both = min(done.shape[1], absent.shape[1])
     # Trials beyond the end of the target are all lacking there.
@@ -225,6 +229,7 @@ def _blocks(store: Store, source: Store, cell: Cell, makers: _Makers, measuremen
     for first, stop, rows in _runs(lacking, owners):
         for start in range(first, stop, _LONGEST):
             span = range(start, min(start + _LONGEST, stop))
+            # A block lists its depths in increasing order, as a run's blocks do.
             chosen = sorted(rows, key=lambda row: depths[row])
             values = group.read(group.index(key, measurement), span)
             arrays = {
@@ -237,6 +242,7 @@ def _blocks(store: Store, source: Store, cell: Cell, makers: _Makers, measuremen
 
 def _runs(lacking: NDArray[np.bool_], owners: NDArray[np.intp]) -> Iterator[tuple[int, int, tuple[int, ...]]]:
     """Iterate over maximal runs of trials with equal lacking depths and one owner: (first, stop, rows)."""
+    # Blocks of different makers stay apart, so that each keeps its provenance.
     changed = (lacking[:, 1:] != lacking[:, :-1]).any(axis=0) | (owners[1:] != owners[:-1])
     ends = [0, *(np.flatnonzero(changed) + 1).tolist(), lacking.shape[1]]
     for first, stop in itertools.pairwise(ends):

@@ -54,6 +54,7 @@ def compare_trial(store: str | Path, cell_name: str, trial: int, study: Study | 
     location = Location.of(store)
     tree = open_results(store)
     origin = str(location)
+    # Another seed or kernel would give other bits, and every comparison would fail.
     if study is not None:
         check_identity(location, study)
     own = study.cells if study is not None else ()
@@ -65,6 +66,7 @@ def compare_trial(store: str | Path, cell_name: str, trial: int, study: Study | 
             f"trial {trial} of {cell_name} is not in {origin}: it has trials up to {here.sizes['trial'] - 1}"
         )
     stored = here.isel(trial=trial).load()
+    # Only depths at which the trial has run; no bit of one depends on which others are measured.
     depths = tuple(depth for depth in here["depth"].to_numpy().tolist() if int(stored["status"].sel(depth=depth)) != 0)
     if not depths:
         raise InputError(f"trial {trial} of {cell_name} has not been run yet in {origin}")
@@ -101,6 +103,7 @@ def _compare_along(axis: Measurement, study: Study, stored: xr.Dataset, cell: Ce
         for name, values in arrays.items():
             for row, depth in enumerate(depths):
                 other = stored_trial[name].sel(depth=depth)
+                # One comparison per number: a difference in a curve is shown with its step.
                 for at in np.ndindex(other.shape):  # a scalar, or a curve
                     steps = "".join(
                         f",{dim}={stored_trial[dim].to_numpy()[i]}"
@@ -141,6 +144,7 @@ def claim_margins(
         (instance, instance.claim)
         for instance in instances(values=values_by_group(stored_keys(tree.attrs["coordinates"])))
         if isinstance(instance.claim, InequalityClaim)
+        # A label selects one instance; an id selects all instances of a claim.
         and (claim is None or (claim in (instance.label, claim_id) and instance.claim.id == claim_id))
     ]
     if not chosen:
@@ -188,6 +192,7 @@ def _neighbours(study: Study, cell: Cell, context: CellContext, arrays: Arrays, 
         row = cell.depths.index(context.shallower)
         neighbours |= {f"shallower_{end}": arrays[f"lambda_min_{end}"][row] for end in ("lower", "upper")}
     if context.fewer is not None:
+        # Its rows are the first rows of this draw, as the study is nested.
         smaller = Cell(cell.distribution, cell.d, context.fewer, (context.depth,))
         other = recomputed(study, required(()), smaller, smaller.depths, trial)
         neighbours |= {f"fewer_{end}": other[f"lambda_min_{end}"][0] for end in ("lower", "upper")}

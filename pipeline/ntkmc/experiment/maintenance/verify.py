@@ -82,6 +82,7 @@ class SpotCheck:
         """Recompute `number` finished trials, drawn uniformly, and return the differences."""
         measured = [(cell, measurement) for cell in self._cells for measurement in self._store.measurements]
         done = [np.flatnonzero((self._store.statuses(*pair) != 0).any(axis=0)) for pair in measured]
+        # Uniform over trials: a cell is drawn in proportion to the trials that it has.
         weights = np.array([len(trials) for trials in done], dtype=np.float64)
         if not weights.sum():
             return []
@@ -124,6 +125,7 @@ class SpotCheck:
                 | (arrays["lambda_min_upper"] < stored["lambda_min_lower"][rows])
             )
         )
+        # On another processor only a disjoint enclosure, or a large difference, is a defect.
         if not (self._exact or apart or _far(arrays, stored, rows, measurement)):
             self.last_bits += 1
             return ""
@@ -258,6 +260,7 @@ def _verify(location: Location, sample: int, seed: int, study: Study | None) -> 
         " metadata" in difference.what for difference in findings
     ):  # without metadata the arrays cannot be interpreted
         return Report(chunks, len(blocks), 0, 0, 0, (), tuple(findings))
+    # Opening reads every status, with the checksums of the chunks.
     opened = _Comparing(location, own_study)
     if opened.damaged and not findings:
         findings.append(Finding("trials", "some that are marked as finished have no value"))
@@ -376,6 +379,7 @@ def _enclosures(store: Store, cell: Cell, measurement: MeasurementKey) -> tuple[
     wrong = (status < 0) | (status > len(Status))
     for name in enclosed:
         lower, upper = (values[f"{name}_{end}"] for end in ("lower", "upper"))
+        # Written so that NaN counts as wrong: a comparison with it is false.
         wrong |= valued & ~((lower <= upper) & np.isfinite(lower) & np.isfinite(upper))
     for name in alone:
         value, lower, upper = (values[f"{name}{end}"] for end in ("", "_lower", "_upper"))
@@ -398,6 +402,7 @@ def _estimates(store: _Comparing, study: Study) -> list[Finding]:
     """Check that the estimates and verdicts of the last study follow from the trials."""
     if any(isinstance(cell.distribution, Unimported) for cell in study.cells):
         return []  # verdicts depend on the hypotheses of a law, which only its code states
+    # The same code as in a run, on a store that compares instead of writing.
     derived = Derived(store)
     derived.refresh(study.cells)
     derived.finish()

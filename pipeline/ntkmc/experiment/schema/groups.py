@@ -205,6 +205,7 @@ def trial_variables(statistics: Iterable[str]) -> dict[str, Variable]:
     >>> list(trial_variables(["coherence"]))
     ['lambda_min', 'lambda_min_lower', 'lambda_min_upper', 'coherence', 'status']
     """
+    # A variable with a value per trial that is no statistic is part of every store: lambda_min, its ends, the status.
     chosen = set(statistics)
     return {
         name: variable

@@ -1,5 +1,4 @@
-"""The results on disk: where a store lives, its layout, the journal of finished blocks, the groups with one value per
-trial, the writer and its lease, and readers.
+"""Stores of results: location, layout, journal of finished blocks, groups with one value per trial, writer, readers.
 
 May import `trial`, `schema` and `study`.
 """

@@ -84,6 +84,7 @@ def trial_chunk(shape: Mapping[str, int]) -> dict[str, int]:
         cells = math.prod(math.ceil(shape[k] / chunk[k]) for k in ("distribution", "d", "n"))
         if cells > _MOST_CHUNKS:
             chunk[dim] = min(shape[dim], math.ceil(cells / _MOST_CHUNKS))
+    # 8 bytes for every type: most variables are float64, and a smaller type makes a smaller chunk.
     bytes_a_trial = 8 * math.prod(length for dim, length in chunk.items() if dim != "trial")
     # A fold rewrites the chunks that it touches: split many trials, as far as the limit on chunks leaves room.
     pieces = max(1, _MOST_CHUNKS // math.prod(math.ceil(shape[k] / chunk[k]) for k in ("distribution", "d", "n")))
@@ -99,6 +100,7 @@ def whole_shard(shape: Mapping[str, int], chunk: Mapping[str, int]) -> dict[str,
     >>> whole_shard({"n": 5, "trial": 1000}, {"n": 2, "trial": 1024})
     {'n': 6, 'trial': 1024}
     """
+    # From the last dimension to the first, so that values that are read together stay together.
     shard = dict(chunk)
     for dim in reversed(list(chunk)):
         room = _LARGEST_SHARD // (8 * math.prod(shard.values()))
@@ -146,7 +148,9 @@ def regrow_group(
     known = {
         name: tuple(slice(len(recorded[dim])) for dim in variable.dims) for name, variable in declared(group).items()
     }
+    # Read everything before the group is replaced.
     values = {name: read_whole(root, group, name)[part] for name, part in known.items()}
+    # A folder is filled under another name and then renamed: a reader never sees it half full.
     folder = group if location.remote else f".{group}.partial"
     create_group(root, group, coordinates, folder=folder)
     for name, part in known.items():
@@ -186,6 +190,7 @@ def extend_group(
         array = open_array(root, group, variable.name)
         chunk |= dict(zip(variable.dims, chunk_lengths(array), strict=True))
         extended = tuple(
+            # Trials are never given up: a study with fewer of them uses the first ones.
             max(shape[dim], length) if dim == "trial" else shape[dim]
             for dim, length in zip(variable.dims, array.shape, strict=True)
         )
@@ -319,6 +324,7 @@ def create_variable(
         fill_value=variable.fill,
         dimension_names=variable.dims,
         attributes=attributes,
+        # The checksum comes last, so that it covers the compressed bytes as they are on disk.
         compressors=(ZstdCodec(level=3), Crc32cCodec()),
     )
 

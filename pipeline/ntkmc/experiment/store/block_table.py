@@ -56,6 +56,7 @@ class BlockLog:
         self._used = stop
         # Only blocks that were in the journal when the store was opened can be folded twice.
         self._known |= {block.id for block in new}
+        # Bounded, as a run may have millions of blocks.
         if len(self._known) > _RECENT:
             self._known = {block.id for block in new}
 
@@ -75,6 +76,7 @@ class BlockLog:
             create_group(self._root, "blocks", {})
         count = self._array("count")
         start = max(0, count.shape[0] - _RECENT)
+        # Rows beyond the last used one are the rest of its chunk.
         used = np.flatnonzero(np.asarray(count[start:]))
         stop = start + (int(used[-1]) + 1 if used.size else 0)
         numbers: NDArray[Any] = np.asarray(self._array("id")[start:stop])

@@ -96,6 +96,7 @@ class Journal:
             "provenance": block.provenance,
             **block.measurement.coordinates,
         }
+        # Over header and arrays: a zip archive has a checksum per member, but none over all of them.
         header["checksum"] = _checksum(header, block.arrays)
         buffer = io.BytesIO()
         text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
@@ -108,6 +109,7 @@ class Journal:
 
     def read(self, name: str) -> Block:
         """Read one block; `StoreError` if it is damaged."""
+        # Names come from a folder or bucket that anybody may write to.
         if not _NAME.fullmatch(name):
             raise StoreError(f"journal: {name!r} is not the name of a block")
         content = self.blobs.get(name)
@@ -130,6 +132,7 @@ class Journal:
             )
         except Exception as error:  # a flipped bit can make the zip reader raise anything
             raise StoreError(f"journal: block {name} is damaged ({type(error).__name__}: {error})") from error
+        # A block under another name than its own would be folded into the wrong trials.
         if stated != _checksum(header, arrays) or block.name != name:
             raise StoreError(f"journal: block {name} is damaged (its checksum does not match)")
         return block

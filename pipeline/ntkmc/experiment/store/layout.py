@@ -69,6 +69,7 @@ def create(location: Location, study: Study) -> None:
         _build(location, study)
         return
     path = location.path
+    # Built under another name and renamed: a store exists completely or not at all.
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}{PARTIAL}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +98,7 @@ def grow(location: Location, study: Study) -> tuple[str, ...]:
     recorded = recorded_coordinates(root)
     coordinates = _union(recorded, _coordinates(study))
     measured = recorded_statistics(root)
+    # Never fewer than before: trials keep what was measured, and later trials of the store have it too.
     statistics = required([*measured, *study.statistics])
     try:
         extend_group(root, "trials", coordinates, study.trial_range.stop, statistics)
@@ -131,6 +133,7 @@ def grow(location: Location, study: Study) -> tuple[str, ...]:
     _describe(root, study, coordinates)
     _plan(root, study, coordinates, recorded)
     # The record is written last, in one atomic write: until then the store keeps its old coordinates.
+    # Keys about measurements that only earlier studies asked for stay in the identity.
     known: Any = root.attrs["identity"]
     root.attrs.update(_attributes(study, history, coordinates, statistics, known))
     consolidate(location)
@@ -232,6 +235,7 @@ def _wrong(attributes: dict[str, Any]) -> str:
             return "history"
         if not (isinstance(entry.get("study"), str) and isinstance(entry.get("provenance"), dict)):
             return "history"
+    # The record may have been edited or damaged: every coordinate must have values of its type, each once.
     dims = {dim for group in VARIABLES for dim in dimensions(group)}
     kinds = {"distribution": str, "claim": str, "axis": str, "lambda_0": float, "quantile": float}
     for dim in dims:
@@ -287,6 +291,7 @@ def _attributes(
     known: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the root attributes; `known` is the identity that the store has already."""
+    # The new keys are those of measurements that the store did not have.
     identity = known | study.identity()
     entry = {"study": study.digest(), "document": study.document(), "provenance": provenance()}
     if history and _timeless(history[-1]) == _timeless(entry):

@@ -81,6 +81,7 @@ class Lease:
             if not self._location.remote:
                 self._lock()
             before = self._read()
+            # The lock alone proves nothing about a holder on another host, where the file may lie as well.
             if before is not None and not self._surely_dead(before):
                 self._watch(before)
             self._write()
@@ -173,6 +174,7 @@ class Lease:
     def _put(self, document: dict[str, Any]) -> None:
         content = json.dumps(document).encode().ljust(_RECORD)
         if self._file is not None:
+            # Written in place: a rename would replace the file that carries the lock.
             os.pwrite(self._file.fileno(), content, 0)
             os.fsync(self._file.fileno())
         else:

@@ -100,6 +100,7 @@ class DirectoryBlobs:
     def sweep(self) -> int:
         """Remove incomplete files, including those of zarr (`c/0.<uuid>.partial`), and empty folders."""
         swept = 0
+        # From the innermost folder up, so that a folder that becomes empty is removed too.
         for folder, _, files in os.walk(self.root, topdown=False):
             for file in files:
                 if file.endswith(PARTIAL):
@@ -112,6 +113,7 @@ class DirectoryBlobs:
 
 def _opened(file: Path) -> IO[bytes]:
     """Open a new file in a folder that may not exist, or that a concurrent sweep may remove."""
+    # A sweep removes empty folders, and may do so between the two calls; nine failures in a row have another cause.
     for _ in range(9):
         file.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
@@ -144,6 +146,7 @@ class ObjectBlobs:
     def list(self) -> list[str]:
         """Return all names relative to the URL, sorted."""
         fs, root = self._place
+        # Workers write blocks all the time: a cached listing would hide them.
         fs.invalidate_cache()
         try:
             paths = fs.find(root)
@@ -251,6 +254,7 @@ class Location:
         if isinstance(store, Location):
             return store
         text = str(store)
+        # A local URL becomes a path: only paths have locks and renames.
         if isinstance(store, str) and _URL.match(text):
             if not text.startswith("file://"):
                 return cls(text.rstrip("/"))

@@ -79,6 +79,7 @@ def environment() -> dict[str, Any]:
 
 def bits_of(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of an environment that determines all bits, for equal `NUMERICS`."""
+    # Results are computed by these packages and the BLAS; others only move and store them.
     packages = document.get("packages", {})
     return {
         "cpu": document.get("cpu"),
@@ -132,6 +133,7 @@ def _flat(document: Any, name: str = "") -> dict[str, str]:
 
 def _version(name: str) -> str | None:
     """Return the version of a package, preferably of the imported module: metadata of installs may be outdated."""
+    # What is imported is what computes; a package may have been upgraded since this process started.
     imported = getattr(sys.modules.get(name), "__version__", None)
     if isinstance(imported, str):
         return imported

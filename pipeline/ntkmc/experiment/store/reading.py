@@ -84,6 +84,7 @@ def open_results(store: str | Path) -> xr.DataTree:
         If there is no ntkmc store of this schema, or it cannot be opened.
     """
     location = Location.of(store)
+    # A run extends a store within a second; a store that is still unreadable then is damaged.
     for _ in range(_ATTEMPTS):
         attributes = read_attributes(location)
         try:
@@ -110,6 +111,7 @@ def _opened(location: Location, attributes: dict[str, Any]) -> xr.DataTree:
             if name != "blocks" or attributes["schema"] > 2
         }
         for name, dataset in groups.items():
+            # Statistics depend on the claims of the studies; all other variables must be there.
             lacking = set(declared(name)) - set(map(str, dataset.variables)) - set(STATISTICS)
             if lacking:
                 raise KeyError(f"{name}/{min(lacking)} is missing")
@@ -132,6 +134,7 @@ def as_stored(study: Study, attributes: Mapping[Any, Any]) -> Study:
 
 def stored_studies(attributes: Mapping[Any, Any], origin: str) -> tuple[Study, ...]:
     """Return the distinct studies that a store was run with, in the order of their last runs."""
+    # From the last run back, so that each study is kept at the position of its last run.
     documents = {entry["study"]: entry["document"] for entry in reversed(attributes["history"])}
     return tuple(parse_study(document, origin=origin, trusted=False) for document in reversed(documents.values()))
 
@@ -248,6 +251,7 @@ def _with_journal(groups: dict[str, xr.Dataset], location: Location) -> dict[str
         name = block.measurement.group
         if name not in groups:
             continue  # of an axis that was added after this reader opened the store
+        # Only a group that has blocks in the journal is loaded into memory.
         if loaded[name] is groups[name]:
             loaded[name] = groups[name].load().copy()
         _enter(loaded[name], block)

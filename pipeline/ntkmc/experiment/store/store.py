@@ -63,6 +63,7 @@ class Store:
         """Open an existing store: extend it to the study, remove temporary files, and fold the journal."""
         if not location.remote and not os.access(location.path, os.W_OK):
             raise StoreError(f"{location}: cannot be written (permission denied)")
+        # The holder of the lease is the only writer: temporary files are of writers that were killed.
         sweep(location)
         store = cls(location, study, grow(location, study))
         store.damaged += store.journal.drop_damaged()
@@ -128,6 +129,7 @@ class Store:
         lacking = ~self.done(cell, measurement)[:, trials.start : trials.stop]
         runs: list[tuple[range, tuple[int, ...]]] = []
         start = trials.start
+        # Consecutive trials that lack the same depths form one run, which can be cut into blocks.
         for key, members in itertools.groupby(map(tuple, lacking.T.tolist())):
             length = sum(1 for _ in members)
             depths = tuple(depth for depth, lacks in zip(cell.depths, key, strict=True) if lacks)

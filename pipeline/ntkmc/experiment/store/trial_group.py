@@ -63,6 +63,7 @@ class PerTrial:
         self.variables = dict(variables)
         self.dims = self.variables["status"].dims
         self.axes = tuple(dim for dim in self.dims if dim not in ("depth", "trial"))
+        # The trial dimension has no coordinate: the array of the status says how many there are.
         shape = {dim: len(values) for dim, values in coordinates.items()}
         shape["trial"] = self.array("status").shape[-1]
         for name, variable in self.variables.items():
@@ -115,6 +116,7 @@ class PerTrial:
         """Call a function for each variable; concurrently on an object store, whose latency is high."""
         if not self._location.remote:
             return [work(name) for name in names]
+        # Threads suffice: they wait for the network most of the time.
         with ThreadPoolExecutor(REQUESTS) as pool:
             return list(pool.map(work, names))
 
@@ -150,6 +152,7 @@ class PerTrial:
         for region in self._regions():
             selection = _select(self.dims, region)
             try:
+                # Every chunk is read once, when the store is opened: its checksum is verified, and its status is kept.
                 here, lost = self._read_status(region)
             except (ValueError, OSError, RuntimeError):
                 if self._writing:
@@ -214,6 +217,7 @@ class PerTrial:
 
         def fold(name: str) -> None:
             selection = _select(self.variables[name].dims, region)
+            # Read, change, write a whole chunk: zarr cannot write a part of one.
             content = np.array(self.array(name)[selection])
             for block in blocks:
                 if name in block.arrays:  # a block of an earlier study may lack a statistic

@@ -73,6 +73,7 @@ def evaluate_size(expression: str, d: int) -> int:
     """
     try:
         tree = ast.parse(expression.replace("^", "**"), mode="eval")
+        # Python's syntax has the precedence of operators that mathematics has, once `^` is a power.
         value = _value(tree.body, float(d))
     except (SyntaxError, ValueError, ArithmeticError, TypeError, RecursionError, MemoryError):
         value = math.nan  # fails the comparison below: one message for all mistakes

@@ -27,6 +27,7 @@ def sections_of(model: type[BaseModel]) -> Sections:
             return [annotation]
         return [section for argument in get_args(annotation) for section in models_in(argument)]
 
+    # By alias: messages must name keys as the study file has them.
     keys = {field.alias or name: models_in(field.annotation) for name, field in model.model_fields.items()}
     return {key: tuple(models) for key, models in keys.items() if models}
 
@@ -52,6 +53,7 @@ class _Loader(yaml.SafeLoader):
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        # Refused where they are composed, before anything is expanded.
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.constructor.ConstructorError(None, None, "aliases (*name) are not used in study files", mark)
@@ -177,6 +179,7 @@ def _sentence(
         return f"{place}: unknown key, {did_you_mean(str(loc[-1]), valid)}"
     if kind == "missing":
         return f"{place}: this key is missing"
+    # Pydantic writes for programmers: names of types and of validators mean nothing in a study file.
     text = message.removeprefix("Value error, ").removeprefix("Input ").removeprefix("Value ")
     text = re.sub(r"valid dictionary or instance of \w+", "mapping", text)
     shown_input = repr(given)

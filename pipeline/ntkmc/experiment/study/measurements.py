@@ -111,7 +111,7 @@ class StudyLike(Protocol):
 
 
 class MeasurementKey(NamedTuple):
-    """What a block of trials measures: the draws, or one value along the axis of an additional measurement.
+    """Key of one measurement: the draws, or one value along the axis of an additional measurement.
 
     Attributes
     ----------
@@ -131,6 +131,7 @@ class MeasurementKey(NamedTuple):
         >>> MeasurementKey.parse(",m=64"), MeasurementKey.parse("")
         (MeasurementKey(group='finite_width', value=64), MeasurementKey(group='trials', value=0))
         """
+        # A value may contain `=` itself, as names of networks do: split at the first one.
         symbol, _, value = label.removeprefix(",").partition("=")
         matching = (cls(axis.group, axis.value_type(value)) for axis in MEASUREMENTS.values() if axis.symbol == symbol)
         return next(matching, DRAWS)
@@ -142,6 +143,7 @@ class MeasurementKey(NamedTuple):
         >>> MeasurementKey.at({"first": 3, "width": 64})
         MeasurementKey(group='finite_width', value=64)
         """
+        # The mapping may be the header of a block in the journal: no dimension has the name of another key of it.
         axes = MEASUREMENTS.values()
         return next((cls(axis.group, coordinates[axis.dim]) for axis in axes if axis.dim in coordinates), DRAWS)
 
@@ -167,6 +169,7 @@ class MeasurementKey(NamedTuple):
         >>> DRAWS.tag, MeasurementKey("finite_width", 64).tag
         ('', 'm64')
         """
+        # Names of targets and networks have characters that not every file system takes.
         return "" if self.is_draws else re.sub(r"[^\w.\-]", "_", f"{self.axis.symbol}{self.value}")
 
     @property
@@ -291,6 +294,7 @@ class Measurement:
 
 
 def _union(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> list[Any]:
+    # In the order of first appearance: coordinates of a store are extended at their end only.
     return list(dict.fromkeys([*one.get(key, []), *other.get(key, [])]))
 
 
@@ -371,6 +375,7 @@ _NETWORKS = Measurement(
                 "width",
                 "widths",
             ),
+            # The width that the published theorem requires, to compare with the least widths that suffice.
             real("printed_width", DEEP, "n^6 / lambda_0^4, lambda_0 the median of lambda_min"),
             *estimate("exponent", DEEP, "exponent of the median deviation in the width"),
         ),
@@ -388,6 +393,7 @@ _TARGET_DRAW = (*_TARGET, "trial")
 
 def _targets(study: StudyLike) -> tuple[str, ...]:
     """Return labels of all pairs of target and step size; the default step size 1 / lambda_max has no suffix."""
+    # Step sizes vary slowest: one that is added to a study appends its labels to the coordinate.
     sizes = ("" if size == "max" else f"@{size!r}" for size in study.step_size or ("max",))
     return tuple(dict.fromkeys(f"{target}{size}" for size in sizes for target in study.targets or ()))
 
@@ -451,11 +457,13 @@ _PREDICTED_TRAINING = Measurement(
         ),
     ),
     values=_targets,
+    # Test losses depend on the number of test rows, which are drawn with the rows themselves.
     numerics=training.NUMERICS | {"test_rows": TEST_ROWS},
     description="training on {}",
     plan="what the kernel predicts of training on each of these labels",
     absent="holds nothing about training; run a study with targets into it",
     extra_coordinates={"step": CHECKPOINTS},
+    # Where lambda_min may be 0 within rounding, nothing bounds these from above.
     open_ended=("label_form", "steps", "residual", "flow"),
     join=lambda one, other: {
         key: _union(one, other, key) for key in ("targets", "step-size") if key in one or key in other
@@ -560,6 +568,7 @@ _TRAINED_NETWORKS = Measurement(
     description="the trained network {}",
     plan="a network of each, trained by gradient descent",
     absent="holds no trained networks; run a study with train into it",
+    # Maxima over all steps depend on their number; other widths and scales only add networks.
     options=lambda study: {"steps": study.train.steps} if study.train else {},
     extra_coordinates={"step": CHECKPOINTS},
     join=_joined_train,
@@ -610,6 +619,7 @@ _SKETCHES = Measurement(
     description="{} features",
     plan="a feature map with so many columns is drawn in every trial",
     absent="holds no sketches; run a study with features into it",
+    # A store holds feature maps of one method, as their group has no dimension for it.
     options=lambda study: {"method": study.method},
     settings=("sketch",),
 )

@@ -321,6 +321,7 @@ class Study(_Model):
         of a trial depends on its result; contiguous prefixes of fixed lengths are not biased. The lengths grow
         geometrically with ratio 1.5, so that at most half of the trials are unused.
         """
+        # An adaptive study must not look before `at-least`; a fixed number of trials is first looked at after 16.
         total = len(self.trial_range)
         least = self.trials.at_least if isinstance(self.trials, AdaptiveTrials) else min(16, total)
         lengths = []

@@ -59,6 +59,7 @@ class Variable:
         >>> real("curve", (*DRAW, "step"), "a curve").trailing_dims
         ('step',)
         """
+        # Chunks and folds treat all dimensions up to `trial` alike; what follows is stored as one value of a trial.
         return self.dims[self.dims.index("trial") + 1 :] if "trial" in self.dims else ()
 
     def attributes(self) -> dict[str, Any]:

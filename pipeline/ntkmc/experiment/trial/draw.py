@@ -48,6 +48,7 @@ class TrialConfig:
     @classmethod
     def of(cls, study: Study, statistics: tuple[str, ...] | None = None) -> TrialConfig:
         """Return the settings of a study, with the statistics that its claims need unless others are given."""
+        # Without thresholds lambda_min itself is enclosed, which decides every event at once.
         thresholds = study.event.lambda_0 if study.measure == "event" else ()
         chosen = study.statistics if statistics is None else statistics
         return cls(
@@ -91,6 +92,7 @@ class TrialContext:
     def own_labels(self, more: int) -> Matrix:
         """Return the labels that the law itself has, of the draw and of `more` additional rows."""
         config, n = self.config, 0 if self.config.nested else self.n
+        # At the address of the draw: a data set chooses the same rows for both, and returns their labels here.
         rng = generator(config.seed, spawn_key(self.distribution.label, self.d, n, self.trial))
         return self.distribution.labels(self.n + more, self.d, rng)
 

@@ -62,6 +62,7 @@ class Cost:
 
 def measure_width(context: TrialContext, width: int) -> MeasuredValues:
     """Draw a network of one width, and compare its tangent kernel with the limiting kernel at each depth."""
+    # The width is the replicate of the address: networks of different widths are independent.
     weights = Weights.of(context.seed(Purpose.NETWORK, width))
     values: dict[int, dict[str, Any]] = {}
     methods = []
@@ -86,6 +87,7 @@ def _trained_width(network: str) -> int:
 def measure_sketch(context: TrialContext, features: int) -> MeasuredValues:
     """Draw a feature map of `features` columns, and compare its Gram matrix with the kernel at each depth."""
     config = context.config
+    # The number of features is the replicate of the address: maps of different sizes are independent.
     randomness = Randomness.of(context.seed(Purpose.SKETCH, features))
     values: dict[int, dict[str, Any]] = {}
     methods = []
@@ -104,6 +106,7 @@ def measure_sketch(context: TrialContext, features: int) -> MeasuredValues:
 
 def _values(smallest: Eigenvalue, ends: dict[str, Ends]) -> dict[str, Any]:
     values: dict[str, Any] = {"lambda_min": smallest.value, "status": smallest.status.code}
+    # Both ends are stored, never a midpoint alone: estimates and claims decide by proved bounds.
     for name, (lower, upper) in {"lambda_min": (smallest.lower, smallest.upper), **ends}.items():
         values |= {f"{name}_lower": lower, f"{name}_upper": upper}
     return values

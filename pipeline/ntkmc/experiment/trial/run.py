@@ -83,6 +83,7 @@ def measure_draw(config: TrialConfig, X: Matrix, depths: Sequence[int], scale: f
     R = cosines(rows)
     cosine = coherence_of(R, rows)
     names, depths = config.statistics, sorted(depths)
+    # These three cost nothing beyond the matrix of cosines, and most claims need one of them.
     norms = {"coherence": cosine, "norm_min": float(rows.norms.min()), "norm_max": largest}
     enclosed, deep = eigenvalue_statistics(names, rows, R, config.kernel, depths, cosine)
     result = Trial(
@@ -196,6 +197,7 @@ def run_block(task: BlockTask, methods: Counter[str] | None = None) -> Arrays:
                     values = MEASURE[task.measurement.group](context, task.measurement.value)
                     _record_additional(arrays, values, task.depths, i)
                     used_methods = list(values.methods)
+            # The arrays hold the values of a failed trial from the start.
             except NUMERICAL_ERRORS:
                 continue
             if methods is not None:

@@ -64,7 +64,9 @@ def spectrum_statistics(
     chosen = [name for name in names if name in SPECTRUM]
     if not chosen:
         return {}
+    # A factorization may have overwritten one triangle; all eigenvalues need the whole matrix.
     matrix.restore()
+    # All eigenvalues of a large matrix would cost more time and memory than the rest of a trial.
     if set(chosen) <= set(EDGES) or matrix.order > LARGEST_SPECTRUM:
         ends = dict(zip(EDGES, largest_eigenvalue(matrix.A, error), strict=True))
         return unknown_spectrum(chosen) | _of(chosen, ends)
@@ -76,6 +78,7 @@ def spectrum_statistics(
         values |= {"decay_exponent_lower": slope.lower, "decay_exponent_upper": slope.upper}
     n, d = rows.unit.shape
     energy = float(np.mean(rows.norms**2))
+    # The limit laws describe the bulk for large d; in small dimension a distance to them means nothing.
     if d > SMALL_DIMENSION and n >= 2 and energy > 0.0:
         for name, law in _LAWS.items():
             if name in chosen:
@@ -161,6 +164,7 @@ def cube_distance(x: Matrix) -> float:
     """
     positive = np.sort(x[x >= 0.0])
     surplus = 2 * len(positive) - len(x)
+    # Each change of sign lowers the surplus by 2: half of it must change, rounded up.
     turned = max(0, -(-surplus // 2))
     return float(np.sqrt(np.sum((np.abs(x) - 1.0) ** 2) + 4.0 * np.sum(positive[:turned])))
 
@@ -231,7 +235,9 @@ def eigenvalue_statistics(
     chosen, depths = set(names), sorted(depths)
     ends: dict[str, Ends] = {}
     d = rows.unit.shape[1]
+    # Products of k factors have a relative error of about k u; the factor 1.1 covers terms of second order.
     rounding = 1.1 * UNIT_ROUNDOFF  # error of an entry per unit of roundoff counted below
+    # One matrix at a time: the peak memory of a trial must not grow with the number of claims.
     for r in POWERS:
         if f"power{r}_lower" in chosen or f"power{r}_upper" in chosen:
             ends[f"power{r}"] = _smallest(_power(R, np.ones(len(R)), r, 0), rounding * r * (d + 10), float(len(R)))
@@ -252,11 +258,13 @@ def eigenvalue_statistics(
         ends["log_det_linear"] = values["log_det_lower"], values["log_det_upper"]
     deep: dict[int, Values] = {depth: {} for depth in depths}
     if chosen & {"directions_lower", "directions_upper"}:
+        # The kernel of the directions: the rows with all norms set to 1.
         directions = Rows(rows.unit, np.ones(len(R)))
         for depth, K in grams_of_rows(directions, kernel, depths):
             bounds = _interval(K, kernel_error(directions, kernel, depth, cosine))
             deep[depth] |= _chosen({"directions": bounds}, chosen)
     if chosen & {"layers_lower", "layers_upper"}:
+        # The sum over layers of smallest eigenvalues, rounded outwards term by term.
         low, high = 0.0, 0.0
         for layer, G in grams_of_rows(rows, "conjugate", range(1, depths[-1] + 1)):
             bounds = _interval(G, kernel_error(rows, "conjugate", layer, cosine))

@@ -31,6 +31,7 @@ def measure_training(context: TrialContext, target: str) -> dict[int, dict[str, 
     for depth, kernel in training_kernels(rows, context.config.kernel, depths):
         predicted = kernel.predict(y, step_size)
         values[depth] = _values(predicted, len(y))
+        # No weights: K is not definite beyond rounding, and kernel regression has no unique solution.
         if predicted.weights is not None and len(test):
             values[depth]["regression_loss"] = loss(cross[depth] @ predicted.weights, test_labels)
     return values
@@ -76,6 +77,7 @@ def measure_trained(context: TrialContext, network: str) -> dict[int, dict[str, 
         # The kernel predicts the residual from the start of the network, which need not be 0.
         started = kernel.predict(y - trained.start, eta)
         norm = predicted.label_norm
+        # Checkpoints beyond the last step are infinite rather than NaN, which means that a trial failed.
         curve = np.full(len(CHECKPOINTS), np.inf)
         reached = [step for step in CHECKPOINTS if step <= steps]
         curve[: len(reached)] = trained.residual[reached]

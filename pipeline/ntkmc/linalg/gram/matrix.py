@@ -143,7 +143,7 @@ def cosines(rows: Rows) -> Matrix:
 
 
 def coherence(rows: Rows) -> float:
-    """max |rho_ij| over the pairs i < j, 0 for a single row; absolute error at most `coherence_error(d)` of `ntkmc.theory.kernels`."""
+    """max |rho_ij| over the pairs i < j, 0 for a single row; absolute error at most `coherence_error(d)`."""
     return coherence_of(cosines(rows), rows)
 
 

@@ -64,7 +64,7 @@ def second_moment_of(mode: Normalization, distribution: Distribution, d: int) ->
 
 
 def standard_scale(second_moment: float | None, d: int) -> float:
-    """Return the factor after which rows with E|x|**2 = `second_moment` have E|x|**2 = d; 1 if that moment does not exist.
+    """Return the factor after which rows with this E|x|**2 have E|x|**2 = d; 1 if that moment does not exist.
 
     >>> standard_scale(1.0, 16), standard_scale(None, 16)
     (4.0, 1.0)
