@@ -267,12 +267,10 @@ def test_values_that_are_added_recompute_nothing_else(axis: Measurement, finishe
 
 @pytest.mark.long
 def test_depths_that_are_added_recompute_nothing_else(axis: Measurement, tmp_path: Path) -> None:
-    data = half(axis) | {
-        "grid": whole(axis)["grid"] | {"distribution": "sphere", "n": 5, "depth": [2, 3]},
-        "trials": 4,
-    }
     if axis.group == "trained":
         pytest.skip("networks that are trained have depth 2")
+    grid = PLAIN["grid"] | {"distribution": "sphere", "n": 5, "depth": [2, 3]}
+    data = half(axis) | {"kernel": "ntk", "grid": grid, "trials": 4}
     run(data, tmp_path / "whole")
     run(data | {"grid": data["grid"] | {"depth": 3}}, tmp_path / "s")
     assert set(run(data, tmp_path / "s").values()) == {4}
@@ -383,6 +381,7 @@ def test_studies_are_joined(axis: Measurement) -> None:
     assert not axis.joined(halves[2], halves[2])
 
 
+@pytest.mark.long
 def test_growing_a_killed_extension_is_repeated(axis: Measurement, tmp_path: Path) -> None:
     """A store that was extended and then abandoned takes another extension."""
     path = tmp_path / "s"
