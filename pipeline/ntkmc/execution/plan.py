@@ -136,6 +136,7 @@ def make_plan(study: Study, profile: Profile) -> Plan:
     longest = max([*wall_seconds.values(), *additional.values()])
     needs = Needs(sum(totals), longest, memory[largest], tasks)
     layout = choose(profile, needs) if profile.batch else None
+    # In a batch queue, the layout decides; elsewhere the profile, or the CPUs of this machine.
     workers = layout.jobs * layout.workers if layout else profile.arguments.get("n_workers") or available_cpus()
     threads = profile.arguments.get("threads_per_worker") or 1
     return Plan(
@@ -201,6 +202,7 @@ def check_plan(plan: Plan, profile: Profile | None = None) -> None:
     """
     if profile and plan.layout:
         check_layout(plan.layout, profile, plan.needs, plan.largest.name)
+    # The memory of nodes of a queue, and of a running scheduler's machines, is not this machine's.
     if profile and (plan.layout or profile.joins):
         return
     # Without a profile that says otherwise, workers share this machine's memory equally.
@@ -268,6 +270,7 @@ def _trial_bytes_on_disk(study: Study, depths: int) -> int:
 
 def _largest_n_in_tiles(size: int) -> int:
     """Return about the largest n whose tiles take at most `size` bytes in total."""
+    # Starting from 8 n**2 bytes, two lower triangles, which ignores that tiles are rounded up to whole block rows.
     n = int((max(size, 0) / 8.0) ** 0.5) + 1
     while n > 1 and tile_bytes(n, 1) > size:
         n = int(n * 0.98)

@@ -56,6 +56,7 @@ def _tls(value: Any) -> str:
     return "Certificates" if isinstance(value, Mapping | Certificates) else "bool"
 
 
+# A discriminated union, so that an error names the wrong key of the mapping and not every member of the union.
 Tls = Annotated[
     Annotated[bool, Tag("bool")] | Annotated[Certificates, Tag("Certificates")],
     Discriminator(_tls),

@@ -108,6 +108,7 @@ class WorkQueue:
     """All cells, the most expensive first, so that no long cell is left for the end."""
 
     def __init__(self, cells: list[CellWork]) -> None:
+        # By what is left at the start: a fixed order is good enough, since blocks are short.
         self._order = sorted(cells, key=lambda work: work.seconds * work.remaining, reverse=True)
 
     def next(self, fits: Callable[[CellWork], bool] = lambda work: True) -> CellWork | None:

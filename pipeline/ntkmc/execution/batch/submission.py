@@ -149,6 +149,7 @@ def submit(submission: Submission, profile: Profile, layout: Layout) -> str:
         if job.state != "ended":
             raise InputError(f"{submission.store}: job {job.id} drives it already: {job}; `ntkmc cancel` ends it")
     text = batch_script(submission, profile, layout)
+    # All checks come before the first file is written.
     workspace.prepare()
     script = workspace.root / "driver.sh"
     script.write_text(text, encoding="utf-8")
@@ -199,6 +200,7 @@ def _job(submission: Submission, profile: Profile, layout: Layout) -> Any:
     factory = _queue_class(profile)
     workspace = Workspace(submission.store)
     workspace.check()
+    # One core: the driver folds blocks and waits. The profile may say otherwise.
     sizes = {"cores": 1, "processes": 1, "memory": "2GiB"} | _arguments(profile, layout)
     name = f"{workspace.job_name}-driver"
     sizes["walltime"] = dialect_of(factory).walltime(layout.driver)

@@ -79,6 +79,7 @@ def lambda_min_blocked(
     if abs(exponent) > 500:
         raise InputError(f"data have entries of size {np.max(np.abs(data)):.3g}: rescale them")
     rows = split_rows(np.ldexp(data, -exponent) if abs(exponent) > _MODERATE else data)
+    # Short block rows if workers have little memory: a few are in transit to each worker at any time.
     length = block or block_length(len(rows.norms), len(client.nthreads()), free_bytes(client))
     # One BLAS thread in this process too: idle BLAS threads spin, and would take cores from the workers.
     with single_thread(), DaskBlockedMatrix(client, rows, kernel, length, single=single, stop=stop) as matrix:
@@ -149,6 +150,7 @@ def _measure(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Trial
     X = as_data(draw(config, task.distribution, task.d, task.n, task.first))
     rows, first_row = split_rows(X), X[0].copy()
     del X  # the driver's process needs memory for one copy of the data only
+    # `lambda_min_blocked` rescales such data. A trial does not: its statistics are those of the draw as it is.
     largest = float(rows.norms.max())
     if largest > 0.0 and not 2.0**-30 < largest < 2.0**30:
         raise InputError("norms so extreme that float32 overflows: rescale, or normalize")
