@@ -180,8 +180,7 @@ def test_the_factor_may_take_the_place_of_the_matrix() -> None:
         shared = A.copy()
         together = enclose(in_place(shared))
         assert together.status is apart.status
-        assert together.lower <= apart.upper
-        assert apart.lower <= together.upper
+        assert (together.lower, together.upper) == (apart.lower, apart.upper)
         assert np.array_equal(np.tril(shared, -1), np.tril(A, -1))
 
 

@@ -80,6 +80,13 @@ def test_bracket_decides_every_threshold(power: int, seed: int, count: int, erro
             assert (found.lower >= threshold) if w.min() >= threshold else (found.upper < threshold)
 
 
+def test_a_threshold_that_is_the_eigenvalue() -> None:
+    """The enclosure is one number, and equal to the threshold: the event holds."""
+    assert event_holds(np.zeros((3, 3)), 0.0) is True
+    assert event_holds([[0.5]], 0.5) is True
+    assert event_holds([[0.5]], np.nextafter(0.5, 1.0)) is False
+
+
 def test_a_threshold_within_rounding_is_enclosed_in_full() -> None:
     w = np.array([0.5, 1.0, 1.5, 1.75])
     found = bracket(in_place(planted(w)), [0.5], 0.0)

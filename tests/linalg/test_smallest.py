@@ -318,6 +318,11 @@ def test_lambda_min_at_any_scale(exponent: int) -> None:
         assert answer.status is Status.CERTIFIED
 
 
+def test_one_row_whose_product_overflows() -> None:
+    with pytest.raises(InputError, match="its Gram matrix overflows"):
+        gram(np.array([[1.0, 2.0], [1e160, 0.0]]), "ntk", 2)
+
+
 def test_data_whose_gram_matrix_overflows() -> None:
     with pytest.raises(InputError, match="rescale"):
         gram([[1e200, 0.0], [0.0, 1e200]])

@@ -78,6 +78,9 @@ class Explained:
         for entry in self.entries:
             assert set(entry) <= {"file", "line", "mutant", "reason"}, entry
             assert entry["reason"], entry
+            lines = {" ".join(line.split()) for line in (PACKAGE / entry["file"]).read_text().splitlines()}
+            if entry["line"] not in lines:
+                print(f"{EQUIVALENT.name}: no such line in {entry['file']}: {entry['line']}")
 
     def __call__(self, mutant: Mutant, source: bytes) -> bool:
         before, after = mutant.lines(source)

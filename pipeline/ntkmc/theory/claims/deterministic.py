@@ -230,7 +230,7 @@ def _tail_with_heads(context: CellContext, statistics: Statistics, parameters: P
         best = Bound(np.maximum(best.lower, tail.lower + head.lower), np.maximum(best.upper, tail.upper + head.upper))
         if order in POWERS:  # of higher orders, whose coefficients are small, the bound 0
             smallest = positive_part(enclosed(statistics, f"power{order}"))
-            term = scaled(smallest, float(coefficients[order]), 64.0 * UNIT_ROUNDOFF) if order < MAX_ORDER else head
+            term = scaled(smallest, float(coefficients[order]), 64.0 * UNIT_ROUNDOFF)
             head = Bound(head.lower + term.lower, head.upper + term.upper)
     return scaled(best, statistics["norm_min"] ** 2, 64.0 * UNIT_ROUNDOFF)
 
