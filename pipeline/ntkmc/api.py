@@ -86,6 +86,7 @@ def lambda_min(
     True
     """
     if client is None:
+        # The proof reuses the memory of the matrix, and needs its entries in float64: both options would save nothing.
         if not certificate or single:
             raise InputError(
                 "certificate=False and single=True need a client: in one process's memory the proof costs the least"
@@ -186,8 +187,10 @@ def execute(
                 check_plan(plan, loaded)
             if loaded.batch:
                 subscribers.append(ProgressLog(Workspace(location)))
+            # Take and release the lease: it raises if another run is writing, before jobs are queued. A store in a
+            # bucket has no lock file, and a job within an allocation queues nothing.
             if loaded.batch and not loaded.one_job and not location.remote and (location.path / LEASE).exists():
-                with Lease(location, say):  # raises now if another run is writing, before jobs are queued
+                with Lease(location, say):
                     pass
             client = stack.enter_context(connect(loaded, layout=plan.layout, store=location, say=say))
         feeds = study_page(study, str(location), client)
@@ -205,7 +208,7 @@ def repair(
     profile: str | None = None,
     progress: bool = True,
 ) -> Report:
-    """Recompute the trials that `verify` found wrong, and verify the store again.
+    """Recompute the trials in the findings of `verify`, and verify the store again.
 
     Parameters
     ----------
@@ -237,9 +240,10 @@ def repair(
     if study is not None:
         check_identity(location, study)
         studies = [stored for stored in studies if stored.digest() != study.digest()] + [study]
+    # Before anything is deleted: a law without its code cannot be drawn again. `check` raises and explains the remedy.
     for cell in (cell for stored in studies for cell in stored.cells):
         if isinstance(cell.distribution, Unimported):
-            cell.distribution.check(cell.n, cell.d)  # raises with a message that explains the solution
+            cell.distribution.check(cell.n, cell.d)
     with Lease(location):
         forget(Store.prepare(location, studies[-1]), report)
     # Run all studies of the history, as any of their trials may be damaged; finished trials are skipped.

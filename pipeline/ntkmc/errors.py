@@ -33,6 +33,6 @@ def did_you_mean(word: str, valid: Iterable[str]) -> str:
     "did you mean 'sphere'? valid: gaussian, sphere"
     """
     names = sorted(valid)
-    near = difflib.get_close_matches(word, names, n=1)
+    near = difflib.get_close_matches(word, names, n=1)  # at difflib's cutoff, 0.6, a hint is rarely wrong
     hint = f"did you mean {near[0]!r}? " if near else ""
     return f"{hint}valid: {', '.join(names)}"

@@ -24,6 +24,7 @@ def find_shared(folder: str, name: str, suffix: str) -> Path:
     'local.yaml'
     """
     explicit = Path(name)
+    # A bare name never means a file of the current folder: `local` must mean the same everywhere.
     if explicit.suffix == suffix or len(explicit.parts) > 1:
         if explicit.is_file():
             return explicit

@@ -143,7 +143,7 @@ def test_plan(ntkmc: Call, tmp_path: Path, small: dict[str, Any]) -> None:
     assert code == 0
     for word in ("cells   12", "trials  720", "core-hours", "MiB per worker", "before compression"):
         assert word in out
-    assert "none of which needs eigenvalues of further matrices" in out
+    assert "none of which needs additional eigenvalue problems" in out
     named = small | {"claims": ["det-determinant", "det-pair-upper"]}
     _, out, _ = ntkmc("plan", write(tmp_path / "named.yaml", named))
     assert "of which 1 need" in out

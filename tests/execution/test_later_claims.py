@@ -61,7 +61,7 @@ def example() -> Any:
     )
     register(claim)
     yield claim
-    del CLAIMS._entries[claim.id]
+    del CLAIMS[claim.id]
 
 
 @pytest.mark.long

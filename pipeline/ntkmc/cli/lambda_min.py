@@ -65,6 +65,7 @@ def lambda_min(
     from ntkmc.linalg.gram import kernel_spectrum
     from ntkmc.theory.distributions import Dataset, load_vectors
 
+    # The factorization of a distributed matrix gives lambda_min only.
     if profile is not None and (spectrum or labels is not None):
         raise InputError("--spectrum and --labels are computed in this process: leave --profile out")
     rows = Dataset(str(data)).rows

@@ -148,7 +148,7 @@ def describe_jobs(layout: Layout) -> str:
 def _describe_costly(problems: float, costly: tuple[str, ...]) -> str:
     """Describe in one line the claims that need additional eigenvalue problems."""
     if not costly:
-        return "none of which needs eigenvalues of further matrices"
+        return "none of which needs additional eigenvalue problems"
     named = ", ".join(costly[:3]) + (f" and {len(costly) - 3} more" if len(costly) > 3 else "")
     return f"of which {len(costly)} need {problems:g} additional eigenvalue problems per trial: {named}"
 

@@ -85,16 +85,22 @@ def kernel_spectrum(
     data = as_data(X)
     rows = split_rows(data)
     vectors = as_labels(labels, len(rows.norms))
-    if rows.norms.any() and not 2.0**-100 < rows.norms.max() < 2.0**100:
-        raise InputError(
-            f"the largest row has norm {rows.norms.max():.3g}: rescale the data to between 2**-100 and 2**100"
-        )
+    check_moderate_norms(rows)
     R = cosines(rows)
     error = kernel_error(rows, kernel, depth, coherence_of(R, rows))
     matrix = in_place(next(grams_of_cosines(R, rows, kernel, wanted))[1])
     smallest = widen_by_kernel_error(enclose(matrix, method=method), error)
     matrix.restore()
     return measure(matrix, smallest, vectors, error)
+
+
+def check_moderate_norms(rows: Rows) -> None:
+    """Raise `InputError` unless the largest row has a norm between 2**-100 and 2**100, or all rows are zero."""
+    # Then forms y'K**-1 y, logarithms and squares of entries neither over- nor underflow.
+    if rows.norms.any() and not 2.0**-100 < rows.norms.max() < 2.0**100:
+        raise InputError(
+            f"the largest row has norm {rows.norms.max():.3g}: rescale the data to between 2**-100 and 2**100"
+        )
 
 
 def kernel_error(rows: Rows, kernel: str, depth: int, cosine: float) -> float:

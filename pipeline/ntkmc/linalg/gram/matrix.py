@@ -103,8 +103,7 @@ def grams_of_rows(rows: Rows, kernel: str, depths: Sequence[int]) -> Iterator[tu
 
 def grams_of_cosines(R: Matrix, rows: Rows, kernel: str, depths: Sequence[int]) -> Iterator[tuple[int, Matrix]]:
     """`grams_of_rows` from R = `cosines(rows)`, which is used up: the last matrix yielded is that array."""
-    if rows.norms.max() > LARGEST_NORM:
-        raise InputError(f"a row has norm {rows.norms.max():.3g}, its Gram matrix overflows: rescale the data")
+    check_norms(rows)
     code = CODE[kernel]
     reached = 1
     for depth in depths:
@@ -122,6 +121,12 @@ def grams_of_cosines(R: Matrix, rows: Rows, kernel: str, depths: Sequence[int]) 
             _emit(R, rows.norms, diagonal_value(kernel, depth), K)
         yield depth, K
         del K  # the caller may have dropped it: it must not live on here while the next depth is computed
+
+
+def check_norms(rows: Rows) -> None:
+    """Raise `InputError` if a row is so long that entries of a Gram matrix overflow."""
+    if rows.norms.max() > LARGEST_NORM:
+        raise InputError(f"a row has norm {rows.norms.max():.3g}, its Gram matrix overflows: rescale the data")
 
 
 def cosines(rows: Rows) -> Matrix:

@@ -22,7 +22,7 @@ from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
 from ntkmc.linalg.eigen.spectrum import Ends, largest_eigenvalue
 from ntkmc.linalg.gram.comparison import Comparison, compare_with_kernel, grams_with_errors
-from ntkmc.linalg.gram.matrix import LARGEST_NORM, PANEL, grams_of_rows
+from ntkmc.linalg.gram.matrix import PANEL, check_norms, grams_of_rows
 from ntkmc.linalg.networks.weights import NUMERICS as WEIGHTS_NUMERICS
 from ntkmc.linalg.networks.weights import STREAM, Weights, check_width
 from ntkmc.numeric import UNIT_ROUNDOFF, Matrix
@@ -111,8 +111,7 @@ def empirical_ntks(
 
     Each matrix is bitwise independent of which other depths are requested.
     """
-    if rows.norms.max() > LARGEST_NORM:
-        raise InputError(f"a row has norm {rows.norms.max():.3g}, its Gram matrix overflows: rescale the data")
+    check_norms(rows)
     deep = [depth for depth in depths if depth > 2]
     for depth in depths:
         if depth == 1:

@@ -23,7 +23,7 @@ from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.spectrum import Enclosed, as_labels, measure
 from ntkmc.linalg.eigen.symmetric import Symmetric, in_place
 from ntkmc.linalg.gram.comparison import grams_with_errors
-from ntkmc.linalg.gram.enclosures import widen_by_kernel_error
+from ntkmc.linalg.gram.enclosures import check_moderate_norms, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import gram
 from ntkmc.linalg.networks.weights import NUMERICS as WEIGHTS_NUMERICS
 from ntkmc.linalg.networks.weights import Weights, check_width
@@ -173,10 +173,7 @@ def predict_training(
     rows = split_rows(as_data(X))
     labels = _one_vector(y, len(rows.norms))
     check_step_size(step_size)
-    if rows.norms.any() and not 2.0**-100 < rows.norms.max() < 2.0**100:
-        raise InputError(
-            f"the largest row has norm {rows.norms.max():.3g}: rescale the data to between 2**-100 and 2**100"
-        )
+    check_moderate_norms(rows)
     return next(training_kernels(rows, kernel, depths))[1].predict(labels, step_size)
 
 

@@ -32,7 +32,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntkmc.errors import InputError, did_you_mean
 from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
-from ntkmc.linalg.gram.matrix import LARGEST_NORM
+from ntkmc.linalg.gram.matrix import check_norms
 from ntkmc.linalg.networks.weights import LARGEST_WIDTH, STREAM, Weights
 from ntkmc.linalg.sketching.sketches import CountSketch, Hashes, TensorSketch, powers
 from ntkmc.numeric import Matrix, integer_between
@@ -175,8 +175,7 @@ def feature_maps(
 
     Each matrix is bitwise independent of which other depths are requested.
     """
-    if rows.norms.max() > LARGEST_NORM:
-        raise InputError(f"a row has norm {rows.norms.max():.3g}, its Gram matrix overflows: rescale the data")
+    check_norms(rows)
     if method == "tensor-sketch":
         for depth, psi in _of_series(rows.unit, features, kernel, depths, randomness.hashes):
             yield depth, _scaled(psi, rows)

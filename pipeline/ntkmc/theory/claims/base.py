@@ -415,7 +415,7 @@ def claims() -> list[Claim]:
     >>> "det-gershgorin-rows" in [claim.id for claim in claims()]
     True
     """
-    return CLAIMS.values()
+    return list(CLAIMS.values())
 
 
 def is_costly(claim: Claim) -> bool:
