@@ -93,7 +93,7 @@ FEATURES = [
 
 BESIDE_CHILD = """
 import json, sys
-from ntkmc.experiment.trial.measurements import measure_part
+from ntkmc.experiment.trial.measurements import MEASURE
 from ntkmc.experiment.trial.draw import TrialConfig, TrialContext
 from ntkmc.experiment.trial.run import single_thread
 from ntkmc.theory.distributions import build
@@ -107,11 +107,11 @@ def peak():
 
 config = TrialConfig(1, kernel, "unit", method=method[0] if method else "")
 with single_thread():  # first a small one: compiled code, buffers of the libraries
-    measure_part(TrialContext(config, build("gaussian", trusted=True), d, 64, depths, 0), kind, 64)
+    MEASURE[kind](TrialContext(config, build("gaussian", trusted=True), d, 64, depths, 0), 64)
     with open("/proc/self/clear_refs", "w") as reset:
         reset.write("5")
     before = peak()
-    measure_part(TrialContext(config, build("gaussian", trusted=True), d, n, depths, 0), kind, value)
+    MEASURE[kind](TrialContext(config, build("gaussian", trusted=True), d, n, depths, 0), value)
 print(peak() - before)
 """
 
@@ -141,7 +141,7 @@ TRAINED = [
 
 TRAINED_CHILD = """
 import json, sys
-from ntkmc.experiment.trial.measurements import measure_part
+from ntkmc.experiment.trial.measurements import MEASURE
 from ntkmc.experiment.trial.draw import TrialConfig, TrialContext
 from ntkmc.experiment.trial.run import single_thread
 from ntkmc.theory.distributions import build
@@ -155,11 +155,11 @@ def peak():
 config = TrialConfig(1, "h-infinity", "unit", steps=3)
 with single_thread():  # first a small one: compiled code, buffers of the libraries
     small = value.replace("20000", "8")
-    measure_part(TrialContext(config, build("gaussian", trusted=True), d, 64, (2,), 0), kind, small)
+    MEASURE[kind](TrialContext(config, build("gaussian", trusted=True), d, 64, (2,), 0), small)
     with open("/proc/self/clear_refs", "w") as reset:
         reset.write("5")
     before = peak()
-    measure_part(TrialContext(config, build("gaussian", trusted=True), d, n, (2,), 0), kind, value)
+    MEASURE[kind](TrialContext(config, build("gaussian", trusted=True), d, n, (2,), 0), value)
 print(peak() - before)
 """
 

@@ -70,7 +70,7 @@ def show(
         unused_trials,
     )
 
-    # The earlier flags name tables as `--table` does: two of them are refused, as none would be printed silently.
+    # Two tables at a time are refused: to print one of them would drop the other silently.
     flags = {
         Table.CLAIMS: claims,
         Table.PREDICTIONS: predictions,

@@ -120,7 +120,7 @@ def training_bytes(n: int, d: int, depths: Sequence[int], test: int) -> int:
 def training_seconds(n: int, d: int, depths: Sequence[int], test: int) -> float:
     """Return the rough wall time of predicting training in one trial on one core in seconds."""
     constant, square, cube = _SECONDS
-    # The quadrature has many steps with small arrays, whose overhead is eight times that of an enclosure.
+    # The quadrature takes many small steps: its constant overhead is set to eight times that of an enclosure.
     enclosures = 4 * len(depths) * (8.0 * constant + square * n**2 + cube * n**3)
     return float(enclosures + _SECONDS_ENTRY * max(depths) * (n + test) ** 2 / 2)
 

@@ -20,8 +20,8 @@ from ntkmc.linalg.cost import (
     training_bytes,
     training_seconds,
 )
-from ntkmc.linalg.eigen import Eigenvalue
 from ntkmc.linalg.eigen.spectrum import Ends
+from ntkmc.linalg.gram.comparison import Comparison
 from ntkmc.linalg.networks import Weights
 from ntkmc.linalg.networks.empirical_ntk import measure_network
 from ntkmc.linalg.sketching import feature_bytes, feature_seconds, measure_features
@@ -69,13 +69,7 @@ def measure_width(context: TrialContext, width: int) -> MeasuredValues:
     for depth, network in measure_network(
         context.rows(), width, context.config.kernel, sorted(context.depths), weights
     ):
-        ends = {
-            "deviation": network.deviation,
-            "entry_deviation": network.entry_deviation,
-            "data_norm": network.data_norm,
-            "kernel_norm": network.kernel_norm,
-        }
-        values[depth] = _values(network.smallest, ends)
+        values[depth] = _values(network, {"data_norm": network.data_norm})
         methods.append(network.smallest.method)
     return MeasuredValues(values, tuple(methods))
 
@@ -94,20 +88,23 @@ def measure_sketch(context: TrialContext, features: int) -> MeasuredValues:
     for depth, sketch in measure_features(
         context.rows(), features, config.kernel, sorted(context.depths), config.method, randomness
     ):
-        ends = {
-            "deviation": sketch.deviation,
-            "entry_deviation": sketch.entry_deviation,
-            "kernel_norm": sketch.kernel_norm,
-        }
-        values[depth] = _values(sketch.smallest, ends)
+        values[depth] = _values(sketch)
         methods.append(sketch.smallest.method)
     return MeasuredValues(values, tuple(methods))
 
 
-def _values(smallest: Eigenvalue, ends: dict[str, Ends]) -> dict[str, Any]:
+def _values(comparison: Comparison, ends: dict[str, Ends] | None = None) -> dict[str, Any]:
+    """Return the variables of a comparison with the kernel, and those of further quantities given by their ends."""
+    smallest = comparison.smallest
     values: dict[str, Any] = {"lambda_min": smallest.value, "status": smallest.status.code}
     # Both ends are stored, never a midpoint alone: estimates and claims decide by proved bounds.
-    for name, (lower, upper) in {"lambda_min": (smallest.lower, smallest.upper), **ends}.items():
+    ends = {
+        "lambda_min": (smallest.lower, smallest.upper),
+        "deviation": comparison.deviation,
+        "entry_deviation": comparison.entry_deviation,
+        "kernel_norm": comparison.kernel_norm,
+    } | (ends or {})
+    for name, (lower, upper) in ends.items():
         values |= {f"{name}_lower": lower, f"{name}_upper": upper}
     return values
 
