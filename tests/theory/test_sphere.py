@@ -20,7 +20,6 @@ from ntkmc.theory.predictions.sphere import (
     coherence_probability,
     coherence_quantile,
     coherence_quantile_closed,
-    pair_bound,
     pair_probability,
     pair_quantile,
 )
@@ -42,7 +41,7 @@ from ntkmc.theory.predictions.sphere import (
 )
 def test_pair_table(d: int, t: float, exact: float, bound: float) -> None:
     assert pair_probability(t, d) == pytest.approx(exact, rel=1e-11)
-    assert pair_bound(t, d) == pytest.approx(bound, rel=1e-5)
+    assert (1 - t * t) ** (0.5 * (d - 1)) == pytest.approx(bound, rel=1e-5)
 
 
 @given(st.integers(2, 400), st.floats(0.0, 0.99))
@@ -51,7 +50,11 @@ def test_pair_probability_is_its_integral(d: int, t: float) -> None:
         inside = mp.quad(lambda theta: mp.sin(theta) ** (d - 2), [0, mp.acos(mp.mpf(t))])
         whole = mp.quad(lambda theta: mp.sin(theta) ** (d - 2), [0, mp.pi / 2])
     assert float(pair_probability(t, d)) == pytest.approx(float(inside / whole), rel=1e-9)
-    assert pair_probability(t, d) <= pair_bound(t, d) * (1 + 1e-12) <= np.exp(-(d - 1) * t * t / 2) * (1 + 1e-9)
+    assert (
+        pair_probability(t, d)
+        <= (1 - t * t) ** (0.5 * (d - 1)) * (1 + 1e-12)
+        <= np.exp(-(d - 1) * t * t / 2) * (1 + 1e-9)
+    )
 
 
 @given(st.integers(2, 1000), st.floats(1e-300, 1.0))

@@ -28,8 +28,8 @@ class Target:
     Attributes
     ----------
     name : str
-    words : str
-        The label of a row x, beta a random unit vector.
+    formula : str
+        Label of a row x in plain text; beta is a random unit vector.
     function : callable or None
         Label as a function of sqrt(d) beta'x, whose square has mean 1 on the unit sphere; None where the label
         does not depend on the row.
@@ -42,7 +42,7 @@ class Target:
     """
 
     name: str
-    words: str
+    formula: str
     function: Callable[[Floats], Floats] | None
     power: int = 0
     own: bool = False

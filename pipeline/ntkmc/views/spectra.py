@@ -170,7 +170,7 @@ def _distances(frame: pd.DataFrame) -> RenderableType:
         "distance": decimals("distance"),
         "interval": lambda row: f"{row['lower']:.4f} {row['upper']:.4f}",
     }
-    lines = [f"{name.removeprefix('pred-')}: {LAWS[name].words}" for name in dict.fromkeys(frame["law"])]
+    lines = [f"{name.removeprefix('pred-')}: {LAWS[name].statement}" for name in dict.fromkeys(frame["law"])]
     note = "Of the n eigenvalues of a draw, at least 1/(2n) from any law without atoms: the median over draws."
     lines = [note, *lines] if lines else ["No predicted law applies to these cells."]
     caption = "\n".join(textwrap.fill(line, 79) for line in lines)

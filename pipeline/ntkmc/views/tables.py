@@ -202,6 +202,7 @@ def predictions_table(frame: pd.DataFrame) -> RenderableType:
         "predicted": decimals("predicted"),
         "ratio": decimals("ratio", 3),
     }
-    descriptions = [f"{name.removeprefix('pred-')}: {PREDICTORS[name].words}" for name in frame["predictor"].unique()]
+    present = frame["predictor"].unique()
+    descriptions = [f"{name.removeprefix('pred-')}: {PREDICTORS[name].statement}" for name in present]
     caption = "\n".join(descriptions) or "no predictor applies to these cells"
     return frame_table("Predicted and measured medians", frame, columns, caption, tight=False)

@@ -69,9 +69,11 @@ def approach(sizes: NDArray[np.int64], matrices: Sequence[Trials], rules: Rules,
     estimates: Values = {"trials_used": total}
     for event, counted in (("norm", _close), ("eigenvalue", _positive)):
         counts = np.array([counted(trials, prefix) for trials in matrices]).reshape(len(matrices), 3)
-        sure, likely, possible = counts.T
-        estimates |= _shares(event, sure, likely, possible, total, rules.confidence)
-        estimates |= smallest_size(f"{event}_{what}", sizes, (sure, likely, possible), total, rules.delta, together)
+        proved, estimated, not_excluded = counts.T
+        estimates |= _shares(event, proved, estimated, not_excluded, total, rules.confidence)
+        estimates |= smallest_size(
+            f"{event}_{what}", sizes, (proved, estimated, not_excluded), total, rules.delta, together
+        )
     estimates |= _deviations(sizes, matrices, together, prefix, what)
     estimates["lambda_min_median"] = np.array([median(trials[f"{prefix}lambda_min"]) for trials in matrices])
     return estimates
@@ -102,14 +104,14 @@ def _positive(trials: Trials, prefix: str) -> tuple[int, int, int]:
 def _counted(
     value: NDArray[Any], lower: NDArray[Any], upper: NDArray[Any], trials: Trials, share: float
 ) -> tuple[int, int, int]:
-    """Count trials in which a quantity is at least `share` times lambda_min: surely, by midpoints, and possibly."""
+    """Count trials with a quantity of at least `share` times lambda_min: proved, by midpoints, and not excluded."""
     # A negative share exchanges the ends. Comparisons with NaN are false, so a failed trial is undecided.
     ends = [share * trials[f"lambda_min_{end}"] for end in ("lower", "upper")]
     least, most = np.minimum(*ends), np.maximum(*ends)
-    sure = int(np.sum(lower >= most))
-    possible = len(value) - int(np.sum(upper < least))
-    likely = int(np.sum(value >= 0.5 * (least + most)))
-    return sure, likely, possible
+    proved = int(np.sum(lower >= most))
+    not_excluded = len(value) - int(np.sum(upper < least))
+    estimated = int(np.sum(value >= 0.5 * (least + most)))
+    return proved, estimated, not_excluded
 
 
 def midpoints(trials: Trials, name: str) -> NDArray[Any]:
@@ -119,16 +121,16 @@ def midpoints(trials: Trials, name: str) -> NDArray[Any]:
 
 def _shares(
     event: str,
-    sure: NDArray[Any],
-    likely: NDArray[Any],
-    possible: NDArray[Any],
+    proved: NDArray[Any],
+    estimated: NDArray[Any],
+    not_excluded: NDArray[Any],
     total: NDArray[Any],
     confidence: float,
 ) -> Values:
     with np.errstate(invalid="ignore"):
-        share = np.where(total > 0, likely / np.maximum(total, 1), np.nan)
-    lower, _ = confidence_sequence(sure, total, confidence)
-    _, upper = confidence_sequence(possible, total, confidence)
+        share = np.where(total > 0, estimated / np.maximum(total, 1), np.nan)
+    lower, _ = confidence_sequence(proved, total, confidence)
+    _, upper = confidence_sequence(not_excluded, total, confidence)
     return {
         f"{event}_share": share,
         f"{event}_share_lower": np.where(total > 0, lower, np.nan),
@@ -146,15 +148,16 @@ def smallest_size(
 ) -> Values:
     """Estimate the least size from which on an event has probability 1 - delta, with confidence limits.
 
-    `counts` holds, per size, the numbers of trials in which the event surely, by midpoints, and possibly occurred.
+    `counts` holds, per size, the numbers of trials in which the event is proved, occurred by midpoints, and is not
+    excluded.
     """
-    sure, likely, possible = counts
-    lower, _ = confidence_sequence(sure, total, confidence)
-    _, upper = confidence_sequence(possible, total, confidence)
+    proved, estimated, not_excluded = counts
+    lower, _ = confidence_sequence(proved, total, confidence)
+    _, upper = confidence_sequence(not_excluded, total, confidence)
     # The least size from which on the event is likely lies above every size at which it is proved to be unlikely.
     refuted = sizes[(total > 0) & (upper < 1.0 - delta)]
     return {
-        name: _from_which_on(sizes, (total > 0) & (likely >= (1.0 - delta) * total), np.nan),
+        name: _from_which_on(sizes, (total > 0) & (estimated >= (1.0 - delta) * total), np.nan),
         f"{name}_lower": float(refuted.max()) if refuted.size else 0.0,
         f"{name}_upper": _from_which_on(sizes, lower >= 1.0 - delta, np.inf),
     }

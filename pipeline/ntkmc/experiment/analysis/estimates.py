@@ -56,18 +56,18 @@ def estimate(trials: Trials, rules: Rules) -> Values:
     total = len(trials["status"])
     thresholds = rules.thresholds[:, None]
     value, lower, upper = (trials[name][None, :] for name in ("lambda_min", "lambda_min_lower", "lambda_min_upper"))
-    sure = np.sum(lower >= thresholds, axis=1)
+    proved = np.sum(lower >= thresholds, axis=1)
     # Comparisons with NaN are false: a failed trial excludes nothing.
     not_excluded = total - np.sum(upper < thresholds, axis=1)
     # Each limit from the count that is unfavourable for it: undecided trials widen the interval, they never shift it.
-    low, _ = confidence_sequence(sure, total, rules.confidence)
+    low, _ = confidence_sequence(proved, total, rules.confidence)
     _, high = confidence_sequence(not_excluded, total, rules.confidence)
     estimates: Values = {
         "probability": np.full(len(thresholds), np.nan),
         "probability_lower": low,
         "probability_upper": high,
-        "proved": sure,
-        "undecided": not_excluded - sure,
+        "proved": proved,
+        "undecided": not_excluded - proved,
         "trials_used": total,
         "nondegenerate": np.array([int(_nondegenerate(*ends, rules.delta)) for ends in zip(low, high, strict=True)]),
         "lambda_min_quantile": np.full(len(QUANTILES), np.nan),
@@ -77,7 +77,7 @@ def estimate(trials: Trials, rules: Rules) -> Values:
     }
     # Clopper-Pearson limits and order statistics are valid at a fixed number of trials only.
     if rules.fixed:
-        estimates["probability_lower_fixed"] = clopper_pearson(sure, total, rules.confidence)[0]
+        estimates["probability_lower_fixed"] = clopper_pearson(proved, total, rules.confidence)[0]
         estimates["probability_upper_fixed"] = clopper_pearson(not_excluded, total, rules.confidence)[1]
         ends = np.where(np.isnan(trials["lambda_min_lower"]), -np.inf, trials["lambda_min_lower"])
         certified = quantile_lower_limit(ends, rules.delta, rules.confidence)
@@ -114,9 +114,9 @@ def first_precise(
         return None
     counts = np.array(looks)
     # Cumulative sums give the counts at all looks in one pass over the trials.
-    sure = np.cumsum(lower[:, None, :] >= thresholds[:, None], axis=2)[..., counts - 1]
+    proved = np.cumsum(lower[:, None, :] >= thresholds[:, None], axis=2)[..., counts - 1]
     excluded = np.cumsum(upper[:, None, :] < thresholds[:, None], axis=2)[..., counts - 1]
-    low, _ = confidence_sequence(sure, counts, confidence)
+    low, _ = confidence_sequence(proved, counts, confidence)
     _, high = confidence_sequence(counts - excluded, counts, confidence)
     precise = np.flatnonzero(np.max(high - low, axis=(0, 1)) <= 2.0 * half_width)
     return int(counts[precise[0]]) if precise.size else None

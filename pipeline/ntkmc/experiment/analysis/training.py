@@ -108,28 +108,30 @@ def _contraction_widths(labels: Sequence[NetworkLabel], trials: Sequence[Trials]
         counts = np.array([_contracting(trials[position]) for position in members])
         sizes = np.array([labels[position].width for position in members])
         together = 1.0 - (1.0 - rules.confidence) / len(members)
-        sure, possible, total = counts.T
-        limits = smallest_size("contraction_width", sizes, (sure, sure, possible), total, rules.delta, together)
+        proved, not_excluded, total = counts.T
+        limits = smallest_size(
+            "contraction_width", sizes, (proved, proved, not_excluded), total, rules.delta, together
+        )
         for name, value in limits.items():
             estimates[name][members] = value
     return estimates
 
 
 def _contracting(trials: Trials) -> tuple[int, int, int]:
-    """Count trials in which every step surely, or possibly, shrinks the loss by 1 - eta lambda_min / 2; and all."""
+    """Count trials in which all steps contract the loss by 1 - eta lambda_min / 2: proved, not excluded; and all."""
     total = len(trials["status"])
     worst = trials["trained_contraction"]
     ends = [1.0 - 0.5 * trials["trained_step_size"] * trials[f"lambda_min_{end}"] for end in ("upper", "lower")]
-    sure, possible = int(np.sum(worst <= ends[0])), total - int(np.sum(worst > ends[1]))
-    return sure, possible, total
+    proved, not_excluded = int(np.sum(worst <= ends[0])), total - int(np.sum(worst > ends[1]))
+    return proved, not_excluded, total
 
 
-def _share(sure: int, possible: int, total: int, confidence: float) -> Estimated:
+def _share(proved: int, not_excluded: int, total: int, confidence: float) -> Estimated:
     if not total:
         return _UNKNOWN
-    lower, _ = confidence_sequence(sure, total, confidence)
-    _, upper = confidence_sequence(possible, total, confidence)
-    return sure / total, float(lower), float(upper)
+    lower, _ = confidence_sequence(proved, total, confidence)
+    _, upper = confidence_sequence(not_excluded, total, confidence)
+    return proved / total, float(lower), float(upper)
 
 
 def _median(lower: NDArray[Any], upper: NDArray[Any], confidence: float) -> Estimated:

@@ -89,14 +89,14 @@ def judge(
         usable &= ~(absent.any(axis=1) if absent.ndim == 2 else absent)  # a curve has an axis of steps
     if not usable.any():
         return _NOTHING
-    comparison, possible = _compare(claim, parameters, context, trials, np.flatnonzero(usable))
+    comparison, not_excluded = _compare(claim, parameters, context, trials, np.flatnonzero(usable))
     if not isinstance(claim, ProbabilityClaim):
         return comparison
     if comparison["violations"]:
         comparison["first_violation"] += first
     ran = int(np.sum(trials["status"] != 0))
     claimed = claim.claimed(context, parameters)
-    return comparison | _probability(claimed, comparison, possible, ran, confidence)
+    return comparison | _probability(claimed, comparison, not_excluded, ran, confidence)
 
 
 class _Chosen(Mapping[str, NDArray[Any]]):
@@ -127,7 +127,7 @@ def _compare(
     A trial violates the bound only if the two enclosures are disjoint on the wrong side.
     """
     comparison: Values = {"evaluated": len(numbers), "violations": 0, "first_violation": -1, "vacuous": 0}
-    possible, margin = 0, np.nan
+    not_excluded, margin = 0, np.nan
     bounds, ratios = [], []
     # A claim forms many temporary arrays on the way to its bound: batches limit their memory.
     for start in range(0, len(numbers), _AT_ONCE):
@@ -148,7 +148,7 @@ def _compare(
         informative = ~vacuous & (quantity.lower > 0.0) & known
         comparison["violations"] += int(violating.sum())
         comparison["vacuous"] += int(vacuous.sum())
-        possible += int(np.sum(~kept))
+        not_excluded += int(np.sum(~kept))
         if known.any():
             margin = np.fmin(margin, margins[known].min())
         bounds.append(bound.value[known])
@@ -159,20 +159,20 @@ def _compare(
     for name, parts in (("bound", bounds), ("tightness", ratios)):
         values = np.concatenate(parts)
         comparison[name] = float(np.median(values, overwrite_input=True)) if len(values) else np.nan
-    return comparison, possible
+    return comparison, not_excluded
 
 
 def _probability(
-    claimed: tuple[float, float], comparison: Values, possible: int, ran: int, confidence: float
+    claimed: tuple[float, float], comparison: Values, not_excluded: int, ran: int, confidence: float
 ) -> Values:
     """Judge whether the probability of a violation is in the claimed range."""
     low, high = claimed
-    sure = int(comparison["violations"])
-    # A trial that failed counts as a possible violation, but not as a sure one.
-    possible += ran - int(comparison["evaluated"])
-    lower, _ = confidence_sequence(sure, ran, confidence)
-    _, upper = confidence_sequence(possible, ran, confidence)
-    evidence = float(log_e_range(sure, possible, ran, low, high))
+    proved = int(comparison["violations"])
+    # A trial that failed may have violated the bound, but it is not proved to.
+    not_excluded += ran - int(comparison["evaluated"])
+    lower, _ = confidence_sequence(proved, ran, confidence)
+    _, upper = confidence_sequence(not_excluded, ran, confidence)
+    evidence = float(log_e_range(proved, not_excluded, ran, low, high))
     # The bound is trivial in all trials, or the claimed range is [0, 1].
     vacuous = comparison["vacuous"] == comparison["evaluated"] or (low <= 0.0 and high >= 1.0)
     margin = EXACT * min(low, 1.0 - low) if low == high else 0.0
@@ -188,7 +188,7 @@ def _probability(
         "verdict": int(verdict),
         "claimed_lower": low,
         "claimed_upper": high,
-        "frequency": sure / ran,
+        "frequency": proved / ran,
         "frequency_lower": float(lower),
         "frequency_upper": float(upper),
         "log_e": np.nan if vacuous else evidence,

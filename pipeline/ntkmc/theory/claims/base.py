@@ -210,6 +210,7 @@ class InequalityClaim(TrialClaim):
 
     def vacuous(self, bound: Bound) -> NDArray[np.bool_]:
         """Return a mask of the trials in which the bound is vacuous, (trials,)."""
+        # The far end of the enclosure: a bound is vacuous only if every number in its enclosure is.
         if self.side == "lower":
             return np.asarray(bound.upper <= (0.0 if self.trivial is None else self.trivial))
         return np.asarray(bound.lower >= (math.inf if self.trivial is None else self.trivial))
@@ -292,6 +293,7 @@ class ScalingClaim(TrialClaim):
     proved: Callable[[CellContext], bool | None] = not_declared
     along: tuple[str, ...] = ("d",)
 
+    # The criteria are those of `ntkmc.experiment.analysis`: `verdicts` for one cell, `overall` for the drift.
     def _tested(self) -> str:
         if self.equal is not None and self.most is not None:
             sentences = (
@@ -329,6 +331,7 @@ class ScalingClaim(TrialClaim):
         return f"the constant in each cell is {constant}; limits hold for all cells at once"
 
     def _drift(self) -> str:
+        # A mean with a ceiling, such as E|x| <= sqrt(d), is tested for decay below it.
         if self.ceiling is not no_ceiling and self.functional == "quantile":
             return "A ceiling is proved: supported where all limits are below it, refuted where one is above."
         trend = "decay" if self.side == "lower" or self.functional == "mean" else "growth"
@@ -403,6 +406,7 @@ def label(claim_id: str, parameters: Mapping[str, object]) -> str:
     >>> label("det-khatri-rao-gershgorin", {"r": 4})
     'det-khatri-rao-gershgorin[r=4]'
     """
+    # Sorted by name: labels are stored, and do not depend on the order in which parameters are written.
     inside = ",".join(f"{name}={value}" for name, value in sorted(parameters.items()))
     return f"{claim_id}[{inside}]" if inside else claim_id
 
@@ -410,8 +414,6 @@ def label(claim_id: str, parameters: Mapping[str, object]) -> str:
 def claims() -> list[Claim]:
     """Return all registered claims, in the order of registration.
 
-    Examples
-    --------
     >>> "det-gershgorin-rows" in [claim.id for claim in claims()]
     True
     """
@@ -421,6 +423,7 @@ def claims() -> list[Claim]:
 def is_costly(claim: Claim) -> bool:
     """Return whether testing a claim requires eigenvalue problems in addition to lambda_min."""
     needs = {name.format(**parameters) for parameters in claim.parameters for name in claim.needs}
+    # Statistics of additional groups are not in STATISTICS: a study requests and pays for these groups itself.
     return any(STATISTICS[name].eigenvalues > 0.0 for name in needs if name in STATISTICS)
 
 
@@ -444,6 +447,7 @@ def select(chosen: tuple[str, ...] = ("all",), kernel: str | None = None) -> lis
     >>> len(select(("all",))) < len(select(("everything",))) == len(claims())
     True
     """
+    # The registry raises the error for an unknown id, with the nearest ids.
     selected = {CLAIMS[name].id for name in chosen if name not in ("all", "everything")}
     everything, free = "everything" in chosen, "all" in chosen
     return [

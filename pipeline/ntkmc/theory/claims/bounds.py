@@ -22,6 +22,7 @@ def around(value: Floats, error: Floats | float) -> Bound:
 
 def exactly(value: Floats | float, statistics: Statistics) -> Bound:
     """Return an enclosure of one number for every trial, with a relative error of 16 units of roundoff."""
+    # `norm_min` is always measured, and so gives the number of trials.
     full = np.full_like(statistics["norm_min"], value)
     return around(full, 16.0 * UNIT_ROUNDOFF * np.abs(full))
 
@@ -72,9 +73,10 @@ def enclosed(statistics: Statistics, name: str) -> Bound:
 
 def scaled(bound: Bound, factor: Floats | float, relative: float = 8.0 * UNIT_ROUNDOFF) -> Bound:
     """Return a bound times a non-negative factor that has a relative error of at most `relative`."""
-    ends = np.stack(np.broadcast_arrays(bound.lower * factor, bound.upper * factor))
-    slack = relative * np.abs(ends)
-    return Bound(ends[0] - slack[0], ends[1] + slack[1])
+    products = np.stack(np.broadcast_arrays(bound.lower * factor, bound.upper * factor))
+    # Ends may be negative: the slack is relative to their size, and widens the enclosure on both sides.
+    slack = relative * np.abs(products)
+    return Bound(products[0] - slack[0], products[1] + slack[1])
 
 
 def positive_part(bound: Bound) -> Bound:
@@ -86,6 +88,7 @@ def decreasing(function: Callable[[Floats], Floats], context: CellContext, stati
     """Return the enclosure of a decreasing function of the coherence, whose error is at most (d + 8) u."""
     cosine = statistics["coherence"]
     error = coherence_error(context.d)
+    # Monotone, so that the ends of the coherence give the ends of the bound. An error may lead out of [0, 1].
     low = function(np.clip(cosine - error, 0.0, 1.0))
     high = function(np.clip(cosine + error, 0.0, 1.0))
     # The recursions for k and for its coefficients add up L numbers of size l, each with a few roundings: L**3 in all.

@@ -189,11 +189,16 @@ MAX_ORDER: Final = 12
 """Largest order s of the tail bounds. Beyond it T_{>= s}(1) is below 3 % of the diagonal, without gain in tests."""
 
 
-def _gershgorin(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    def bound(cosine: Floats) -> Floats:
-        return np.asarray(0.5 - (context.n - 1) * kernel_function(cosine, "h-infinity", 2))
+def gershgorin(diagonal: float) -> Evaluate:
+    """Return the function that evaluates diagonal - (n - 1) h(coherence)."""
 
-    return decreasing(bound, context, statistics)
+    def evaluate(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+        def bound(cosine: Floats) -> Floats:
+            return np.asarray(diagonal - (context.n - 1) * kernel_function(cosine, "h-infinity", 2))
+
+        return decreasing(bound, context, statistics)
+
+    return evaluate
 
 
 def tail_bounds(context: CellContext, cosine: Floats) -> Floats:
@@ -313,13 +318,12 @@ _FROM_COHERENCE: Final[tuple[Claim, ...]] = (
     DeterministicClaim(
         id="det-gershgorin-coherence",
         statement="lambda_min of H-infinity is at least 1/2 - (n - 1) h(coherence).",
-        latex=r"\lambda_{\min}(H^\infty) \ge \tfrac12 - (n-1)\,h(\rho),\quad "
-        r"h(t) = \frac{t(\pi - \arccos t)}{2\pi}",
+        latex=r"\lambda_{\min}(H^\infty) \ge \tfrac12 - (n-1)\,h(\rho),\quad h(t) = \frac{t(\pi - \arccos t)}{2\pi}",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025; Gershgorin with |h(-t)| <= h(t)",
         domain=TWO_LAYERS,
         side="lower",
         needs=("coherence",),
-        evaluate=_gershgorin,
+        evaluate=gershgorin(0.5),
     ),
     DeterministicClaim(
         id="det-offdiag",
@@ -381,6 +385,7 @@ _SERIES_ERROR = 256.0 * UNIT_ROUNDOFF
 
 
 def _schur(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    # H is half the entrywise product of XX' and kappa_0(R), whose diagonals are 1: Schur's bound, either way round.
     linear, derivative = enclosed(statistics, "power1"), enclosed(statistics, "kappa0")
     return Bound(0.5 * np.maximum(linear.lower, derivative.lower), 0.5 * np.maximum(linear.upper, derivative.upper))
 
@@ -393,6 +398,7 @@ def _khatri_rao_two_layers(context: CellContext, statistics: Statistics, paramet
 
 def _khatri_rao_power(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     r = int(parameters["r"])
+    # Two coefficients bound K^(L) from below: that of its own series, and the sum over those of its layers.
     tangent_kernel = float(series_coefficients("ntk", context.depth)[r])
     layers = sum(float(series_coefficients("conjugate", depth)[r]) for depth in range(1, context.depth + 1))
     return scaled(enclosed(statistics, f"khatri_rao{r}"), max(tangent_kernel, layers), _SERIES_ERROR * context.depth)
@@ -404,6 +410,7 @@ def _times_square(name: str, norm: str) -> Evaluate:
 
 
 def _oppenheim(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    # det(A o B) >= det(A) prod B_ii with A = XX' and B = kappa_0(R) / 2, whose diagonal is 1/2.
     linear = enclosed(statistics, "log_det_linear")
     shift = context.n * math.log(2.0)
     slack = 8.0 * UNIT_ROUNDOFF * (shift + np.abs(np.nan_to_num(linear.lower, neginf=0.0)))

@@ -64,6 +64,11 @@ def known(value: float | None, name: str) -> float:
     return value
 
 
+def second_moment(context: CellContext) -> float:
+    """Return E|x|**2 of the rows; `ValueError` if it is unknown or does not exist."""
+    return known(context.second_moment, "second moment E|x|**2")
+
+
 ANY: Final = Domain("any rows, any kernel")
 TWO_LAYERS: Final = Domain("kernel h-infinity, unit rows", ("h-infinity",), lambda context: context.unit_rows)
 TWO_LAYERS_PAIRS: Final = TWO_LAYERS.restricted("n >= 2", has_pairs)

@@ -5,6 +5,7 @@ All probabilities are over the weights alone, for any fixed rows, and so over ro
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -47,6 +48,7 @@ def _wider(lower: Floats, upper: Floats) -> Bound:
 
 def _hoeffding(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     n, m = context.n, float(parameters["m"])
+    # Two tails for each of n (n + 1) / 2 entries, each a mean of m numbers in an interval of length 1.
     value = np.sqrt(np.log(n * (n + 1) / float(parameters["delta"])) / (2.0 * m))
     full = np.full_like(statistics[f"{_ENTRY_DEVIATION}_lower"], value)
     return _wider(full, full)
@@ -104,6 +106,8 @@ def _three_quarters(context: CellContext, statistics: Statistics, parameters: Pa
     return _wider(np.where(claimed, 0.75 * limit.lower, 0.0), np.where(claimed, 0.75 * limit.upper, 0.0))
 
 
+_over_weights = partial(ProbabilityClaim, domain=_ANY_ROWS, group=FINITE_WIDTH)
+
 NETWORK_CLAIMS: Final[tuple[Claim, ...]] = (
     ProbabilityClaim(
         id="prob-width-hoeffding",
@@ -119,33 +123,29 @@ NETWORK_CLAIMS: Final[tuple[Claim, ...]] = (
         trivial=1.0,
         group=FINITE_WIDTH,
     ),
-    ProbabilityClaim(
+    _over_weights(
         id="bernstein-width",
         statement="|H_m - H-infinity| is at most c/3 + sqrt(c^2/9 + 2c |H-infinity|), c = |X|^2 log(2n/delta) / m, "
         "with probability at least 1 - delta.",
         latex=r"\lVert H_m - H^\infty\rVert \le \tfrac c3 + \sqrt{\tfrac{c^2}9 + 2c\lVert H^\infty\rVert},\quad "
         r"c = \lVert X\rVert^2\log(2n/\delta)/m",
         source="matrix Bernstein (Tropp 2015, Thm 6.1.1)",
-        domain=_ANY_ROWS,
         side="upper",
         needs=ends(_DEVIATION, _DATA_NORM, _KERNEL_NORM),
         evaluate=_bernstein,
         quantity=read_quantity(_DEVIATION),
-        group=FINITE_WIDTH,
     ),
-    ProbabilityClaim(
+    _over_weights(
         id="chernoff-width",
         statement="lambda_min(H_m) is at least (1 - e) lambda_min(H-infinity), e^2 = 2 |X|^2 log(n/delta) / (m "
         "lambda_min), with probability at least 1 - delta.",
         latex=r"\lambda_{\min}(H_m) \ge (1-\varepsilon)\lambda_{\min}(H^\infty),\quad \varepsilon^2 = "
         r"\tfrac{2\lVert X\rVert^2\log(n/\delta)}{m\lambda_{\min}(H^\infty)}",
         source="matrix Chernoff (Tropp 2012, Thm 1.1)",
-        domain=_ANY_ROWS,
         side="lower",
         needs=ends(_SMALLEST, _DATA_NORM, "lambda_min"),
         evaluate=_chernoff,
         quantity=read_quantity(_SMALLEST),
-        group=FINITE_WIDTH,
     ),
     ScalingClaim(
         id="width-jensen",
@@ -178,7 +178,7 @@ NETWORK_CLAIMS: Final[tuple[Claim, ...]] = (
         quantity=read_quantity(_SMALLEST),
         group=FINITE_WIDTH,
     ),
-    ProbabilityClaim(
+    _over_weights(
         id="claim-width-n6",
         statement="|H_m - H-infinity| is at most lambda_0 / 4 with probability at least 1 - delta if m >= C n^6 / "
         "lambda_0^4, lambda_0 = lambda_min(H-infinity); tried with C = 1, where a network is so wide. How wide it "
@@ -186,26 +186,22 @@ NETWORK_CLAIMS: Final[tuple[Claim, ...]] = (
         latex=r"m \ge C\,n^6/\lambda_0^4 \Rightarrow \lVert H_m - H^\infty\rVert \le \lambda_0/4",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025, after Du et al. 2019, Thm 3.2, and Arora et al. 2019, Thm "
         "3.1; the part about initialization",
-        domain=_ANY_ROWS,
         side="upper",
         needs=ends(_DEVIATION, "lambda_min"),
         evaluate=_quarter,
         constants="C = 1",
         quantity=read_quantity(_DEVIATION),
-        group=FINITE_WIDTH,
     ),
-    ProbabilityClaim(
+    _over_weights(
         id="claim-width-n6-eigenvalue",
         statement="lambda_min(H_m) is at least 3/4 lambda_0 with probability at least 1 - delta if m >= C n^6 / "
         "lambda_0^4, lambda_0 = lambda_min(H-infinity); tried with C = 1, where a network is so wide.",
         latex=r"m \ge C\,n^6/\lambda_0^4 \Rightarrow \lambda_{\min}(H_m) \ge \tfrac34\lambda_0",
         source="follows from claim-width-n6 by Weyl's inequality",
-        domain=_ANY_ROWS,
         side="lower",
         needs=ends(_SMALLEST, "lambda_min"),
         evaluate=_three_quarters,
         constants="C = 1",
         quantity=read_quantity(_SMALLEST),
-        group=FINITE_WIDTH,
     ),
 )

@@ -8,6 +8,7 @@ pair of rows and about laws whose rows coincide, and bounds on norms and inner p
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,6 @@ from ntkmc.theory.claims.base import (
     Bound,
     Claim,
     DeterministicClaim,
-    Evaluate,
     EventClaim,
     Parameters,
     ProbabilityClaim,
@@ -30,7 +30,16 @@ from ntkmc.theory.claims.base import (
 )
 from ntkmc.theory.claims.bounds import around, at_delta, constant, exactly, scaled
 from ntkmc.theory.claims.deterministic import MAX_ORDER, tail_bounds, two_layer_entry
-from ntkmc.theory.claims.domains import TWO_LAYERS, TWO_LAYERS_PAIRS, Condition, Domain, everywhere, has_pairs, known
+from ntkmc.theory.claims.domains import (
+    TWO_LAYERS,
+    TWO_LAYERS_PAIRS,
+    Condition,
+    Domain,
+    everywhere,
+    has_pairs,
+    known,
+    second_moment,
+)
 from ntkmc.theory.kernels.functions import coherence_error, kernel_function
 from ntkmc.theory.kernels.series import hermite_coefficient
 from ntkmc.theory.predictions.sphere import (
@@ -57,14 +66,11 @@ def _delta(parameters: Parameters) -> float:
 # Uniform directions: cosines, coherence, and lambda_min through the coherence.
 
 
-def _sphere(context: CellContext) -> bool:
-    return context.uniform_directions and context.n >= 2 and context.d >= 2
-
-
 _UNIFORM: Final = Domain(
-    "rows with uniform directions (sphere, gaussian, uniform-ball), n >= 2, d >= 2", condition=_sphere
+    "rows with uniform directions (sphere, gaussian, uniform-ball), n >= 2, d >= 2",
+    condition=lambda context: context.uniform_pairs,
 )
-_UNIFORM_TWO_LAYERS: Final = TWO_LAYERS.restricted("uniform directions", _sphere)
+_UNIFORM_TWO_LAYERS: Final = TWO_LAYERS.restricted("uniform directions", lambda context: context.uniform_pairs)
 
 
 def _coherence_claimed(context: CellContext, parameters: Parameters) -> tuple[float, float]:
@@ -92,6 +98,11 @@ def _necessary_claimed(context: CellContext, parameters: Parameters) -> tuple[fl
     """Return the claimed range: the event lambda_min > a has probability at most 1 - delta."""
     return 0.0, 1.0 - float(close_pair_probability(_close(context, _delta(parameters)), context.n, context.d))
 
+
+# Upper bounds on the coherence of uniform directions; at 1 or above they are vacuous.
+_on_coherence = partial(
+    ProbabilityClaim, domain=_UNIFORM, side="upper", needs=("coherence",), quantity=_cosine("coherence"), trivial=1.0
+)
 
 _UNIFORM_DIRECTIONS: Final[tuple[Claim, ...]] = (
     ProbabilityClaim(
@@ -123,46 +134,31 @@ _UNIFORM_DIRECTIONS: Final[tuple[Claim, ...]] = (
         quantity=_cosine("first_cosine"),
         trivial=1.0,
     ),
-    ProbabilityClaim(
+    _on_coherence(
         id="prob-sphere-coherence",
         statement="With p the exact probability for a pair and P = n(n-1)/2: the coherence exceeds t with "
         "probability at most Pp = delta, and at least max(Pp - binom(P,2) p^2, Pp / (1 + (P-1) p)).",
         latex=r"\max\Bigl\{Pp - \tbinom P2 p^2, \tfrac{Pp}{1+(P-1)p}\Bigr\} \le \mathbb{P}(\rho > t) \le Pp",
         source="union bound; Bonferroni and Chung-Erdős, the cosines being pairwise independent",
-        domain=_UNIFORM,
-        side="upper",
-        needs=("coherence",),
         evaluate=at_delta(lambda context, delta: float(coherence_quantile(delta, context.n, context.d))),
         parameters=_TWO_DELTAS,
-        quantity=_cosine("coherence"),
         claimed=_coherence_claimed,
-        trivial=1.0,
     ),
-    ProbabilityClaim(
+    _on_coherence(
         id="prob-sphere-coherence-closed",
         statement="The coherence is at most sqrt(1 - (2 delta / (n(n-1)))^(2/(d-1))) with probability at least 1 - "
         "delta.",
         latex=r"\rho \le \sqrt{1 - \bigl(\tfrac{2\delta}{n(n-1)}\bigr)^{2/(d-1)}}",
         source="union bound over prob-sphere-pair-closed",
-        domain=_UNIFORM,
-        side="upper",
-        needs=("coherence",),
         evaluate=at_delta(lambda context, delta: float(coherence_quantile_closed(delta, context.n, context.d))),
-        quantity=_cosine("coherence"),
-        trivial=1.0,
     ),
-    ProbabilityClaim(
+    _on_coherence(
         id="prob-sphere-coherence-C2",
         statement="The coherence is at most 2 sqrt(log(n/delta) / d) with probability at least 1 - delta.",
         latex=r"\rho \le 2\sqrt{\log(n/\delta)/d}",
         source="Zolfaghari, Zohrabi & Velae, slides, 2025, with C = 2; union bound, in fact with delta^2",
-        domain=_UNIFORM,
-        side="upper",
-        needs=("coherence",),
         evaluate=at_delta(lambda context, delta: 2.0 * math.sqrt(math.log(context.n / delta) / context.d)),
         parameters=_TWO_DELTAS,
-        quantity=_cosine("coherence"),
-        trivial=1.0,
     ),
     ProbabilityClaim(
         id="prob-lmin-sphere",
@@ -205,7 +201,7 @@ _SHARE = 0.5
 def _gaussian_or_sphere(context: CellContext) -> bool:
     """Return whether directions are uniform, and norms constant or those of a normal law."""
     norms = context.unit_rows or (context.law == "gaussian" and context.scale is not None)
-    return context.depth >= 2 and _sphere(context) and norms and context.second_moment is not None
+    return context.depth >= 2 and context.uniform_pairs and norms and context.second_moment is not None
 
 
 _GAUSSIAN_OR_SPHERE: Final = Domain(
@@ -213,15 +209,11 @@ _GAUSSIAN_OR_SPHERE: Final = Domain(
 )
 
 
-def _second_moment(context: CellContext) -> float:
-    return known(context.second_moment, "second moment E|x|**2")
-
-
 def _nmm_explicit(context: CellContext, parameters: Parameters) -> float:
     r, n = int(parameters["r"]), context.n
     a = 1.0 if context.unit_rows else _SHARE
     weight = 2.0 * hermite_coefficient(r) ** 2 * a * (1.0 - n ** (-1.0 / (2 * r - 1)))
-    return float(weight * _second_moment(context))
+    return float(weight * second_moment(context))
 
 
 def _nmm_explicit_claimed(context: CellContext, parameters: Parameters) -> tuple[float, float]:
@@ -241,7 +233,7 @@ def _nmm_quantile(context: CellContext, statistics: Statistics, parameters: Para
         delta_angles = 0.5 * delta
     t = float(coherence_quantile(delta_angles, context.n, context.d))
     best = float(tail_bounds(context, np.array([t])).max())
-    return scaled(exactly(best, statistics), share * _second_moment(context), 64.0 * context.n * UNIT_ROUNDOFF)
+    return scaled(exactly(best, statistics), share * second_moment(context), 64.0 * context.n * UNIT_ROUNDOFF)
 
 
 _DEEP_KERNELS: Final[tuple[Claim, ...]] = (
@@ -265,8 +257,7 @@ _DEEP_KERNELS: Final[tuple[Claim, ...]] = (
         statement="lambda_min of K^(L) is at least a E|x|^2 [T_s(1) - (n-1) T_s(t)] with probability at least 1 - "
         f"delta: a by the quantile of chi-squared, t by the exact union bound, the best s <= {MAX_ORDER}.",
         latex=r"\mathbb{P}\bigl(\lambda_{\min}(K^{(L)}) \ge a\,\mathbb{E}\|x\|^2[T_{\ge s}(1)-(n-1)T_{\ge "
-        r"s}(t)]\bigr) "
-        r"\ge 1 - n\,\mathbb{P}(\chi^2_d < ad) - P\,p_d(t)",
+        r"s}(t)]\bigr) \ge 1 - n\,\mathbb{P}(\chi^2_d < ad) - P\,p_d(t)",
         source="det-tail-gershgorin-deep; directions of a Gaussian are uniform and independent of norms",
         domain=_GAUSSIAN_OR_SPHERE,
         side="lower",
@@ -438,22 +429,14 @@ def _keeps_norms(law: str, condition: Condition = everywhere) -> Domain:
     )
 
 
-def _chi_square(side: Side, name: str, statement: str, latex: str, evaluate: Evaluate) -> Claim:
-    def square(context: CellContext, statistics: Statistics) -> Bound:
+def _square(name: str) -> Quantity:
+    """Return the function that squares a norm."""
+
+    def quantity(context: CellContext, statistics: Statistics) -> Bound:
         value = statistics[name] ** 2
         return around(value, 8.0 * UNIT_ROUNDOFF * value)
 
-    return ProbabilityClaim(
-        id=f"prob-chi2-{side}",
-        statement=statement,
-        latex=latex + r",\quad x = \log(n/\delta)",
-        source="Laurent & Massart, Ann. Statist. 2000, Lemma 1, and a union over rows",
-        domain=_keeps_norms("gaussian"),
-        side=side,
-        needs=("norm_min", name),
-        evaluate=evaluate,
-        quantity=square,
-    )
+    return quantity
 
 
 def _chi_square_below(context: CellContext, delta: float) -> float:
@@ -487,19 +470,29 @@ def _hoeffding(context: CellContext, delta: float) -> float:
 
 
 _ROWS_AS_DRAWN: Final[tuple[Claim, ...]] = (
-    _chi_square(
-        "lower",
-        "norm_min",
-        "Every |x_i|^2 is at least d - 2 sqrt(d x), x = log(n / delta), with probability at least 1 - delta.",
-        r"\min_i\|g_i\|^2 \ge d - 2\sqrt{dx}",
-        at_delta(_chi_square_below),
+    ProbabilityClaim(
+        id="prob-chi2-lower",
+        statement="Every |x_i|^2 is at least d - 2 sqrt(d x), x = log(n / delta), with probability at least 1 - "
+        "delta.",
+        latex=r"\min_i\|g_i\|^2 \ge d - 2\sqrt{dx},\quad x = \log(n/\delta)",
+        source="Laurent & Massart, Ann. Statist. 2000, Lemma 1, and a union over rows",
+        domain=_keeps_norms("gaussian"),
+        side="lower",
+        needs=("norm_min", "norm_min"),
+        evaluate=at_delta(_chi_square_below),
+        quantity=_square("norm_min"),
     ),
-    _chi_square(
-        "upper",
-        "norm_max",
-        "Every |x_i|^2 is at most d + 2 sqrt(d x) + 2 x, x = log(n / delta), with probability at least 1 - delta.",
-        r"\max_i\|g_i\|^2 \le d + 2\sqrt{dx} + 2x",
-        at_delta(_chi_square_above),
+    ProbabilityClaim(
+        id="prob-chi2-upper",
+        statement="Every |x_i|^2 is at most d + 2 sqrt(d x) + 2 x, x = log(n / delta), with probability at least 1 - "
+        "delta.",
+        latex=r"\max_i\|g_i\|^2 \le d + 2\sqrt{dx} + 2x,\quad x = \log(n/\delta)",
+        source="Laurent & Massart, Ann. Statist. 2000, Lemma 1, and a union over rows",
+        domain=_keeps_norms("gaussian"),
+        side="upper",
+        needs=("norm_min", "norm_max"),
+        evaluate=at_delta(_chi_square_above),
+        quantity=_square("norm_max"),
     ),
     ProbabilityClaim(
         id="prob-subgaussian-inner",

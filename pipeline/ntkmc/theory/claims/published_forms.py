@@ -7,25 +7,16 @@ from typing import Final
 
 import numpy as np
 
-from ntkmc.numeric import Floats
 from ntkmc.theory.cell import CellContext
 from ntkmc.theory.claims.base import Bound, Claim, DeterministicClaim, Parameters, ScalingClaim, Statistics
-from ntkmc.theory.claims.bounds import decreasing, enclosed, ends, read_bound, scaled
-from ntkmc.theory.claims.deterministic import ones_form
+from ntkmc.theory.claims.bounds import enclosed, ends, read_bound, scaled
+from ntkmc.theory.claims.deterministic import gershgorin, ones_form
 from ntkmc.theory.claims.domains import TANGENT_DEEP, TWO_DEPTHS, TWO_LAYERS, TWO_LAYERS_PAIRS
 from ntkmc.theory.claims.scaling import SUB_GAUSSIAN, inner_product_ratio, log_concave_claim
 from ntkmc.theory.claims.trial_statistics import UNSCALED
-from ntkmc.theory.kernels.functions import kernel_function
 from ntkmc.theory.kernels.series import hermite_coefficient
 
 _SLIDES = "Zolfaghari, Zohrabi & Velae, slides, 2025"
-
-
-def _diagonal_one(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    def bound(cosine: Floats) -> Floats:
-        return np.asarray(1.0 - (context.n - 1) * kernel_function(cosine, "h-infinity", 2))
-
-    return decreasing(bound, context, statistics)
 
 
 def _unscaled(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
@@ -48,7 +39,7 @@ PUBLISHED_FORMS: Final[tuple[Claim, ...]] = (
         domain=TWO_LAYERS,
         side="lower",
         needs=("coherence",),
-        evaluate=_diagonal_one,
+        evaluate=gershgorin(1.0),
     ),
     DeterministicClaim(
         id="printed/det-label-sandwich-upper",

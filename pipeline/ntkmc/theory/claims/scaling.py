@@ -25,7 +25,7 @@ from ntkmc.theory.claims.base import (
 )
 from ntkmc.theory.claims.bounds import around, at_delta, constant, enclosed
 from ntkmc.theory.claims.deterministic import separation
-from ntkmc.theory.claims.domains import TWO_LAYERS, Condition, Domain, everywhere, known
+from ntkmc.theory.claims.domains import TWO_LAYERS, Condition, Domain, everywhere, known, second_moment
 from ntkmc.theory.claims.probability import sub_gaussian
 from ntkmc.theory.distributions.normalization import standard_scale
 from ntkmc.theory.kernels.series import hermite_coefficient
@@ -185,22 +185,18 @@ def is_lipschitz(context: CellContext) -> bool | None:
     return context.hypotheses.lipschitz
 
 
-def _second_moment(context: CellContext) -> float:
-    return known(context.second_moment, "second moment E|x|**2")
-
-
 def _mean_square(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     """Return |mean of the rows|**2, which is not negative, less its mean if E x = 0, over E|x|**2.
 
     Its mean is that of the inner product of two rows: |x_1 + ... + x_n|**2 = sum |x_i|**2 + n (n - 1) mean_square. The
     inner product itself has no lower bound, and heavy tails could make its mean small.
     """
-    unit = _second_moment(context)
+    unit = second_moment(context)
     return _exact(statistics["mean_square"] / unit + (statistics["norm_square"] / unit - 1.0) / (context.n - 1))
 
 
 def _isotropy(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    return _exact(statistics["covariance_square"] * context.d / _second_moment(context) ** 2)
+    return _exact(statistics["covariance_square"] * context.d / second_moment(context) ** 2)
 
 
 def _independent(context: CellContext) -> bool:
@@ -325,7 +321,8 @@ _HYPOTHESES: Final[tuple[Claim, ...]] = (
 
 
 def _nmm(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    unit = _second_moment(context) * hermite_coefficient(int(parameters["r"])) ** 2
+    # The claimed order is E|x|**2 mu_r**2; the ratio is compared over n and d.
+    unit = second_moment(context) * hermite_coefficient(int(parameters["r"])) ** 2
     smallest = enclosed(statistics, "lambda_min")
     return Bound(smallest.lower / unit, smallest.upper / unit)
 

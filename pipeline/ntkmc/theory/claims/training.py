@@ -47,7 +47,10 @@ def _target(parameters: Parameters) -> Target:
 
 
 def _coefficient(context: CellContext, target: Target) -> float:
-    """Of the power p in the kernel's series: K - b_p M_p is positive semi-definite, M_p the Gram matrix of powers."""
+    """Return b_p, the coefficient of the target's power p in the series of the kernel.
+
+    K - b_p M_p is positive semi-definite for the Gram matrix M_p of powers of degree p.
+    """
     return float(series_coefficients(context.kernel, context.depth, target.power + 1)[target.power])
 
 
@@ -55,11 +58,13 @@ def _aligned(context: CellContext, statistics: Statistics, parameters: Parameter
     target = _target(parameters)
     value = target.alpha(context.d) ** 2 / _coefficient(context, target)
     full = np.full_like(statistics[_NORM], value)
-    return around(full, 1e-9 * full)  # labels are rounded, and so is |beta|; the coefficient is good to 1e-12
+    # Labels and |beta| are rounded; the coefficient has a relative error of 1e-12.
+    return around(full, 1e-9 * full)
 
 
 def _has_power(context: CellContext, parameters: Parameters) -> bool:
     target = _target(parameters)
+    # The series is in the cosine. For rows of any norm only its linear term is an inner product of rows.
     powers = target.power == 1 or (target.power > 1 and context.unit_rows)
     return powers and _coefficient(context, target) > 0.0
 
@@ -79,19 +84,18 @@ def _above(context: CellContext, statistics: Statistics, parameters: Parameters)
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
-    """Infinite where nothing proves that the denominator is positive, but 0 where all labels are 0."""
+    """Return above / below: infinity where the denominator is not proved positive, but 0 where all labels are 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(above == 0.0, 0.0, above / np.maximum(below, 0.0))
 
 
 def _waiting(context: CellContext, statistics: Statistics) -> Bound:
-    """Return (k - 1) eta lambda_min for the least k with |y - u(k)| <= epsilon.
-
-    One step before, the residual is larger.
-    """
+    """Return (k - 1) eta lambda_min for the least k with |y - u(k)| <= |y| delta / n."""
+    # One step before, the residual is larger: k - 1 is at most the claimed number of steps, k that number rounded up.
     least, eta = enclosed(statistics, "lambda_min"), statistics[_STEP_SIZE]
     steps = enclosed(statistics, f"{_PREFIX}steps")
-    with np.errstate(invalid="ignore"):  # infinity times 0: unknown
+    # A residual that is never small enough has infinitely many steps; times an eigenvalue 0 that is unknown.
+    with np.errstate(invalid="ignore"):
         low = np.maximum(steps.lower - 1.0, 0.0) * eta * least.lower
         high = np.maximum(steps.upper - 1.0, 0.0) * eta * least.upper
     return Bound(np.where(np.isnan(low), 0.0, low), np.where(np.isnan(high), np.inf, high))
@@ -100,18 +104,22 @@ def _waiting(context: CellContext, statistics: Statistics) -> Bound:
 def _logarithm(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     """Return log(n / delta), where no component overshoots: eta lambda_max <= 1; infinite elsewhere."""
     value = math.log(context.n / SHARE)
+    # The rate is known up to the tolerance of `_steady`.
     steady = _steady(statistics)
     return Bound(np.where(steady, value * (1.0 - 1e-6), np.inf), np.where(steady, value * (1.0 + 1e-6), np.inf))
 
 
 def _steady(statistics: Statistics) -> Floats:
-    """Whether eta <= 1 / lambda_max; of 1 / lambda_max itself the lower end is what it was made of, to rounding."""
+    """Return a mask of the trials with eta <= 1 / lambda_max."""
+    # Against the lower end, which is close to the value that gives 1 / lambda_max. The upper end may be the Frobenius
+    # norm, and far larger.
     largest = statistics[f"{_LARGEST}_lower"]
     return np.asarray(statistics[_STEP_SIZE] * largest <= 1.0 + 1e-6)
 
 
 def _relative(statistics: Statistics, curve: str) -> Bound:
     """Return a curve in units of |y|, (T, steps)."""
+    # If all labels are 0, so is the curve: 0 / 1e-300.
     unit = np.maximum(statistics[_NORM], 1e-300)[:, None]
     recorded = enclosed(statistics, curve)
     return Bound(recorded.lower / unit, recorded.upper / unit)
@@ -121,6 +129,7 @@ def _decay(curve: str, rate: Floats, eta: Floats) -> Floats:
     """Return (1 - eta rate)^k of gradient descent, exp(-rate t) of gradient flow at t = eta k, (T, steps)."""
     if curve == _FLOW:
         return np.exp(-(rate * eta)[:, None] * _STEPS)
+    # For eta <= 1 / lambda_max, 1 - eta rate is negative only by the width of the enclosure of lambda_max.
     return np.maximum(1.0 - rate * eta, 0.0)[:, None] ** _STEPS
 
 

@@ -66,16 +66,17 @@ SPECTRUM_COST: Final = 12.0
 
 
 def _enclosed(
-    name: str, what: str, *, per_depth: bool = False, each_layer: bool = False, eigenvalues: float = 1.0
+    name: str, description: str, *, per_depth: bool = False, each_layer: bool = False, eigenvalues: float = 1.0
 ) -> list[Statistic]:
     """Return the statistics of both ends of an enclosure; the lower one carries the cost."""
     return [
-        Statistic(f"{name}_lower", f"proved lower bound on {what}", per_depth, eigenvalues, each_layer),
-        Statistic(f"{name}_upper", f"proved upper bound on {what}", per_depth),
+        Statistic(f"{name}_lower", f"proved lower bound on {description}", per_depth, eigenvalues, each_layer),
+        Statistic(f"{name}_upper", f"proved upper bound on {description}", per_depth),
     ]
 
 
 _DECLARED: Final = [
+    # Of the rows: once per draw.
     Statistic("coherence", "largest absolute cosine between two rows"),
     Statistic("norm_min", "smallest row norm"),
     Statistic("norm_max", "largest row norm"),
@@ -90,12 +91,14 @@ _DECLARED: Final = [
     Statistic("first_coordinate", "first coordinate of the first row"),
     Statistic("largest_coordinate", "largest coordinate of the first row"),
     Statistic("cube_distance", "distance of the first row, in units of its standard scale, to corners of sum <= 0"),
+    # Of the Gram matrix that a trial forms anyway: per depth, without an eigenvalue problem.
     Statistic("gershgorin", "smallest diagonal entry less the absolute sum of its row", per_depth=True),
     Statistic("pair_bound", "smallest eigenvalue of a 2 x 2 principal submatrix", per_depth=True),
     Statistic("entry_max", "largest absolute off-diagonal entry", per_depth=True),
     Statistic("trace_mean", "mean diagonal entry: the mean eigenvalue", per_depth=True),
     Statistic("trace_spread", "standard deviation of the eigenvalues, from the Frobenius norm", per_depth=True),
     Statistic("ones_form", "sum of all entries: y'Ky for y = (1, ..., 1)", per_depth=True),
+    # Additional eigenvalue problems.
     *(s for r in POWERS for s in _enclosed(f"power{r}", f"lambda_min of the cosines to the power {r}, entrywise")),
     *_enclosed("kappa0", "lambda_min of kappa_0 of the cosines"),
     *(s for r in KHATRI_RAO for s in _enclosed(f"khatri_rao{r}", f"lambda_min of |x_i| cos_ij^{r} |x_j|")),
@@ -111,6 +114,7 @@ _DECLARED: Final = [
         per_depth=True,
         eigenvalues=HIGHEST_HARMONIC,
     ),
+    # Of the spectrum. `spectrum_radius` carries the cost of all quantiles, distances and the exponent.
     *_enclosed("lambda_max", "lambda_max", per_depth=True),
     *(
         Statistic(f"eigenvalue_q{round(100 * level):02d}", f"the eigenvalues' quantile of level {level:g}", True)
@@ -176,6 +180,7 @@ def eigenvalue_problems(names: Iterable[str], depths: Iterable[int], n: int = 0)
         statistic = STATISTICS[name]
         if statistic.largest_order is not None and n > statistic.largest_order:
             continue
+        # The layers up to each depth are problems of their own: they are not shared between depths.
         times = [depth if statistic.each_layer else 1 for depth in depths] if statistic.per_depth else [1]
         total += statistic.eigenvalues * sum(times)
     return total

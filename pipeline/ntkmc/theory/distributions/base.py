@@ -74,6 +74,7 @@ class Distribution(ABC):
 
 def canonical(value: Any) -> int | float | str:
     """Return a parameter's value as in a label: a number (3.0 as 3) or a string; otherwise raise `InputError`."""
+    # 3 and 3.0 are one law, and need one label. From 2**53 on, a float stands for more than one integer.
     if isinstance(value, float) and value.is_integer() and abs(value) < 2.0**53:
         return int(value)
     if isinstance(value, int | float | str):
@@ -93,6 +94,7 @@ def instantiate(law: type[Distribution], name: str, given: Mapping[str, Any]) ->
     """Return a law with given parameters; `InputError`, in which the law is called `name`, if they are invalid."""
     fields = {field.name: field for field in dataclasses.fields(law) if field.init}  # type: ignore[arg-type]
     accepted = ", ".join(fields) or "none"
+    # Checked before the constructor, whose TypeError would not name the law.
     for key in given:
         if key not in fields:
             hint = did_you_mean(str(key), fields) if fields else "it has none"
@@ -113,7 +115,7 @@ def instantiate(law: type[Distribution], name: str, given: Mapping[str, Any]) ->
 
 
 def number(
-    law: str, parameter: str, value: Any, wanted: str, allowed: Callable[[float], bool] = lambda value: True
+    law: str, parameter: str, value: Any, requirement: str, allowed: Callable[[float], bool] = lambda value: True
 ) -> float:
     """Return `value` as a finite float that is `allowed`; otherwise raise `InputError` with law and parameter.
 
@@ -125,8 +127,9 @@ def number(
         converted = float(value)
     except (TypeError, ValueError, OverflowError):
         converted = math.nan
+    # bool is a subclass of int, but True is a mistake where a number is expected.
     if isinstance(value, bool) or not (math.isfinite(converted) and allowed(converted)):
-        raise InputError(f"distribution {law}: {parameter} must be {wanted}, got {value!r}")
+        raise InputError(f"distribution {law}: {parameter} must be {requirement}, got {value!r}")
     return converted
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, Final
 
 import numpy as np
 
@@ -19,90 +19,85 @@ from ntkmc.numeric import Matrix
 from ntkmc.theory.distributions.base import Distribution, count, number, positive, register
 from ntkmc.theory.distributions.hypotheses import Hypotheses
 
+Parameters = Mapping[str, int | float | str]
+
+
+class _UnitVariance(Distribution):
+    """Base class of laws with E|x|**2 = d."""
+
+    def second_moment(self, d: int) -> float:
+        return float(d)
+
+
+_PRODUCT: Final = Hypotheses(zero_mean=True, isotropic=True, unit_norm=False, norm_scaling=True)
+"""Hypotheses of independent coordinates of mean 0, variance 1 and finite fourth moment: |x|**2 = d + O(sqrt d)."""
+
+
+def _gaussian(*, isotropic: bool, largest: float) -> Hypotheses:
+    """Return the hypotheses of N(0, S) with E|x|**2 = Theta(d) and lambda_max(S) <= `largest` for every d."""
+    # Lipschitz concentration with c = 1 / (2 largest).
+    return replace(_PRODUCT, isotropic=isotropic, lipschitz=True, log_concave=True, sub_gaussian=math.sqrt(largest))
+
 
 @register
 @dataclass(frozen=True)
-class Gaussian(Distribution):
+class Gaussian(_UnitVariance):
     """Independent standard normal coordinates."""
 
     name: ClassVar[str] = "gaussian"
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Draw standard normal entries."""
         return rng.standard_normal((n, d))
 
-    def second_moment(self, d: int) -> float:
-        """Return d."""
-        return float(d)
-
     def hypotheses(self, d: int) -> Hypotheses:
-        """Return all hypotheses except a fixed norm; Lipschitz concentration with c = 1/2."""
-        return _product(lipschitz=True, log_concave=True, sub_gaussian=1.0)
+        # Lipschitz concentration with c = 1/2 (Gaussian isoperimetry).
+        return replace(_PRODUCT, lipschitz=True, log_concave=True, sub_gaussian=1.0)
 
 
 @register
 @dataclass(frozen=True)
-class Rademacher(Distribution):
+class Rademacher(_UnitVariance):
     """Independent signs: uniform on the corners of the cube. Rows repeat with positive probability."""
 
     name: ClassVar[str] = "rademacher"
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Draw entries +1 and -1."""
         return 2.0 * rng.integers(0, 2, size=(n, d)).astype(np.float64) - 1.0
 
-    def second_moment(self, d: int) -> float:
-        """Return d."""
-        return float(d)
-
     def hypotheses(self, d: int) -> Hypotheses:
-        """Return the hypotheses: sub-Gaussian, but no concentration of all Lipschitz functions.
-
-        cosh v <= exp(v**2 / 2); Talagrand's inequality is restricted to convex Lipschitz functions.
-        """
-        # The distance to {sum x <= 0} has Lipschitz constant 1 and fluctuates at scale d^(1/4).
-        return _product(lipschitz=False, log_concave=False, sub_gaussian=1.0)
+        # Sub-Gaussian by cosh v <= exp(v**2 / 2). Talagrand's inequality is restricted to convex Lipschitz functions:
+        # the distance to {sum x <= 0} has Lipschitz constant 1 and fluctuates at scale d^(1/4).
+        return replace(_PRODUCT, lipschitz=False, log_concave=False, sub_gaussian=1.0)
 
 
 @register
 @dataclass(frozen=True)
-class UniformCube(Distribution):
+class UniformCube(_UnitVariance):
     """Independent coordinates, uniform on [-sqrt 3, sqrt 3]: variance 1."""
 
     name: ClassVar[str] = "uniform-cube"
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Draw uniform entries."""
         return (rng.random((n, d)) - 0.5) * math.sqrt(12.0)
 
-    def second_moment(self, d: int) -> float:
-        """Return d."""
-        return float(d)
-
     def hypotheses(self, d: int) -> Hypotheses:
-        """Return all hypotheses except a fixed norm."""
         # An interval's logarithmic Sobolev inequality tensorizes; sinh(a v) / (a v) <= exp(a**2 v**2 / 6), a**2 = 3.
-        return _product(lipschitz=True, log_concave=True, sub_gaussian=1.0)
+        return replace(_PRODUCT, lipschitz=True, log_concave=True, sub_gaussian=1.0)
 
 
 @register
 @dataclass(frozen=True)
-class Laplace(Distribution):
+class Laplace(_UnitVariance):
     """Independent Laplace coordinates of variance 1: log-concave, with exponential tails."""
 
     name: ClassVar[str] = "laplace"
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Draw Laplace entries of scale 1 / sqrt 2."""
         return rng.laplace(scale=math.sqrt(0.5), size=(n, d))
 
-    def second_moment(self, d: int) -> float:
-        """Return d."""
-        return float(d)
-
     def hypotheses(self, d: int) -> Hypotheses:
-        """Return the hypotheses: log-concave, but not concentrated, since f(x) = x_1 has exponential tails."""
-        return _product(lipschitz=False, log_concave=True, sub_gaussian=None)
+        # f(x) = x_1 has exponential tails.
+        return replace(_PRODUCT, lipschitz=False, log_concave=True, sub_gaussian=None)
 
 
 @register
@@ -111,18 +106,16 @@ class StudentT(Distribution):
     """Independent Student t coordinates with `df` degrees of freedom: heavy tails, no covariance for df <= 2."""
 
     name: ClassVar[str] = "student-t"
-    example: ClassVar[Mapping[str, int | float | str] | None] = {"df": 3}
+    example: ClassVar[Parameters | None] = {"df": 3}
     df: float
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "df", positive(self.name, "df", self.df))
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Draw Student t entries."""
         return rng.standard_t(self.df, size=(n, d))
 
     def second_moment(self, d: int) -> float:
-        """Return d df / (df - 2), for df > 2."""
         if self.df <= 2.0:
             raise InputError(
                 f"{self.label} has no second moment (it needs df > 2), so normalize: mean is not defined; "
@@ -131,7 +124,7 @@ class StudentT(Distribution):
         return d * self.df / (self.df - 2.0)
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """Return the hypotheses: moments of order below df exist, and no exponential moment."""
+        # Moments of order below df exist, and no exponential moment.
         finite = self.df > 2.0
         return Hypotheses(
             zero_mean=self.df > 1.0,  # else there is no mean
@@ -145,7 +138,7 @@ class StudentT(Distribution):
 
 @register
 @dataclass(frozen=True)
-class Sparse(Distribution):
+class Sparse(_UnitVariance):
     """Independent coordinates, each N(0, 1/p) with probability `p`, else 0: variance 1.
 
     A row is zero with probability (1 - p)^d and then has no direction. With `normalize: unit` such a trial fails, and
@@ -153,44 +146,26 @@ class Sparse(Distribution):
     """
 
     name: ClassVar[str] = "sparse"
-    example: ClassVar[Mapping[str, int | float | str] | None] = {"p": 0.25}
+    example: ClassVar[Parameters | None] = {"p": 0.25}
     p: float
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "p", number(self.name, "p", self.p, "a number in (0, 1]", lambda p: 0.0 < p <= 1.0))
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Draw row by row, first the nonzero places and then their values, so that rows do not depend on n."""
         X = np.empty((n, d))
+        # One call of rng for all places and one for all values would make the first rows depend on n.
         for row in X:
             kept = rng.random(d) < self.p
             row[:] = np.where(kept, rng.standard_normal(d), 0.0)
         X /= math.sqrt(self.p)
         return X
 
-    def second_moment(self, d: int) -> float:
-        """Return d."""
-        return float(d)
-
     def hypotheses(self, d: int) -> Hypotheses:
-        """Return the hypotheses of the Gaussian, with constants that depend on p."""
         # Concentration: an atom with a Gaussian density around it preserves it. Bobkov & Götze (1999,
         # Theorem 5.3) give the logarithmic Sobolev inequality in one dimension, which tensorizes.
         # Moment generating function: 1 - p + p exp(v**2 / 2p) <= exp(v**2 / 2p).
-        return _product(lipschitz=True, log_concave=self.p == 1.0, sub_gaussian=self.p**-0.5)
-
-
-def _product(*, lipschitz: bool, log_concave: bool, sub_gaussian: float | None) -> Hypotheses:
-    """Return the hypotheses of independent coordinates of mean 0, variance 1 and finite fourth moment."""
-    return Hypotheses(
-        zero_mean=True,
-        isotropic=True,
-        unit_norm=False,
-        norm_scaling=True,  # |x|**2 = d + O(sqrt d) in mean square
-        lipschitz=lipschitz,
-        log_concave=log_concave,
-        sub_gaussian=sub_gaussian,
-    )
+        return replace(_PRODUCT, lipschitz=True, log_concave=self.p == 1.0, sub_gaussian=self.p**-0.5)
 
 
 @register
@@ -201,73 +176,46 @@ class Sphere(Distribution):
     name: ClassVar[str] = "sphere"
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Draw normalized Gaussian rows; the origin has probability 0 (and, in float64, below 1e-300)."""
+        # The origin has probability 0 (and, in float64, below 1e-300).
         X = rng.standard_normal((n, d))
         X /= np.sqrt(np.sum(X * X, axis=1))[:, None]
         return X
 
     def second_moment(self, d: int) -> float:
-        """Return 1."""
         return 1.0
 
     @property
     def unit_norm(self) -> bool:
-        """True: rows are normalized."""
         return True
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """Return all hypotheses except a density, since norms are constant."""
-        return Hypotheses(
-            zero_mean=True,
-            isotropic=True,
-            unit_norm=True,
-            norm_scaling=True,  # |x| = 1, so sqrt(d) x has the norm of the papers
-            lipschitz=True,  # Lévy, for sqrt(d) x
-            log_concave=False,  # no density in R^d
-            # E<v, x>^(2k) = |v|^(2k) (2k-1)!! / (d (d+2) ... (d+2k-2)) <= (|v|^2/d)^k (2k-1)!!, term by term.
-            sub_gaussian=d**-0.5,
-        )
+        # |x| = 1, so sqrt(d) x has the norm of the papers, and Lévy's inequality is for sqrt(d) x. No density in R^d.
+        # E<v, x>^(2k) = |v|^(2k) (2k-1)!! / (d (d+2) ... (d+2k-2)) <= (|v|^2/d)^k (2k-1)!!, term by term.
+        return replace(_PRODUCT, unit_norm=True, lipschitz=True, log_concave=False, sub_gaussian=d**-0.5)
 
 
 @register
 @dataclass(frozen=True)
-class UniformBall(Distribution):
+class UniformBall(_UnitVariance):
     """Uniform in the ball of radius sqrt(d + 2), whose covariance is the identity."""
 
     name: ClassVar[str] = "uniform-ball"
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Draw the first d coordinates of a uniform point of sqrt(d + 2) S^(d+1).
-
-        They are uniform in the ball, by Archimedes' theorem in general dimension.
-        """
+        # The first d coordinates of a uniform point of sqrt(d + 2) S^(d+1) are uniform in the ball, by Archimedes'
+        # theorem in general dimension.
         X = rng.standard_normal((n, d + 2))
         X *= np.sqrt((d + 2.0) / np.sum(X * X, axis=1))[:, None]
         return np.ascontiguousarray(X[:, :d])
 
-    def second_moment(self, d: int) -> float:
-        """Return d."""
-        return float(d)
-
     def hypotheses(self, d: int) -> Hypotheses:
-        """Return all hypotheses except a fixed norm."""
-        return Hypotheses(
-            zero_mean=True,
-            isotropic=True,
-            unit_norm=False,
-            norm_scaling=True,
-            lipschitz=True,  # the image of sqrt(d + 2) S^(d+1), where Lévy's inequality holds, under a projection
-            log_concave=True,
-            sub_gaussian=1.0,  # the same projection: (d + 2) / (d + 2)
-        )
-
-
-Parameters = Mapping[str, int | float | str]
+        # A projection of sqrt(d + 2) S^(d+1), where Lévy's inequality holds; sub-Gaussian as the sphere.
+        return replace(_PRODUCT, lipschitz=True, log_concave=True, sub_gaussian=1.0)
 
 
 @register
 @dataclass(frozen=True)
-class GaussianAR1(Distribution):
+class GaussianAR1(_UnitVariance):
     """Coordinates of a stationary Gaussian autoregression: covariance rho^|i-j|."""
 
     name: ClassVar[str] = "gaussian-ar1"
@@ -279,19 +227,14 @@ class GaussianAR1(Distribution):
         object.__setattr__(self, "rho", rho)
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Draw x_1 = e_1 and x_j = rho x_(j-1) + sqrt(1 - rho**2) e_j, e standard normal."""
         X = rng.standard_normal((n, d))
         innovation = math.sqrt((1.0 - self.rho) * (1.0 + self.rho))
+        # x_1 = e_1 and x_j = rho x_(j-1) + sqrt(1 - rho**2) e_j, for all rows at once.
         for j in range(1, d):
             X[:, j] = self.rho * X[:, j - 1] + innovation * X[:, j]
         return X
 
-    def second_moment(self, d: int) -> float:
-        """Return d."""
-        return float(d)
-
     def hypotheses(self, d: int) -> Hypotheses:
-        """Return the hypotheses of a Gaussian whose covariance has norm <= (1 + |rho|) / (1 - |rho|) for every d."""
         largest = (1.0 + abs(self.rho)) / (1.0 - abs(self.rho))  # the spectral density's maximum
         return _gaussian(isotropic=self.rho == 0.0 or d == 1, largest=largest)
 
@@ -312,21 +255,17 @@ class Spiked(Distribution):
         object.__setattr__(self, "rank", count(self.name, "rank", self.rank))
 
     def check(self, n: int, d: int) -> None:
-        """Raise `InputError` if there are more spikes than dimensions."""
         _check_rank(self, self.rank, d)
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Draw standard normal entries, and scale the first `rank` columns by sqrt(1 + strength)."""
         X = rng.standard_normal((n, d))
         X[:, : self.rank] *= math.sqrt(1.0 + self.strength)
         return X
 
     def second_moment(self, d: int) -> float:
-        """Return d + strength rank."""
         return d + self.strength * self.rank
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """Return the hypotheses of a Gaussian whose covariance has norm at most 1 + strength for every d."""
         return _gaussian(isotropic=self.strength == 0.0 or self.rank == d, largest=1.0 + self.strength)
 
 
@@ -351,16 +290,15 @@ class Mixture(Distribution):
         object.__setattr__(self, "separation", separation)
 
     def check(self, n: int, d: int) -> None:
-        """Raise `InputError` if there are more clusters than the 2 d centres."""
         if self.clusters > 2 * d:
             raise InputError(
                 f"{self.label} has its centres on the axes, at most 2 d: clusters must be at most {2 * d} at d = {d}"
             )
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Draw row by row, first the centre and then the noise, so that rows do not depend on n."""
         X = np.empty((n, d))
         far = self.separation * math.sqrt(d)
+        # As for sparse rows, so that the first rows do not depend on n.
         for row in X:
             cluster = int(rng.integers(self.clusters))
             row[:] = rng.standard_normal(d)
@@ -368,11 +306,9 @@ class Mixture(Distribution):
         return X
 
     def second_moment(self, d: int) -> float:
-        """Return d (1 + separation**2)."""
         return d * (1.0 + self.separation**2)
 
     def hypotheses(self, d: int) -> Hypotheses:
-        """Return the hypotheses: those of a Gaussian if the centres coincide; otherwise no concentration."""
         k, far = self.clusters, self.separation * math.sqrt(d)
         together = self.separation == 0.0
         balanced = together or k % 2 == 0
@@ -391,7 +327,7 @@ class Mixture(Distribution):
 
 @register
 @dataclass(frozen=True)
-class LowRank(Distribution):
+class LowRank(_UnitVariance):
     """Gaussian in a subspace of dimension `rank`: sqrt(d / rank) (g, 0), g standard normal.
 
     Kernels depend on inner products alone, so that the coordinate subspace represents every other subspace.
@@ -405,43 +341,20 @@ class LowRank(Distribution):
         object.__setattr__(self, "rank", count(self.name, "rank", self.rank))
 
     def check(self, n: int, d: int) -> None:
-        """Raise `InputError` if the rank exceeds the dimension."""
         _check_rank(self, self.rank, d)
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Draw `rank` normal coordinates of variance d / rank, followed by zeros."""
         X = np.zeros((n, d))
         X[:, : self.rank] = rng.standard_normal((n, self.rank)) * math.sqrt(d / self.rank)
         return X
 
-    def second_moment(self, d: int) -> float:
-        """Return d."""
-        return float(d)
-
     def hypotheses(self, d: int) -> Hypotheses:
-        """Return the hypotheses: norms have the order sqrt(d), but do not concentrate as d grows."""
-        return Hypotheses(
-            zero_mean=True,
-            isotropic=self.rank == d,
-            unit_norm=False,
-            norm_scaling=True,
-            lipschitz=False,  # x_1 has variance d / rank, and the rank is fixed
-            log_concave=self.rank == d,  # else no density in R^d
-            sub_gaussian=math.sqrt(d / self.rank),
+        # Norms have the order sqrt(d), but do not concentrate as d grows.
+        # x_1 has variance d / rank, and the rank is fixed; no density in R^d unless the rank is d.
+        full = self.rank == d
+        return replace(
+            _PRODUCT, isotropic=full, lipschitz=False, log_concave=full, sub_gaussian=math.sqrt(d / self.rank)
         )
-
-
-def _gaussian(*, isotropic: bool, largest: float) -> Hypotheses:
-    """Return the hypotheses of N(0, S) with E|x|**2 = Theta(d) and lambda_max(S) <= `largest` for every d."""
-    return Hypotheses(
-        zero_mean=True,
-        isotropic=isotropic,
-        unit_norm=False,
-        norm_scaling=True,
-        lipschitz=True,  # with c = 1 / (2 largest)
-        log_concave=True,
-        sub_gaussian=math.sqrt(largest),
-    )
 
 
 def _check_rank(law: Distribution, rank: int, d: int) -> None:

@@ -44,23 +44,22 @@ def contradictions(law: Distribution, d: int, draws: int, seed: int) -> list[str
     problems = []
     if len(X) > 1 and (X[:1] == X).all():
         problems.append("every draw is the same: rng is not used")
-    energy = np.sum(X * X, axis=-1)
+    squared_norms = np.sum(X * X, axis=-1)
     try:
         moment = law.second_moment(d)
     except InputError:
         pass  # there is none, or none is known
     else:
-        if _differs(energy.mean(axis=1), moment):
-            problems.append(f"second_moment is {moment:g}, Monte Carlo gives {energy.mean():g}")
+        if _differs(squared_norms.mean(axis=1), moment):
+            problems.append(f"second_moment is {moment:g}, Monte Carlo gives {squared_norms.mean():g}")
     if law.unit_norm and declared.unit_norm is False:
         problems.append("unit_norm is True, and its hypotheses say that it is not")
-    if (law.unit_norm or declared.unit_norm) and np.abs(energy - 1.0).max() > _ROUNDING:
-        problems.append(f"declared of norm 1, it draws a row of norm {math.sqrt(energy.max()):g}")
-    directions = _directions(d, rng)
-    P = X @ directions
-    if declared.zero_mean and any(_differs(P[..., j].mean(axis=1), 0.0) for j in range(P.shape[-1])):
+    if (law.unit_norm or declared.unit_norm) and np.abs(squared_norms - 1.0).max() > _ROUNDING:
+        problems.append(f"declared of norm 1, it draws a row of norm {math.sqrt(squared_norms.max()):g}")
+    P = X @ _directions(d, rng)
+    if declared.zero_mean and any(_differs(mean, 0.0) for mean in _means(P)):
         problems.append("declared of mean 0, Monte Carlo gives another mean")
-    if declared.isotropic and not _isotropic(P):
+    if declared.isotropic and any(_differs(values, 0.0) for values in _covariances(P - P.mean(axis=(0, 1)))):
         problems.append("declared isotropic, Monte Carlo gives another covariance")
     if declared.independent_rows and not _uncorrelated(P):
         problems.append("declared of independent rows, Monte Carlo finds the first two correlated")
@@ -83,19 +82,14 @@ def findings(law: Distribution, d: int, draws: int = 20_000, seed: int = 0) -> d
     rng = np.random.default_rng((seed, d))
     X = _matrices(law, d, draws, rng)
     P = X @ _directions(d, rng)
-    energy = np.sum(X * X, axis=-1)
+    squared_norms = np.sum(X * X, axis=-1)
     unit = math.sqrt(float((P**2).mean())) or 1.0
     centred = (P - P.mean(axis=(0, 1))) / unit
-    k = P.shape[-1]
-    spread = (centred**2).mean(axis=-1)
-    means = [P[..., j].mean(axis=1) / unit for j in range(k)]
-    covariances = [(centred[..., i] ** 2 - spread).mean(axis=1) for i in range(k)]
-    covariances += [(centred[..., i] * centred[..., j]).mean(axis=1) for i in range(k) for j in range(i)]
-    rows = [centred[:, 0, j] * centred[:, 1, j] for j in range(k)] if P.shape[1] > 1 else []
+    rows = [centred[:, 0, j] * centred[:, 1, j] for j in range(P.shape[-1])] if P.shape[1] > 1 else []
     outcomes = {
-        "mean 0": _all_zero(means),
-        "isotropic": _all_zero(covariances),
-        "norm 1": "holds" if np.abs(energy - 1.0).max() <= _ROUNDING else "fails",
+        "mean 0": _all_zero([mean / unit for mean in _means(P)]),
+        "isotropic": _all_zero(_covariances(centred)),
+        "norm 1": "holds" if np.abs(squared_norms - 1.0).max() <= _ROUNDING else "fails",
         "uncorrelated rows": _all_zero(rows) if rows else "undecided",
     }
     K = law.hypotheses(d).sub_gaussian
@@ -119,6 +113,7 @@ def _all_zero(samples: list[Floats]) -> str:
 
 def _matrices(law: Distribution, d: int, draws: int, rng: np.random.Generator) -> Matrix:
     """Return independent matrices of a few rows, (matrices, rows, d); rows of one draw may be dependent."""
+    # A data set may have fewer rows than a batch.
     rows = _BATCH
     while rows > 1 and refusal(law, rows, d):
         rows //= 2
@@ -141,6 +136,7 @@ def refusal(law: Distribution, n: int, d: int) -> str:
 
 def _directions(d: int, rng: np.random.Generator) -> Matrix:
     """Return orthonormal columns: the axes, or eight random columns for d > 8."""
+    # Eight directions limit the cost in large dimensions; in small ones the axes are a basis.
     if d <= 8:
         return np.eye(d)
     return np.asarray(np.linalg.qr(rng.standard_normal((d, 8)))[0])
@@ -161,17 +157,17 @@ def _differs(values: Floats, expected: float, one_sided: bool = False) -> bool:
     return off > SIGMAS * error + _ROUNDING * scale
 
 
-def _isotropic(P: Floats) -> bool:
-    """Return whether projections on orthonormal directions are consistent with equal variances and no correlation."""
-    centred = P - P.mean(axis=(0, 1))
+def _means(P: Floats) -> list[Floats]:
+    """Return the mean of each matrix along each direction, (matrices,)."""
+    return [P[..., j].mean(axis=1) for j in range(P.shape[-1])]
+
+
+def _covariances(centred: Floats) -> list[Floats]:
+    """Return numbers of mean 0 if the law is isotropic: covariances, and variances less their mean, (matrices,)."""
+    k = centred.shape[-1]
     spread = (centred**2).mean(axis=-1)
-    k = P.shape[-1]
-    for i in range(k):
-        if _differs((centred[..., i] ** 2 - spread).mean(axis=1), 0.0):
-            return False
-        if any(_differs((centred[..., i] * centred[..., j]).mean(axis=1), 0.0) for j in range(i)):
-            return False
-    return True
+    variances = [(centred[..., i] ** 2 - spread).mean(axis=1) for i in range(k)]
+    return variances + [(centred[..., i] * centred[..., j]).mean(axis=1) for i in range(k) for j in range(i)]
 
 
 def _uncorrelated(P: Floats) -> bool:
@@ -187,8 +183,10 @@ def _too_heavy(P: Floats, constant: float) -> list[str]:
     if not (math.isfinite(constant) and constant > 0.0):
         return [f"sub_gaussian must be a positive number or None, got {constant}"]
     diagonal = P.sum(axis=-1, keepdims=True) / math.sqrt(P.shape[-1])
+    # t in units of 1 / K. For larger t a few draws dominate the mean of exp; for smaller t it is near 1 for any law.
     for t in (-1.5, -1.0, -0.5, 0.5, 1.0, 1.5):
         with np.errstate(over="ignore", invalid="ignore"):
+            # Capped at e**300: sums stay finite, and still exceed every claimed value.
             values = np.exp(np.minimum(t / constant * np.concatenate([P, diagonal], axis=-1), 300.0))
         if any(_differs(values[..., j].mean(axis=1), math.exp(t * t / 2), True) for j in range(values.shape[-1])):
             return [f"declared sub-Gaussian with K = {constant:g}, Monte Carlo gives a larger E exp(<v, x>)"]
@@ -261,10 +259,10 @@ def find_problems(
     law: Distribution, dimensions: Iterable[int], *, rebuilt: Distribution, draws: int, seed: int
 ) -> list[str]:
     """Return descriptions of all failed tests of a law; `rebuilt` is the same law, built a second time."""
-    problems = _as_value(law, rebuilt)
+    problems = _check_value(law, rebuilt)
     refused = {d: refusal(law, 1, d) for d in dimensions}
     for d in (d for d, reason in refused.items() if not reason):
-        failures = _attempt("drawing", lambda d=d: _as_source(law, d))  # type: ignore[misc]
+        failures = _attempt("drawing", lambda d=d: _check_draws(law, d))  # type: ignore[misc]
         if not failures:  # else the compared numbers would be meaningless
             failures = _attempt("comparing", lambda d=d: contradictions(law, d, draws, seed))  # type: ignore[misc]
         problems += [f"at d = {d}: {problem}" for problem in failures]
@@ -283,7 +281,7 @@ def _attempt(doing: str, check: Callable[[], list[str]]) -> list[str]:
         return [f"{doing} raised {type(error).__name__}: {' '.join(str(error).split())[:160]}"]
 
 
-def _as_value(law: Distribution, rebuilt: Distribution) -> list[str]:
+def _check_value(law: Distribution, rebuilt: Distribution) -> list[str]:
     """Test the label, equality, hash and pickling."""
     problems = []
     if rebuilt.label != law.label:
@@ -310,12 +308,13 @@ def _as_value(law: Distribution, rebuilt: Distribution) -> list[str]:
     return problems
 
 
-def _as_source(law: Distribution, d: int) -> list[str]:
+def _check_draws(law: Distribution, d: int) -> list[str]:
     """Test shape and dtype of rows, reproducibility, and that the first rows do not depend on n."""
+    # As many rows as the law allows, to find laws whose first rows depend on n.
     n = next(n for n in (_ROWS, 8, 4, 2, 1) if n == 1 or not refusal(law, n, d))
 
-    def draw(rows: int, seed: int = 0) -> Matrix:
-        return law.sample(rows, d, np.random.default_rng(seed))
+    def draw(rows: int, source: Distribution = law) -> Matrix:
+        return source.sample(rows, d, np.random.default_rng(0))
 
     whole: Any = draw(n)
     if not isinstance(whole, np.ndarray) or whole.shape != (n, d) or whole.dtype != np.float64:
@@ -326,17 +325,13 @@ def _as_source(law: Distribution, d: int) -> list[str]:
         problems.append("its rows are not contiguous in memory: use numpy.ascontiguousarray")
     if not np.isfinite(whole).all():
         problems.append("it draws infinities or NaN")
-    if not _same(draw(n), whole) or not _same(pickle.loads(pickle.dumps(law)).sample(n, d, _fresh()), whole):
+    if not _same(draw(n), whole) or not _same(draw(n, pickle.loads(pickle.dumps(law))), whole):
         problems.append("two generators in one state give different rows: draw from rng alone, and keep nothing")
     elif not all(_same(draw(m), whole[:m]) for m in range(1, n)):
         problems.append(
             "sample(n)[:m] is not sample(m) bit for bit: draw row by row, or all that a row needs in one (n, k) array"
         )
     return problems
-
-
-def _fresh() -> np.random.Generator:
-    return np.random.default_rng(0)
 
 
 def _same(X: Matrix, Y: Matrix) -> bool:

@@ -24,7 +24,7 @@ _FORMATS = ".npy, .npz, .csv, .parquet, .zarr"
 @register
 @dataclass(frozen=True)
 class Dataset(Distribution):
-    """Rows of a file, uniformly without replacement: is *my* data non-degenerate?
+    """Rows of a file, drawn uniformly without replacement.
 
     The law is identified by the content of the array, not by the path: the same numbers in another place or format
     have the same address. One column, counted from 0, may hold labels; it is then not part of the rows.
@@ -66,7 +66,6 @@ class Dataset(Distribution):
         return _load(self.path)
 
     def check(self, n: int, d: int) -> None:
-        """Raise `InputError` if n exceeds the number of rows, or d is not the number of columns."""
         available, columns = self.rows.shape
         if d != columns:
             raise InputError(f"dataset {self.path} has {columns} columns: d must be {columns}, got {d}")
@@ -79,16 +78,17 @@ class Dataset(Distribution):
 
     def labels(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
         """Return the labels of the rows that `sample` draws, scaled to mean square 1 over the file."""
+        # The base class raises the error of a law without labels.
         if self.column is None:
             return super().labels(n, d, rng)
         values = self._whole()[:, self.column]
         size = float(np.sqrt(np.mean(values**2)))
         if not 0.0 < size < np.inf:
             raise InputError(f"dataset {self.path}: column {self.column} has root mean square {size:g}: no labels")
+        # The same permutation as in `sample`, from a generator in the same state.
         return np.asarray(values[rng.permutation(len(values))[:n]] / size)
 
     def second_moment(self, d: int) -> float:
-        """Return the mean squared norm over the rows."""
         with np.errstate(over="ignore"):
             moment = float(np.mean(np.sum(self.rows**2, axis=1)))
         if not 0.0 < moment < np.inf:
@@ -97,11 +97,6 @@ class Dataset(Distribution):
                 "rescale the data, or use normalize: unit or none"
             )
         return moment
-
-    @property
-    def unit_norm(self) -> bool:
-        """False: unit norms of a file are not assumed."""
-        return False
 
     def hypotheses(self, d: int) -> Hypotheses:
         """Return no hypothesis; rows drawn without replacement are dependent."""
@@ -160,6 +155,7 @@ def _load(path: str, vector: bool = False) -> Matrix:
             f"got shape {raw.shape}, dtype {raw.dtype}"
         )
     rows = np.ascontiguousarray(raw, dtype=np.float64)
+    # A missing value would make every kernel entry of its row NaN: better to refuse the file than each trial.
     bad = ~np.isfinite(rows)
     if bad.any():
         i, j = (int(k[0]) for k in np.nonzero(bad))
@@ -199,12 +195,14 @@ def _read(file: Path) -> np.ndarray[Any, np.dtype[Any]]:
 
 def _is_header(line: str) -> bool:
     """Return whether a first line consists of names, none of them empty or a number; otherwise it is read as data."""
+    # A sign or a point begins a number: a line that mixes names and numbers fails as data, with NumPy's message.
     return all(re.match(r"[^\d\s+\-.]", field.strip().strip("\"'")) for field in line.split(","))
 
 
 @lru_cache(maxsize=8)
 def _digest(path: str) -> str:
     rows = _load(path)
+    # The shape is part of the content: (2, 3) and (3, 2) have the same bytes.
     state = hashlib.blake2b(repr(rows.shape).encode(), digest_size=8)
     state.update(rows.tobytes())
     return state.hexdigest()

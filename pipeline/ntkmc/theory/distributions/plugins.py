@@ -36,7 +36,7 @@ _importing = threading.RLock()
 """Imports change `sys.path` and `sys.modules`; threads of one worker may build laws at the same time."""
 
 
-def load_attribute(target: str, folder: str, said: str) -> Any:
+def load_attribute(target: str, folder: str, prefix: str) -> Any:
     """Return the object that `module:attribute` names.
 
     Parameters
@@ -44,7 +44,7 @@ def load_attribute(target: str, folder: str, said: str) -> Any:
     target : str
     folder : str
         Folder that is searched before `sys.path`; empty for none.
-    said : str
+    prefix : str
         Start of every message.
 
     Raises
@@ -54,31 +54,32 @@ def load_attribute(target: str, folder: str, said: str) -> Any:
     """
     name, _, attribute = target.partition(":")
     if not (attribute and all(part.isidentifier() for part in [*name.split("."), *attribute.split(".")])):
-        raise InputError(f"{said}: a law of your own is written module:function, got {target!r}")
+        raise InputError(f"{prefix}: a law of your own is written module:function, got {target!r}")
     try:
         with _importing:
             target_object: Any = _module(name, folder)
     except ModuleNotFoundError as error:
         if error.name != name and not name.startswith(f"{error.name}."):
-            raise InputError(f"{said}: importing {name} failed: {error}") from error
+            raise InputError(f"{prefix}: importing {name} failed: {error}") from error
         where = f"in {folder} or on sys.path" if folder else "on sys.path"
-        raise InputError(f"{said}: no module {error.name!r} {where}") from error
+        raise InputError(f"{prefix}: no module {error.name!r} {where}") from error
     except (Exception, SystemExit) as error:  # whatever a user's module may raise
         reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{said}: importing {name} failed: {type(error).__name__}: {reason}") from error
+        raise InputError(f"{prefix}: importing {name} failed: {type(error).__name__}: {reason}") from error
     for part in attribute.split("."):
         if not hasattr(target_object, part):
             offered = [
                 key for key, value in vars(target_object).items() if callable(value) and not key.startswith("_")
             ]
-            raise InputError(f"{said}: {name} has no {attribute!r}: {did_you_mean(attribute, offered)}")
+            raise InputError(f"{prefix}: {name} has no {attribute!r}: {did_you_mean(attribute, offered)}")
         target_object = getattr(target_object, part)
     return target_object
 
 
 def _module(name: str, folder: str) -> ModuleType:
     top, _, rest = name.partition(".")
-    importlib.invalidate_caches()  # the file may be newer than Python's cached listing of its folder
+    # The file may be newer than Python's cached listing of its folder.
+    importlib.invalidate_caches()
     spec = PathFinder.find_spec(top, [folder]) if folder else None
     if spec is None or spec.origin is None:
         return importlib.import_module(name)
@@ -103,7 +104,8 @@ def _from_file(top: str, spec: ModuleSpec, folder: str) -> str:
         raise ImportError(f"{origin} is not a Python module")
     module = importlib.util.module_from_spec(renamed)
     sys.modules[alias] = module
-    sys.path.append(folder)  # for the module's own imports of its neighbours, while it is executed
+    # For the module's own imports of its neighbours, while it is executed; last, to hide no installed package.
+    sys.path.append(folder)
     try:
         renamed.loader.exec_module(module)
     except BaseException:
@@ -124,7 +126,7 @@ class _FunctionLaw(Distribution):
 
     name: ClassVar[str] = "function"
     function: Callable[..., Any]
-    said: str
+    prefix: str
     values: Mapping[str, int | float | str]
 
     def parameters(self) -> dict[str, int | float | str]:
@@ -138,7 +140,7 @@ class _FunctionLaw(Distribution):
         moment = getattr(self.function, "second_moment", None)
         if moment is None:
             raise InputError(
-                f"{self.said}: its second moment is not known, so normalize: mean is not defined; give the function "
+                f"{self.prefix}: its second moment is not known, so normalize: mean is not defined; give the function "
                 "an attribute second_moment(d, **parameters), or use normalize: unit or none"
             )
         return float(moment(d, **self.values))
@@ -173,28 +175,29 @@ class Plugin(Distribution):
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.called)
 
+    # The imported object may not be picklable: a worker imports the module itself.
     def __reduce__(self) -> tuple[Any, ...]:
         return Plugin, (self.called, self.target, self.given, self.folder)
 
     @property
-    def said(self) -> str:
+    def prefix(self) -> str:
         """Start of every message."""
         return f"distribution {self.called}"
 
     @cached_property
     def law(self) -> Distribution:
         """The imported law; `InputError` if the import fails or the object is not a law."""
-        definition = load_attribute(self.target, self.folder, self.said)
+        definition = load_attribute(self.target, self.folder, self.prefix)
         values = dict(self.given)
         if inspect.isclass(definition) and issubclass(definition, Distribution):
-            with _one_line(f"{self.said}: building it failed"):
+            with _one_line(f"{self.prefix}: building it failed"):
                 return instantiate(definition, self.called, values)
         if inspect.isclass(definition) or not callable(definition):
             raise InputError(
-                f"{self.said}: must be a Distribution subclass or a function f(n, d, rng, **parameters), "
+                f"{self.prefix}: must be a Distribution subclass or a function f(n, d, rng, **parameters), "
                 f"got {type(definition).__name__}"
             )
-        return _FunctionLaw(definition, self.said, _bound(definition, values, self.said))
+        return _FunctionLaw(definition, self.prefix, _bound(definition, values, self.prefix))
 
     def parameters(self) -> dict[str, int | float | str]:
         """Return all parameters of the law, including defaults: an explicit default value is the same law."""
@@ -202,13 +205,12 @@ class Plugin(Distribution):
 
     @property
     def unit_norm(self) -> bool:
-        """Whether every row of the imported law has norm 1 as drawn."""
         return self.law.unit_norm
 
     def check(self, n: int, d: int) -> None:
         """Check the law, and draw two rows, so that an error in the law is reported before a run."""
         self.law.check(n, d)
-        with _one_line(f"{self.said}: drawing at d = {d} failed"):
+        with _one_line(f"{self.prefix}: drawing at d = {d} failed"):
             self.sample(min(n, 2), d, np.random.default_rng(0))
 
     def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
@@ -216,25 +218,27 @@ class Plugin(Distribution):
         X = self.law.sample(n, d, rng)
         if not isinstance(X, np.ndarray) or X.shape != (n, d) or X.dtype != np.float64:
             got = f"shape {X.shape}, dtype {X.dtype}" if isinstance(X, np.ndarray) else type(X).__name__
-            raise InputError(f"{self.said}: must return a float64 array of shape (n, d) = ({n}, {d}), got {got}")
+            raise InputError(f"{self.prefix}: must return a float64 array of shape (n, d) = ({n}, {d}), got {got}")
         if not np.isfinite(X).all():
-            raise InputError(f"{self.said}: row {int(np.argmin(np.isfinite(X).all(axis=1)))} is not finite")
+            raise InputError(f"{self.prefix}: row {int(np.argmin(np.isfinite(X).all(axis=1)))} is not finite")
         return np.ascontiguousarray(X)
 
     def second_moment(self, d: int) -> float:
         """Return the second moment of the law; `InputError` unless it is positive and finite."""
-        with _one_line(f"{self.said}: its second moment at d = {d} failed"):
+        with _one_line(f"{self.prefix}: its second moment at d = {d} failed"):
             moment = float(self.law.second_moment(d))
         if not 0.0 < moment < np.inf:
-            raise InputError(f"{self.said}: its second moment must be a positive number, got {moment} at d = {d}")
+            raise InputError(f"{self.prefix}: its second moment must be a positive number, got {moment} at d = {d}")
         return moment
 
     def hypotheses(self, d: int) -> Hypotheses:
         """Return the hypotheses of the law; `InputError` if the type is wrong."""
-        with _one_line(f"{self.said}: its hypotheses at d = {d} failed"):
+        with _one_line(f"{self.prefix}: its hypotheses at d = {d} failed"):
             hypotheses = self.law.hypotheses(d)
         if not isinstance(hypotheses, Hypotheses):
-            raise InputError(f"{self.said}: hypotheses must return ntkmc.Hypotheses, got {type(hypotheses).__name__}")
+            raise InputError(
+                f"{self.prefix}: hypotheses must return ntkmc.Hypotheses, got {type(hypotheses).__name__}"
+            )
         return hypotheses
 
     def stored(self, spec: Any) -> Any:
@@ -263,20 +267,15 @@ class Unimported(Distribution):
         object.__setattr__(self, "name", self.reference.rpartition("/")[2])
 
     def parameters(self) -> dict[str, int | float | str]:
-        """Return the parameters as stored."""
         return dict(self.given)
 
-    def check(self, n: int, d: int) -> None:
-        """Raise `InputError`: the code is not imported."""
-        raise self._refusal()
+    def _refuse(self, *arguments: Any, **named: Any) -> Any:
+        raise InputError(
+            f"distribution {self.name}: is code beside a study, which is not imported on a store's word; give the "
+            "study that you trust (--study FILE), in Python by `load_study(FILE)`"
+        )
 
-    def sample(self, n: int, d: int, rng: np.random.Generator) -> Matrix:
-        """Raise `InputError`: the code is not imported."""
-        raise self._refusal()
-
-    def second_moment(self, d: int) -> float:
-        """Raise `InputError`: the code is not imported."""
-        raise self._refusal()
+    check = sample = second_moment = _refuse
 
     def stored(self, spec: Any) -> Any:
         """Return the law itself, since an entry of a stored study is not built again."""
@@ -287,22 +286,16 @@ class Unimported(Distribution):
         """Entry of the law in a study."""
         return {self.reference: dict(self.given)}
 
-    def _refusal(self) -> InputError:
-        return InputError(
-            f"distribution {self.name}: is code beside a study, which is not imported on a store's word; give the "
-            "study that you trust (--study FILE), in Python by `load_study(FILE)`"
-        )
-
 
 @contextmanager
-def _one_line(said: str) -> Iterator[None]:
+def _one_line(prefix: str) -> Iterator[None]:
     """Convert any exception of a user's code into an `InputError` of one line."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"{said}: {type(error).__name__}: {' '.join(str(error).split())[:160]}") from error
+        raise InputError(f"{prefix}: {type(error).__name__}: {' '.join(str(error).split())[:160]}") from error
 
 
 def by_reference(
@@ -311,9 +304,9 @@ def by_reference(
     """Return the law `[folder/]module:attribute`; the folder is relative to `base`, and `base` by default."""
     if not trusted:
         return Unimported(reference, _given(reference, given))
-    prefix, _, target = reference.rpartition("/")
+    relative, _, target = reference.rpartition("/")
     try:
-        start = Path(prefix + "/").expanduser() if prefix or reference.startswith("/") else Path()
+        start = Path(relative + "/").expanduser() if relative or reference.startswith("/") else Path()
         folder = str(((base or Path.cwd()) / start).resolve())
     except (RuntimeError, ValueError, OSError) as error:
         raise InputError(f"distribution {reference[:80]!r}: not a usable folder ({error})") from error
@@ -323,6 +316,7 @@ def by_reference(
 def from_entry_point(name: str, given: Mapping[str, Any]) -> Plugin | None:
     """Return the law that an installed package provides under `name`; None if there is none."""
     points = importlib.metadata.entry_points(group=GROUP)
+    # A set: an installed and an editable copy of one package list the same target twice.
     targets = sorted({f"{point.module}:{point.attr}" for point in points if point.name == name})
     if len(targets) > 1:
         raise InputError(f"distribution {name}: several packages bring one ({', '.join(targets)}); keep one")
@@ -348,7 +342,7 @@ def _imported(plugin: Plugin) -> Plugin:
     return plugin
 
 
-def _bound(function: Callable[..., Any], given: Mapping[str, Any], said: str) -> dict[str, int | float | str]:
+def _bound(function: Callable[..., Any], given: Mapping[str, Any], prefix: str) -> dict[str, int | float | str]:
     """Return all parameters after n, d and rng: given values, and defaults that are numbers or strings."""
     try:
         signature = inspect.signature(function)
@@ -359,8 +353,9 @@ def _bound(function: Callable[..., Any], given: Mapping[str, Any], said: str) ->
         except (TypeError, ValueError):
             shown = "unknown"
         raise InputError(
-            f"{said}: {error}; it is called as f(n, d, rng, **parameters), and its signature is {shown}"
+            f"{prefix}: {error}; it is called as f(n, d, rng, **parameters), and its signature is {shown}"
         ) from error
+    # A default that is given explicitly is the same law. One that is no number or string cannot enter a label.
     arguments.apply_defaults()
     values: dict[str, Any] = {}
     for number, (name, value) in enumerate(arguments.arguments.items()):

@@ -13,11 +13,4 @@ from ntkmc.theory.kernels.functions import (
     entry_error,
 )
 
-__all__ = [
-    "KERNELS",
-    "check_depths",
-    "check_kernel",
-    "coherence_error",
-    "diagonal_value",
-    "entry_error",
-]
+__all__ = ["KERNELS", "check_depths", "check_kernel", "coherence_error", "diagonal_value", "entry_error"]

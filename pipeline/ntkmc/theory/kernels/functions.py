@@ -98,6 +98,7 @@ def kernel_function(rho: ArrayLike, kernel: str = "ntk", depth: int = 2) -> NDAr
 def _values(cosines: NDArray[np.float64], depth: int, two_layers: bool, tangent: bool) -> NDArray[np.float64]:
     values = np.empty(len(cosines))
     for i in range(len(cosines)):
+        # From the second layer on the angle is represented by s, which is accurate near 0 (see `arccos`).
         f, kappa_0, s = first_layer(cosines[i])
         k = f
         if two_layers:
@@ -157,6 +158,7 @@ def entry_error(kernel: str, depth: int, d: int, coherence: float) -> float:
     angle = 1.1 * (d + 8) * u / math.sqrt((1.0 - cosine) * (1.0 + cosine)) + 12.0 * u
     if kernel == "h-infinity":
         return 1.1 * (0.5 * angle + 0.5 * angle / math.pi + 8.0 * u)
+    # `angle` is the error of theta_l, which grows by the rounding of a layer; `total` that of k_l.
     total, f = angle, angle
     for layer in range(2, depth + 1):
         total += (layer - 1) * angle / math.pi

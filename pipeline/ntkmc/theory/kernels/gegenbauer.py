@@ -8,7 +8,9 @@ harmonics of degree j.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import count, islice
 from typing import Final
 
 import numpy as np
@@ -47,26 +49,31 @@ def harmonics(d: int, degree: int) -> int:
     return math.comb(d + degree - 1, degree) - math.comb(d + degree - 3, degree - 2)
 
 
+def _polynomials(t: Floats, d: int) -> Iterator[Floats]:
+    """Yield Q_0(t), Q_1(t), ... without end, by the recurrence of `gegenbauer`.
+
+    The recurrence is stable in increasing degree for |t| <= 1, as for all orthogonal polynomials on their interval.
+    """
+    half = 0.5 * (d - 2)
+    previous, current = np.ones_like(t), t
+    yield previous
+    yield current
+    for j in count(2):
+        following = (2.0 * (j - 1 + half) * t * current - (j - 1) * previous) / (j - 1 + 2.0 * half)
+        previous, current = current, following
+        yield current
+
+
 def gegenbauer(t: ArrayLike, d: int, degree: int) -> Floats:
     """Return Q_0(t) ... Q_degree(t), as an array whose first axis is the degree.
 
-    Recurrence: (j + 2 l - 1) Q_j = 2 (j - 1 + l) t Q_{j-1} - (j - 1) Q_{j-2}, l = (d - 2)/2. For d = 2
-    these are the Chebyshev polynomials.
+    Recurrence: (j + 2 l - 1) Q_j = 2 (j - 1 + l) t Q_{j-1} - (j - 1) Q_{j-2}, l = (d - 2)/2 (Szegő, Orthogonal
+    Polynomials, eq. 4.7.17, normalized to Q_j(1) = 1). For d = 2 these are the Chebyshev polynomials.
 
-    Examples
-    --------
     >>> gegenbauer(0.5, 3, 2).tolist()  # Legendre
     [1.0, 0.5, -0.125]
     """
-    points = np.asarray(t, dtype=np.float64)
-    half = 0.5 * (d - 2)
-    Q = np.empty((degree + 1, *points.shape))
-    Q[0] = 1.0
-    if degree >= 1:
-        Q[1] = points
-    for j in range(2, degree + 1):
-        Q[j] = (2.0 * (j - 1 + half) * points * Q[j - 1] - (j - 1) * Q[j - 2]) / (j - 1 + 2.0 * half)
-    return Q
+    return np.array(list(islice(_polynomials(np.asarray(t, dtype=np.float64), d), degree + 1)))
 
 
 @lru_cache(maxsize=64)
@@ -112,21 +119,12 @@ def expansion(kernel: str, depth: int, d: int, n: int) -> tuple[Floats, float]:
     t, weights = _rule(d)
     values = kernel_function(np.clip(t, -1.0, 1.0), kernel, depth) * weights
     xi = []
-    half = 0.5 * (d - 2)
-    # The recurrence of `gegenbauer`, with two degrees in memory: 400 degrees at 2000 nodes are not needed at once.
-    previous, current = np.ones_like(t), t
-    for j in range(_HIGHEST + 1):
-        if j == 0:
-            Q = previous
-        elif j == 1:
-            Q = current
-        else:
-            following = (2.0 * (j - 1 + half) * t * current - (j - 1) * previous) / (j - 1 + 2.0 * half)
-            previous, current = current, following
-            Q = current
+    # One degree at a time: the values of 400 degrees at 2000 nodes are not needed at once.
+    for j, Q in enumerate(islice(_polynomials(t, d), _HIGHEST + 1)):
         size = harmonics(d, j)
         if size >= _NEGLIGIBLE * n:
             break
+        # fsum: the terms of a high degree cancel, and what remains is multiplied by B(d, j).
         xi.append(max(0.0, size * math.fsum(values * Q)))
     coefficients = np.array(xi)
     coefficients.setflags(write=False)
@@ -140,8 +138,6 @@ def effective_ridge(kernel: str, depth: int, n: int, d: int) -> float:
     Marchenko-Pastur matrices of aspect ratio n / B(d, j). A prediction, accurate to a few percent unless n or d is
     small; for small fixed d the closest pair of rows determines lambda_min.
 
-    Examples
-    --------
     >>> round(effective_ridge("h-infinity", 2, 100, 100), 4)
     0.2316
     """

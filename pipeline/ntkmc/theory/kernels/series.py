@@ -29,8 +29,6 @@ def series_coefficients(kernel: str, depth: int, terms: int = 16) -> NDArray[np.
     With q = kappa_0(f): q' = f' / (pi sqrt(1 - f**2)) and (kappa_1 o f)' = q f', as truncated power series. The
     literature denotes the coefficients by h_r, b_{L,r} and c_{L,r}.
 
-    Examples
-    --------
     >>> series_coefficients("h-infinity", 2, 4).round(6).tolist()
     [0.0, 0.25, 0.159155, 0.0]
     """
@@ -46,7 +44,8 @@ def series_coefficients(kernel: str, depth: int, terms: int = 16) -> NDArray[np.
     else:
         for _ in range(depth - 1):
             q = _kappa_0(f)
-            f_next = _integrate(_multiply(q, _differentiate(f)), _kappa_1_at(f[0]))
+            # A series is its value at 0, known in closed form, and the integral of its derivative.
+            f_next = _integrate(_multiply(q, _differentiate(f)), float(kernel_function(f[0], "conjugate", 2)))
             k = _multiply(k, q) + f_next
             f = f_next
         result = k if kernel == "ntk" else f
@@ -64,10 +63,6 @@ def _differentiate(a: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _integrate(a: NDArray[np.float64], constant: float) -> NDArray[np.float64]:
     return np.concatenate([[constant], a[:-1] / np.arange(1, len(a))])
-
-
-def _kappa_1_at(rho: float) -> float:
-    return float(kernel_function(rho, "conjugate", 2))
 
 
 def _kappa_0(f: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -109,6 +104,7 @@ def tail(t: ArrayLike, kernel: str, depth: int, order: int) -> NDArray[np.float6
     0.25
     """
     points = np.asarray(t, dtype=np.float64)
+    # At 1 the value is known exactly; the recursion would round it.
     total = np.where(points == 1.0, diagonal_value(kernel, depth), kernel_function(points, kernel, depth))
     if order == 0:
         return total
@@ -121,8 +117,6 @@ def hermite_coefficient(r: int) -> float:
 
     mu_0 = 1/sqrt(2 pi), mu_1 = 1/2, mu_r = (-1)**((r-2)/2) (r-3)!! / sqrt(2 pi r!) for even r, 0 for odd r >= 3.
 
-    Examples
-    --------
     >>> round(hermite_coefficient(4), 12)
     -0.081433751984
     """
@@ -194,6 +188,7 @@ def surrogate(kernel: str, depth: int, degree: int) -> NDArray[np.float64]:
     coefficients = np.array(series_coefficients(kernel, depth, degree + 1))
     ends = diagonal_value(kernel, depth), float(kernel_function(-1.0, kernel, depth))
     totals = 0.5 * (ends[0] + ends[1]), 0.5 * (ends[0] - ends[1])  # of the even and of the odd coefficients
+    # The largest even and the largest odd power take what the truncation leaves out at rho = 1 and -1.
     for last in (degree - 1, degree):
         parity = last % 2
         rest = totals[parity] - float(coefficients[parity:last:2].sum())

@@ -26,26 +26,37 @@ from ntkmc.theory.predictions.sphere import coherence_cdf, pair_quantile, pairs_
 
 
 @dataclass(frozen=True)
-class Predictor:
-    """Prediction of one number per cell.
+class _Prediction:
+    """Attributes of a prediction of a number or of a law.
 
     Attributes
     ----------
-    id, words, latex, source : str
-    quantity : {"lambda_min", "coherence"}
-        Predicted quantity: its median over draws, or the limit of the median.
+    id, statement, latex, source : str
+    quantity : {"lambda_min", "coherence", "eigenvalues"}
+        Predicted quantity. `eigenvalues` are the n eigenvalues of one draw divided by its mean squared row norm; the
+        others are random over draws.
     applies : callable
         context -> whether the prediction applies to a cell.
+    """
+
+    id: str
+    statement: str
+    latex: str
+    source: str
+    quantity: Literal["lambda_min", "coherence", "eigenvalues"]
+    applies: Callable[[CellContext], bool]
+
+
+@dataclass(frozen=True)
+class Predictor(_Prediction):
+    """Prediction of one number per cell: the median of the quantity over draws, or the limit of the median.
+
+    Attributes
+    ----------
     value : callable
         context -> the prediction.
     """
 
-    id: str
-    words: str
-    latex: str
-    source: str
-    quantity: Literal["lambda_min", "coherence"]
-    applies: Callable[[CellContext], bool]
     value: Callable[[CellContext], float]
 
 
@@ -64,8 +75,6 @@ _LARGE_DEPTH: Final = 30
 def predictions(context: CellContext, quantity: str = "lambda_min") -> dict[str, float]:
     """Return all predictions that apply to a cell, by id.
 
-    Examples
-    --------
     >>> cell = CellContext("h-infinity", 2, n=100, d=100, unit_rows=True, law="sphere", second_moment=1.0)
     >>> {name: round(value, 3) for name, value in predictions(cell).items()}
     {'pred-effective-ridge': 0.232, 'pred-elkaroui': 0.25}
@@ -82,7 +91,18 @@ def _normalized(context: CellContext) -> bool:
 
 
 def _uniform(context: CellContext) -> bool:
-    return _normalized(context) and context.uniform_directions and context.d >= 2 and context.n >= 2
+    return _normalized(context) and context.uniform_pairs
+
+
+def _isotropic(context: CellContext) -> bool:
+    """Return whether directions are uniform, or the law of the rows has mean 0 and an isotropic covariance."""
+    return context.uniform_directions or bool(context.hypotheses.isotropic and context.hypotheses.zero_mean)
+
+
+def _many_dimensions(context: CellContext) -> bool:
+    """Return whether the limit law of the coherence for log n = o(d) applies."""
+    # Corrections to the limit vanish only logarithmically in n; for few rows it is no prediction.
+    return context.uniform_directions and context.n >= 16 and math.log(context.n) < SMALL_RATIO * context.d
 
 
 def elkaroui(kernel: str, depth: int, n: int, d: int) -> float:
@@ -116,6 +136,7 @@ def closest_rate(d: int) -> float:
 
 
 def _close_pair(context: CellContext) -> float:
+    # For few rows the limit law gives an angle beyond pi.
     angle = min(closest_angle(context.n, context.d), math.pi)
     kernel, depth = context.kernel, context.depth
     return diagonal_value(kernel, depth) - abs(float(kernel_function(math.cos(angle), kernel, depth)))
@@ -129,36 +150,39 @@ def coherence_limit(n: int, d: int) -> float:
     >>> round(coherence_limit(200, 1000), 3)
     0.13
     """
+    # At the median exp(-exp(y/2) / sqrt(8 pi)) = 1/2.
     y = 2.0 * math.log(math.log(2.0) * math.sqrt(8.0 * math.pi))
     return math.sqrt(max(0.0, -math.expm1((y - 4.0 * math.log(n) + math.log(math.log(n))) / d)))
 
 
+_ELKAROUI = "El Karoui, Ann. Statist. 2010, Thm 2.1; Fan & Wang, NeurIPS 2020"
+_FREE = "free probability; parts as independent Wishart blocks by Lu & Yau 2022"
+_ANGLES = "Cai, Fan & Jiang, JMLR 14, 2013"
+_COHERENCE = "Cai & Jiang, J. Multivariate Anal. 2012"
+
 for _predictor in (
     Predictor(
         id="pred-effective-ridge",
-        words="The left edge of the free sum of the kernel's Gegenbauer parts; for all n and d that are not small.",
+        statement="The left edge of the free sum of the kernel's Gegenbauer parts; for all n and d that are not "
+        "small.",
         latex=r"\max_{\varkappa>0}\Bigl\{\sum_k \frac{\xi_k\varkappa}{\varkappa + n\xi_k/B(d,k)} - \varkappa\Bigr\}",
-        source="free probability; parts as independent Wishart blocks by Lu & Yau 2022",
+        source=_FREE,
         quantity="lambda_min",
         applies=lambda context: _uniform(context) and context.d > SMALL_DIMENSION,
         value=lambda context: effective_ridge(context.kernel, context.depth, context.n, context.d),
     ),
     Predictor(
         id="pred-elkaroui",
-        words="n and d large with n / d fixed: the kernel acts as a_0 11' + a_1 R + a_* I.",
+        statement="n and d large with n / d fixed: the kernel acts as a_0 11' + a_1 R + a_* I.",
         latex=r"a_1(1-\sqrt{n/d})_+^2 + a_*",
-        source="El Karoui, Ann. Statist. 2010, Thm 2.1; Fan & Wang, NeurIPS 2020",
+        source=_ELKAROUI,
         quantity="lambda_min",
-        applies=lambda context: (
-            _normalized(context)
-            and context.d > SMALL_DIMENSION
-            and (context.uniform_directions or bool(context.hypotheses.isotropic and context.hypotheses.zero_mean))
-        ),
+        applies=lambda context: _normalized(context) and context.d > SMALL_DIMENSION and _isotropic(context),
         value=lambda context: elkaroui(context.kernel, context.depth, context.n, context.d),
     ),
     Predictor(
         id="pred-close-pair",
-        words="Small fixed d: the closest pair of directions alone, an upper bound at its median angle.",
+        statement="Small fixed d: the closest pair of directions alone, an upper bound at its median angle.",
         latex=r"k(1) - |k(\cos\theta_{\min})|,\quad n^{2/(d-1)}\theta_{\min} \to 1 - e^{-K_d x^{d-1}}",
         source="Cai, Fan & Jiang, JMLR 14, 2013, and det-pair-upper",
         quantity="lambda_min",
@@ -167,7 +191,7 @@ for _predictor in (
     ),
     Predictor(
         id="pred-large-depth",
-        words="Large depth: K^(L) / L tends to (11' + 3 I) / 4; slowly, as log L / L.",
+        statement="Large depth: K^(L) / L tends to (11' + 3 I) / 4; slowly, as log L / L.",
         latex=r"\tfrac34 L",
         source="angles of layer l tend to 3 pi / l",
         quantity="lambda_min",
@@ -178,75 +202,59 @@ for _predictor in (
     ),
     Predictor(
         id="pred-coherence",
-        words="Pairs as if independent and rare: the t with P p_d(t) = log 2.",
+        statement="Pairs as if independent and rare: the t with P p_d(t) = log 2.",
         latex=r"\mathbb{P}(\rho \le t) \approx e^{-P p_d(t)}",
-        source="Cai, Fan & Jiang, JMLR 14, 2013",
+        source=_ANGLES,
         quantity="coherence",
-        applies=lambda context: context.uniform_directions and context.n >= 2 and context.d >= 2,
+        applies=lambda context: context.uniform_pairs,
         value=lambda context: float(pair_quantile(min(1.0, math.log(2.0) / pairs_of(context.n)), context.d)),
     ),
     Predictor(
         id="pred-coherence-limit",
-        words="n large with log n = o(d): the limit law of the coherence.",
+        statement="n large with log n = o(d): the limit law of the coherence.",
         latex=r"d\log(1-\rho^2) + 4\log n - \log\log n \to 1 - \exp(-e^{y/2}/\sqrt{8\pi})",
-        source="Cai & Jiang, J. Multivariate Anal. 2012",
+        source=_COHERENCE,
         quantity="coherence",
-        applies=lambda context: (
-            context.uniform_directions and context.n >= 16 and math.log(context.n) < SMALL_RATIO * context.d
-        ),
+        applies=_many_dimensions,
         value=lambda context: coherence_limit(context.n, context.d),
     ),
 ):
     PREDICTORS.add(_predictor.id, _predictor)
 
 
-class Distribution(Protocol):
-    """Distribution on the real line."""
+class RealLaw(Protocol):
+    """Law of a real number."""
 
     def cdf(self, x: ArrayLike) -> Floats:
-        """Return F(x)."""
+        """Return the distribution function F at x."""
         ...
 
 
 @dataclass(frozen=True)
-class Continuous:
-    """Distribution without atoms, from its distribution function."""
+class ContinuousLaw:
+    """Law without atoms, from its distribution function."""
 
     function: Callable[[Floats], Floats]
 
     def cdf(self, x: ArrayLike) -> Floats:
-        """Return F(x)."""
+        """Return the distribution function F at x."""
         return self.function(np.asarray(x, dtype=np.float64))
 
 
 @dataclass(frozen=True)
-class PredictedLaw:
-    """Prediction of a law per cell.
+class PredictedLaw(_Prediction):
+    """Prediction of the law of a quantity; the id is that of the corresponding `Predictor` if there is one.
 
     Attributes
     ----------
-    id : str
-        Id, equal to that of the corresponding `Predictor` if there is one.
-    words, latex, source : str
-    quantity : {"eigenvalues", "coherence"}
-        Quantity with this law: the n eigenvalues of one draw divided by its mean squared row norm, or the coherence
-        over draws.
+    law : callable
+        context -> `RealLaw`.
     statistic : str
         For a law of eigenvalues: name of the per-trial statistic with the Kolmogorov distance of a draw to the law.
-    applies : callable
-        context -> whether the law applies to a cell.
-    law : callable
-        context -> `Distribution`.
     """
 
-    id: str
-    words: str
-    latex: str
-    source: str
-    quantity: Literal["eigenvalues", "coherence"]
-    statistic: str
-    applies: Callable[[CellContext], bool]
-    law: Callable[[CellContext], Distribution]
+    law: Callable[[CellContext], RealLaw]
+    statistic: str = ""
 
 
 LAWS: Final[Registry[PredictedLaw]] = Registry("predicted law")
@@ -285,11 +293,12 @@ def coherence_fixed_dimension_cdf(t: ArrayLike, n: int, d: int) -> Floats:
     >>> round(float(coherence_fixed_dimension_cdf(np.cos(0.01), 100, 3)), 3)  # exp(-2 n**2 theta**2 / 8)
     0.779
     """
+    # Twice the rate of `closest_angle`: the coherence ignores signs, so a pair is close at theta and at pi - theta.
     angle = np.arccos(np.clip(np.asarray(t, dtype=np.float64), 0.0, 1.0))
     return np.asarray(np.exp(-2.0 * closest_rate(d) * n**2 * angle ** (d - 1)))
 
 
-def _normalized_law(context: CellContext) -> bool:
+def _has_bulk(context: CellContext) -> bool:
     """Return whether E|x|**2 exists, n >= 2, and the bulk determines the spectrum."""
     return context.second_moment is not None and context.d > SMALL_DIMENSION and context.n >= 2
 
@@ -297,58 +306,51 @@ def _normalized_law(context: CellContext) -> bool:
 for _law in (
     PredictedLaw(
         id="pred-elkaroui",
-        words="n and d large with n / d fixed: Marchenko-Pastur times a_1 plus a_*, an atom at a_* where n > d.",
+        statement="n and d large with n / d fixed: Marchenko-Pastur times a_1 plus a_*, an atom at a_* where n > d.",
         latex=r"a_1\,\mathrm{MP}(n/d) + a_*",
-        source="El Karoui, Ann. Statist. 2010, Thm 2.1; Fan & Wang, NeurIPS 2020",
+        source=_ELKAROUI,
         quantity="eigenvalues",
         statistic="elkaroui_distance",
-        applies=lambda context: (
-            _normalized_law(context)
-            and (context.uniform_directions or bool(context.hypotheses.isotropic and context.hypotheses.zero_mean))
-        ),
+        applies=lambda context: _has_bulk(context) and _isotropic(context),
         law=lambda context: elkaroui_law(context.kernel, context.depth, context.n, context.d),
     ),
     PredictedLaw(
         id="pred-effective-ridge",
-        words="The free sum of the kernel's Gegenbauer parts as Wishart matrices; for all n and d that are not small.",
+        statement="The free sum of the kernel's Gegenbauer parts as Wishart matrices; "
+        "for all n and d that are not small.",
         latex=r"z(g) = \tfrac1g + \sum_k \frac{\xi_k}{1 - \xi_k g\, n/B(d,k)}",
-        source="free probability; parts as independent Wishart blocks by Lu & Yau 2022",
+        source=_FREE,
         quantity="eigenvalues",
         statistic="free_sum_distance",
-        applies=lambda context: _normalized_law(context) and context.uniform_directions,
+        applies=lambda context: _has_bulk(context) and context.uniform_directions,
         law=lambda context: free_sum_law(context.kernel, context.depth, context.n, context.d),
     ),
     PredictedLaw(
         id="pred-coherence",
-        words="Pairs as if independent and rare: exp(-P p_d(t)), for all n and d.",
+        statement="Pairs as if independent and rare: exp(-P p_d(t)), for all n and d.",
         latex=r"\mathbb{P}(\rho \le t) \approx e^{-P p_d(t)}",
-        source="Cai, Fan & Jiang, JMLR 14, 2013",
+        source=_ANGLES,
         quantity="coherence",
-        statistic="",
-        applies=lambda context: context.uniform_directions and context.n >= 2 and context.d >= 2,
-        law=lambda context: Continuous(lambda t: coherence_cdf(np.clip(t, 0.0, 1.0), context.n, context.d)),
+        applies=lambda context: context.uniform_pairs,
+        law=lambda context: ContinuousLaw(lambda t: coherence_cdf(np.clip(t, 0.0, 1.0), context.n, context.d)),
     ),
     PredictedLaw(
         id="pred-coherence-limit",
-        words="n large with log n = o(d): the extreme-value law of the coherence.",
+        statement="n large with log n = o(d): the extreme-value law of the coherence.",
         latex=r"d\log(1-\rho^2) + 4\log n - \log\log n \to 1 - \exp(-e^{y/2}/\sqrt{8\pi})",
-        source="Cai & Jiang, J. Multivariate Anal. 2012",
+        source=_COHERENCE,
         quantity="coherence",
-        statistic="",
-        applies=lambda context: (
-            context.uniform_directions and context.n >= 16 and math.log(context.n) < SMALL_RATIO * context.d
-        ),
-        law=lambda context: Continuous(lambda t: coherence_limit_cdf(t, context.n, context.d)),
+        applies=_many_dimensions,
+        law=lambda context: ContinuousLaw(lambda t: coherence_limit_cdf(t, context.n, context.d)),
     ),
     PredictedLaw(
         id="pred-coherence-fixed-d",
-        words="n large and d small and fixed: the extreme-value law of the smallest angle between two lines.",
+        statement="n large and d small and fixed: the extreme-value law of the smallest angle between two lines.",
         latex=r"n^{2/(d-1)}\theta_{\min} \to 1 - \exp(-2K_d x^{d-1})",
-        source="Cai, Fan & Jiang, JMLR 14, 2013",
+        source=_ANGLES,
         quantity="coherence",
-        statistic="",
         applies=lambda context: context.uniform_directions and context.n >= 2 and 2 <= context.d <= SMALL_DIMENSION,
-        law=lambda context: Continuous(lambda t: coherence_fixed_dimension_cdf(t, context.n, context.d)),
+        law=lambda context: ContinuousLaw(lambda t: coherence_fixed_dimension_cdf(t, context.n, context.d)),
     ),
 ):
     LAWS.add(_law.id, _law)

@@ -96,6 +96,7 @@ class FreeSum:
         if not np.all((targets > 0.0) & (targets < 1.0)):
             raise InputError("levels of quantiles must lie strictly between 0 and 1")
         low, high = np.full(targets.shape, self.shift - 1e-12 * self.top), np.full(targets.shape, self.top)
+        # 50 halvings: 2**-50 of the extent is below the smoothing of F by `_HEIGHT`.
         for _ in range(50):
             middle = 0.5 * (low + high)
             reached = self.cdf(middle) >= targets
@@ -159,6 +160,8 @@ def _cauchy(x: Floats, height: float, weights: Floats, ratios: Floats, shift: fl
     for k in range(len(weights)):
         extent += weights[k] * (1.0 + np.sqrt(ratios[k])) ** 2
     for i in range(len(x)):
+        # Far above the axis g is close to 1 / z, and Newton's method converges. Each lower height starts at the root
+        # of the one above, so that the iteration stays on the branch of the Cauchy transform.
         eta = 4.0 * max(extent, abs(x[i]))
         g = 1.0 / complex(x[i] - shift, eta)
         while True:

@@ -20,8 +20,6 @@ def pair_probability(t: ArrayLike, d: int) -> Floats:
 
     Equal to I_{1 - t**2}((d - 1)/2, 1/2), since the squared cosine has law Beta(1/2, (d - 1)/2).
 
-    Examples
-    --------
     >>> round(float(pair_probability(0.4, 100)), 16)
     3.40840095369e-05
     """
@@ -35,25 +33,12 @@ def pair_probability(t: ArrayLike, d: int) -> Floats:
 def pair_quantile(p: ArrayLike, d: int) -> Floats:
     """Return t with p_d(t) = p, for p in (0, 1].
 
-    Examples
-    --------
     >>> round(float(pair_quantile(0.5, 3)), 12)  # on the sphere of R^3 a coordinate is uniform
     0.5
     """
     _check(d)
     # The complement, t**2 itself: 1 - (1 - t**2) would lose small t.
     return np.sqrt(special.betainccinv(0.5, 0.5 * (d - 1), np.asarray(p, dtype=np.float64)))
-
-
-def pair_bound(t: ArrayLike, d: int) -> Floats:
-    """Return the upper bound (1 - t**2)**((d - 1)/2) on p_d(t).
-
-    >>> round(float(pair_bound(0.4, 100)), 9)
-    0.000178577
-    """
-    _check(d)
-    s = np.asarray(t, dtype=np.float64)
-    return np.asarray(((1.0 - s) * (1.0 + s)) ** (0.5 * (d - 1)))
 
 
 def pairs_of(n: int) -> float:
@@ -70,8 +55,6 @@ def coherence_probability(t: ArrayLike, n: int, d: int) -> tuple[Floats, Floats]
     P p - binom(P, 2) p**2, and that of Chung and Erdős, P p / (1 + (P - 1) p). The lower bounds require only that
     cosines are pairwise independent.
 
-    Examples
-    --------
     >>> low, high = coherence_probability(0.45, 20, 100)
     >>> f"{low:.5e} {high:.5e}"
     '4.45225e-04 4.45324e-04'
@@ -85,8 +68,6 @@ def coherence_probability(t: ArrayLike, n: int, d: int) -> tuple[Floats, Floats]
 def coherence_quantile(delta: ArrayLike, n: int, d: int) -> Floats:
     """Return t with P p_d(t) = delta: rho <= t with probability at least 1 - delta.
 
-    Examples
-    --------
     >>> round(float(coherence_quantile(0.1, 10, 100)), 3)
     0.301
     """
@@ -94,7 +75,7 @@ def coherence_quantile(delta: ArrayLike, n: int, d: int) -> Floats:
 
 
 def coherence_quantile_closed(delta: ArrayLike, n: int, d: int) -> Floats:
-    """Return sqrt(1 - (delta / P)**(2/(d - 1))), the closed-form upper bound from `pair_bound`.
+    """Return sqrt(1 - (delta / P)**(2/(d - 1))), an upper bound from p_d(t) <= (1 - t**2)**((d - 1)/2).
 
     >>> bool(coherence_quantile_closed(0.1, 10, 100) > coherence_quantile(0.1, 10, 100))
     True
