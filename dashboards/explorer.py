@@ -18,7 +18,7 @@ from bokeh.models import Span
 from explorer_parts import CSS, Parts, image, is_informative
 from ntkmc.errors import NtkmcError
 from ntkmc.palette import CATEGORIES
-from ntkmc.views.cells import Grid, Place, open_grid
+from ntkmc.views.cells import CellDepth, Grid, open_grid
 from ntkmc.views.curves import median_exponents, medians_frame, probabilities_at, surface_frame, survival
 from ntkmc.views.evidence import evidence
 from ntkmc.views.explorer_data import (
@@ -242,7 +242,7 @@ class Explorer(Parts):
         if row is None:
             self.evidence.object = fragment("note", words=EMPTY)
             return
-        place = Place(str(row["distribution"]), int(row["d"]), int(row["n"]), int(row["depth"]))
+        place = CellDepth(str(row["distribution"]), int(row["d"]), int(row["n"]), int(row["depth"]))
         self.evidence.object = evidence_html(evidence(self.grid, self.store, self.claim.value, place))
 
     def _update_location(self) -> None:

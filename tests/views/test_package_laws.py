@@ -14,7 +14,7 @@ import yaml
 from calling import called
 from ntkmc.experiment.store import attributes_without_imports, open_results
 from ntkmc.theory.distributions import Unimported
-from ntkmc.views.cells import Grid, Place, open_grid
+from ntkmc.views.cells import CellDepth, Grid, open_grid
 from ntkmc.views.curves import medians_frame, probabilities_at, surface_frame
 from ntkmc.views.evidence import evidence
 from ntkmc.views.explorer_data import evidence_html, first_selection, options, overlays, readout
@@ -120,7 +120,7 @@ def test_explorer(store: Path) -> None:
     selection = first_selection(grid)
     assert set(options(grid, selection)["distribution"]) == {"gaussian", *LABELS}
     for label in LABELS:
-        place = Place(label, 8, 6, 3)
+        place = CellDepth(label, 8, 6, 3)
         assert grid.used(place) == 30
         assert not overlays(grid, place)["kind"].eq("prediction").any()
         assert probabilities_at(grid, place, [0.2])[0].trials == 30
@@ -129,7 +129,7 @@ def test_explorer(store: Path) -> None:
         for claim in grid.tree["claims"]["claim"].to_numpy().tolist():
             found = evidence(grid, "s", claim, place)
             assert evidence_html(found)
-    assert overlays(grid, Place("gaussian", 8, 6, 3))["kind"].eq("prediction").any()
+    assert overlays(grid, CellDepth("gaussian", 8, 6, 3))["kind"].eq("prediction").any()
     assert readout(grid, selection)
     assert not (store.parent / "imports").exists()
 

@@ -19,7 +19,7 @@ from ntkmc.experiment.study.address import generator, spawn_key
 from ntkmc.experiment.study.loading import parse_study
 from ntkmc.statistics import dkw_band
 from ntkmc.theory.claims import instances
-from ntkmc.views.cells import Grid, Place
+from ntkmc.views.cells import CellDepth, Grid
 from ntkmc.views.curves import Curve, median_exponents, medians_frame, probabilities_at, surface_frame, survival
 from ntkmc.views.evidence import evidence
 from ntkmc.views.explorer_data import Selection, first_selection, from_query, nearest, options, overlays, readout
@@ -65,8 +65,8 @@ def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def place_of(row: dict[str, Any]) -> Place:
-    return Place(row["distribution"], row["d"], row["n"], row["depth"])
+def place_of(row: dict[str, Any]) -> CellDepth:
+    return CellDepth(row["distribution"], row["d"], row["n"], row["depth"])
 
 
 def test_the_store_has_failed_trials(grid: Grid) -> None:
@@ -195,7 +195,7 @@ def test_evidence_commands(
 
     frame = claims_frame(grid.tree)
     row = frame[frame["verdict"] == "violated"].iloc[-1]
-    found = evidence(grid, str(store), row["claim"], Place(row["distribution"], row["d"], row["n"], row["depth"]))
+    found = evidence(grid, str(store), row["claim"], CellDepth(row["distribution"], row["d"], row["n"], row["depth"]))
     assert found.violation is not None
     for command, said in ((found.command, "violated"), (found.violation.command, "bit for bit")):
         monkeypatch.setattr(sys, "argv", shlex.split(command))
@@ -236,7 +236,7 @@ def test_strange_links(grid: Grid) -> None:
 
 def test_overlays_are_the_bounds(grid: Grid) -> None:
     frame = claims_frame(grid.tree)
-    place = Place("gaussian", 6, 6, 2)
+    place = CellDepth("gaussian", 6, 6, 2)
     drawn = overlays(grid, place).set_index("name")
     bound = select(frame, {"claim": "det-pair-upper", "d": "6", "n": "6", "depth": "2", "distribution": "gaussian"})
     assert drawn.loc["det-pair-upper", "value"] == bound["bound"].iloc[0]
@@ -245,7 +245,7 @@ def test_overlays_are_the_bounds(grid: Grid) -> None:
 
 
 def test_readout_shows_the_estimate(grid: Grid) -> None:
-    (found,) = probabilities_at(grid, Place("gaussian", 6, 6, 2), [0.4])
+    (found,) = probabilities_at(grid, CellDepth("gaussian", 6, 6, 2), [0.4])
     shown = readout(grid, Selection("gaussian", 6, 6, 2, 0.4))
     for value in (found.probability, found.lower, found.upper):
         assert f"{value:.4f}" in shown

@@ -33,10 +33,10 @@ _ORIGIN: Final = "the store's study"
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class CellDepth:
     """A cell at one depth.
 
-    >>> place = Place("student-t(df=3)", 32, 16, 2)
+    >>> place = CellDepth("student-t(df=3)", 32, 16, 2)
     >>> place.cell
     'student-t(df=3),d=32,n=16'
     >>> place.selection
@@ -83,14 +83,14 @@ class Grid:
         self.attributes = {str(key): value for key, value in tree.attrs.items()}
         self.trials = tree["trials"].to_dataset()
         self.estimates = tree["estimates"].to_dataset()
-        self._prefixes: dict[Place, Arrays] = {}
+        self._prefixes: dict[CellDepth, Arrays] = {}
         # A store may come from anybody: no code that it names is imported, its labels suffice for a view.
         described = attributes_without_imports(tree)
         studies = stored_studies(described, _ORIGIN)
         self.cells = {cell.name: cell for cell in united_cells(studies)}
         # The study that a place was last run with, whose rules its estimates follow: later studies replace earlier.
         self._studies = {
-            Place(cell.distribution.label, cell.d, cell.n, depth): study
+            CellDepth(cell.distribution.label, cell.d, cell.n, depth): study
             for study in studies
             for cell in study.cells
             for depth in cell.depths
@@ -98,7 +98,7 @@ class Grid:
         self.study = parse_study(described["study"], origin=_ORIGIN, trusted=False)
 
     @cached_property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[CellDepth, ...]:
         """Every cell at every depth, sorted."""
         return tuple(sorted(self._studies))
 
@@ -112,7 +112,7 @@ class Grid:
         """Whether only events were decided (`measure: event`), so that lambda_min has no distribution."""
         return self.study.measure == "event"
 
-    def place(self, distribution: str, d: int, n: int, depth: int) -> Place:
+    def place(self, distribution: str, d: int, n: int, depth: int) -> CellDepth:
         """Return the place with these coordinates.
 
         Raises
@@ -120,34 +120,34 @@ class Grid:
         InputError
             If there is no such place.
         """
-        place = Place(distribution, d, n, depth)
+        place = CellDepth(distribution, d, n, depth)
         if place not in self._studies:
             raise InputError(f"no cell {place.selection}: {did_you_mean(place.cell, self.cells)}")
         return place
 
-    def used(self, place: Place) -> int:
+    def used(self, place: CellDepth) -> int:
         """Return the number of trials in the estimates of a place; 0 before the first look."""
         return int(self.estimates["trials_used"].sel(place.labels))
 
-    def rules(self, place: Place, thresholds: list[float]) -> Rules:
+    def rules(self, place: CellDepth, thresholds: list[float]) -> Rules:
         """Return the rules of the estimates of a place."""
         study = self._studies[place]
         # Intervals for a fixed number of trials are valid only if no look could have stopped the study earlier.
         fixed = not study.adaptive and self.used(place) == len(study.trial_range)
         return Rules(np.array(thresholds, dtype=np.float64), study.event.delta, study.confidence, fixed)
 
-    def context(self, place: Place) -> CellContext:
+    def context(self, place: CellDepth) -> CellContext:
         """Return the context of claims and predictions at a place.
 
         Moments and hypotheses of a law that is not imported are unknown.
         """
         return self._studies[place].context(self.cells[place.cell], place.depth)
 
-    def looks(self, place: Place) -> int:
+    def looks(self, place: CellDepth) -> int:
         """Return the number of looks at the estimates of a place; 1 if the number of trials was fixed in advance."""
         return 1 if self.rules(place, []).fixed else len(self._studies[place].looks)
 
-    def statistics(self, place: Place, names: Sequence[str]) -> Arrays:
+    def statistics(self, place: CellDepth, names: Sequence[str]) -> Arrays:
         """Return those of the named statistics that the store has, as arrays (T,) over the trials of the estimates."""
         first = self._studies[place].trial_range.start
         present = [name for name in names if name in self.trials]
@@ -157,11 +157,11 @@ class Grid:
         trials = chosen.sel(labels).isel(trial=slice(first, first + self.used(place))).load()
         return {name: trials[name].to_numpy() for name in present}
 
-    def confidence(self, place: Place) -> float:
+    def confidence(self, place: CellDepth) -> float:
         """Return the confidence level of an interval at a place."""
         return self._studies[place].confidence
 
-    def prefix(self, place: Place) -> Arrays:
+    def prefix(self, place: CellDepth) -> Arrays:
         """Return the trials of the estimates of a place, in the order of their addresses.
 
         The arrays (T,) are `lambda_min`, `lambda_min_lower`, `lambda_min_upper` and `status`.

@@ -17,7 +17,7 @@ from ntkmc.numeric import Floats
 from ntkmc.statistics import quantile_interval
 from ntkmc.statistics.intervals import dkw_halfwidth
 from ntkmc.statistics.scaling import Estimate, exponents
-from ntkmc.views.cells import Arrays, Grid, Place
+from ntkmc.views.cells import Arrays, CellDepth, Grid
 
 SURFACE: Final = ("d", "n", "probability", "lower", "upper", "trials", "nondegenerate")
 MEDIANS: Final = ("d", "n", "median", "lower", "upper", "low", "high", "trials")
@@ -133,7 +133,7 @@ class Probability:
     nondegenerate: str
 
 
-def probabilities_at(grid: Grid, place: Place, thresholds: ArrayLike) -> list[Probability]:
+def probabilities_at(grid: Grid, place: CellDepth, thresholds: ArrayLike) -> list[Probability]:
     """Return estimates at any thresholds, by the same rules and from the same trials as the store's.
 
     A confidence sequence is valid at any time of looking, for one threshold; a band for all thresholds: `survival`.

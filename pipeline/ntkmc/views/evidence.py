@@ -15,7 +15,7 @@ from ntkmc.experiment.study.address import spawn_key
 from ntkmc.experiment.study.measurements import MeasurementKey
 from ntkmc.theory.claims import Claim, InequalityClaim, Instance, find_instance
 from ntkmc.theory.distributions import Unimported
-from ntkmc.views.cells import Grid, Place
+from ntkmc.views.cells import CellDepth, Grid
 from ntkmc.views.frames import registered_claim
 
 Interval = tuple[float, float]
@@ -59,7 +59,7 @@ class Evidence:
     ----------
     claim : str
         With its parameters, as in the store.
-    place : Place
+    place : CellDepth
     verdict : str
     statement : Claim or None
         None if the claim is not registered here.
@@ -72,7 +72,7 @@ class Evidence:
     """
 
     claim: str
-    place: Place
+    place: CellDepth
     verdict: str
     statement: Claim | None
     numbers: dict[str, tuple[float, str]]
@@ -80,7 +80,7 @@ class Evidence:
     command: str
 
 
-def evidence(grid: Grid, store: str, claim: str, place: Place) -> Evidence:
+def evidence(grid: Grid, store: str, claim: str, place: CellDepth) -> Evidence:
     """Return the evidence for a verdict.
 
     Parameters
@@ -90,7 +90,7 @@ def evidence(grid: Grid, store: str, claim: str, place: Place) -> Evidence:
         Name of the store in the commands.
     claim : str
         With its parameters: `det-khatri-rao-gershgorin[r=4]`.
-    place : Place
+    place : CellDepth
 
     Raises
     ------
@@ -120,7 +120,7 @@ def evidence(grid: Grid, store: str, claim: str, place: Place) -> Evidence:
     )
 
 
-def _violation(grid: Grid, store: str, claim: str, place: Place, trial: int) -> TrialEvidence:
+def _violation(grid: Grid, store: str, claim: str, place: CellDepth, trial: int) -> TrialEvidence:
     # Nested designs draw the rows of all n at once, at the address of n = 0.
     address = spawn_key(place.distribution, place.d, 0 if grid.study.nested else place.n, trial)
     quantity, bound = _enclosures(grid, claim, place, trial)
@@ -128,7 +128,7 @@ def _violation(grid: Grid, store: str, claim: str, place: Place, trial: int) -> 
     return TrialEvidence(trial, grid.study.seed, address, quantity, bound, command)
 
 
-def _enclosures(grid: Grid, claim: str, place: Place, trial: int) -> tuple[Interval | None, Interval | None]:
+def _enclosures(grid: Grid, claim: str, place: CellDepth, trial: int) -> tuple[Interval | None, Interval | None]:
     """Return the enclosures of quantity and bound at one trial, from the stored statistics."""
     instance = find_instance(claim)
     # Neither the event nor a scaling claim bounds a quantity of one trial.
@@ -143,7 +143,7 @@ def _enclosures(grid: Grid, claim: str, place: Place, trial: int) -> tuple[Inter
     return (float(quantity.lower[0]), float(quantity.upper[0])), (float(bound.lower[0]), float(bound.upper[0]))
 
 
-def trial_values(grid: Grid, instance: Instance, place: Place, trial: int) -> dict[str, Any]:
+def trial_values(grid: Grid, instance: Instance, place: CellDepth, trial: int) -> dict[str, Any]:
     """Return the stored values of one trial that a claim may depend on, as arrays with a first axis of length 1.
 
     They are the statistics of the draw, those at the next smaller depth (`shallower_*`) and n (`fewer_*`) if the claim

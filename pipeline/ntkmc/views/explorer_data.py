@@ -15,7 +15,7 @@ from ntkmc.experiment.schema import Verdict
 from ntkmc.theory.claims import InequalityClaim
 from ntkmc.theory.claims.base import smallest_eigenvalue
 from ntkmc.theory.predictions import PREDICTORS, predictions
-from ntkmc.views.cells import COORDINATES, Grid, Place
+from ntkmc.views.cells import COORDINATES, CellDepth, Grid
 from ntkmc.views.curves import probabilities_at
 from ntkmc.views.evidence import Evidence
 from ntkmc.views.frames import registered_claim
@@ -46,9 +46,9 @@ class Selection:
     lambda_0: float
 
     @property
-    def place(self) -> Place:
+    def place(self) -> CellDepth:
         """Cell at the selected depth."""
-        return Place(self.distribution, self.d, self.n, self.depth)
+        return CellDepth(self.distribution, self.d, self.n, self.depth)
 
 
 def first_selection(grid: Grid) -> Selection:
@@ -79,7 +79,7 @@ def nearest(grid: Grid, selection: Selection) -> Selection:
     # A distribution that the store does not have, from an old link, is replaced by any.
     places = [place for place in grid.places if place.distribution == selection.distribution] or list(grid.places)
 
-    def distance(place: Place) -> tuple[int, int, int]:
+    def distance(place: CellDepth) -> tuple[int, int, int]:
         return abs(place.d - selection.d), abs(place.depth - selection.depth), abs(place.n - selection.n)
 
     return dataclasses.replace(selection, **min(places, key=distance).labels)
@@ -109,7 +109,7 @@ def options(grid: Grid, selection: Selection) -> dict[str, list[str] | list[int]
     }
 
 
-def overlays(grid: Grid, place: Place) -> pd.DataFrame:
+def overlays(grid: Grid, place: CellDepth) -> pd.DataFrame:
     """Return theoretical values of lambda_min at a place: predictions, and medians of claimed bounds.
 
     Columns: `name`, `kind` (prediction, lower bound or upper bound), `value`, and `verdict`, empty for predictions.
@@ -136,7 +136,7 @@ def overlays(grid: Grid, place: Place) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "kind", "value", "verdict"])
 
 
-def slider_range(grid: Grid, place: Place) -> tuple[float, float]:
+def slider_range(grid: Grid, place: CellDepth) -> tuple[float, float]:
     """Return the ends of the slider for thresholds: those of lambda_min at a place and of the store's thresholds."""
     trials = grid.prefix(place)["lambda_min"]
     values = [*grid.thresholds, *trials[~np.isnan(trials)]]

@@ -20,7 +20,7 @@ from ntkmc.experiment.study import MEASUREMENTS
 from ntkmc.theory.claims import CLAIMS, Claim
 from ntkmc.theory.claims.probability import NONDEGENERATE
 from ntkmc.theory.predictions import predictions
-from ntkmc.views.cells import COORDINATES, Grid, Place
+from ntkmc.views.cells import COORDINATES, CellDepth, Grid
 
 _ALIASES: Final = {"L": "depth", "m": "width", "s": "features", "lambda-0": "lambda_0"}
 """Keys of a selection that are symbols, or are spelt as in a study."""
@@ -252,11 +252,11 @@ def select(frame: pd.DataFrame, selection: Mapping[str, str]) -> pd.DataFrame:
     return frame
 
 
-def selected_places(grid: Grid, selection: Mapping[str, str]) -> list[Place]:
+def selected_places(grid: Grid, selection: Mapping[str, str]) -> list[CellDepth]:
     """Return the places in a selection; keys other than those of a place are ignored."""
     frame = pd.DataFrame([place.labels for place in grid.places], columns=COORDINATES)
     rows = select(frame, {key: value for key, value in selection.items() if key in COORDINATES})
-    return [Place(*row) for row in rows.itertuples(index=False)]
+    return [CellDepth(*row) for row in rows.itertuples(index=False)]
 
 
 def where(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from ntkmc.experiment.analysis.convergence import median
 from ntkmc.statistics import confidence_sequence, distance_interval, kolmogorov_distance, quantile_sequence
 from ntkmc.theory.claims.trial_statistics import LEVELS
 from ntkmc.theory.predictions import LAWS, laws_for
-from ntkmc.views.cells import COORDINATES, Grid, Place
+from ntkmc.views.cells import COORDINATES, CellDepth, Grid
 from ntkmc.views.tables import PLACE, Column, decimals, frame_table
 
 Ends = tuple[NDArray[Any], NDArray[Any]]
@@ -130,7 +130,7 @@ def of_the_same_cells(laws: pd.DataFrame, spectra: pd.DataFrame) -> pd.DataFrame
     return laws[kept]
 
 
-def places_of(grid: Grid, spectra: pd.DataFrame) -> list[Place]:
+def places_of(grid: Grid, spectra: pd.DataFrame) -> list[CellDepth]:
     """Return the places of the rows of `spectra_frame`, or of a part of it."""
     return [grid.place(*row) for row in spectra[COORDINATES].itertuples(index=False, name=None)]
 

@@ -17,7 +17,7 @@ from ntkmc.palette import INKS, colour
 from ntkmc.statistics.scaling import Estimate
 from ntkmc.theory.claims import TrialClaim
 from ntkmc.theory.predictions import PREDICTORS
-from ntkmc.views.cells import Grid, Place, spread
+from ntkmc.views.cells import CellDepth, Grid, spread
 from ntkmc.views.curves import median_exponents, medians_frame, surface_frame, survival
 from ntkmc.views.frames import claims_frame, overall_frame, predictions_frame, registered_claim, where
 from ntkmc.views.plots.style import (
@@ -77,7 +77,7 @@ class Plot:
 
 
 def survival_plot(
-    grid: Grid, places: Sequence[Place], name: str = "survival", *, predicted: bool = False
+    grid: Grid, places: Sequence[CellDepth], name: str = "survival", *, predicted: bool = False
 ) -> Plot | None:
     """Plot P(lambda_min >= lambda_0) against lambda_0: one panel per (depth, n, d), one colour per distribution.
 

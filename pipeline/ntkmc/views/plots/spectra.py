@@ -15,7 +15,7 @@ from ntkmc.palette import colour
 from ntkmc.statistics import dkw_band
 from ntkmc.theory.claims.trial_statistics import LEVELS
 from ntkmc.theory.predictions import LAWS, laws_for
-from ntkmc.views.cells import Grid, Place, spread
+from ntkmc.views.cells import CellDepth, Grid, spread
 from ntkmc.views.frames import where
 from ntkmc.views.plots.base import Plot
 from ntkmc.views.plots.style import TEXT, error_bars, journal, legend, log_ticks, shortened
@@ -32,7 +32,7 @@ _LINE_STYLES: Final[dict[str, Any]] = dict(
 _SHOWN: Final = ("eigenvalue_q02", "eigenvalue_q10", "eigenvalue_q50", "eigenvalue_q90", "eigenvalue_q98")
 
 
-def laws_plot(grid: Grid, places: Sequence[Place] | None = None, name: str = "spectrum") -> Plot | None:
+def laws_plot(grid: Grid, places: Sequence[CellDepth] | None = None, name: str = "spectrum") -> Plot | None:
     """Plot the share of eigenvalues <= x: measured quantiles, predicted laws, and their distance.
 
     One panel per (depth, n, d). None if no trial has all its eigenvalues.
@@ -53,7 +53,7 @@ def laws_plot(grid: Grid, places: Sequence[Place] | None = None, name: str = "sp
             panel = axes[i][j]
             cells = [place for place in known if (place.depth, place.d, place.n) == (depth, d, n)]
             ends: list[float] = []
-            predicted: dict[str, Place] = {}
+            predicted: dict[str, CellDepth] = {}
             for place in cells:
                 measured, *limits = _measured(panel, grid, place, colour(labels.index(place.distribution)))
                 series.append(measured)
@@ -90,7 +90,7 @@ def laws_plot(grid: Grid, places: Sequence[Place] | None = None, name: str = "sp
 def coherence_plot(grid: Grid, name: str = "coherence") -> Plot | None:
     """Plot P(rho <= t): measured, with its band, and predicted laws; one panel per (n, d). None if no law applies."""
     # The coherence does not depend on the depth: one place per cell.
-    places: dict[str, Place] = {}
+    places: dict[str, CellDepth] = {}
     for place in grid.places if has_spectra(grid) else ():
         if grid.used(place) and laws_for(grid.context(place), "coherence"):
             places.setdefault(place.cell, place)
@@ -172,7 +172,7 @@ def depth_plot(grid: Grid, name: str = "depth") -> Plot | None:
     return Plot(name, figure, caption, alt, frame)
 
 
-def _with_all(grid: Grid, places: Sequence[Place]) -> list[Place]:
+def _with_all(grid: Grid, places: Sequence[CellDepth]) -> list[CellDepth]:
     """Return the places where some trial has all its eigenvalues."""
     if "spectrum_radius" not in grid.trials:
         return []
@@ -183,7 +183,7 @@ def _with_all(grid: Grid, places: Sequence[Place]) -> list[Place]:
     ]
 
 
-def _measured(panel: Axes, grid: Grid, place: Place, hue: str) -> tuple[pd.DataFrame, float, float]:
+def _measured(panel: Axes, grid: Grid, place: CellDepth, hue: str) -> tuple[pd.DataFrame, float, float]:
     """Plot measured quantiles, over the mean squared row norm; return them and the range of what is visible."""
     statistics = grid.statistics(place, ("spectrum_radius", *QUANTILES))
     complete = np.isfinite(statistics["spectrum_radius"])
@@ -200,7 +200,7 @@ def _measured(panel: Axes, grid: Grid, place: Place, hue: str) -> tuple[pd.DataF
     return frame, float(low[visible].min()), float(high[visible].max())
 
 
-def _predicted(panel: Axes, grid: Grid, place: Place, law_id: str, points: np.ndarray[Any, Any]) -> pd.DataFrame:
+def _predicted(panel: Axes, grid: Grid, place: CellDepth, law_id: str, points: np.ndarray[Any, Any]) -> pd.DataFrame:
     """Plot a predicted law at points, and return it."""
     share = LAWS[law_id].law(grid.context(place)).cdf(points)
     panel.plot(points, share, color="0.25", linestyle=_LINE_STYLES[law_id], linewidth=0.8)
