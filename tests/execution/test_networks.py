@@ -188,7 +188,7 @@ def test_a_plan_counts_networks(
         assert less.disk_bytes < more.disk_bytes
         assert less.files <= more.files
     huge = make_plan(parse_study(DEEP | {"widths": 2**31}, trusted=True), load_profile("local"))
-    with pytest.raises(InputError, match="GiB per worker"):
+    with pytest.raises(InputError, match="iB per worker"):
         check_plan(huge)
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(DATA))
     assert called(monkeypatch, "plan", str(tmp_path / "study.yaml")) == 0

@@ -152,7 +152,7 @@ def test_a_plan_counts_features(
         assert less.core_hours < more.core_hours
         assert less.worker_bytes <= more.worker_bytes
         assert less.disk_bytes < more.disk_bytes
-    with pytest.raises(InputError, match="GiB per worker"):
+    with pytest.raises(InputError, match="iB per worker"):
         check_plan(make_plan(parse_study(DATA | {"features": 2**31}, trusted=True), load_profile("local")))
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(DATA))
     assert called(monkeypatch, "plan", str(tmp_path / "study.yaml")) == 0

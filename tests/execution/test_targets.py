@@ -208,7 +208,7 @@ def test_a_plan_counts_training() -> None:
         assert less.disk_bytes < more.disk_bytes
         assert less.files < more.files
     wide = DATA | {"train": DATA["train"] | {"widths": 2**31}}
-    with pytest.raises(InputError, match="GiB per worker"):
+    with pytest.raises(InputError, match="iB per worker"):
         check_plan(make_plan(parse_study(wide, trusted=True), load_profile("local")))
 
 
