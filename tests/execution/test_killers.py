@@ -11,9 +11,9 @@ from distributed import Future
 from distributed.scheduler import KilledWorker
 
 from ntkmc.execution import driver
-from ntkmc.execution.cluster import killed_workers_message, needed_bytes
+from ntkmc.execution.cluster import SCHEDULER, killed_workers_message, needed_bytes
 from ntkmc.execution.driver import drive
-from ntkmc.execution.events import BlockDone, Event
+from ntkmc.execution.events import BlockDone, Event, Note
 from ntkmc.execution.profiles import Profile, connect
 from ntkmc.experiment.study.loading import parse_study
 from stores import assert_equal_bits, trials_of
@@ -121,6 +121,41 @@ def test_a_report_that_does_not_come_is_not_waited_for(
     assert booked == [60] * 11  # of 12 blocks: none was computed again
     drive(study, tmp_path / "t", client)
     assert_equal_bits(trials_of(tmp_path / "s"), trials_of(tmp_path / "t"))
+
+
+ONCE = """
+import os, signal
+from pathlib import Path
+
+def once(n, d, rng):
+    killed = Path({folder!r}, "killed")
+    if n == 7 and not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rng.standard_normal((n, d))
+once.second_moment = lambda d: float(d)
+"""
+
+
+@pytest.mark.long
+def test_the_last_worker_is_replaced(tmp_path: Path, study: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster has given up its only worker before the nanny could restart it."""
+    monkeypatch.setattr(driver, "_SILENCE_TIMEOUT", 1.0)
+    monkeypatch.setitem(SCHEDULER, "distributed.deploy.lost-worker-timeout", "0 s")
+    (tmp_path / "passing_laws.py").write_text(ONCE.format(folder=str(tmp_path)))
+    study["grid"]["distribution"][1] = "passing_laws:once"
+    notes: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Note):
+            notes.append(event.text)
+
+    with connect(profile(n_workers=1)) as client:
+        outcome = drive(parse_study(study, base=tmp_path, trusted=True), tmp_path / "s", client, [listen])
+    assert (tmp_path / "killed").exists()
+    assert not outcome.failed
+    assert notes == ["no worker is connected; waiting for one"]
+    assert (trials_of(tmp_path / "s")["status"].sel(depth=2, d=5) != 0).all()
 
 
 def forget_the_queue(dask_scheduler: Any) -> list[str]:

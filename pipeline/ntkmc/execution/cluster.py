@@ -22,8 +22,11 @@ SCHEDULER: Final[dict[str, Any]] = {
     # One block per thread; the others wait at the scheduler. A dying worker then takes only the running block with it,
     # and no other block is blamed. Costs 2 to 3 ms per block.
     "distributed.scheduler.worker-saturation": 1.0,
+    # Time in which a nanny may replace a worker process that died. Dask's default of 15 s is too short on a busy
+    # machine, and a cluster gives up a worker that comes later for good.
+    "distributed.deploy.lost-worker-timeout": "2 minutes",
 }
-"""Configuration to set before the scheduler starts, so that blocks that kill their workers are identified."""
+"""Configuration to set before the scheduler starts: it identifies blocks that kill their workers."""
 
 PRELOAD: Final = "ntkmc.execution.preload"
 """Module that every worker process loads before it works."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from distributed import Client, Future
+from distributed import Client, Future, SpecCluster
 from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError, NtkmcError
@@ -167,6 +167,7 @@ class _Driver:
         self.queue = WorkQueue(self.works)
         self.finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.last_message_at = time.monotonic()
+        self.without_workers = False
         self.in_flight: dict[Any, tuple[Future[Any], CellWork]] = {}
         self.outcome = Outcome()
         self.submitted = itertools.count()
@@ -383,9 +384,10 @@ class _Driver:
             if self.client.status not in ("running", "connecting"):
                 raise ExecutionError(_CONNECTION_LOST) from None
             if time.monotonic() - self.last_message_at > _SILENCE_TIMEOUT:
-                self._resubmit_lost_blocks()
+                self._check_workers()
             return
         self.last_message_at = time.monotonic()
+        self.without_workers = False
         entry = self.in_flight.pop(future.key, None)
         if entry is None:
             return
@@ -409,22 +411,38 @@ class _Driver:
             work.last_missing = []
         future.release()
 
-    def _resubmit_lost_blocks(self) -> None:
-        """Cancel all blocks in flight if no worker is executing any; the next fold queues them again.
-
-        This happens after all workers have died at once: the scheduler has tasks and new workers, and does not assign
-        them. The workers are asked, not the scheduler, which may list a task as processing on a worker that has none.
-        """
+    def _check_workers(self) -> None:
+        """After a long silence, replace the workers if none is left, and resubmit blocks that none is executing."""
         with suppress(Exception):  # a lost connection is handled by `_collect`
+            # The workers are asked, not the scheduler, which may list a task as processing on a worker that has none.
             tasks = self.client.run(executing_tasks, on_error="ignore")
-            if tasks and not any(tasks.values()):
-                lost = list(self.in_flight.values())
-                self.in_flight.clear()
-                for future, work in lost:
-                    work.in_flight -= 1
-                    work.last_missing = []
-                    future.cancel()
+            if not tasks:
+                self._replace_workers()
+            elif not any(tasks.values()):
+                self._resubmit_lost_blocks()
         self.last_message_at = time.monotonic()
+
+    def _replace_workers(self) -> None:
+        if not self.without_workers:
+            self.without_workers = True
+            self._emit(Note("no worker is connected; waiting for one"))
+        cluster = self.client.cluster
+        if isinstance(cluster, SpecCluster):
+            # Dask gives up a worker that was lost and did not come back in time, as on a busy machine, and starts no
+            # other one until it is told to scale. The number stays the same.
+            cluster.scale(len(cluster.worker_spec))
+
+    def _resubmit_lost_blocks(self) -> None:
+        """Cancel all blocks in flight; the next fold queues them again.
+
+        After all workers have died at once, the scheduler may have tasks and new workers, and not assign them.
+        """
+        lost = list(self.in_flight.values())
+        self.in_flight.clear()
+        for future, work in lost:
+            work.in_flight -= 1
+            work.last_missing = []
+            future.cancel()
 
     def _await_connection(self) -> None:
         """Wait while the client reconnects to the scheduler; raise ExecutionError if it gives up.
