@@ -25,7 +25,7 @@ from ntkmc.execution.blocked.lambda_min import lambda_min_blocked
 from ntkmc.execution.blocked.matrix import DaskBlockedMatrix, Stopped
 from ntkmc.execution.cluster import SCHEDULER
 from ntkmc.linalg.blocked.block_rows import BlockRows, Shifted
-from ntkmc.linalg.blocked.cost import dealt
+from ntkmc.linalg.blocked.cost import assign_block_rows
 from ntkmc.linalg.blocked.tiles import gram_diagonal
 from ntkmc.linalg.eigen.result import Eigenvalue
 from ntkmc.linalg.eigen.rows import split_rows
@@ -186,20 +186,20 @@ def _compiled_around(single: bool, folder: str) -> tuple[dict[str, int], dict[st
     shelf = BlockRows(rows, "ntk", 64, (0, 1, 2, 3), 10**9, folder, single=single)
     shelf.pair_sums()
     shelf.build(3)
-    shelf.survey()
+    shelf.entry_sums()
     v = np.ones(n)
     shelf.product(np.ones((n, 3)))
     shelf.precondition(np.ones((n, 3)))
     shelf.exact_product(v)
     diagonal = 2.0 * gram_diagonal(rows, "ntk", 3)
     for number, (strength, half) in enumerate(((0.0, True), (0.0, False), (1.0, False)), 1):
-        shelf.begin(Shifted(number, diagonal, v, strength, half))
-        panel = shelf.finished_row(number, 0)
+        shelf.start_factor(Shifted(number, diagonal, v, strength, half))
+        panel = shelf.finish_row(number, 0)
         for j in range(3):
-            after = shelf.next_row(number, panel, j, j + 1)
-            shelf.column(number, panel, j)
+            after = shelf.compute_next_row(number, panel, j, j + 1)
+            shelf.compute_column(number, panel, j)
             panel = after
-        shelf.turn((0, 1, 2, 3), v)
+        shelf.solve_last((0, 1, 2, 3), v)
     return tried, _versions()
 
 
@@ -280,7 +280,7 @@ def test_two_shares_on_one_worker() -> None:
 
 def test_block_rows_are_dealt_evenly() -> None:
     for count, workers in ((24, 2), (40, 4), (7, 3)):
-        hands = dealt(count, workers)
+        hands = assign_block_rows(count, workers)
         assert sorted(i for hand in hands for i in hand) == list(range(count))
         load = [sum(i + 1 for i in hand) for hand in hands]
         assert max(load) - min(load) <= count

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ntkmc import Status, smallest_eigenvalue
 from ntkmc.linalg.eigen.cholesky_bound import allowance
-from ntkmc.linalg.eigen.rayleigh import Quotient, moderate
+from ntkmc.linalg.eigen.rayleigh import Quotient, scaled_by_power_of_two
 from ntkmc.linalg.eigen.smallest import METHODS
 from ntkmc.linalg.eigen.temple_kato import temple_kato, temple_kato_enclosure
 from reference import planted
@@ -220,24 +220,24 @@ def test_threads_stay_inside() -> None:
 
 
 def test_room_is_lent_once_and_kept_within_bounds() -> None:
-    from ntkmc.linalg.eigen.symmetric import KEPT, borrowed
+    from ntkmc.linalg.eigen.symmetric import KEPT, scratch_buffer
 
-    with borrowed(100) as one, borrowed(100) as other:
+    with scratch_buffer(100) as one, scratch_buffer(100) as other:
         assert not np.shares_memory(one, other)
-    with borrowed(100) as again:
+    with scratch_buffer(100) as again:
         assert np.shares_memory(again, one) or np.shares_memory(again, other)
-    with borrowed(KEPT // 8 + 1) as large:
+    with scratch_buffer(KEPT // 8 + 1) as large:
         pass
-    with borrowed(100) as small:
+    with scratch_buffer(100) as small:
         assert not np.shares_memory(small, large)
 
 
 @pytest.mark.parametrize("size", [1e-299, 3e-20, 1.0, 7e80, 9e299])
 def test_vectors_are_scaled_by_a_power_of_two(size: float) -> None:
     v = size * np.array([0.3, -1.0, 1e-9])
-    scaled = moderate(v)
+    scaled = scaled_by_power_of_two(v)
     assert 0.5 <= np.abs(scaled).max() < 1.0
     assert np.frexp(scaled[1] / v[1])[0] == 0.5
     assert np.array_equal(scaled / (scaled[1] / v[1]), v)
     for useless in (np.zeros(3), np.array([1.0, np.nan, 1.0]), np.array([np.inf, 1.0, 1.0])):
-        assert moderate(useless).tolist() == [1.0] * 3
+        assert scaled_by_power_of_two(useless).tolist() == [1.0] * 3

@@ -13,8 +13,8 @@ from ntkmc import event_holds
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen import event
 from ntkmc.linalg.eigen.cholesky_bound import allowance
-from ntkmc.linalg.eigen.event import bracket, reaches
-from ntkmc.linalg.eigen.symmetric import as_symmetric, in_place, with_workspace
+from ntkmc.linalg.eigen.event import bracket, decide
+from ntkmc.linalg.eigen.symmetric import as_symmetric, in_place, workspace
 from reference import planted
 
 UNIT = 2.0**-30
@@ -91,8 +91,8 @@ def test_a_threshold_within_rounding_is_enclosed_in_full() -> None:
     w = np.array([0.5, 1.0, 1.5, 1.75])
     found = bracket(in_place(planted(w)), [0.5], 0.0)
     assert 0.5 - 1e-12 <= found.lower <= 0.5 <= found.upper <= 0.5 + 1e-12
-    with with_workspace(*as_symmetric(planted(w))) as matrix:
-        assert reaches(matrix, 0.5)[0] is None
+    with workspace(*as_symmetric(planted(w))) as matrix:
+        assert decide(matrix, 0.5)[0] is None
 
 
 def test_thresholds_that_float64_does_not_hold() -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ntkmc import gram, grams
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.rows import as_data, split_rows
-from ntkmc.linalg.gram.matrix import coherence
+from ntkmc.linalg.gram.matrix import cosines
+from ntkmc.linalg.gram.pairs import coherence_of
 from ntkmc.theory.kernels.functions import coherence_error, entry_error
 from reference import exact_gram
 
@@ -55,7 +56,8 @@ def test_entry_error_is_a_bound(d: int, which: tuple[str, int], seed: int, close
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((3, d)) * 10.0 ** rng.uniform(-6, 6, size=(3, 1))
     X[2] = X[0] + 10.0**closeness * np.abs(X[0]).max() * rng.standard_normal(d)
-    cosine = coherence(split_rows(as_data(X))) + coherence_error(d)
+    rows = split_rows(as_data(X))
+    cosine = coherence_of(cosines(rows), rows) + coherence_error(d)
     bound = entry_error(*which, d, min(1.0, cosine))
     with mp.workdps(50):
         exact, norms = exact_gram(X, *which)

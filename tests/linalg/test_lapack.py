@@ -79,7 +79,7 @@ def test_tridiagonal(n: int) -> None:
     rng = np.random.default_rng(n)
     d, e = rng.standard_normal(n), rng.standard_normal(n)
     count = min(2, n)
-    values, vectors = lapack.tridiagonal_end(d, e, count, 0.0)
+    values, vectors = lapack.tridiagonal_eigenpairs(d, e, count, 0.0)
     T = np.diag(d) + np.diag(e[: n - 1], 1) + np.diag(e[: n - 1], -1)
     assert np.allclose(values, eigvalsh_tridiagonal(d, e[: n - 1])[:count])
     assert np.allclose(T @ vectors.T, vectors.T * values, atol=1e-12)

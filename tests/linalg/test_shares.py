@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 from ntkmc.linalg.blocked import solver, tiles
 from ntkmc.linalg.blocked import tile_store as vaults
 from ntkmc.linalg.blocked.block_rows import BlockRows, Shifted, StaleShareError
-from ntkmc.linalg.blocked.solver import METHODS, BlockedProblem, enclose_blocked, lanczos
+from ntkmc.linalg.blocked.solver import METHODS, BlockedProblem, enclose_blocked
 from ntkmc.linalg.blocked.tile_store import TileStore
-from ntkmc.linalg.eigen.rayleigh import exact_product, joined
+from ntkmc.linalg.eigen.lanczos import smallest_ritz_pair
+from ntkmc.linalg.eigen.rayleigh import add_double_double, exact_product
 from ntkmc.linalg.eigen.result import Eigenvalue, Status
 from ntkmc.linalg.eigen.rows import Rows, split_rows
 from ntkmc.linalg.gram.enclosures import kernel_error, lambda_min, widen_by_kernel_error
-from ntkmc.linalg.gram.matrix import coherence, gram
+from ntkmc.linalg.gram.matrix import cosines, gram
+from ntkmc.linalg.gram.pairs import NO_PAIRS, coherence_of
 from ntkmc.numeric import Matrix
 from reference import exact_gram, exact_lambda_min
 
@@ -33,7 +35,7 @@ class Loop:
         limit = more.pop("limit", 10**9)
         hands = [[i for i in range(self.count) if i % workers == at] for at in range(workers)]
         self.shelves = [BlockRows(rows, kernel, block, hand, limit, **more) for hand in hands]
-        self.owner = {i: shelf for shelf in self.shelves for i in shelf.mine}
+        self.owner = {i: shelf for shelf in self.shelves for i in shelf.indices}
 
     def build(self, depth: int) -> None:
         for shelf in self.shelves:
@@ -45,25 +47,25 @@ class Loop:
     def exact_product(self, v: Matrix) -> tuple[Matrix, Matrix]:
         total, *others = (shelf.exact_product(v) for shelf in self.shelves)
         for each in others:
-            joined(total, each)
+            add_double_double(total, each)
         return total[0], total[1]
 
     def factor(self, shifted: Shifted) -> bool:
         for shelf in self.shelves:
-            shelf.begin(shifted)
+            shelf.start_factor(shifted)
         for j in range(self.count):
-            panel = self.owner[j].finished_row(shifted.number, j)
-            if not all(shelf.column(shifted.number, panel, j) for shelf in self.shelves):
+            panel = self.owner[j].finish_row(shifted.number, j)
+            if not all(shelf.compute_column(shifted.number, panel, j) for shelf in self.shelves):
                 return False
         return True
 
     def solve(self, x: Matrix) -> Matrix:
         last = self.count - 1
         for i in range(last):
-            x = self.owner[i].forward([i], x)
-        x = self.owner[last].turn([last], x)
+            x = self.owner[i].solve_forward([i], x)
+        x = self.owner[last].solve_last([last], x)
         for i in reversed(range(last)):
-            x = self.owner[i].backward([i], x)
+            x = self.owner[i].solve_backward([i], x)
         return x
 
     def precondition(self, V: Matrix) -> Matrix:
@@ -82,7 +84,7 @@ def enclosed(X: Matrix, kernel: str, depth: int, method: str = "auto", **more: A
     rows = split_rows(X)
     certificate = more.pop("certificate", True)
     answer = enclose_blocked(bench(X, kernel, depth, **more), method, certificate=certificate)
-    return widen_by_kernel_error(answer, kernel_error(rows, kernel, depth, coherence(rows)))
+    return widen_by_kernel_error(answer, kernel_error(rows, kernel, depth, coherence_of(cosines(rows), rows)))
 
 
 def data(n: int, d: int, seed: int = 0) -> Matrix:
@@ -104,18 +106,18 @@ def test_tiles_are_those_of_the_whole_matrix(kernel: str, depth: int) -> None:
             if down == across:
                 assert np.array_equal(tile, tile.T)
                 assert np.array_equal(np.diagonal(tile), np.diagonal(K)[slice(*down)])
-    joint = tiles.NO_PAIRS
+    joint = NO_PAIRS
     for i, down in enumerate(cut):
         for across in cut[: i + 1]:
-            joint = joint.joined(tiles.pair_sums(rows, down, across))
-    assert joint.coherence == coherence(rows) == 1.0
+            joint = joint.merged(tiles.tile_pair_sums(rows, down, across))
+    assert joint.coherence == coherence_of(cosines(rows), rows) == 1.0
     inner = (X @ X.T)[np.tril_indices(150, -1)]
-    cosines = inner / np.outer(rows.norms, rows.norms)[np.tril_indices(150, -1)]
+    expected = inner / np.outer(rows.norms, rows.norms)[np.tril_indices(150, -1)]
     assert joint.inner_max == pytest.approx(np.abs(inner).max())
     assert joint.inner_sum == pytest.approx(inner.sum())
     assert joint.square_sum == pytest.approx((inner**2).sum())
-    assert joint.cosine_max == pytest.approx(cosines.max())
-    assert joint.first == pytest.approx(cosines[0])
+    assert joint.cosine_max == pytest.approx(expected.max())
+    assert joint.first == pytest.approx(expected[0])
 
 
 @given(st.integers(2, 90), st.integers(1, 40), st.integers(1, 5), st.integers(0, 2**32 - 1))
@@ -126,18 +128,18 @@ def test_products_factors_and_solves(n: int, block: int, workers: int, seed: int
     K = gram(X, "ntk", 3)
     found = bench(X, "ntk", 3, block=block, workers=workers)
     V = rng.standard_normal((n, 3))
-    np.testing.assert_allclose(found.fleet.products(V), K @ V, rtol=1e-11, atol=1e-10)
+    np.testing.assert_allclose(found.matrix.products(V), K @ V, rtol=1e-11, atol=1e-10)
     v = rng.standard_normal(n)
-    high, low = found.fleet.exact_product(v)
+    high, low = found.matrix.exact_product(v)
     expected = exact_product(K, np.diagonal(K).copy(), v)
     np.testing.assert_allclose(high + low, expected[0] + expected[1], rtol=1e-13, atol=1e-13)
     shift, strength = -0.5, 2.0
     target = K + strength * np.outer(v, v) - shift * np.eye(n)
-    assert found.fleet.factor(Shifted(1, np.diagonal(target).copy(), v, strength))
-    np.testing.assert_allclose(target @ found.fleet.solve(V[:, 0]), V[:, 0], rtol=1e-8, atol=1e-8)
-    assert not found.fleet.factor(Shifted(2, np.diagonal(K) - 2.0 * np.trace(K) / n - 1.0, np.zeros(0), 0.0))
-    assert found.fleet.factor(Shifted(3, np.diagonal(K) + 1.0, np.zeros(0), 0.0, single=True))
-    solved = found.fleet.solve(V[:, 0])
+    assert found.matrix.factor(Shifted(1, np.diagonal(target).copy(), v, strength))
+    np.testing.assert_allclose(target @ found.matrix.solve(V[:, 0]), V[:, 0], rtol=1e-8, atol=1e-8)
+    assert not found.matrix.factor(Shifted(2, np.diagonal(K) - 2.0 * np.trace(K) / n - 1.0, np.zeros(0), 0.0))
+    assert found.matrix.factor(Shifted(3, np.diagonal(K) + 1.0, np.zeros(0), 0.0, single=True))
+    solved = found.matrix.solve(V[:, 0])
     assert solved.dtype == np.float32
     np.testing.assert_allclose((K + np.eye(n)) @ solved, V[:, 0], atol=1e-3 * np.trace(K))
 
@@ -212,7 +214,7 @@ def test_a_cluster_at_the_end_of_the_spectrum_is_enclosed_by_a_shift() -> None:
 
 def test_the_way_of_the_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
     """What few workers do with a large matrix: a few steps, then one factor in float32 and its inverse."""
-    monkeypatch.setattr(solver, "by_inverse", lambda n, workers: True)
+    monkeypatch.setattr(solver, "inverse_is_cheaper", lambda n, workers: True)
     X = data(600, 150)
     found = enclosed(X, "ntk", 3, block=128)
     there = lambda_min(X, "ntk", (3,))[3]
@@ -227,7 +229,7 @@ def test_lanczos_finds_the_end_of_a_planted_spectrum() -> None:
     spectrum = np.sort(np.concatenate([[0.3, 0.5], rng.uniform(1.0, 50.0, 198)]))
     Q = np.linalg.qr(rng.standard_normal((200, 200)))[0]
     A = (Q * spectrum) @ Q.T
-    values, vector, ratio, steps = lanczos(lambda q: A @ q, np.ones(200), 200, first=10, look=10)
+    values, vector, ratio, steps = smallest_ritz_pair(lambda q: A @ q, np.ones(200), 200, first=10, stride=10)
     assert ratio <= 0.05
     assert steps < 200
     assert abs(values[0] - 0.3) < 1e-3
@@ -241,33 +243,33 @@ def test_a_share_made_anew_catches_up(tmp_path: Path) -> None:
     loop = Loop(rows, "ntk", 16, 2)
     loop.build(2)
     for shelf in loop.shelves:
-        shelf.begin(shifted)
+        shelf.start_factor(shifted)
     for j in range(3):  # then the second one is lost
-        panel = loop.owner[j].finished_row(1, j)
+        panel = loop.owner[j].finish_row(1, j)
         for shelf in loop.shelves:
-            shelf.column(1, panel, j)
+            shelf.compute_column(1, panel, j)
     lost = loop.shelves[1]
     lost.close()
-    anew = BlockRows(rows, "ntk", 16, lost.mine, 10**9, tmp_path)
+    anew = BlockRows(rows, "ntk", 16, lost.indices, 10**9, tmp_path)
     for step in (
         lambda: anew.product(np.ones((100, 1))),
-        lambda: anew.finished_row(1, 3),
-        lambda: anew.forward([1], np.ones(100)),
+        lambda: anew.finish_row(1, 3),
+        lambda: anew.solve_forward([1], np.ones(100)),
     ):
         with pytest.raises(StaleShareError):
             step()
     anew.build(2)
-    anew.begin(shifted)
-    assert anew.standing() == (2, 1, -1)
+    anew.start_factor(shifted)
+    assert anew.progress() == (2, 1, -1)
     loop.shelves[1] = anew
-    loop.owner |= dict.fromkeys(anew.mine, anew)
+    loop.owner |= dict.fromkeys(anew.indices, anew)
     with pytest.raises(StaleShareError):
-        anew.column(1, loop.owner[2].finished_row(1, 2), 2)
+        anew.compute_column(1, loop.owner[2].finish_row(1, 2), 2)
     for j in range(loop.count):
-        panel = loop.owner[j].finished_row(1, j)
+        panel = loop.owner[j].finish_row(1, j)
         for shelf in loop.shelves:
-            if shelf.standing()[2] < j:
-                assert shelf.column(1, panel, j)
+            if shelf.progress()[2] < j:
+                assert shelf.compute_column(1, panel, j)
     x = loop.solve(np.ones(100))
     np.testing.assert_allclose((K + 0.1 * np.eye(100)) @ x, np.ones(100), rtol=1e-9, atol=1e-9)
 
@@ -278,15 +280,15 @@ def test_a_vault_keeps_to_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     vault = TileStore(3 * tile.nbytes, tmp_path, yielding=("matrix",))
     for i in range(5):
         vault["matrix", i, 0] = tile + i
-    assert (vault.in_memory, vault.on_disk) == (3 * tile.nbytes, 2 * tile.nbytes)
+    assert (vaults._held, vault.on_disk) == (3 * tile.nbytes, 2 * tile.nbytes)
     vault["factor", 0, 0] = -tile  # takes the place of a tile of the matrix
-    assert (vault.in_memory, vault.on_disk) == (3 * tile.nbytes, 3 * tile.nbytes)
+    assert (vaults._held, vault.on_disk) == (3 * tile.nbytes, 3 * tile.nbytes)
     assert len(list(next(tmp_path.iterdir()).iterdir())) == 3
     for i in range(5):
         assert np.array_equal(vault["matrix", i, 0], tile + i)
     assert np.array_equal(vault["factor", 0, 0], -tile)
     vault.drop("matrix")
-    assert (vault.in_memory, vault.on_disk) == (tile.nbytes, 0)
+    assert (vaults._held, vault.on_disk) == (tile.nbytes, 0)
     vault.close()
     assert not list(tmp_path.iterdir())
     other = TileStore(3 * tile.nbytes, tmp_path)  # what was held is free again

@@ -62,8 +62,8 @@ def trial_bytes(
     30.6849365234375
     """
     event_alone = thresholds in _EVENT and not eigenproblems
-    # The workspace of the previous trial, which `symmetric.borrowed` keeps. An event within rounding of a threshold
-    # takes as much memory as lambda_min, but is so rare that no memory is set aside for it.
+    # The workspace of the previous trial, which `symmetric.scratch_buffer` keeps. An event within rounding of a
+    # threshold takes as much memory as lambda_min, but is so rare that no memory is set aside for it.
     kept = 4 * n * n if 4 * n * n <= KEPT and not event_alone else 0
     drawing = 16 * n * d + kept  # the rows, twice
     # The Gram matrix takes the place of the cosines at the last depth, and the factor that of its upper triangle.

@@ -164,7 +164,7 @@ def _measure(task: BlockTask, client: Client, stop: Callable[[], bool]) -> Trial
         for depth in sorted(task.depths):
             matrix.build(depth)
             problem = blocked_problem(matrix, rows, depth)
-            trial.deep[depth] = unknown(names) | surveyed_statistics(names, matrix.survey(), problem.diagonal)
+            trial.deep[depth] = unknown(names) | surveyed_statistics(names, matrix.entry_sums(), problem.diagonal)
             answer = enclose_blocked(problem, start=start)
             start = answer.vector
             error = kernel_error(rows, config.kernel, depth, pairs.coherence)

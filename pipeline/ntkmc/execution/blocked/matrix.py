@@ -28,12 +28,13 @@ from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError
 from ntkmc.execution.blocked.worker import USABLE, call_share, open_share
-from ntkmc.linalg.blocked import EntrySums, PairSums
+from ntkmc.linalg.blocked import EntrySums
 from ntkmc.linalg.blocked.block_rows import Shifted, StaleShareError
-from ntkmc.linalg.blocked.cost import COMPILED_BYTES, dealt
-from ntkmc.linalg.blocked.tiles import NO_PAIRS, spans
+from ntkmc.linalg.blocked.cost import COMPILED_BYTES, assign_block_rows
+from ntkmc.linalg.blocked.tiles import spans
 from ntkmc.linalg.eigen import Rows
-from ntkmc.linalg.eigen.rayleigh import joined
+from ntkmc.linalg.eigen.rayleigh import add_double_double
+from ntkmc.linalg.gram.pairs import NO_PAIRS, PairSums
 from ntkmc.numeric import Matrix
 
 _AHEAD: Final = 3
@@ -111,7 +112,7 @@ class DaskBlockedMatrix:
         self._rows = self._scatter_rows()
         self._shares = [
             self._open(address, indices)
-            for address, indices in zip(addresses, dealt(self._count, len(addresses)), strict=False)
+            for address, indices in zip(addresses, assign_block_rows(self._count, len(addresses)), strict=False)
             if indices
         ]
 
@@ -133,11 +134,11 @@ class DaskBlockedMatrix:
 
     def pair_sums(self) -> PairSums:
         """Return the sums over all cosines."""
-        return functools.reduce(PairSums.joined, self._all("pair_sums"), NO_PAIRS)
+        return functools.reduce(PairSums.merged, self._all("pair_sums"), NO_PAIRS)
 
-    def survey(self) -> EntrySums:
+    def entry_sums(self) -> EntrySums:
         """Return the sums over all entries off the diagonal."""
-        sums: EntrySums = functools.reduce(EntrySums.joined, self._all("survey"))
+        sums: EntrySums = functools.reduce(EntrySums.merged, self._all("entry_sums"))
         return sums
 
     def products(self, V: Matrix) -> Matrix:
@@ -148,7 +149,7 @@ class DaskBlockedMatrix:
         """Implement the operation of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
         total, *others = (np.array(image) for image in self._all("exact_product", v))
         for image in others:
-            joined(total, image)
+            add_double_double(total, image)
         return total[0], total[1]
 
     def precondition(self, V: Matrix) -> Matrix:
@@ -158,7 +159,7 @@ class DaskBlockedMatrix:
     def factor(self, shifted: Shifted) -> bool:
         """Implement the operation of `ntkmc.linalg.blocked.solver.BlockedMatrix`."""
         self._shifted, self._restored = shifted, False
-        self._all("begin", shifted)
+        self._all("start_factor", shifted)
         return bool(self._repeat(self._factor))
 
     def solve(self, x: Matrix) -> Matrix:
@@ -193,7 +194,7 @@ class DaskBlockedMatrix:
         """
         assert self._shifted is not None
         number = self._shifted.number
-        progress = self._results([self._call(share, "standing") for share in self._shares])
+        progress = self._results([self._call(share, "progress") for share in self._shares])
         # Last finished block column of each share. After a loss, only the rebuilt share starts from the first one.
         reached = [column for _, _, column in progress]
         owner = {i: at for at, share in enumerate(self._shares) for i in share.indices}
@@ -209,7 +210,7 @@ class DaskBlockedMatrix:
                 at = owner[after]
                 if reached[at] < j:
                     rows[after] = self._call(
-                        self._shares[at], "next_row", number, row, j, after, after=last[at], urgent=True
+                        self._shares[at], "compute_next_row", number, row, j, after, after=last[at], urgent=True
                     )
                     last[at] = [rows[after]]
                 else:
@@ -217,9 +218,9 @@ class DaskBlockedMatrix:
             updates = []
             for at, share in enumerate(self._shares):
                 if after in rows and at != owner[after] and reached[at] < after < share.indices[-1]:
-                    prefetched.append(self._call(share, "expect", rows[after], urgent=True))
+                    prefetched.append(self._call(share, "receive", rows[after], urgent=True))
                 if reached[at] < j < share.indices[-1]:
-                    last[at] = [self._call(share, "column", number, row, j, after=last[at])]
+                    last[at] = [self._call(share, "compute_column", number, row, j, after=last[at])]
                     updates += last[at]
             columns.append(updates)
             # Wait for an earlier column, not for this one: workers always have tasks, and block rows in transit are
@@ -235,7 +236,7 @@ class DaskBlockedMatrix:
 
     def _row(self, at: int, j: int, last: list[list[Future[Any]]], *, corner: bool = False) -> Future[Any]:
         assert self._shifted is not None
-        name = "finished_corner" if corner else "finished_row"
+        name = "finish_corner" if corner else "finish_row"
         return self._call(self._shares[at], name, self._shifted.number, j, after=last[at], urgent=True)
 
     def _solve(self, x: Matrix) -> Matrix:
@@ -250,11 +251,11 @@ class DaskBlockedMatrix:
                 runs.append((owner[i], [i]))
         vector: Any = self._argument(x)
         for share, indices in runs[:-1]:
-            vector = self._call(share, "forward", tuple(indices), vector, urgent=True)
+            vector = self._call(share, "solve_forward", tuple(indices), vector, urgent=True)
         share, indices = runs[-1]
-        vector = self._call(share, "turn", tuple(indices), vector, urgent=True)
+        vector = self._call(share, "solve_last", tuple(indices), vector, urgent=True)
         for share, indices in reversed(runs[:-1]):
-            vector = self._call(share, "backward", tuple(indices), vector, urgent=True)
+            vector = self._call(share, "solve_backward", tuple(indices), vector, urgent=True)
         return np.asarray(self._results([vector])[0])
 
     def _all(self, name: str, *arguments: Any) -> list[Any]:
@@ -418,7 +419,7 @@ class DaskBlockedMatrix:
             self._results([self._call(share, "build", self._depth) for share in self._shares])
         if self._shifted is not None:
             shifted = self._argument(self._shifted)
-            self._results([self._call(share, "begin", shifted) for share in self._shares])
+            self._results([self._call(share, "start_factor", shifted) for share in self._shares])
         self._incomplete = False
 
     def _workers(self) -> dict[str, Any]:

@@ -39,12 +39,12 @@ _lock: Final = threading.RLock()
 _pausing: Final[dict[WorkerMemoryManager, list[Any]]] = {}  # number of shares, and the original pause fraction
 
 
-def open_share(rows: Rows, kernel: str, block: int, mine: tuple[int, ...], single: bool) -> BlockRows:
+def open_share(rows: Rows, kernel: str, block: int, indices: tuple[int, ...], single: bool) -> BlockRows:
     """Create a share without tiles, in a task of its worker.
 
     Parameters
     ----------
-    rows, kernel, block, mine, single
+    rows, kernel, block, indices, single
         As in `ntkmc.linalg.blocked.block_rows.BlockRows`.
     """
     worker = get_worker()
@@ -60,7 +60,7 @@ def open_share(rows: Rows, kernel: str, block: int, mine: tuple[int, ...], singl
         logger = logging.getLogger(name)
         if not any(isinstance(other, _ShareFilter) for other in logger.filters):
             logger.addFilter(_ShareFilter())
-    share = BlockRows(rows, kernel, block, mine, max(0, int(room)), folder, single=single)
+    share = BlockRows(rows, kernel, block, indices, max(0, int(room)), folder, single=single)
     _disable_pausing(manager)
     # When Dask drops the share, for whatever reason. Not at exit: there is nothing left to pause.
     weakref.finalize(share, _restore_pausing, manager).atexit = False
@@ -81,17 +81,17 @@ def warm_up(kernel: str, single: bool, folder: str) -> None:
     share = BlockRows(rows, kernel, size, (0, 1), 0, folder, single=single)
     share.pair_sums()
     share.build(2)
-    share.survey()
+    share.entry_sums()
     v = np.ones(2 * size)
     for step in (share.product, share.precondition):
         step(v[:, None])
     share.exact_product(v)
     diagonal = 2.0 * gram_diagonal(rows, kernel, 2)  # safely positive definite
     for number, half in enumerate((True, False), 1):
-        share.begin(Shifted(number, diagonal, v, 1.0, half))
-        share.column(number, share.finished_row(number, 0), 0)
-        share.finished_row(number, 1)
-        share.backward((0, 1), share.forward((0, 1), v))
+        share.start_factor(Shifted(number, diagonal, v, 1.0, half))
+        share.compute_column(number, share.finish_row(number, 0), 0)
+        share.finish_row(number, 1)
+        share.solve_backward((0, 1), share.solve_forward((0, 1), v))
     share.close()
 
 

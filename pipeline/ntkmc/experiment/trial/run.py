@@ -36,7 +36,8 @@ from ntkmc.linalg.eigen.result import Bracket
 from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.symmetric import in_place
 from ntkmc.linalg.gram import kernel_error, widen_by_kernel_error
-from ntkmc.linalg.gram.matrix import coherence_of, cosines, grams_of_cosines
+from ntkmc.linalg.gram.matrix import cosines, grams_of_cosines
+from ntkmc.linalg.gram.pairs import coherence_of
 from ntkmc.numeric import Matrix
 from ntkmc.theory.distributions import Distribution
 from ntkmc.theory.distributions.normalization import second_moment_of, standard_scale

@@ -16,14 +16,16 @@ from typing import Final
 import numpy as np
 
 from ntkmc.compiled import compiled
-from ntkmc.linalg.blocked import EntrySums, PairSums
+from ntkmc.linalg.blocked import EntrySums
 from ntkmc.linalg.eigen import Eigenvalue, Enclosed, Rows
 from ntkmc.linalg.eigen.cholesky_bound import gershgorin, pair_bound
 from ntkmc.linalg.eigen.smallest import enclose
-from ntkmc.linalg.eigen.spectrum import Ends, largest_eigenvalue, measure
+from ntkmc.linalg.eigen.spectrum import Ends, inverse_forms, largest_eigenvalue
 from ntkmc.linalg.eigen.symmetric import Symmetric, in_place
 from ntkmc.linalg.gram import Eigenvalues, grams_of_rows, kernel_error, widen_by_kernel_error
 from ntkmc.linalg.gram.eigenvalues import enclose_all
+from ntkmc.linalg.gram.matrix import kappa_0_matrix
+from ntkmc.linalg.gram.pairs import PairSums, pair_sums
 from ntkmc.numeric import UNIT_ROUNDOFF, Matrix, step_down, step_up
 from ntkmc.statistics import kolmogorov_distance
 from ntkmc.theory.claims.trial_statistics import (
@@ -37,7 +39,6 @@ from ntkmc.theory.claims.trial_statistics import (
     UNSCALED,
 )
 from ntkmc.theory.kernels import coherence_error, entry_error
-from ntkmc.theory.kernels.arccos import NEARLY_PARALLEL, first_layer, first_layer_parallel
 from ntkmc.theory.kernels.gegenbauer import expansion, gegenbauer, harmonics
 from ntkmc.theory.predictions import FreeSum, elkaroui_law, free_sum_law
 from ntkmc.theory.predictions.predictors import SMALL_DIMENSION
@@ -116,7 +117,8 @@ _UNKNOWN: Final[Ends] = (-np.inf, np.inf)
 
 def pair_sums_of(R: Matrix, rows: Rows, cosine: float) -> PairSums:
     """Return the sums over all pairs of rows, from R = `cosines(rows)`, (n, n), and their coherence `cosine`."""
-    return PairSums(cosine, *_pair_sums(R, rows.norms), float(R[1, 0]) if len(R) > 1 else 0.0)
+    sums = pair_sums(R, rows, rows, diagonal=True, coherence=cosine)
+    return sums._replace(first=float(R[1, 0])) if len(R) > 1 else sums
 
 
 def draw_statistics(names: Iterable[str], first: Matrix, rows: Rows, pairs: PairSums, standard_scale: float) -> Values:
@@ -223,9 +225,8 @@ def inverse_statistics(
     if smallest is None:
         smallest = widen_by_kernel_error(enclose(matrix), error)
         matrix.restore()
-    measured = measure(matrix, smallest, np.ones((1, matrix.order)), error)
-    form = measured.quadratic_forms[0] if measured.quadratic_forms else None
-    return _chosen({"log_det": _ends(measured.log_det), "ones_inverse": _ends(form)}, chosen)
+    log_det, forms = inverse_forms(matrix, smallest, np.ones((1, matrix.order)), error)
+    return _chosen({"log_det": _ends(log_det), "ones_inverse": _ends(forms[0] if forms else None)}, chosen)
 
 
 def eigenvalue_statistics(
@@ -250,7 +251,7 @@ def eigenvalue_statistics(
             energy = float(np.sum(rows.norms ** (2 * r)))
             ends[f"unscaled{r}"] = _smallest(_power(R, rows.norms, r, r), rounding * r * (d + 18), energy)
     if chosen & {"kappa0_lower", "kappa0_upper"}:
-        ends["kappa0"] = _smallest(_kappa_0(R, rows.unit), entry_error("ntk", 2, d, cosine), float(len(R)))
+        ends["kappa0"] = _smallest(kappa_0_matrix(R, rows.unit), entry_error("ntk", 2, d, cosine), float(len(R)))
     if chosen & {"log_det_linear_lower", "log_det_linear_upper"}:
         error = kernel_error(rows, "ntk", 1, cosine)
         K = next(grams_of_rows(rows, "ntk", (1,)))[1]
@@ -326,20 +327,6 @@ def _chosen(ends: dict[str, Ends], chosen: set[str]) -> Values:
 
 
 @compiled
-def _pair_sums(R: Matrix, norms: Matrix) -> tuple[float, float, float, float]:
-    """Return, over pairs: the largest |inner product|, the sums of inner products and squares, the largest cosine."""
-    largest, total, squares, closest = 0.0, 0.0, 0.0, -1.0
-    for i in range(R.shape[0]):
-        for j in range(i):
-            inner = (norms[i] * norms[j]) * R[i, j]
-            largest = max(largest, abs(inner))
-            total += inner
-            squares += inner * inner
-            closest = max(closest, R[i, j])
-    return largest, total, squares, closest
-
-
-@compiled
 def _entry_max(K: Matrix) -> float:
     largest = 0.0
     for i in range(K.shape[0]):
@@ -372,19 +359,4 @@ def _power(R: Matrix, norms: Matrix, r: int, times: int) -> Matrix:
             M[i, j] = value
             M[j, i] = value
         M[i, i] = (norms[i] * norms[i]) ** times
-    return M
-
-
-@compiled
-def _kappa_0(R: Matrix, unit: Matrix) -> Matrix:
-    n = R.shape[0]
-    M = np.empty((n, n))
-    for i in range(n):
-        for j in range(i):
-            _, value, _ = first_layer(R[i, j])
-            if abs(R[i, j]) > NEARLY_PARALLEL:
-                _, value, _ = first_layer_parallel(unit[i], unit[j])
-            M[i, j] = value
-            M[j, i] = value
-        M[i, i] = 1.0
     return M

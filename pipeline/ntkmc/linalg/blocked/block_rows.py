@@ -1,11 +1,11 @@
 """Block rows of a Gram matrix and of its factor that one worker holds, and the operations on them.
 
-Everything here runs where the tiles are, on arrays of a few block rows. `ntkmc.linalg.blocked.solver` puts the shares
-together; who carries messages between them (Dask, or a loop in a test) is its caller's business.
+Everything here runs where the tiles are, on arrays of a few block rows. `ntkmc.linalg.blocked.solver` combines the
+shares of all workers. The transport of messages is up to the caller: Dask, or a loop in a test.
 
-The factorization is left-looking, by block rows: a tile of the factor is written once, when all to its left are there,
-from the tile of the matrix that is needed at that moment alone. What moves is one finished block row at a time, from
-its owner to all others, n**2 / 2 numbers to each worker in all.
+The factorization is left-looking, by block rows: a tile of the factor is written once, when all tiles to its left are
+there, and only the tile of the matrix that it replaces is needed for it. One finished block row at a time is sent from
+its owner to all others, n**2 / 2 numbers to each worker in total.
 """
 
 from __future__ import annotations
@@ -18,23 +18,22 @@ import numpy as np
 
 from ntkmc.linalg.blocked.tile_store import TileStore
 from ntkmc.linalg.blocked.tiles import (
-    NO_PAIRS,
     EntrySums,
-    PairSums,
     Tile,
-    below,
-    exact_tile,
+    add_entry_sums,
+    add_exact_products,
+    divide_by_corner,
     factor_tile,
     gram_diagonal,
     gram_tile,
-    pair_sums,
     solve_corner,
     spans,
-    survey_tile,
-    update,
-    update_corner,
+    subtract_product,
+    subtract_square,
+    tile_pair_sums,
 )
 from ntkmc.linalg.eigen.rows import Rows
+from ntkmc.linalg.gram.pairs import NO_PAIRS, PairSums
 from ntkmc.numeric import Matrix
 
 Panel = list[Tile] | None
@@ -42,19 +41,19 @@ Panel = list[Tile] | None
 
 
 class Shifted(NamedTuple):
-    """A matrix to factor: K + strength v v' off the diagonal, and a diagonal of its own.
+    """A matrix to factor: K + strength v v' off the diagonal, with the given diagonal.
 
     Attributes
     ----------
     number : int
-        Which factorization of its matrix it is.
+        Number of the factorization among those of its matrix.
     diagonal : ndarray, (n,)
-        As it is to be, every rounding done.
+        With all roundings done.
     vector : ndarray, (n,)
     strength : float
         0 if nothing is deflated.
     single : bool
-        Factor in float32, for solves that nothing is proved with.
+        Factor in float32, for solves that no proof depends on.
     """
 
     number: int
@@ -69,23 +68,23 @@ class StaleShareError(Exception):
 
 
 class BlockRows:
-    """Block rows of a Gram matrix, of its factor, with the operations on them.
+    """Block rows of a Gram matrix and of its factor, with the operations on them.
 
     Parameters
     ----------
     rows : Rows
-        The data, all of them.
+        The data, all rows.
     kernel : str
     block : int
-        Rows of a block row.
-    mine : sequence of int
+        Rows per block row.
+    indices : sequence of int
         Block rows that are held here.
     limit : int
         Bytes of tiles that may be held in memory; the rest goes to disk.
     folder : str or Path, optional
-        Where it goes to.
+        Folder for tiles on disk.
     single : bool
-        Hold the matrix in float32, for products alone: the entries that a proof needs are evaluated anew.
+        Hold the matrix in float32, for products only: the entries that a proof needs are evaluated again.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class BlockRows:
         rows: Rows,
         kernel: str,
         block: int,
-        mine: Sequence[int],
+        indices: Sequence[int],
         limit: int,
         folder: str | Path | None = None,
         *,
@@ -102,13 +101,15 @@ class BlockRows:
         self.rows = rows
         self.kernel = kernel
         self.spans = spans(len(rows.norms), block)
-        self.mine = tuple(sorted(mine))
+        self.indices = tuple(sorted(indices))
         self.depth = 0
         self.single = single
-        self.vault = TileStore(limit, folder, yielding=("matrix",))
+        # Tiles of the matrix can be evaluated again, those of the factor cannot: they have the memory first.
+        self.tiles = TileStore(limit, folder, yielding=("matrix",))
         self._shifted: Shifted | None = None
-        self._corners: dict[int, Tile] = {}  # diagonal tiles on their way: what the columns so far left of them
-        self._reached = -1
+        # Diagonal tiles of the factorization, after the updates by the block columns so far.
+        self._corners: dict[int, Tile] = {}
+        self._last_column = -1
         self._broken = False
         self._preconditioner: dict[int, Tile] = {}
 
@@ -116,29 +117,29 @@ class BlockRows:
         raise TypeError("a share of a matrix stays where it is: another worker makes it anew")
 
     def pair_sums(self) -> PairSums:
-        """Of the cosines here."""
-        found = NO_PAIRS
-        for i in self.mine:
+        """Return the sums over the pairs of rows in these tiles."""
+        sums = NO_PAIRS
+        for i in self.indices:
             for j in range(i + 1):
-                found = found.joined(pair_sums(self.rows, self.spans[i], self.spans[j]))
-        return found
+                sums = sums.merged(tile_pair_sums(self.rows, self.spans[i], self.spans[j]))
+        return sums
 
     def build(self, depth: int) -> None:
-        """Evaluate the tiles at a depth, in place of those at another; nothing if they are there."""
+        """Evaluate the tiles at a depth and drop those of another; does nothing if they are there."""
         if self.depth == depth:
             return
-        self.vault.drop("matrix")
-        self.forget()
+        self.tiles.drop("matrix")
+        self.drop_factor()
         self._preconditioner.clear()
-        for i in self.mine:
+        for i in self.indices:
             for j in range(i + 1):
                 tile = gram_tile(self.rows, self.kernel, depth, self.spans[i], self.spans[j])
-                self.vault["matrix", i, j] = tile.astype(np.float32) if self.single else tile
+                self.tiles["matrix", i, j] = tile.astype(np.float32) if self.single else tile
         self.depth = depth
 
     def entries(self, i: int, j: int) -> Matrix:
-        """A tile of the matrix in float64, not to be changed."""
-        tile = self._tile(i, j)
+        """Return a tile of the matrix in float64, read-only by convention."""
+        tile = self._tile("matrix", i, j)
         if tile.dtype == np.float64:
             return np.asarray(tile, dtype=np.float64)
         return gram_tile(self.rows, self.kernel, self.depth, self.spans[i], self.spans[j])
@@ -147,104 +148,109 @@ class BlockRows:
         """Return the contribution of these tiles to K V, for V (n, k)."""
         image = np.zeros_like(V)
         V = V.astype(np.float32 if self.single else np.float64, copy=False)
-        for i in self.mine:
+        for i in self.indices:
             down = slice(*self.spans[i])
             for j in range(i):
                 across = slice(*self.spans[j])
-                tile = self._tile(i, j)
+                tile = self._tile("matrix", i, j)
                 image[down] += tile @ V[across]
                 image[across] += tile.T @ V[down]
-            image[down] += self._tile(i, i) @ V[down]
+            image[down] += self._tile("matrix", i, i) @ V[down]
         return image
 
     def exact_product(self, v: Matrix) -> Matrix:
-        """The same for one vector (n,), in double-double: (2, n), as `ntkmc.linalg.eigen.rayleigh.exact_product`
-        sums."""
-        image = np.zeros((2, len(v)))
-        for i in self.mine:
+        """Return the contribution of these tiles to K v in double-double, (2, n), for v (n,)."""
+        high, low = image = np.zeros((2, len(v)))
+        for i in self.indices:
             down = slice(*self.spans[i])
             for j in range(i + 1):
                 across = slice(*self.spans[j])
-                exact_tile(self.entries(i, j), v[across], v[down], i == j, image[:, across], image[:, down])
+                add_exact_products(
+                    self.entries(i, j), v[across], v[down], i == j, high[across], low[across], high[down], low[down]
+                )
         return image
 
-    def survey(self) -> EntrySums:
-        """Of the entries here, off the diagonal."""
+    def entry_sums(self) -> EntrySums:
+        """Return the sums over the off-diagonal entries in these tiles."""
         sums = np.zeros((2, len(self.rows.norms)))
-        smallest, largest, squares = np.inf, 0.0, 0.0
+        pair_bound, entry_max, square_sum = np.inf, 0.0, 0.0
         diagonal = gram_diagonal(self.rows, self.kernel, self.depth)
-        for i in self.mine:
+        for i in self.indices:
             down = slice(*self.spans[i])
             for j in range(i + 1):
                 across = slice(*self.spans[j])
-                found = survey_tile(
+                smallest, largest, squares = add_entry_sums(
                     self.entries(i, j), i == j, diagonal[down], diagonal[across], sums[:, down], sums[:, across]
                 )
-                smallest, largest, squares = min(smallest, found[0]), max(largest, found[1]), squares + found[2]
-        return EntrySums(sums[0], sums[1], smallest, largest, squares)
+                pair_bound, entry_max = min(pair_bound, smallest), max(entry_max, largest)
+                square_sum += squares
+        return EntrySums(sums[0], sums[1], pair_bound, entry_max, square_sum)
 
-    def begin(self, shifted: Shifted) -> None:
-        """Start a factorization; nothing if it has begun."""
+    def start_factor(self, shifted: Shifted) -> None:
+        """Start a factorization; does nothing if it was started."""
         if self._shifted is not None and self._shifted.number == shifted.number:
             return
-        self.forget()
+        self.drop_factor()
         self._shifted = shifted
-        for i in self.mine:
+        for i in self.indices:
             corner = self._shifted_tile(i, i)
             corner.flat[:: len(corner) + 1] = shifted.diagonal[slice(*self.spans[i])]
             self._corners[i] = corner
 
-    def standing(self) -> tuple[int, int, int]:
-        """Depth of the tiles, number of the factorization, and its last block column that is finished here."""
-        return self.depth, self._shifted.number if self._shifted else 0, self._reached
+    def progress(self) -> tuple[int, int, int]:
+        """Return the depth of the tiles, the number of the factorization, and its last block column finished here."""
+        return self.depth, self._shifted.number if self._shifted else 0, self._last_column
 
-    def finished_row(self, number: int, j: int) -> Panel:
-        """Block row j of factorization `number`, which is held here, its diagonal tile factored if it was not yet."""
-        self._going_on(number)
+    def finish_row(self, number: int, j: int) -> Panel:
+        """Return block row j of factorization `number`, which is held here; factor its diagonal tile if need be."""
+        self._check_number(number)
         if self._broken:
             return None
-        if ("factor", j, j) not in self.vault:
-            if j > 0 and ("factor", j, j - 1) not in self.vault:
+        if ("factor", j, j) not in self.tiles:
+            if j > 0 and ("factor", j, j - 1) not in self.tiles:
                 raise StaleShareError
             corner = factor_tile(self._corners.pop(j))
             if corner is None:
                 self._broken = True
                 return None
-            self.vault["factor", j, j] = corner
-        return [self.vault["factor", j, k] for k in range(j + 1)]
+            self.tiles["factor", j, j] = corner
+        return [self.tiles["factor", j, k] for k in range(j + 1)]
 
-    def finished_corner(self, number: int, j: int) -> bool | None:
-        """Whether block row j could be finished, None if not, without moving it."""
-        return None if self.finished_row(number, j) is None else True
+    def finish_corner(self, number: int, j: int) -> bool | None:
+        """Finish block row j without sending it; return True, or None if the factorization broke down."""
+        return None if self.finish_row(number, j) is None else True
 
-    def column(self, number: int, panel: Panel, j: int, chosen: Sequence[int] | None = None) -> bool:
-        """Block column j of the factor in block rows below it here, all or the chosen ones; False if it broke down."""
-        self._going_on(number)
+    def compute_column(self, number: int, panel: Panel, j: int, chosen: Sequence[int] | None = None) -> bool:
+        """Compute block column j in the block rows below it, from block row j; False if the factorization broke down.
+
+        In all block rows held here, or in the chosen ones only.
+        """
+        self._check_number(number)
         if panel is None or self._broken:
             self._broken = True
             return False
-        for i in self.mine if chosen is None else chosen:
-            if i <= j or ("factor", i, j) in self.vault:
+        for i in self.indices if chosen is None else chosen:
+            if i <= j or ("factor", i, j) in self.tiles:
                 continue
-            if j > 0 and ("factor", i, j - 1) not in self.vault:
+            if j > 0 and ("factor", i, j - 1) not in self.tiles:
                 raise StaleShareError
             tile = self._shifted_tile(i, j)
             for k in range(j):
-                update(tile, self.vault["factor", i, k], panel[k])
-            below(tile, panel[j])
-            update_corner(self._corners[i], tile)
-            self.vault["factor", i, j] = tile
+                subtract_product(tile, self.tiles["factor", i, k], panel[k])
+            divide_by_corner(tile, panel[j])
+            subtract_square(self._corners[i], tile)
+            self.tiles["factor", i, j] = tile
         if chosen is None:
-            self._reached = max(self._reached, j)
+            self._last_column = max(self._last_column, j)
         return True
 
-    def next_row(self, number: int, panel: Panel, j: int, i: int) -> Panel:
-        """Block row i, which is held here, as `finished_row` has it, after block column j alone was lacking there."""
-        self.column(number, panel, j, (i,))
-        return self.finished_row(number, i)
+    def compute_next_row(self, number: int, panel: Panel, j: int, i: int) -> Panel:
+        """Return `finish_row` of block row i, held here, in which only block column j is missing."""
+        self.compute_column(number, panel, j, (i,))
+        return self.finish_row(number, i)
 
-    def forward(self, chosen: Sequence[int], x: Matrix) -> Matrix:
-        """Go on with L y = b through the chosen block rows; x (n,) holds y above them, and b from there on.
+    def solve_forward(self, chosen: Sequence[int], x: Matrix) -> Matrix:
+        """Continue the solution of L y = b with the chosen block rows; x (n,) is y above them, and b from there on.
 
         In the precision of the factor.
         """
@@ -252,35 +258,35 @@ class BlockRows:
         for i in chosen:
             down = slice(*self.spans[i])
             for j in range(i):
-                y[down] -= self._factor(i, j) @ y[slice(*self.spans[j])]
-            y[down] = solve_corner(self._factor(i, i), y[down], transposed=False)
+                y[down] -= self._tile("factor", i, j) @ y[slice(*self.spans[j])]
+            y[down] = solve_corner(self._tile("factor", i, i), y[down], transposed=False)
         return y
 
-    def backward(self, chosen: Sequence[int], y: Matrix) -> Matrix:
-        """The same with L' x = y, from the last of the chosen block rows up."""
+    def solve_backward(self, chosen: Sequence[int], y: Matrix) -> Matrix:
+        """Continue the solution of L' x = y with the chosen block rows, from the last one upwards."""
         x = np.array(y, dtype=self._precision())
         for i in reversed(chosen):
             down = slice(*self.spans[i])
-            x[down] = solve_corner(self._factor(i, i), x[down], transposed=True)
+            x[down] = solve_corner(self._tile("factor", i, i), x[down], transposed=True)
             for j in range(i):
-                x[slice(*self.spans[j])] -= self._factor(i, j).T @ x[down]
+                x[slice(*self.spans[j])] -= self._tile("factor", i, j).T @ x[down]
         return x
 
-    def turn(self, chosen: Sequence[int], x: Matrix) -> Matrix:
-        """Down through the last block rows, and up again."""
-        return self.backward(chosen, self.forward(chosen, x))
+    def solve_last(self, chosen: Sequence[int], x: Matrix) -> Matrix:
+        """Solve forward and backward with the last block rows of the matrix, in one step."""
+        return self.solve_backward(chosen, self.solve_forward(chosen, x))
 
-    def expect(self, panel: Panel) -> None:
-        """Nothing: a block row that is asked for early has travelled by the time it is needed."""
+    def receive(self, panel: Panel) -> None:
+        """Do nothing: as an argument of a task, the panel is transferred before it is needed."""
 
     def precondition(self, V: Matrix) -> Matrix:
-        """Diagonal tiles here, solved with: block Jacobi's share of the image of V (n, k)."""
+        """Return the rows held here of the block Jacobi solution for V (n, k), zeros elsewhere."""
         image = np.zeros_like(V)
-        for i in self.mine:
+        for i in self.indices:
             down = slice(*self.spans[i])
             if i not in self._preconditioner:
                 corner = factor_tile(np.array(self.entries(i, i)))
-                if corner is None:  # singular to working precision: its diagonal serves
+                if corner is None:  # singular to working precision: Jacobi instead
                     corner = np.diag(np.sqrt(np.maximum(np.diagonal(self.entries(i, i)), np.finfo(float).tiny)))
                 self._preconditioner[i] = corner
             for k in range(V.shape[1]):
@@ -289,44 +295,38 @@ class BlockRows:
         return image
 
     def on_disk(self) -> int:
-        """Bytes of tiles that did not fit into memory."""
-        return self.vault.on_disk
+        """Return the number of bytes of tiles on disk."""
+        return self.tiles.on_disk
 
-    def forget(self) -> None:
-        """Drop the factor."""
-        self.vault.drop("factor")
+    def drop_factor(self) -> None:
+        """Drop the factor, and the factorization if one is in progress."""
+        self.tiles.drop("factor")
         self._corners.clear()
-        self._shifted, self._reached, self._broken = None, -1, False
+        self._shifted, self._last_column, self._broken = None, -1, False
 
     def close(self) -> None:
-        """Let go of memory and disk."""
-        self.vault.close()
+        """Free memory and disk."""
+        self.tiles.close()
 
     def _precision(self) -> type[np.floating[Any]]:
         return np.float32 if self._shifted is not None and self._shifted.single else np.float64
 
-    def _going_on(self, number: int) -> None:
+    def _check_number(self, number: int) -> None:
         if self._shifted is None or self._shifted.number != number:
             raise StaleShareError
 
-    def _tile(self, i: int, j: int) -> Tile:
-        """As it is held."""
-        if ("matrix", i, j) not in self.vault:
+    def _tile(self, kind: str, i: int, j: int) -> Tile:
+        if (kind, i, j) not in self.tiles:
             raise StaleShareError
-        return self.vault["matrix", i, j]
-
-    def _factor(self, i: int, j: int) -> Tile:
-        if ("factor", i, j) not in self.vault:
-            raise StaleShareError
-        return self.vault["factor", i, j]
+        return self.tiles[kind, i, j]
 
     def _shifted_tile(self, i: int, j: int) -> Tile:
-        """K + strength v v', a new array, off the diagonal."""
+        """Return a tile of K + strength v v' as a new array; its diagonal is not that of `Shifted`."""
         if self._shifted is None:
             raise StaleShareError
         _, _, v, strength, single = self._shifted
         if single:
-            return np.array(self._tile(i, j), dtype=np.float32)
+            return np.array(self._tile("matrix", i, j), dtype=np.float32)
         tile = np.array(self.entries(i, j))
         if strength:
             tile += (strength * v[slice(*self.spans[i])])[:, None] * v[slice(*self.spans[j])]

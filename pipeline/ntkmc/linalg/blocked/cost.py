@@ -1,7 +1,7 @@
 """Cost of a matrix distributed over workers: memory per worker, traffic and approximate time.
 
-The constants were fitted to two workers of one machine, over its loopback interface; `by_inverse` decides from them,
-and from n and the number of workers alone, how the eigenvector is found.
+The constants were fitted to two workers of one machine, over its loopback interface. `inverse_is_cheaper` decides how
+the eigenvector is computed, from these constants, n and the number of workers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ INVERSE_STEPS: Final = 14
 """Steps of Lanczos on the inverse that are reckoned with (12 to 19 seen)."""
 
 _MANY: Final = 10
-"""Block rows for each worker from which on they are dealt in pairs."""
+"""Block rows for each worker from which on they are assign_block_rows in pairs."""
 
 _SHARPENING: Final = 4  # solves and products that sharpen the vector, and a product in double-double
 
@@ -83,12 +83,12 @@ def block_rows(n: int, workers: int) -> int:
     return -(-n // block_length(n, workers))
 
 
-def dealt(count: int, workers: int) -> list[list[int]]:
+def assign_block_rows(count: int, workers: int) -> list[list[int]]:
     """Block rows for each worker, there and back again: equal shares of a triangle, and of the work at every step.
 
     Two at a time where there are many: a solve passes from worker to worker half as often, and balance hardly suffers.
 
-    >>> dealt(6, 2)
+    >>> assign_block_rows(6, 2)
     [[0, 3, 4], [1, 2, 5]]
     """
     hands: list[list[int]] = [[] for _ in range(workers)]
@@ -145,10 +145,10 @@ def solve_seconds(n: int, workers: int, *, single: bool = False) -> float:
     return (4.0 if single else 8.0) * n * n / _BANDWIDTH + hops * (_TASK + _HOP) + _ROUND
 
 
-def by_inverse(n: int, workers: int) -> bool:
+def inverse_is_cheaper(n: int, workers: int) -> bool:
     """Whether a factor in float32 and Lanczos on its inverse cost less than Lanczos on the matrix.
 
-    >>> by_inverse(12_000, 2), by_inverse(100_000, 100)
+    >>> inverse_is_cheaper(12_000, 2), inverse_is_cheaper(100_000, 100)
     (True, False)
     """
     other = factor_seconds(n, workers, single=True) + INVERSE_STEPS * solve_seconds(n, workers, single=True)
@@ -161,7 +161,7 @@ def blocked_seconds(n: int, d: int, depths: Sequence[int], workers: int, *, cert
     total = entries * (_SECONDS_COSINE * d + _SECONDS_TILE)
     for depth in depths:
         total += entries * (_SECONDS_COSINE * d + _SECONDS_TILE * depth)
-        if certificate and by_inverse(n, workers):
+        if certificate and inverse_is_cheaper(n, workers):
             total += FIRST_STEPS * product_seconds(n, workers)
             total += factor_seconds(n, workers, single=True)
             total += INVERSE_STEPS * solve_seconds(n, workers, single=True)
@@ -175,7 +175,7 @@ def blocked_seconds(n: int, d: int, depths: Sequence[int], workers: int, *, cert
 
 def blocked_traffic(n: int, d: int, depths: Sequence[int], workers: int) -> int:
     """Bytes that each worker receives meanwhile: the data, vectors, and the factors' block rows of all others."""
-    inverse = by_inverse(n, workers)
+    inverse = inverse_is_cheaper(n, workers)
     steps = FIRST_STEPS + 2 * INVERSE_STEPS if inverse else EXPECTED_STEPS * math.sqrt(n)
     factors = (12 if inverse else 8) * 0.5 * n * n * (1.0 - 1.0 / workers)
     return int(8 * n * d + len(set(depths)) * (8 * n * (steps + 3 * _SHARPENING) + factors))

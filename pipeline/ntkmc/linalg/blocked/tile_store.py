@@ -19,25 +19,23 @@ Name = tuple[str, int, int]
 
 _Form = tuple[tuple[int, ...], np.dtype[Any]]  # shape and type of a tile on disk
 
-_lock: Final = threading.RLock()  # again: garbage that is collected meanwhile may be a store
+# Reentrant: the garbage collector may finalize a store while this thread holds the lock.
+_lock: Final = threading.RLock()
 _held = 0  # bytes of tiles in the memory of this process, of all stores
 
 
 class TileStore:
     """Store of tiles, each written once and read many times.
 
-    What was put first stays in memory: a product reads all tiles in turn, and what was used longest ago, which most
-    caches let go, is what is needed next. Tiles of a kind that is listed in `yielding` give way to others.
-
     Parameters
     ----------
     limit : int
         Bytes that all stores of this process may hold in memory together.
     folder : str or Path, optional
-        Where a folder for the rest is made; the system's place for temporary files by default. It goes when the store
-        does, unless its process is killed.
+        Folder in which a temporary folder for the other tiles is created; the system's by default. It is removed with
+        the store, unless the process is killed.
     yielding : tuple of str
-        Kinds that go to disk first.
+        Kinds of tiles that go to disk first, in favour of other kinds.
 
     Examples
     --------
@@ -48,19 +46,22 @@ class TileStore:
     (1.0, 16)
     """
 
+    # The first tiles stay in memory, not the most recent: products scan all tiles in order, for which LRU is the worst
+    # policy.
+
     def __init__(self, limit: int, folder: str | Path | None = None, yielding: tuple[str, ...] = ()) -> None:
         self._limit = limit
         self._tiles: dict[Name, Tile] = {}
-        # Tens of thousands of tiles may lie on disk: a path for each of them would take megabytes.
+        # Tens of thousands of tiles may be on disk: a path for each of them would take megabytes.
         self._files: dict[Name, _Form] = {}
         self._forms: dict[_Form, _Form] = {}
         self._yielding = yielding
         self._folder = Path(tempfile.mkdtemp(prefix="ntkmc-tiles-", dir=folder))
-        self._end = weakref.finalize(self, _close, self._folder, self._tiles)
+        self._finalizer = weakref.finalize(self, _close, self._folder, self._tiles)
 
     def __setitem__(self, name: Name, tile: Tile) -> None:
         del self[name]
-        if not _taken(tile.nbytes, self._limit) and not self._make_room(name[0], tile.nbytes):
+        if not _reserve(tile.nbytes, self._limit) and not self._make_room(name[0], tile.nbytes):
             self._write(name, tile)
             return
         self._tiles[name] = tile
@@ -73,7 +74,7 @@ class TileStore:
 
     def __delitem__(self, name: Name) -> None:
         if name in self._tiles:
-            _taken(-self._tiles.pop(name).nbytes, self._limit)
+            _reserve(-self._tiles.pop(name).nbytes, self._limit)
         if name in self._files:
             del self._files[name]
             self._path(name).unlink(missing_ok=True)
@@ -86,34 +87,30 @@ class TileStore:
         yield from list(self._files)
 
     def drop(self, kind: str) -> None:
-        """Forget all tiles of a kind."""
+        """Drop all tiles of a kind."""
         for name in self:
             if name[0] == kind:
                 del self[name]
 
     @property
-    def in_memory(self) -> int:
-        """Bytes held in memory."""
-        return sum(tile.nbytes for tile in self._tiles.values())
-
-    @property
     def on_disk(self) -> int:
-        """Bytes held on disk."""
+        """Bytes of tiles on disk."""
         return sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in self._files.values())
 
     def close(self) -> None:
-        """Let go of everything."""
-        self._end()
+        """Drop all tiles and remove the folder."""
+        self._finalizer()
         self._files.clear()
 
-    def _make_room(self, kind: str, wanted: int) -> bool:
+    def _make_room(self, kind: str, size: int) -> bool:
+        """Write tiles of yielding kinds to disk until `size` bytes are reserved; False if that is impossible."""
         if kind in self._yielding:
             return False
-        for name in [each for each in self._tiles if each[0] in self._yielding]:
+        for name in [name for name in self._tiles if name[0] in self._yielding]:
             tile = self._tiles.pop(name)
             self._write(name, tile)
-            _taken(-tile.nbytes, self._limit)
-            if _taken(wanted, self._limit):
+            _reserve(-tile.nbytes, self._limit)
+            if _reserve(size, self._limit):
                 return True
         return False
 
@@ -126,8 +123,8 @@ class TileStore:
         return self._folder / "-".join(map(str, name))
 
 
-def _taken(size: int, limit: int) -> bool:
-    """Take `size` bytes of memory, or give them back (negative); False if that is beyond the limit."""
+def _reserve(size: int, limit: int) -> bool:
+    """Reserve `size` bytes of memory, or release them if negative; return False if that exceeds the limit."""
     global _held
     with _lock:
         if size > 0 and _held + size > limit:
@@ -137,6 +134,6 @@ def _taken(size: int, limit: int) -> bool:
 
 
 def _close(folder: Path, tiles: dict[Name, Tile]) -> None:
-    _taken(-sum(tile.nbytes for tile in tiles.values()), 0)
+    _reserve(-sum(tile.nbytes for tile in tiles.values()), 0)
     tiles.clear()
     shutil.rmtree(folder, ignore_errors=True)

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 
 from ntkmc.compiled import compiled
-from ntkmc.linalg.eigen.lapack import Matrix32, factor, product_single, solve, tridiagonal_end
+from ntkmc.linalg.eigen.lapack import Matrix32, factor, product_single, solve, tridiagonal_eigenpairs
 from ntkmc.numeric import Matrix
 
 SMALL: Final = 300
@@ -86,7 +86,7 @@ def start_block(n: int, columns: int) -> Matrix:
 
 
 @compiled
-def approximate(A: Matrix, A32: Matrix32, scale: float, start: Matrix) -> tuple[Matrix, float, int]:
+def lanczos_float32(A: Matrix, A32: Matrix32, scale: float, start: Matrix) -> tuple[Matrix, float, int]:
     """Approximate eigenvector of the smallest eigenvalue of A (n, n), symmetric with max |a_ij| scale in [1/2, 1].
 
     Only the upper triangle of A is read; A32 (n, n) is room for it in float32.
@@ -109,7 +109,7 @@ def approximate(A: Matrix, A32: Matrix32, scale: float, start: Matrix) -> tuple[
     reached, steps, closed = 0, min(n, FIRST_STEPS[0] if n <= SMALL else FIRST_STEPS[1]), False
     while True:
         reached, closed = _lanczos(A32, Q, alpha, beta, reached, steps, False)
-        values, vectors = tridiagonal_end(alpha[:reached], beta[:reached], min(2, reached), _SINGLE)
+        values, vectors = tridiagonal_eigenpairs(alpha[:reached], beta[:reached], min(2, reached), _SINGLE)
         gap = values[1] - values[0] if reached > 1 else 0.0
         ratio = _ratio(beta[reached - 1] * vectors[0, reached - 1], gap)
         if closed or reached >= most or ratio <= CONVERGED or ratio > PROMISING:
@@ -144,7 +144,7 @@ def lanczos_inverse(factored: Matrix | Matrix32, Q: Matrix | Matrix32, start: Ma
     Returns
     -------
     vector, gap, solves
-        As in `approximate`.
+        As in `lanczos_float32`.
     """
     n = factored.shape[0]
     tolerance = _SINGLE if factored.itemsize == 4 else 0.0
@@ -155,7 +155,7 @@ def lanczos_inverse(factored: Matrix | Matrix32, Q: Matrix | Matrix32, start: Ma
     reached, steps, closed = 0, min(most, STRIDE), False
     while True:
         reached, closed = _lanczos(factored, Q, alpha, beta, reached, steps, True)
-        values, vectors = tridiagonal_end(-alpha[:reached], -beta[:reached], min(2, reached), tolerance)
+        values, vectors = tridiagonal_eigenpairs(-alpha[:reached], -beta[:reached], min(2, reached), tolerance)
         ratio = _ratio(beta[reached - 1] * vectors[0, reached - 1], values[1] - values[0] if reached > 1 else 0.0)
         if closed or reached >= most or ratio <= CONVERGED:
             break

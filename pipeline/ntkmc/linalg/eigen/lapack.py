@@ -203,7 +203,7 @@ def product_single(A: Matrix | Matrix32, x: Matrix | Matrix32, y: Matrix | Matri
 
 
 @compiled
-def tridiagonal_end(diagonal: Matrix, off: Matrix, count: int, tolerance: float) -> tuple[Matrix, Matrix]:
+def tridiagonal_eigenpairs(diagonal: Matrix, off: Matrix, count: int, tolerance: float) -> tuple[Matrix, Matrix]:
     """The `count` smallest eigenvalues of a symmetric tridiagonal matrix, and their vectors as rows (`dstevx`).
 
     Bisection stops within `tolerance` times the largest entry of `diagonal`; 0 asks for all digits.

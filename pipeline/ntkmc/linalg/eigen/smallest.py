@@ -1,6 +1,6 @@
 """Rigorous enclosure of the smallest eigenvalue.
 
-A solver proposes an approximate eigenvector, and `certify` turns it into proved bounds. The certificate is the same
+A solver proposes an approximate eigenvector, and `certify` derives proved bounds from it. The certificate is the same
 for every method, so that the choice of a method cannot invalidate the enclosure.
 """
 
@@ -19,16 +19,17 @@ from ntkmc.linalg.eigen.krylov import MOST_INVERSE_STEPS, lanczos_inverse, start
 from ntkmc.linalg.eigen.rayleigh import Quotient, rayleigh_quotient
 from ntkmc.linalg.eigen.result import Eigenvalue, Status
 from ntkmc.linalg.eigen.rows import as_array, as_float64
-from ntkmc.linalg.eigen.solvers import LEAST_ORDER, SOLVERS, automatic
-from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, in_place, with_workspace
+from ntkmc.linalg.eigen.solvers import LEAST_ORDER, SOLVERS, automatic_method
+from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, in_place, workspace
 from ntkmc.linalg.eigen.temple_kato import temple_kato_enclosure
 from ntkmc.numeric import UNIT_ROUNDOFF, Matrix, step_down, step_up
 
 MARGIN: Final = 1.0 / 8.0
-"""Distance of the shift below the quotient, in allowances: the true error of a Cholesky is far below its allowance,
-so that a shift this close nearly always succeeds."""
+"""Distance of the shift below the quotient, in allowances. The true error of a Cholesky factorization is far below its
+allowance, so that a shift this close nearly always succeeds."""
 
 ATTEMPTS: Final = 12
+"""Largest number of shifts that are tried for one vector."""
 
 PERTURBATION: Final = 1.0
 """Share of the fixed start vector that is added to a poor vector. With less of it, Lanczos may converge to another
@@ -36,9 +37,20 @@ eigenvalue, whose eigenvector the poor vector approximates, instead of the small
 
 NUMERICS: Final = {"margin": MARGIN, "attempts": ATTEMPTS, "stir": PERTURBATION}
 
+METHODS: Final = ("auto", *SOLVERS)
+
+RTOL: Final = 1e-9
+"""Default for the relative width of an enclosure that counts as certified."""
+
+_MODERATE: Final = 200
+"""Largest binary exponent of entries whose squares neither overflow nor lose bits."""
+
+_HUGE: Final = 1000
+"""Largest binary exponent of entries whose eigenvalues do not overflow."""
+
 
 class Certificate(NamedTuple):
-    """Proved bounds on the smallest eigenvalue, with the vector that they come from.
+    """Proved bounds on the smallest eigenvalue, and the vector that they were proved with.
 
     Attributes
     ----------
@@ -47,11 +59,11 @@ class Certificate(NamedTuple):
     lower : float
         The lower end.
     isolated : bool
-        Whether lambda_2 was proved to lie apart, so that the width is free of the allowance.
+        Whether lambda_2 was proved to lie apart, so that the width does not depend on the allowance.
     vector : ndarray, (n,)
-        The vector behind `quotient`.
+        The vector of `quotient`.
     solves : int
-        Solves spent on it here.
+        Number of solves that the certificate took.
     """
 
     quotient: Quotient
@@ -67,119 +79,129 @@ class Certificate(NamedTuple):
 
 
 class EigenProblem(Protocol):
-    """Operations on a matrix that a certificate needs; the matrix is one array (`Whole`) or distributed in blocks."""
+    """Operations on a matrix that a certificate needs; the matrix is one array or distributed in blocks."""
+
+    @property
+    def order(self) -> int:
+        """n."""
 
     @property
     def diagonal(self) -> Matrix:
         """The matrix's diagonal, (n,)."""
 
-    def isolated(self, vector: Matrix, gap: float) -> tuple[Quotient, float, Matrix, int]:
-        """`ntkmc.linalg.eigen.temple_kato.temple_kato_enclosure`."""
+    @property
+    def largest(self) -> float:
+        """Bound on |k_ij|."""
+
+    def temple_kato(self, vector: Matrix, gap: float) -> tuple[Quotient, float, Matrix, int]:
+        """Return `ntkmc.linalg.eigen.temple_kato.temple_kato_enclosure` of the matrix."""
 
     def cholesky_shifted(self, shift: float) -> tuple[int, float]:
-        """`ntkmc.linalg.eigen.cholesky_bound.factor_shifted`."""
+        """Return `ntkmc.linalg.eigen.cholesky_bound.factor_shifted` of the matrix; info may be 1 for any failure."""
 
     def lanczos_inverse(self, start: Matrix) -> tuple[Matrix, float, int]:
-        """`ntkmc.linalg.eigen.krylov.lanczos_inverse` of the matrix that was factored last."""
+        """Return `ntkmc.linalg.eigen.krylov.lanczos_inverse` of the matrix that was factored last."""
 
 
 @dataclass(frozen=True)
-class Whole:
-    """A matrix in one array, with both triangles in place."""
+class DenseProblem:
+    """`EigenProblem` of a matrix in one array, with both triangles in place."""
 
     matrix: Symmetric
 
     @property
+    def order(self) -> int:
+        return self.matrix.order
+
+    @property
     def diagonal(self) -> Matrix:
-        """The matrix's diagonal, (n,)."""
         return self.matrix.diagonal
 
-    def isolated(self, vector: Matrix, gap: float) -> tuple[Quotient, float, Matrix, int]:
-        """See `EigenProblem.isolated`."""
+    @property
+    def largest(self) -> float:
+        return self.matrix.largest
+
+    def temple_kato(self, vector: Matrix, gap: float) -> tuple[Quotient, float, Matrix, int]:
         matrix = self.matrix
         return temple_kato_enclosure(matrix.A, matrix.W, matrix.diagonal, vector, gap, matrix.largest)
 
     def cholesky_shifted(self, shift: float) -> tuple[int, float]:
-        """See `EigenProblem.cholesky_shifted`."""
         matrix = self.matrix
         matrix.restore()
         return factor_shifted(matrix.A, matrix.W, matrix.diagonal, shift)
 
     def lanczos_inverse(self, start: Matrix) -> tuple[Matrix, float, int]:
-        """See `EigenProblem.lanczos_inverse`."""
         matrix = self.matrix
         basis = np.empty((min(matrix.order, MOST_INVERSE_STEPS) + 1, matrix.order))
-        found = lanczos_inverse(matrix.W, basis, start)
+        result = lanczos_inverse(matrix.W, basis, start)
         matrix.restore()
-        return found
+        return result
 
 
-def certify(bench: EigenProblem, vector: Matrix, gap: float, rtol: float) -> Certificate:
-    """Enclose lambda_1; `lower` is NaN if no shift could be factored.
+def certify(problem: EigenProblem, vector: Matrix, gap: float, rtol: float) -> Certificate:
+    """Enclose lambda_1 by an approximate eigenvector, (n,), and an estimate of lambda_2 - lambda_1.
 
-    First by deflation, which needs lambda_2 - lambda_1 well above the allowance c of a Cholesky. Where that fails, or
-    leaves more than rtol and 2 c, lambda_1 >= s - c with a shift s close below the quotient. If s has to be far below
-    it, because the vector was poor, the factor serves for Lanczos on the inverse in float64, and both are tried again.
+    `lower` is NaN if no shift could be factored.
     """
-    found = _isolated(bench, np.ascontiguousarray(vector), gap)
-    c = allowance(bench.diagonal - found.quotient.value)
+    # Temple-Kato first: its width is quadratic in the residual, but it needs lambda_2 - lambda_1 well above the
+    # allowance c of a Cholesky factorization. If it fails, or leaves more than rtol and 2 c, a factorization at a
+    # shift s close below the quotient proves lambda_1 >= s - c, which no gap is needed for.
+    best = _temple_kato(problem, np.ascontiguousarray(vector), gap)
+    c = allowance(problem.diagonal - best.quotient.value)
     margin = MARGIN * c
-    best = found
-    reached = np.inf
+    smallest_success = np.inf
     for _ in range(ATTEMPTS):
         if best.width <= max(rtol * abs(best.quotient.value), 2.0 * c):
             return best
         shift = best.quotient.value - margin - best.quotient.error
-        info, c = bench.cholesky_shifted(shift)
+        info, c = problem.cholesky_shifted(shift)
         if info != 0:
-            if np.isinf(reached):
+            if np.isinf(smallest_success):
+                # The vector is poor: go down in large steps, at least by its residual.
                 margin = max(16.0 * margin, 2.0 * c, best.quotient.residual)
             elif margin < 2.0 * c:
                 margin = 2.0 * c
-            else:  # between one that failed and one that did not
-                margin = float(np.sqrt(margin * reached))
+            else:
+                # Bisect, on a logarithmic scale, between a margin that failed and one that did not.
+                margin = float(np.sqrt(margin * smallest_success))
             continue
-        reached = margin
-        best = better(best, best._replace(lower=step_down(shift - c), isolated=False))
+        smallest_success = margin
+        best = best_of(best, best._replace(lower=step_down(shift - c), isolated=False))
         if margin <= 2.0 * c:
             break
-        vector, gap, steps = bench.lanczos_inverse(_perturbed(best.vector))
-        found = _isolated(bench, vector, gap)
-        best = better(best, found._replace(solves=best.solves + steps + found.solves))
+        # The shift had to be far below the quotient, so the vector was poor. The factor improves it, by Lanczos on
+        # the inverse in float64, and both bounds are tried again.
+        vector, gap, steps = problem.lanczos_inverse(_perturbed(best.vector))
+        improved = _temple_kato(problem, vector, gap)
+        best = best_of(best, improved._replace(solves=best.solves + steps + improved.solves))
         margin = MARGIN * c
     return best
 
 
 def _perturbed(vector: Matrix) -> Matrix:
-    """A start vector close to `vector` that lies in no invariant subspace: it may be another eigenvalue's exactly."""
+    """Perturb `vector`, which may be an exact eigenvector of another eigenvalue."""
     n = len(vector)
     other = start_block(n, 1)[:, 0] / np.sqrt(n)
     norm = float(np.linalg.norm(vector))
     return np.asarray(vector / norm + PERTURBATION * other if np.isfinite(norm) and norm > 0.0 else other)
 
 
-def better(one: Certificate, other: Certificate) -> Certificate:
-    """The lower quotient, and the higher of the lower ends that were proved."""
+def best_of(one: Certificate, other: Certificate) -> Certificate:
+    """Combine two certificates of one matrix: the lower quotient, and the higher of the lower ends."""
     lower = other if np.isnan(one.lower) or other.lower > one.lower else one
     upper = other if other.quotient.value < one.quotient.value else one
     return Certificate(upper.quotient, lower.lower, lower.isolated, upper.vector, other.solves)
 
 
-def _isolated(bench: EigenProblem, vector: Matrix, gap: float) -> Certificate:
-    quotient, lower, vector, solves = bench.isolated(vector, gap)
+def _temple_kato(problem: EigenProblem, vector: Matrix, gap: float) -> Certificate:
+    quotient, lower, vector, solves = problem.temple_kato(vector, gap)
     return Certificate(quotient, lower, not np.isnan(lower), vector, solves)
-
-
-METHODS = ("auto", *SOLVERS)
-
-RTOL: Final = 1e-9
-"""Relative width of an enclosure that counts as certified, unless asked otherwise."""
 
 
 def smallest_eigenvalue(
     K: ArrayLike, *, rtol: float = RTOL, method: str = "auto", start: ArrayLike | None = None
 ) -> Eigenvalue:
-    """Smallest eigenvalue of a symmetric matrix, with an enclosure that is a theorem about the matrix in hand.
+    """Smallest eigenvalue of a symmetric matrix, with proved bounds for the float64 matrix that is given.
 
     Parameters
     ----------
@@ -189,17 +211,17 @@ def smallest_eigenvalue(
         Relative width of the enclosure that counts as `CERTIFIED`.
     method : {"auto", "dense", "eigsh", "lobpcg", "cholesky"}
         Solver that proposes the eigenvector. `cholesky`: Lanczos and at most one Cholesky, in float32
-        (`linalg.eigen.krylov`); `dense`: LAPACK `dsyevr`; `eigsh`, `lobpcg`: SciPy's; `auto`: by n, from a constant
-        table. The choice cannot
-        harm the enclosure, see Notes; a poor vector is mended by Lanczos on the inverse of the certificate's factor,
-        and where that fails by the next method, `cholesky`, then `dense`.
+        (`linalg.eigen.krylov`); `dense`: LAPACK `dsyevr`; `eigsh`, `lobpcg`: SciPy's; `auto`: selects by n, from a
+        constant table. The enclosure is valid for every choice, see Notes. A poor vector is improved by Lanczos on
+        the inverse of the certificate's factor and, if that fails, replaced by that of the next method: `cholesky`,
+        then `dense`.
     start : array_like, (n,), optional
         Start vector for the iterative methods, such as the eigenvector of a similar matrix.
 
     Returns
     -------
     Eigenvalue
-        All numbers finite; `status.value` says what to do where the enclosure is not as narrow as asked.
+        All numbers finite; `status.value` gives advice where the enclosure is wider than `rtol`.
 
     Raises
     ------
@@ -208,14 +230,12 @@ def smallest_eigenvalue(
 
     Notes
     -----
-    Upper end: a Rayleigh quotient summed in double-double (`linalg.eigen.rayleigh`). Lower end: one Cholesky of the
-    matrix deflated by the vector proves that lambda_2 is separated, and Temple's and Kato's inequality bounds lambda_1
-    by the
-    square of the residual (`linalg.eigen.temple_kato`). If the gap lambda_2 - lambda_1 is not well above the allowance
-    c = (n / 2) u tr(K) of a Cholesky, lambda_1 >= s - c for the largest shift s at which K - s I could be factored
-    (`linalg.eigen.cholesky_bound`): the relative width is then at most max(rtol, 4 c / lambda_1), and the status says
-    so.
-    Input that is not finite is refused, so that no status stands for it.
+    Upper end: a Rayleigh quotient in double-double (`linalg.eigen.rayleigh`). Lower end: one Cholesky factorization of
+    the matrix deflated by the vector proves that lambda_2 is separated, and the Temple-Kato inequality bounds lambda_1
+    by the square of the residual (`linalg.eigen.temple_kato`). If the gap lambda_2 - lambda_1 is not well above the
+    allowance c = (n / 2) u tr(K) of a Cholesky factorization, lambda_1 >= s - c for the largest shift s at which
+    K - s I could be factored (`linalg.eigen.cholesky_bound`). The relative width is then at most
+    max(rtol, 4 c / lambda_1), and the status is `CLUSTERED`.
 
     Examples
     --------
@@ -229,19 +249,20 @@ def smallest_eigenvalue(
         raise InputError(f"rtol must be a positive number, got {rtol!r}")
     first = None if start is None else _as_start(start, len(A))
     exponent = int(np.frexp(largest)[1])
-    if exponent > 1000:
+    if exponent > _HUGE:
         raise InputError(f"K has entries of size {largest:.3g}, its eigenvalues may overflow: rescale it")
-    if abs(exponent) > 200 and len(A) > 1:  # squares of such entries overflow or lose bits; a power of two is exact
+    if abs(exponent) > _MODERATE and len(A) > 1:
         answer = enclose(in_place(scaled(A, -exponent)), rtol, method, first)
-        # Exact but for entries that became subnormal: each is off by 2**-1075 at most.
+        # Scaling by a power of two is exact, except for entries that became subnormal: their error is at most
+        # 2**-1075 each.
         lower = step_down(answer.lower - len(A) * 2.0**-1074)
         return rescaled(replace(answer, lower=lower), exponent, rtol)
-    with with_workspace(A, largest) as matrix:
+    with workspace(A, largest) as matrix:
         return enclose(matrix, rtol, method, first)
 
 
 def check_method(method: str) -> None:
-    """Refuse a method that does not exist (`InputError`)."""
+    """Raise `InputError` for an unknown method."""
     if not isinstance(method, str):
         raise InputError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if method not in METHODS:
@@ -259,19 +280,20 @@ def _as_start(start: ArrayLike, n: int) -> Matrix:
 
 
 def enclose(matrix: Symmetric, rtol: float = RTOL, method: str = "auto", start: Matrix | None = None) -> Eigenvalue:
-    """`smallest_eigenvalue` of a matrix with both triangles in place and entries of moderate size."""
+    """Return `smallest_eigenvalue` of a matrix with both triangles in place and entries of moderate size."""
     n = matrix.order
     if n == 1:
         value = float(matrix.diagonal[0])
         return Eigenvalue(value, value, value, status_of(value, value, value, rtol), "dense", 0, 0.0, np.ones(1))
     if matrix.largest == 0.0:
         return Eigenvalue(0.0, 0.0, 0.0, Status.SINGULAR, "dense", 0, 0.0, np.ones(n))
-    first = automatic(n) if method == "auto" else method
+    first = automatic_method(n) if method == "auto" else method
     if n < LEAST_ORDER[first]:
         first = "dense"
     tried: list[str] = []
     iterations = 0
     best: Certificate | None = None
+    # `dense` last: it is the slowest, but converges for every matrix.
     for name in dict.fromkeys((first, "cholesky", "dense")):
         if n < LEAST_ORDER[name]:
             continue
@@ -282,12 +304,13 @@ def enclose(matrix: Symmetric, rtol: float = RTOL, method: str = "auto", start: 
             vector, gap, spent = SOLVERS[name](matrix, start)
         except (np.linalg.LinAlgError, ValueError, ArpackError):
             continue
-        found = certify(Whole(matrix), vector, gap, rtol)
-        iterations += spent + found.solves
-        best = found if best is None else better(best, found)
-        answer = answer_of(best, matrix, rtol, tried, iterations)
+        certificate = certify(DenseProblem(matrix), vector, gap, rtol)
+        iterations += spent + certificate.solves
+        best = certificate if best is None else best_of(best, certificate)
+        answer = to_eigenvalue(best, DenseProblem(matrix), rtol, tried, iterations)
         if answer.status is not Status.UNRESOLVED:
             return answer
+    # No method led to a tight enclosure. Gershgorin's circles give a lower bound for every matrix.
     matrix.restore()
     if best is None:
         ones = np.ones(n)
@@ -296,40 +319,28 @@ def enclose(matrix: Symmetric, rtol: float = RTOL, method: str = "auto", start: 
     if np.isnan(best.lower):
         crude = gershgorin(matrix.A) - 4.0 * n * UNIT_ROUNDOFF * matrix.largest * n
         best = best._replace(lower=crude, isolated=False)
-    return answer_of(best, matrix, rtol, tried, iterations)
+    return to_eigenvalue(best, DenseProblem(matrix), rtol, tried, iterations)
 
 
-class Sized(Protocol):
-    """Properties of a matrix that `answer_of` reads; `Symmetric` has them."""
-
-    @property
-    def order(self) -> int:
-        """n."""
-
-    @property
-    def diagonal(self) -> Matrix:
-        """(n,)."""
-
-    @property
-    def largest(self) -> float:
-        """Bound on |k_ij|."""
-
-
-def answer_of(found: Certificate, matrix: Sized, rtol: float, tried: list[str], iterations: int) -> Eigenvalue:
+def to_eigenvalue(
+    certificate: Certificate, problem: EigenProblem, rtol: float, tried: list[str], iterations: int
+) -> Eigenvalue:
     """Return the eigenvalue of a certificate with its status; `tried` lists the methods in order."""
-    quotient = found.quotient
-    lower, upper = found.lower, quotient.upper
+    quotient = certificate.quotient
+    lower, upper = certificate.lower, quotient.upper
     if upper < lower:
         raise ArithmeticError("two proofs about one matrix contradict each other: please report this, with the matrix")
     value = min(max(quotient.value, lower), upper)
-    status = status_of(lower, upper, value, rtol, isolated=found.isolated)
-    if status is Status.NOT_PSD and upper >= -matrix.order * UNIT_ROUNDOFF * matrix.largest:
-        status = Status.SINGULAR  # the rounding of a Gram matrix's entries may do that
-    if not found.isolated and status is not Status.CERTIFIED:
+    status = status_of(lower, upper, value, rtol, isolated=certificate.isolated)
+    # A negative eigenvalue this small may come from the rounding of a Gram matrix's entries.
+    if status is Status.NOT_PSD and upper >= -problem.order * UNIT_ROUNDOFF * problem.largest:
+        status = Status.SINGULAR
+    if not certificate.isolated and status is not Status.CERTIFIED:
         rounding = quotient.error + 8.0 * UNIT_ROUNDOFF * abs(value)
-        promised = max(rtol * abs(value), 4.0 * (allowance(matrix.diagonal - value) + rounding))
-        status = status if upper - lower <= promised else Status.UNRESOLVED  # also if there is no lower end
-    return Eigenvalue(value, lower, upper, status, "+".join(tried), iterations, quotient.residual, found.vector)
+        promised = max(rtol * abs(value), 4.0 * (allowance(problem.diagonal - value) + rounding))
+        # Written so that a lower end of NaN is unresolved as well.
+        status = status if upper - lower <= promised else Status.UNRESOLVED
+    return Eigenvalue(value, lower, upper, status, "+".join(tried), iterations, quotient.residual, certificate.vector)
 
 
 def status_of(lower: float, upper: float, value: float, rtol: float, *, isolated: bool = True) -> Status:
@@ -344,13 +355,13 @@ def status_of(lower: float, upper: float, value: float, rtol: float, *, isolated
 
 
 def scaled(values: Matrix, exponent: int) -> Matrix:
-    """values times 2**exponent, whatever the caller's NumPy says about underflow."""
+    """Return values times 2**exponent, without NumPy's warnings of underflow."""
     with np.errstate(all="ignore"):
         return np.asarray(np.ldexp(values, exponent))
 
 
 def rescaled(answer: Eigenvalue, exponent: int, rtol: float) -> Eigenvalue:
-    """Undo a power-of-two scaling; outward where the result is subnormal."""
+    """Return the answer for the matrix times 2**exponent; bounds that become subnormal are rounded outwards."""
     numbers = np.array([answer.lower, answer.value, answer.upper, answer.residual])
     lower, value, upper, residual = scaled(numbers, exponent).tolist()
     if answer.lower != 0.0 and abs(lower) <= 2.0**-1022:

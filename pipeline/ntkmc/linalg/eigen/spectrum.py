@@ -6,14 +6,12 @@ The functions here factor K itself.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse.linalg import ArpackError, eigsh
 
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.cholesky_bound import factor_shifted
@@ -23,11 +21,15 @@ from ntkmc.linalg.eigen.rayleigh import TINY, UP, exact_dot, exact_product, rayl
 from ntkmc.linalg.eigen.result import Eigenvalue
 from ntkmc.linalg.eigen.rows import as_array, as_float64
 from ntkmc.linalg.eigen.smallest import check_method, enclose, scaled
-from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, in_place, with_workspace
+from ntkmc.linalg.eigen.solvers import eigsh_pairs
+from ntkmc.linalg.eigen.symmetric import Symmetric, as_symmetric, in_place, workspace
 from ntkmc.numeric import UNIT_ROUNDOFF, Matrix, step_down, step_up
 
-_SUM: Final = 1.0 + 2.0**-20
+SUM: Final = 1.0 + 2.0**-20
 """Covers the roundings of plain sums of n**2 terms of one sign, n**2 u relative, for any n that fits in memory."""
+
+Ends = tuple[float, float]
+"""Proved lower and upper bound."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,14 @@ class Spectrum:
 
 
 def spectrum(K: ArrayLike, labels: ArrayLike | None = None, *, method: str = "auto") -> Spectrum:
-    """lambda_min, lambda_max, log det and quadratic forms of a positive definite matrix, enclosed.
+    """Enclose lambda_min, lambda_max, log det and quadratic forms of a positive definite matrix.
 
     Parameters
     ----------
     K : array_like, (n, n)
         Real, finite, exactly symmetric, entries between 1e-60 and 1e60 in size; it is not changed.
     labels : array_like, (n,) or (k, n), optional
-        Label vectors y, one a row.
+        Label vectors y, one per row.
     method
         As for `smallest_eigenvalue`.
 
@@ -86,14 +88,14 @@ def spectrum(K: ArrayLike, labels: ArrayLike | None = None, *, method: str = "au
     -----
     With LL' = K + E, |E| <= c (`cholesky_bound.allowance`) and lambda_min >= m > c, log det LL' is off by at most
     n log(1 / (1 - c / m)). For any x, with r = y - Kx in double-double, y'K**-1 y = x'y + x'r + r'K**-1 r, and the
-    last term lies in [0, |r|**2 / m]. lambda_max >= theta, the quotient of a Lanczos vector; all other eigenvalues
-    are at most b = (|K|_F**2 - theta**2)**(1/2), so that Temple and Kato give lambda_max <= theta + r**2 / (theta - b)
-    if b < theta, as for kernels with a mean; else |K|_F bounds it.
+    last term lies in [0, |r|**2 / m]. lambda_max >= theta, the quotient of a Lanczos vector. All other eigenvalues are
+    at most b = (|K|_F**2 - theta**2)**(1/2). If b < theta, as for kernels with a mean, Temple and Kato give
+    lambda_max <= theta + r**2 / (theta - b); otherwise |K|_F bounds it.
 
     Examples
     --------
-    >>> found = spectrum([[2.0, 1.0], [1.0, 2.0]], [1.0, 1.0])
-    >>> round(found.lambda_max.value, 12), round(found.log_det.value, 12), round(found.quadratic_forms[0].value, 12)
+    >>> result = spectrum([[2.0, 1.0], [1.0, 2.0]], [1.0, 1.0])
+    >>> round(result.lambda_max.value, 12), round(result.log_det.value, 12), round(result.quadratic_forms[0].value, 12)
     (3.0, 1.098612288668, 0.666666666667)
     """
     check_method(method)
@@ -101,34 +103,45 @@ def spectrum(K: ArrayLike, labels: ArrayLike | None = None, *, method: str = "au
     if largest > 1e60 or 0.0 < largest < 1e-60:
         raise InputError(f"K has entries of size {largest:.3g}: rescale it to between 1e-60 and 1e60")
     vectors = as_labels(labels, len(A))
-    with with_workspace(A, largest) as matrix:
+    with workspace(A, largest) as matrix:
         return measure(matrix, enclose(matrix, method=method), vectors)
 
 
 def measure(matrix: Symmetric, smallest: Eigenvalue, labels: Matrix, error: float = 0.0) -> Spectrum:
-    """`spectrum` of a matrix with a workspace, with both triangles in place, or of any within `error` of it in norm.
+    """Return `spectrum` of every matrix within `error` in norm of one with both triangles in place.
 
-    `smallest` encloses the smallest eigenvalue of the matrix meant; `labels` is (k, n).
+    `smallest` encloses lambda_min of those matrices; `labels` is (k, n).
     """
-    n = matrix.order
-    top = _largest(matrix)
+    top = _largest_by_norm(matrix)
     lambda_max = Enclosed(top.value, step_down(top.lower - error), step_up(top.upper + error))
-    m = step_down(smallest.lower - error)  # of the matrix in hand, by Weyl
-    info, c = factor_shifted(matrix.A, matrix.W, matrix.diagonal, 0.0)
-    c += 2.0 * UNIT_ROUNDOFF * matrix.largest  # the diagonal was rounded down once
-    if info != 0 or not m > 2.0 * (c + error):
-        return Spectrum(smallest, lambda_max, None, None)
-    logs = 2.0 * np.log(np.diagonal(matrix.W))
-    value = math.fsum(logs)
-    rounding = (16.0 * float(np.sum(np.abs(logs))) + 16.0 * n) * UNIT_ROUNDOFF  # 4 ulp of log, and to spare
-    slack = (n * -math.log1p(-(c + error) / m) + rounding) * _SUM
-    log_det = Enclosed(value, value - slack, value + slack)
-    forms = tuple(_scaled_form(matrix, y, m, error) for y in labels)
+    log_det, forms = inverse_forms(matrix, smallest, labels, error)
     return Spectrum(smallest, lambda_max, log_det, forms)
 
 
+def inverse_forms(
+    matrix: Symmetric, smallest: Eigenvalue, labels: Matrix, error: float
+) -> tuple[Enclosed | None, tuple[Enclosed, ...] | None]:
+    """Return `Spectrum.log_det` and `Spectrum.quadratic_forms`; parameters as for `measure`."""
+    n = matrix.order
+    # lambda_min of the given matrix, by Weyl's inequality.
+    m = step_down(smallest.lower - error)
+    info, c = factor_shifted(matrix.A, matrix.W, matrix.diagonal, 0.0)
+    # `factor_shifted` rounds the diagonal down, even for a shift of 0.
+    c += 2.0 * UNIT_ROUNDOFF * matrix.largest
+    # With m below twice the errors the enclosures would be useless, and c / m >= 1 not even valid.
+    if info != 0 or not m > 2.0 * (c + error):
+        return None, None
+    logs = 2.0 * np.log(np.diagonal(matrix.W))
+    value = math.fsum(logs)
+    # NumPy's log has an error of at most 4 ulp; 16 u is more than that.
+    rounding = (16.0 * float(np.sum(np.abs(logs))) + 16.0 * n) * UNIT_ROUNDOFF
+    slack = (n * -math.log1p(-(c + error) / m) + rounding) * SUM
+    log_det = Enclosed(value, value - slack, value + slack)
+    return log_det, tuple(_scaled_form(matrix, y, m, error) for y in labels)
+
+
 def _scaled_form(matrix: Symmetric, y: Matrix, m: float, error: float) -> Enclosed:
-    """`_quadratic_form` of y scaled by a power of two to entries near 1, so that no square under- or overflows."""
+    """Return `_quadratic_form` of y scaled by a power of two to entries near 1, so that squares stay in range."""
     size = float(np.max(np.abs(y)))
     if size == 0.0:
         return Enclosed(0.0, 0.0, 0.0)
@@ -137,13 +150,14 @@ def _scaled_form(matrix: Symmetric, y: Matrix, m: float, error: float) -> Enclos
     value, lower, upper = scaled(np.array([form.value, form.lower, form.upper]), 2 * exponent).tolist()
     if not np.isfinite(upper):
         raise InputError(f"labels of size {size:.3g} make y'K^-1 y overflow: rescale them")
-    if lower <= 2.0**-1020:  # subnormal numbers were rounded
+    # Scaling has rounded subnormal numbers.
+    if lower <= 2.0**-1020:
         lower, upper = 0.0, step_up(upper)
     return Enclosed(min(max(value, lower), upper), lower, upper)
 
 
 def _quadratic_form(matrix: Symmetric, y: Matrix, m: float, error: float) -> Enclosed:
-    """y'A**-1 y from the factor in W, for lambda_min(A) >= m."""
+    """Return y'A**-1 y from the factor in W, for lambda_min(A) >= m."""
     n, u = matrix.order, UNIT_ROUNDOFF
     x = y.copy()
     solve(matrix.W, x)
@@ -153,26 +167,30 @@ def _quadratic_form(matrix: Symmetric, y: Matrix, m: float, error: float) -> Enc
     second, second_low = exact_dot(x, r)
     value = (first + second) + (first_low + second_low)
     size = float(np.abs(x).sum())
-    inexact = 4.0 * u * float(np.abs(r).max()) + 8.0 * (n * u) ** 2 * (
-        matrix.largest * size + float(np.abs(y).max())
-    )  # of a component of r
+    # Error of a component of r.
+    inexact = 4.0 * u * float(np.abs(r).max()) + 8.0 * (n * u) ** 2 * (matrix.largest * size + float(np.abs(y).max()))
     rounding = 4.0 * u * (abs(first) + abs(second)) + size * inexact
     rounding += 4.0 * (n * u) ** 2 * float(np.abs(x) @ (np.abs(y) + np.abs(r)))
     rest = (float(np.linalg.norm(r)) + math.sqrt(n) * inexact) ** 2 / m
-    rounding, rest = rounding * _SUM + TINY, rest * _SUM + TINY / m
-    # -error I <= dA <= error I <= (error / m) A as quadratic forms
+    rounding, rest = rounding * SUM + TINY, rest * SUM + TINY / m
+    # For every matrix A + E within `error`, -(error / m) A <= E <= (error / m) A as quadratic forms.
     lower = max(value - rounding, 0.0) / (1.0 + error / m) * (1.0 - 4.0 * u)
     upper = (value + rounding + rest) / (1.0 - error / m) * (1.0 + 4.0 * u)
     return Enclosed(min(max(value, lower), upper), lower, upper)
 
 
-def _largest(matrix: Symmetric) -> Enclosed:
+def _largest_by_norm(matrix: Symmetric) -> Enclosed:
+    """Enclose lambda_max without a factorization: see Notes of `spectrum`."""
+    # `largest_eigenvalue` is tighter where the largest eigenvalue does not dominate, but takes two factorizations and
+    # an array to overwrite.
     A, n = matrix.A, matrix.order
-    frobenius = float(np.linalg.norm(A)) * _SUM
+    frobenius = float(np.linalg.norm(A)) * SUM
+    # The vector of ones gives a bound as well, of the zero matrix for one.
     v = np.ones(n)
     if n > 2:
-        with contextlib.suppress(ArpackError):  # of the zero matrix, or without convergence: ones give a bound as well
-            v = np.ascontiguousarray(eigsh(A, k=1, which="LA", v0=start_block(n, 1)[:, 0], tol=1e-12)[1][:, 0])
+        _, vectors = eigsh_pairs(A, start_block(n, 1)[:, 0], "LA", count=1, tol=1e-12)
+        if vectors.shape[1] == 1:
+            v = np.ascontiguousarray(vectors[:, 0])
     elif n == 2:
         v = np.ascontiguousarray(np.linalg.eigh(A)[1][:, 1])
     quotient = rayleigh_quotient(A, matrix.diagonal, v, matrix.largest)
@@ -186,7 +204,7 @@ def _largest(matrix: Symmetric) -> Enclosed:
 
 
 def as_labels(labels: ArrayLike | None, n: int) -> Matrix:
-    """Label vectors as rows, (k, n); `InputError` where they are none."""
+    """Return label vectors as rows, (k, n); raise `InputError` if they are not finite vectors of length n."""
     if labels is None:
         return np.empty((0, n))
     rows = np.atleast_2d(as_float64(as_array(labels, "labels"), "labels"))
@@ -197,27 +215,26 @@ def as_labels(labels: ArrayLike | None, n: int) -> Matrix:
     return np.ascontiguousarray(rows)
 
 
-Ends = tuple[float, float]
-
-
 def largest_eigenvalue(A: Matrix, error: float) -> Ends:
-    """Ends of the largest eigenvalue of any matrix within `error` of A in norm; A, symmetric, is used up."""
+    """Enclose the largest eigenvalue of every matrix within `error` of A in norm; A, symmetric, is overwritten."""
     answer = enclose(in_place(np.negative(A, out=A)))
     return step_down(-answer.upper - error), step_up(-answer.lower + error)
 
 
 def difference_norms(difference: Matrix, error: float) -> tuple[Ends, Ends]:
-    """Ends of the operator norm and of the largest absolute entry of A - B, for A and B within `error` together.
+    """Enclose the operator norm and the largest absolute entry of A - B, for A and B within `error` together.
 
-    `difference` is what is computed of A - B, symmetric, each entry rounded once; it is used up.
+    `difference` is the computed A - B, symmetric, each entry rounded once; it is overwritten.
     """
     largest = float(max(difference.max(), -difference.min()))
     error = (error + len(difference) * UNIT_ROUNDOFF * largest) * (1.0 + 2.0**-30)
-    return _norm(difference, error), _around(largest, error)
+    # No entry of the error exceeds its norm.
+    entry = max(0.0, step_down(largest - error)), step_up(largest + error)
+    return _norm(difference, error), entry
 
 
 def _norm(difference: Matrix, error: float) -> Ends:
-    """Ends of the operator norm of any matrix within `error` of a symmetric one, which is used up."""
+    """Enclose the operator norm of every matrix within `error` of a symmetric one, which is overwritten."""
     matrix = in_place(difference)
     low = enclose(matrix)
     matrix.restore()
@@ -225,8 +242,3 @@ def _norm(difference: Matrix, error: float) -> Ends:
     lower = max(-low.upper, -high.upper)
     upper = max(-low.lower, -high.lower)
     return max(0.0, step_down(lower - error)), max(0.0, step_up(upper + error))
-
-
-def _around(value: float, error: float) -> Ends:
-    """An absolute value with an error; no entry of an error exceeds its norm."""
-    return max(0.0, step_down(value - error)), step_up(value + error)

@@ -16,16 +16,18 @@ from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.rows import as_array, as_float64
 from ntkmc.numeric import Matrix
 
-_TILE: Final = 64
-"""A tile and its transpose, 32 KiB each, stay in a core's caches. No number depends on it."""
+TILE: Final = 64
+"""Side of the tiles in which matrices are transposed: two of them, 32 KiB each, stay in a core's L2 cache. No number
+depends on it."""
 
-_PAD: Final = 8
-"""Extra columns of the buffer, so that its rows do not compete for the same cache sets."""
+PAD: Final = 8
+"""Extra columns of a buffer for a tile: without them its rows lie 512 bytes apart and compete for the same cache
+sets."""
 
 KEPT: Final = 2**27
-"""Bytes of room that a thread keeps between two matrices at most: n = 4096."""
+"""Largest number of bytes of a buffer that a thread keeps between two matrices, 128 MiB: n = 4096."""
 
-_rooms = threading.local()
+_kept = threading.local()
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Symmetric:
     A : ndarray, (n, n)
         The matrix. Its strict lower triangle is never changed.
     W : ndarray, (n, n)
-        Room for factors, of which only the upper triangle is touched: A itself, or an array of its own.
+        Workspace for factors, of which only the upper triangle is used: A itself, or another array.
     diagonal : ndarray, (n,)
         A's diagonal, which a factor in A overwrites.
     largest : float
@@ -55,13 +57,13 @@ class Symmetric:
         return len(self.diagonal)
 
     def restore(self) -> None:
-        """Make A's upper triangle and diagonal those of the matrix again."""
+        """Undo what a factorization changed in A: its upper triangle and diagonal."""
         if self.W is self.A:
             _mirror(self.A, self.diagonal)
 
 
 def as_symmetric(K: ArrayLike) -> tuple[Matrix, float]:
-    """K as a C-contiguous float64 matrix, with max |k_ij|.
+    """Return K as a C-contiguous float64 matrix, with max |k_ij|.
 
     Raises
     ------
@@ -72,7 +74,8 @@ def as_symmetric(K: ArrayLike) -> tuple[Matrix, float]:
     if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] == 0:
         raise InputError(f"K must be a square matrix, got shape {array.shape}")
     A = as_float64(array, "K")
-    if not A.flags.writeable:  # compiled code would be compiled anew for the type of read-only arrays
+    # Compiled functions would be compiled once more for the type of read-only arrays.
+    if not A.flags.writeable:
         A = A.copy()
     largest, symmetric = _inspect(A)
     if not (symmetric and np.isfinite(largest)):
@@ -85,46 +88,45 @@ def as_symmetric(K: ArrayLike) -> tuple[Matrix, float]:
 
 
 @contextmanager
-def with_workspace(A: Matrix, largest: float) -> Iterator[Symmetric]:
+def workspace(A: Matrix, largest: float) -> Iterator[Symmetric]:
     """Context manager that adds a workspace for the factor to a matrix from `as_symmetric`."""
     n = len(A)
-    with borrowed(n * n) as room:
-        yield Symmetric(A, room.reshape(n, n), np.diagonal(A).copy(), largest)
+    with scratch_buffer(n * n) as buffer:
+        yield Symmetric(A, buffer.reshape(n, n), np.diagonal(A).copy(), largest)
 
 
 def in_place(A: Matrix) -> Symmetric:
-    """A matrix that is known to be finite and symmetric, and whose upper triangle may be overwritten."""
+    """Return a finite and symmetric matrix as one whose factor overwrites its upper triangle; neither is checked."""
     return Symmetric(A, A, np.diagonal(A).copy(), float(max(A.max(), -A.min())))
 
 
 @contextmanager
-def borrowed(numbers: int) -> Iterator[Matrix]:
-    """Room for so many float64 numbers, without values.
-
-    A thread keeps the last room of at most `KEPT` bytes for its next matrix: the system hands fresh memory out page by
-    page and zeroed, which takes as long as several passes over it.
-    """
-    room: Matrix | None = _rooms.__dict__.pop("last", None)
-    if room is None or room.size < numbers:
-        room = np.empty(numbers)
+def scratch_buffer(numbers: int) -> Iterator[Matrix]:
+    """Context manager that provides memory for float64 numbers, (numbers,), not initialized."""
+    # A thread keeps its last buffer for the next matrix: the operating system hands out fresh memory page by page and
+    # zeroed, which takes as long as several passes over it.
+    buffer: Matrix | None = _kept.__dict__.pop("last", None)
+    if buffer is None or buffer.size < numbers:
+        buffer = np.empty(numbers)
     try:
-        yield room[:numbers]
+        yield buffer[:numbers]
     finally:
-        if room.nbytes <= KEPT:
-            _rooms.last = room
+        if buffer.nbytes <= KEPT:
+            _kept.last = buffer
 
 
 @compiled
 def _inspect(A: Matrix) -> tuple[float, bool]:
-    """max |a_ij|, and whether A is symmetric (a NaN is not equal to itself)."""
+    """Return max |a_ij|, and whether A is symmetric; a NaN is not equal to itself."""
     n = A.shape[0]
-    tile = np.empty((_TILE, _TILE + _PAD))
-    most = np.zeros(_TILE)
+    tile = np.empty((TILE, TILE + PAD))
+    # One maximum per column of a tile, so that the loop over columns is vectorized.
+    most = np.zeros(TILE)
     different = 0
-    for i0 in range(0, n, _TILE):
-        rows = min(_TILE, n - i0)
-        for j0 in range(0, i0 + 1, _TILE):
-            columns = min(_TILE, n - j0)
+    for i0 in range(0, n, TILE):
+        rows = min(TILE, n - i0)
+        for j0 in range(0, i0 + 1, TILE):
+            columns = min(TILE, n - j0)
             for j in range(columns):
                 row = A[j0 + j, i0 : i0 + rows]
                 for i in range(rows):
@@ -132,7 +134,7 @@ def _inspect(A: Matrix) -> tuple[float, bool]:
             for i in range(rows):
                 row = A[i0 + i, j0 : j0 + columns]
                 mirrored = tile[i]
-                for j in range(columns):  # one lane a column, so that it is vectorized
+                for j in range(columns):
                     different |= row[j] != mirrored[j]
                     size = abs(row[j])
                     most[j] = size if size > most[j] else most[j]
@@ -141,12 +143,12 @@ def _inspect(A: Matrix) -> tuple[float, bool]:
 
 @compiled
 def _mirror(A: Matrix, diagonal: Matrix) -> None:
-    """Copy the strict lower triangle above the diagonal, tile by tile, and put the diagonal back."""
+    """Copy the strict lower triangle above the diagonal, tile by tile, and write the diagonal."""
     n = A.shape[0]
-    for i0 in range(0, n, _TILE):
-        for j0 in range(0, i0 + 1, _TILE):
-            for j in range(j0, min(j0 + _TILE, n)):
-                for i in range(max(i0, j + 1), min(i0 + _TILE, n)):
+    for i0 in range(0, n, TILE):
+        for j0 in range(0, i0 + 1, TILE):
+            for j in range(j0, min(j0 + TILE, n)):
+                for i in range(max(i0, j + 1), min(i0 + TILE, n)):
                     A[j, i] = A[i, j]
     for i in range(n):
         A[i, i] = diagonal[i]

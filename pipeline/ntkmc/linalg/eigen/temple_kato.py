@@ -1,4 +1,4 @@
-"""The tight lower end: one Cholesky that proves how many eigenvalues lie below beta, and sharpens the vector.
+"""Temple-Kato enclosure: one Cholesky factorization that proves lambda_2 >= beta, and sharpens the vector.
 
 Let v be close to the eigenvector of lambda_1, theta its Rayleigh quotient and theta < beta < lambda_2. If
 A + tau v v' - beta I is positive definite then lambda_2(A) >= beta, since a positive update of rank one moves at most
@@ -9,8 +9,8 @@ one eigenvalue past beta (Weyl). Temple and Kato (T. Kato, J. Phys. Soc. Japan 4
 whose width is quadratic in the residual. The allowance c of the factorization, about n u tr(A) / 2, need only be below
 the *gap* lambda_2 - lambda_1: it does not enter the width.
 
-The same factor is a shift-invert solver, (A - beta I)**-1 by Sherman and Morrison, and beta lies much closer to
-lambda_1 than to lambda_2, so that two or three solves bring a float32 vector to working precision.
+The same factor solves with A - beta I, by Sherman and Morrison. As beta lies much closer to lambda_1 than to lambda_2,
+two or three steps of inverse iteration bring a float32 vector to working precision.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ from ntkmc.linalg.eigen.rayleigh import TINY, UP, Quotient, rayleigh_quotient
 from ntkmc.numeric import UNIT_ROUNDOFF, Matrix
 
 FRACTION: Final = 1.0 / 64.0
-"""beta - theta in units of the gap: small, since each solve shrinks the error by about this much, but above what
-theta may still be off for a vector that passed `krylov.CONVERGED`."""
+"""beta - theta in units of the gap: small, since a solve reduces the error by about this factor, but above the error
+that theta may have for a vector that passed `krylov.CONVERGED`."""
 
 STRENGTH: Final = 16.0
 """tau in units of the gap: enough that the deflated direction does not return below beta."""
 
 MOST_SOLVES: Final = 5
+"""Largest number of solves that sharpen a vector; two or three are usual."""
 
 WIDTH: Final = 2.0**-37
-"""Relative width of the enclosure (about 1e-11) at which sharpening stops: the kernel's entries are no better."""
+"""Relative width of the enclosure, about 1e-11, at which sharpening stops: the kernel's entries are no better."""
 
 NUMERICS: Final = {
     "fraction": FRACTION,
@@ -49,20 +50,20 @@ NUMERICS: Final = {
 def temple_kato_enclosure(
     A: Matrix, W: Matrix, diagonal: Matrix, v: Matrix, gap: float, largest: float
 ) -> tuple[Quotient, float, Matrix, int]:
-    """Enclose lambda_1 where one eigenvalue alone lies near the quotient of v.
+    """Enclose lambda_1, if only one eigenvalue lies near the quotient of v.
 
     Parameters
     ----------
     A : ndarray, (n, n)
         The symmetric matrix, both triangles; its strict lower triangle is not changed.
     W : ndarray, (n, n)
-        Takes the factor in its upper triangle; may be A.
+        Its upper triangle is overwritten by the factor; may be A.
     diagonal : ndarray, (n,)
-        A's diagonal, kept apart.
+        A's diagonal, in an array of its own.
     v : ndarray, (n,)
         Approximate eigenvector.
     gap : float
-        Estimate of lambda_2 - lambda_1; nothing is claimed if it is wrong.
+        Estimate of lambda_2 - lambda_1. A wrong estimate may cost the lower bound, but never makes it false.
     largest : float
         max |a_ij|.
 
@@ -75,69 +76,73 @@ def temple_kato_enclosure(
     vector : ndarray, (n,)
         The sharpened vector.
     solves : int
-        Solves spent on it.
-
-    Notes
-    -----
-    Forming the deflated matrix rounds each entry at most four times: in norm by at most
-    4 u (n max |a_ij| + |shift| + tau |v|**2), which is added to the allowance.
+        Number of solves that sharpened it.
     """
     unit = v / np.sqrt(np.dot(v, v))
     image = np.empty_like(unit)
     product(A, unit, image)
     theta = np.dot(unit, image)
     tau, shift, above, c, rounding = plan_deflation(diagonal, unit, theta, gap, largest)
-    proved, solves = -np.inf, 0
+    second, solves = -np.inf, 0
     if shift > theta:
         shifted = _form(A, W, diagonal, unit, tau, shift)
         if allowance(shifted) <= c and factor(W) == 0:
-            proved = proved_by_deflation(shift, c, rounding)
+            second = bound_by_deflation(shift, c, rounding)
             unit, solves = _sharpen(A, W, diagonal, unit, image - shift * unit, tau, shift, above)
     quotient = rayleigh_quotient(A, diagonal, unit, largest)
-    return quotient, temple_kato(quotient, proved), unit, solves
+    return quotient, temple_kato(quotient, second), unit, solves
 
 
 @compiled
 def plan_deflation(
     diagonal: Matrix, unit: Matrix, theta: float, gap: float, largest: float
 ) -> tuple[float, float, float, float, float]:
-    """Return the matrix to factor for a unit vector with quotient theta: (tau, shift, above, c, rounding).
+    """Choose the matrix K + tau v v' - shift I to factor, for a unit vector v with quotient theta.
 
-    K + tau v v' - shift I is to be factored, and `proved_by_deflation` says what that proves; where the gap is within
-    rounding the shift is -inf: there is nothing to factor. `above` is beta - theta, `c` the allowance, `rounding` what
-    forming the matrix may do to it.
+    Returns
+    -------
+    tau, shift : float
+        The shift is -inf if the gap is within rounding, so that a factorization could prove nothing.
+    above : float
+        beta - theta.
+    c : float
+        Bound on the allowance of the factorization.
+    rounding : float
+        Bound on the norm of the error of forming the matrix: each entry is rounded at most four times, hence
+        4 u (n max |a_ij| + |shift| + tau |v|**2).
     """
     tau = STRENGTH * gap
     c = 1.01 * allowance(diagonal + (tau * unit * unit - theta))
     size = len(unit) * largest  # bounds the norm of A
     rounding = 4.0 * UNIT_ROUNDOFF * (size + 1.01 * (abs(theta) + gap + tau)) * UP + TINY
     above = max(FRACTION * gap, 2.0 * (c + rounding))
+    # Beyond a quarter of the gap, the residual would have to make up for a beta that is likely above lambda_2.
     possible = above < 0.25 * gap and np.isfinite(theta)
     return tau, theta + above + c + rounding if possible else -np.inf, above, c, rounding
 
 
 @compiled
-def proved_by_deflation(shift: float, c: float, rounding: float) -> float:
-    """The lower bound on lambda_2 that a completed factorization proves."""
+def bound_by_deflation(shift: float, c: float, rounding: float) -> float:
+    """Return the lower bound on lambda_2 that a completed factorization proves."""
     return float(np.nextafter((shift - c) - rounding - 4.0 * UNIT_ROUNDOFF * abs(shift), -np.inf))
 
 
 @compiled
-def temple_kato(quotient: Quotient, next_above: float) -> float:
-    """Lower bound on lambda_1 from a quotient and a lower bound on lambda_2; NaN unless the quotient is below that.
+def temple_kato(quotient: Quotient, second: float) -> float:
+    """Return a lower bound on lambda_1, given that lambda_2 >= `second`; NaN unless the quotient is below `second`.
 
-    The bound theta - r**2 / (beta - theta) is taken with every number at its worst end.
+    The bound theta - r**2 / (beta - theta) is evaluated with the worst end of every interval.
 
     Examples
     --------
     >>> 0.99 < temple_kato(Quotient(1.0, 0.0, 1e-3, 0.0), 1.5) <= 1.0 - 2e-6
     True
     """
-    room = np.nextafter(np.nextafter(next_above - quotient.value, -np.inf) - quotient.error, -np.inf)
-    if not room > 0.0:
+    distance = np.nextafter(np.nextafter(second - quotient.value, -np.inf) - quotient.error, -np.inf)
+    if not distance > 0.0:
         return np.nan
     residual = (quotient.residual + quotient.residual_error) * UP
-    loss = residual * residual / room * UP + TINY
+    loss = residual * residual / distance * UP + TINY
     if not np.isfinite(loss):
         return np.nan
     return float(np.nextafter(quotient.value - (quotient.error + loss) * UP, -np.inf))
@@ -145,7 +150,7 @@ def temple_kato(quotient: Quotient, next_above: float) -> float:
 
 @compiled
 def _form(A: Matrix, W: Matrix, diagonal: Matrix, v: Matrix, tau: float, shift: float) -> Matrix:
-    """Upper triangle of W := A + tau v v' - shift I, the diagonal rounded down; returns that diagonal."""
+    """Write A + tau v v' - shift I into the upper triangle of W; return its diagonal, which is rounded down."""
     n = len(v)
     shifted = np.empty(n)
     for j in range(n):
@@ -162,33 +167,58 @@ def _form(A: Matrix, W: Matrix, diagonal: Matrix, v: Matrix, tau: float, shift: 
 def _sharpen(
     A: Matrix, M: Matrix, diagonal: Matrix, v: Matrix, image: Matrix, tau: float, shift: float, above: float
 ) -> tuple[Matrix, int]:
-    """Inverse iteration y = (A - shift I)**-1 x while the residual falls.
+    """Inverse iteration with B = A - shift I, from M = B + tau v v', factored; `image` is B v.
 
-    Until residual**2 / above is WIDTH / 2 of the quotient in hand: that of the first vector may be far too high.
-    M = A + tau v v' - shift I is factored: y = z + w tau v'z / (1 - tau v'w) with M z = x, M w = v. No Rayleigh-Ritz
-    on x and y: lambda_1 was proved to stand alone below the shift, so that each solve gains as much by itself.
-    `image` is A v - shift v.
+    `ntkmc.linalg.blocked.solver` has the same loop for matrices that compiled code cannot reach.
     """
+    # No Rayleigh-Ritz on x and y: lambda_1 is proved to be the only eigenvalue below the shift, so that every solve
+    # reduces the error by the same factor.
     w = v.copy()
     solve(M, w)
     weight = tau / (1.0 - tau * np.dot(v, w))
-    x, By, previous = v, image, v
-    best = np.inf
+    x, Bx, previous, best = v, image, v, np.inf
     for k in range(MOST_SOLVES + 1):
-        quotient = np.dot(x, By)
-        left = By - quotient * x
-        residual = np.sqrt(np.dot(left, left))
+        quotient, residual = residual_of(x, Bx)
+        # A residual that does not fall has reached rounding.
         if not residual < best:
             return previous, k
-        if residual * residual <= 0.5 * above * WIDTH * abs(shift + quotient) or k == MOST_SOLVES:
+        if k == MOST_SOLVES or is_sharp(residual, above, shift + quotient):
             return x, k
         previous, best = x, residual
         y = x.copy()
         solve(M, y)
-        y += (weight * np.dot(v, y)) * w
-        x = y / np.sqrt(np.dot(y, y))
-        By = np.empty_like(x)
-        product(A, x, By)
-        for i in range(len(x)):  # the factor's diagonal may be stored in A
-            By[i] += (diagonal[i] - A[i, i] - shift) * x[i]
+        x = undo_deflation(y, v, w, weight)
+        Bx = np.empty_like(x)
+        product(A, x, Bx)
+        # The diagonal of A may hold the factor's.
+        for i in range(len(x)):
+            Bx[i] += (diagonal[i] - A[i, i] - shift) * x[i]
     return x, MOST_SOLVES
+
+
+@compiled
+def residual_of(x: Matrix, Bx: Matrix) -> tuple[float, float]:
+    """Return x'Bx and |Bx - (x'Bx) x| for a unit vector x."""
+    quotient = np.dot(x, Bx)
+    residual = Bx - quotient * x
+    return quotient, np.sqrt(np.dot(residual, residual))
+
+
+@compiled
+def is_sharp(residual: float, above: float, value: float) -> bool:
+    """Return whether residual**2 / above is at most half of `WIDTH`, relative to `value`.
+
+    `value` is the quotient of the present vector: that of the first vector may be far too high.
+    """
+    return residual * residual <= 0.5 * above * WIDTH * abs(value)
+
+
+@compiled
+def undo_deflation(y: Matrix, v: Matrix, w: Matrix, weight: float) -> Matrix:
+    """Return the direction of B**-1 x as a unit vector, from y = M**-1 x and w = M**-1 v, M = B + tau v v'.
+
+    Sherman and Morrison: B**-1 x = y + w weight v'y with weight = tau / (1 - tau v'w). y is overwritten.
+    """
+    y += (weight * np.dot(v, y)) * w
+    unit: Matrix = y / np.sqrt(np.dot(y, y))
+    return unit

@@ -10,8 +10,7 @@ from ntkmc.linalg.eigen.rows import Rows
 from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.spectrum import Ends, difference_norms, largest_eigenvalue
 from ntkmc.linalg.eigen.symmetric import in_place
-from ntkmc.linalg.gram.enclosures import kernel_error, widen_by_kernel_error
-from ntkmc.linalg.gram.matrix import coherence_of, cosines, grams_of_cosines
+from ntkmc.linalg.gram.enclosures import grams_with_errors, widen_by_kernel_error
 from ntkmc.numeric import Matrix
 
 
@@ -55,14 +54,3 @@ def compare_with_kernel(
         del K
         yield depth, Comparison(smallest, *difference_norms(difference, kernel_rounding + error), kernel_norm)
         del difference
-
-
-def grams_with_errors(rows: Rows, kernel: str, depths: Sequence[int]) -> Iterator[tuple[int, Matrix, float]]:
-    """Yield (depth, Gram matrix, bound on the norm of its error); `depths` sorted and valid."""
-    R = cosines(rows)
-    cosine = coherence_of(R, rows)
-    matrices = grams_of_cosines(R, rows, kernel, depths)
-    del R  # the matrices are computed in its place
-    for depth, K in matrices:
-        yield depth, K, kernel_error(rows, kernel, depth, cosine)
-        del K

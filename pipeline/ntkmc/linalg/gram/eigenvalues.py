@@ -1,4 +1,4 @@
-"""All eigenvalues of a symmetric matrix with a bound on their error, and the largest one alone where n is large."""
+"""All eigenvalues of a symmetric matrix, with a bound on their error."""
 
 from __future__ import annotations
 
@@ -12,24 +12,20 @@ from scipy.linalg import eigh
 
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.rows import as_data, split_rows
-from ntkmc.linalg.eigen.spectrum import Enclosed
+from ntkmc.linalg.eigen.spectrum import SUM, Enclosed
 from ntkmc.linalg.eigen.symmetric import as_symmetric
-from ntkmc.linalg.gram.enclosures import kernel_error
-from ntkmc.linalg.gram.matrix import coherence_of, cosines, grams_of_cosines
+from ntkmc.linalg.gram.enclosures import check_moderate_norms, grams_with_errors
 from ntkmc.numeric import UNIT_ROUNDOFF, Matrix
 from ntkmc.theory.kernels import check_depths
 
 DECAY_RANKS: Final = (1 / 16, 1 / 2)
-"""Ranks, from the largest eigenvalue on and as shares of n, over which the exponent of the decay is fitted.
+"""Ranks, from the largest eigenvalue on and as fractions of n, over which the exponent of the decay is fitted.
 
-The head is left out because it holds the mean and the linear part, the tail because there a sample of n rows no longer
-looks like the law that it is drawn from.
+The head is left out because it holds the mean and the linear part. The tail is left out because there the eigenvalues
+of n sampled rows no longer follow those of the integral operator.
 """
 
 NUMERICS: Final = {"decay_ranks": list(DECAY_RANKS), "driver": "dsyevd"}
-
-_SUM: Final = 1.0 + 2.0**-20
-"""Covers the roundings of plain sums of n**2 terms of one sign, as in `ntkmc.linalg.eigen.spectrum`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +54,7 @@ class Eigenvalues:
         return np.nextafter(self.values + self.radius, np.inf)
 
     def quantile(self, level: float) -> float:
-        """The least eigenvalue that at least this share of all do not exceed.
+        """Return the smallest eigenvalue that at least a fraction `level` of all do not exceed.
 
         >>> Eigenvalues(np.array([1.0, 2.0, 3.0, 4.0]), 0.0).quantile(0.5)
         2.0
@@ -68,12 +64,12 @@ class Eigenvalues:
         return float(self.values[rank_of(level, len(self.values))])
 
     def decay_exponent(self) -> Enclosed | None:
-        """Slope of log(k-th largest eigenvalue) in log k, by least squares over the ranks of `DECAY_RANKS`.
+        """Return the slope of log(k-th largest eigenvalue) in log k, by least squares over the ranks of `DECAY_RANKS`.
 
         None for fewer than three such ranks, or where one of these eigenvalues is not proved to be positive.
 
-        >>> found = Eigenvalues(np.arange(64.0, 0.0, -1.0)[:] ** -1.5, 1e-12).decay_exponent()
-        >>> round(found.value, 9)
+        >>> exponent = Eigenvalues(np.arange(64.0, 0.0, -1.0) ** -1.5, 1e-12).decay_exponent()
+        >>> round(exponent.value, 9)
         -1.5
         """
         ranks = decay_ranks(len(self.values))
@@ -82,27 +78,29 @@ class Eigenvalues:
         lower, upper = self.lower[::-1][ranks - 1], self.upper[::-1][ranks - 1]
         if lower[-1] <= 0.0:
             return None
-        away = np.log(ranks) - np.mean(np.log(ranks))
-        weights = away / np.sum(away**2)
+        centred = np.log(ranks) - np.mean(np.log(ranks))
+        weights = centred / np.sum(centred**2)
         value = float(weights @ np.log(self.values[::-1][ranks - 1]))
         low, high = np.log(lower), np.log(upper)
         rounding = 32.0 * UNIT_ROUNDOFF * len(ranks) * float(np.abs(weights) @ (np.abs(low) + np.abs(high) + 1.0))
+        # The slope is linear in the logarithms: each bound takes the end that its weight's sign calls for.
         ends = (float(np.where(weights > 0.0, a, b) @ weights) for a, b in ((low, high), (high, low)))
         lowest, highest = next(ends) - rounding, next(ends) + rounding
         return Enclosed(min(max(value, lowest), highest), lowest, highest)
 
 
 def rank_of(level: float, n: int) -> int:
-    """Position, from 0, of the quantile of a level among n sorted numbers.
+    """Return the position, from 0, of the quantile of a level among n sorted numbers.
 
     >>> [rank_of(level, 10) for level in (0.02, 0.1, 0.5, 0.98)]
     [0, 0, 4, 9]
     """
+    # 1e-9 covers the rounding of level * n, as in 0.1 * 30.
     return max(0, math.ceil(level * n - 1e-9) - 1)
 
 
 def decay_ranks(n: int) -> NDArray[np.int64]:
-    """Ranks over which the decay is fitted, from 1 for the largest eigenvalue, never the first.
+    """Return the ranks over which the decay is fitted; the largest eigenvalue has rank 1, and is never included.
 
     >>> decay_ranks(64)[[0, -1]].tolist()
     [4, 32]
@@ -112,7 +110,7 @@ def decay_ranks(n: int) -> NDArray[np.int64]:
 
 
 def eigenvalues(K: ArrayLike) -> Eigenvalues:
-    """All eigenvalues of a symmetric matrix, with a bound on their error that is proved, rounding included.
+    """Compute all eigenvalues of a symmetric matrix, with a proved bound on their error, rounding included.
 
     Parameters
     ----------
@@ -141,8 +139,8 @@ def eigenvalues(K: ArrayLike) -> Eigenvalues:
 
     Examples
     --------
-    >>> found = eigenvalues([[2.0, 1.0], [1.0, 2.0]])
-    >>> found.values.round(12).tolist(), found.radius < 1e-14
+    >>> result = eigenvalues([[2.0, 1.0], [1.0, 2.0]])
+    >>> result.values.round(12).tolist(), result.radius < 1e-14
     ([1.0, 3.0], True)
     """
     A, largest = as_symmetric(K)
@@ -152,7 +150,7 @@ def eigenvalues(K: ArrayLike) -> Eigenvalues:
 
 
 def kernel_eigenvalues(X: ArrayLike, kernel: str = "ntk", depth: int = 2) -> Eigenvalues:
-    """`eigenvalues` of a kernel's Gram matrix, from data: the bounds hold for the exact kernel.
+    """Compute `eigenvalues` of a kernel's Gram matrix, from data: the bounds hold for the exact kernel.
 
     Parameters
     ----------
@@ -168,41 +166,37 @@ def kernel_eigenvalues(X: ArrayLike, kernel: str = "ntk", depth: int = 2) -> Eig
 
     Examples
     --------
-    >>> found = kernel_eigenvalues([[1.0, 0.0], [0.0, 1.0]], "h-infinity")
-    >>> found.values.round(12).tolist()
+    >>> kernel_eigenvalues([[1.0, 0.0], [0.0, 1.0]], "h-infinity").values.round(12).tolist()
     [0.5, 0.5]
     """
-    wanted = check_depths(kernel, (depth,))
+    depths = check_depths(kernel, (depth,))
     rows = split_rows(as_data(X))
-    if rows.norms.any() and not 2.0**-90 < rows.norms.max() < 2.0**90:
-        raise InputError(
-            f"the largest row has norm {rows.norms.max():.3g}: rescale the data to between 2**-90 and 2**90"
-        )
-    R = cosines(rows)
-    error = kernel_error(rows, kernel, depth, coherence_of(R, rows))
-    return enclose_all(next(grams_of_cosines(R, rows, kernel, wanted))[1], error)
+    check_moderate_norms(rows, 90)
+    _, K, error = next(grams_with_errors(rows, kernel, depths))
+    return enclose_all(K, error)
 
 
 def enclose_all(A: Matrix, error: float = 0.0) -> Eigenvalues:
-    """`eigenvalues` of a matrix with both triangles in place, or of any within `error` of it in norm."""
+    """Return `eigenvalues` of every matrix within `error` in norm of one with both triangles in place."""
     n, u = len(A), UNIT_ROUNDOFF
+    # `dsyevd` is the fastest driver for all eigenvectors. Its result is only a proposal.
     w, V = eigh(A, driver="evd", check_finite=False)
     V = np.ascontiguousarray(V)
-    frobenius, sizes = float(np.linalg.norm(A)), np.sqrt(np.sum(V * V, axis=0)) * _SUM
+    frobenius, sizes = float(np.linalg.norm(A)), np.sqrt(np.sum(V * V, axis=0)) * SUM
     scaled = V * w
     residual = A @ V
     residual -= scaled
-    # Of the product, of V diag(w), and of their difference.
-    wrong = (n + 2) * u * frobenius * float(np.linalg.norm(sizes))
-    wrong += 2.0 * u * (float(np.linalg.norm(scaled)) + float(np.linalg.norm(residual)))
-    r = float(np.linalg.norm(residual)) + wrong
+    # Rounding of the product, of V diag(w), and of their difference.
+    rounding = (n + 2) * u * frobenius * float(np.linalg.norm(sizes))
+    rounding += 2.0 * u * (float(np.linalg.norm(scaled)) + float(np.linalg.norm(residual)))
+    r = float(np.linalg.norm(residual)) + rounding
     del scaled, residual
     E = np.abs(V.T @ V - np.eye(n))
     E += (n + 3) * u * np.multiply.outer(sizes, sizes) + 2.0 * u * E
-    e = float(np.linalg.norm(E)) * _SUM
+    e = float(np.linalg.norm(E)) * SUM
     if not e < 0.5:
         raise np.linalg.LinAlgError("LAPACK's eigenvectors are not orthogonal")
     E *= np.abs(np.subtract.outer(w, w))
     spread = float(w[-1] - w[0])
     radius = (r + 0.5 * float(np.linalg.norm(E)) + 0.5 * e**2 * spread) / math.sqrt(1.0 - e)
-    return Eigenvalues(w, float((radius + error) * _SUM + n * 2.0**-900))
+    return Eigenvalues(w, float((radius + error) * SUM + n * 2.0**-900))

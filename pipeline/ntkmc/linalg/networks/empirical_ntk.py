@@ -21,7 +21,8 @@ from scipy.linalg.blas import dgemm
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
 from ntkmc.linalg.eigen.spectrum import Ends, largest_eigenvalue
-from ntkmc.linalg.gram.comparison import Comparison, compare_with_kernel, grams_with_errors
+from ntkmc.linalg.gram.comparison import Comparison, compare_with_kernel
+from ntkmc.linalg.gram.enclosures import grams_with_errors
 from ntkmc.linalg.gram.matrix import PANEL, check_norms, grams_of_rows
 from ntkmc.linalg.networks.weights import NUMERICS as WEIGHTS_NUMERICS
 from ntkmc.linalg.networks.weights import STREAM, Weights, check_width
@@ -214,7 +215,7 @@ def _gram(columns: Matrix) -> Matrix:
 
 def _add_gram(columns: NDArray[Any], total: Matrix) -> None:
     """Add columns' columns to `total`, exactly symmetric."""
-    # In panels, as in `gram.matrix.cosines`: a threaded product with its own transpose crashes for large n.
+    # In panels, as in `gram.matrix.row_products`: a threaded product with its own transpose crashes for large n.
     n = len(total)
     for first in range(0, n, PANEL):
         stop = min(first + PANEL, n)

@@ -22,8 +22,7 @@ from ntkmc.linalg.eigen.rows import Rows, as_data, split_rows
 from ntkmc.linalg.eigen.smallest import enclose
 from ntkmc.linalg.eigen.spectrum import Enclosed, as_labels, measure
 from ntkmc.linalg.eigen.symmetric import Symmetric, in_place
-from ntkmc.linalg.gram.comparison import grams_with_errors
-from ntkmc.linalg.gram.enclosures import check_moderate_norms, widen_by_kernel_error
+from ntkmc.linalg.gram.enclosures import check_moderate_norms, grams_with_errors, widen_by_kernel_error
 from ntkmc.linalg.gram.matrix import gram
 from ntkmc.linalg.networks.weights import NUMERICS as WEIGHTS_NUMERICS
 from ntkmc.linalg.networks.weights import Weights, check_width

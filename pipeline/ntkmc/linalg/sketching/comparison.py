@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from ntkmc.errors import InputError
 from ntkmc.linalg.eigen.rows import Rows, as_array, as_data, as_float64, split_rows
 from ntkmc.linalg.gram.comparison import Comparison, compare_with_kernel
-from ntkmc.linalg.gram.matrix import LARGEST_NORM, PANEL
+from ntkmc.linalg.gram.matrix import LARGEST_NORM, row_products
 from ntkmc.linalg.sketching.features import Randomness, feature_maps
 from ntkmc.numeric import UNIT_ROUNDOFF, Matrix
 from ntkmc.theory.kernels import check_depths
@@ -71,14 +71,5 @@ def gram_of_features(Phi: Matrix) -> tuple[Matrix, float]:
     A dot product of length s has error at most s u |a| |b| in any order of summation (Jeannerod & Rump, SIMAX 2013).
     The norm of the error is therefore at most s u times the trace; the factor 1.1 covers the rounding of the trace.
     """
-    n, features = Phi.shape
-    if n <= PANEL:
-        gram = np.asarray(Phi @ Phi.T)
-    else:  # in panels, as `ntkmc.linalg.gram.matrix.cosines`
-        gram = np.empty((n, n))
-        for first in range(0, n, PANEL):
-            panel = slice(first, min(first + PANEL, n))
-            gram[panel, panel] = Phi[panel] @ Phi[panel].T
-            np.matmul(Phi[panel], Phi[:first].T, out=gram[panel, :first])
-            gram[:first, panel] = gram[panel, :first].T
-    return gram, 1.1 * (features + 2) * UNIT_ROUNDOFF * float(np.trace(gram))
+    gram = row_products(Phi, mirrored=True)
+    return gram, 1.1 * (Phi.shape[1] + 2) * UNIT_ROUNDOFF * float(np.trace(gram))
