@@ -104,7 +104,7 @@ class BlockRows:
         self.indices = tuple(sorted(indices))
         self.depth = 0
         self.single = single
-        # Tiles of the matrix can be evaluated again, those of the factor cannot: they have the memory first.
+        # Tiles of the matrix go to disk first: a factorization reads each of them once, but tiles of the factor often.
         self.tiles = TileStore(limit, folder, yielding=("matrix",))
         self._shifted: Shifted | None = None
         # Diagonal tiles of the factorization, after the updates by the block columns so far.

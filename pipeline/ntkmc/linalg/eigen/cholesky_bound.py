@@ -2,10 +2,10 @@
 
 *Upper end.* For every v, lambda_min <= v'Av / v'v, summed in double-double: `ntkmc.linalg.eigen.rayleigh`.
 
-*Lower end.* If the Cholesky factorization of A - sI runs to completion in floating point, then
-lambda_min(A) >= s - c with an explicit allowance c: `allowance`. A residual cannot give this: it says that *an*
-eigenvalue is near, only inertia says that it is the smallest. Where the smallest eigenvalue stands apart,
-`ntkmc.linalg.eigen.temple_kato` does better than s - c; here is what holds for every matrix.
+*Lower end.* If the Cholesky factorization of A - sI is completed in floating point, then lambda_min(A) >= s - c with
+an explicit allowance c: `allowance`. A residual cannot prove this: it shows that *an* eigenvalue is near, only inertia
+shows that it is the smallest. If the smallest eigenvalue is well separated, `ntkmc.linalg.eigen.temple_kato` gives a
+better bound than s - c. The bounds of this module hold for every matrix.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ntkmc.numeric import UNIT_ROUNDOFF, Matrix
 
 @compiled
 def allowance(shifted_diagonal: Matrix) -> float:
-    """c such that a completed Cholesky of B proves lambda_min(B) >= -c, from the diagonal b of B, (n,).
+    """Return c such that a completed Cholesky of B proves lambda_min(B) >= -c, from the diagonal b of B, (n,).
 
     c = sum_j (j + 3) u b_j + 6 n (n + max b) 2**-1074, j = 1 ... n. Demmel (LAPACK Working Note 14, 1989); Higham,
     *Accuracy and Stability*, Thms 10.3-10.7; Rump, BIT 46 (2006) 433-452; valid for any order of summation and any
@@ -41,7 +41,7 @@ def allowance(shifted_diagonal: Matrix) -> float:
 
 @compiled
 def factor_shifted(A: Matrix, W: Matrix, diagonal: Matrix, shift: float) -> tuple[int, float]:
-    """Cholesky of B, A's off-diagonal with diagonal a_jj - shift rounded down, in the upper triangle of W.
+    """Factor A - shift I, with the diagonal rounded down, in the upper triangle of W (Cholesky).
 
     Reads the upper triangle of A, which may be W.
 
@@ -63,7 +63,7 @@ def factor_shifted(A: Matrix, W: Matrix, diagonal: Matrix, shift: float) -> tupl
 
 @compiled
 def gershgorin(A: Matrix) -> float:
-    """min_i (a_ii - sum over j != i of |a_ij|), in plain float64 (relative error of a sum at most n u)."""
+    """Return min_i (a_ii - sum over j != i of |a_ij|), in float64 (relative error of a sum at most n u)."""
     n = A.shape[0]
     smallest = np.inf
     for i in range(n):
@@ -76,7 +76,7 @@ def gershgorin(A: Matrix) -> float:
 
 @compiled
 def pair_bound(A: Matrix) -> float:
-    """min over pairs of the smaller eigenvalue of [[a_ii, a_ij], [a_ij, a_jj]]; a_11 for n = 1.
+    """Return the minimum over pairs of the smaller eigenvalue of [[a_ii, a_ij], [a_ij, a_jj]]; a_11 for n = 1.
 
     An upper bound on lambda_min by Cauchy's interlacing; relative error at most 8 u of the larger diagonal entry.
     """
@@ -84,6 +84,7 @@ def pair_bound(A: Matrix) -> float:
     smallest = float(A[0, 0])
     for i in range(n):
         for j in range(i):
-            root = math.hypot(0.5 * (A[i, i] - A[j, j]), A[i, j])  # squares could overflow
+            # Squares could overflow.
+            root = math.hypot(0.5 * (A[i, i] - A[j, j]), A[i, j])
             smallest = min(smallest, 0.5 * (A[i, i] + A[j, j]) - root)
     return float(smallest)

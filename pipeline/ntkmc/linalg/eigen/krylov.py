@@ -1,15 +1,15 @@
 """Approximate eigenvector of the smallest eigenvalue: float32 Lanczos, then one float32 Cholesky.
 
-Nothing here is trusted, so that half the precision is enough: the vector serves to deflate, see
-`ntkmc.linalg.eigen.temple_kato`, and what is claimed about it is proved there in float64.
+The vector is not trusted, so that half the precision is enough: it serves to deflate the matrix, and bounds are proved
+in float64 (`ntkmc.linalg.eigen.temple_kato`).
 
-1. Lanczos on the matrix. It suffices where the smallest eigenvalue is well separated. A step costs a few thousandths
-   of a Cholesky.
-2. Else a Cholesky of A - s I, in float32 half the cost of one in float64, with s below the smallest Ritz value theta_1
-   by the distance to the second, theta_1 - (theta_2 - theta_1). Lanczos approaches a spectrum's end so that the error
-   theta_1 - lambda_1 stays below that distance (in 98 of 100 draws of the families of data tried, 18 to 48 steps);
-   where it does not the factorization fails, and a larger distance is tried.
-3. Lanczos on the inverse, which sees the end of the spectrum magnified: 6 to 20 steps.
+1. Lanczos on the matrix. It suffices if the smallest eigenvalue is well separated. A step costs a few thousandths of a
+   Cholesky factorization.
+2. Otherwise a Cholesky factorization of A - s I, in float32 at half the cost of float64, with s = theta_1 -
+   (theta_2 - theta_1) for the two smallest Ritz values. In 98 of 100 draws of the families of data tried, 18 to 48
+   steps, the error theta_1 - lambda_1 was below that distance. If it is not, the factorization fails and a larger
+   distance is tried.
+3. Lanczos on the inverse, where the end of the spectrum is magnified: 6 to 20 steps.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ from ntkmc.linalg.eigen.lapack import Matrix32, factor, product_single, solve, t
 from ntkmc.numeric import Matrix
 
 SMALL: Final = 300
-"""Largest order of a small matrix, in the pairs below: values for n <= SMALL, and above."""
+"""Largest order of a small matrix. The pairs below are values for n <= SMALL, and for larger n."""
 
 FIRST_STEPS: Final = (16, 24)
-"""Steps of Lanczos before its first look: with fewer the shift is so far off that the inverse needs more steps, each
-twice as dear; with more the reverse."""
+"""Steps of Lanczos before the first check of convergence. With fewer, the shift is so far off that the inverse needs
+more steps, each twice as expensive; with more, the steps cost more than they save."""
 
 STRIDE: Final = 6
-"""Steps between two looks."""
+"""Steps between two checks."""
 
 STRIDES: Final = (4, 2)
-"""The same on the inverse: for a small matrix a look costs as much as two steps."""
+"""Steps between two checks on the inverse: for a small matrix a check costs as much as two steps."""
 
 MOST_STEPS: Final = 96
-"""Steps of Lanczos on the matrix at most, about one Cholesky in float32 at n = 2000."""
+"""Largest number of steps of Lanczos on the matrix, about one Cholesky in float32 at n = 2000."""
 
 MOST_INVERSE_STEPS: Final = 60
+"""Largest number of steps of Lanczos on the inverse."""
 
 PROMISING: Final = 0.6
-"""Residual over gap below which Lanczos on the matrix is about to converge: it then goes on without a Cholesky."""
+"""Residual over gap below which Lanczos on the matrix is about to converge and continues without a Cholesky."""
 
 CONVERGED: Final = 0.05
 """Residual over gap, about the sine of the angle to the eigenvector, with which deflation succeeds."""
@@ -51,16 +52,16 @@ SHIFTS: Final = (1.0, 4.0, 64.0)
 """Distances of the shift below theta_1, in units of theta_2 - theta_1, tried in turn."""
 
 _NOISE: Final = 2.0**-18
-"""Relative to the largest entry: distances below it are rounding of float32."""
+"""Distances below this, relative to the largest entry, are rounding of float32."""
 
 _EXHAUSTED: Final = 16.0
-"""A Lanczos vector this short, in units of roundoff and of the operator's size, is rounding: the space is complete."""
+"""A Lanczos vector is rounding if it is this short, in units of roundoff and of the operator's size."""
 
 _SINGLE: Final = 2.0**-24
-"""Ritz values of float32 need no more digits."""
+"""Relative accuracy of Ritz values: those of float32 have no more digits."""
 
 START_SEED: Final = 20250101
-"""Any constant would do."""
+"""Seed of the start vectors; any constant would do."""
 
 NUMERICS: Final = {
     "noise": _NOISE,
@@ -81,15 +82,16 @@ NUMERICS: Final = {
 
 @functools.lru_cache(maxsize=8)
 def start_block(n: int, columns: int) -> Matrix:
-    """Start vectors as a fixed function of n, (n, columns): a value depends on the matrix alone."""
+    """Return start vectors as columns, (n, columns): a function of n, so that results depend on the matrix only."""
     return np.random.Generator(np.random.PCG64(START_SEED)).standard_normal((n, columns))
 
 
 @compiled
 def lanczos_float32(A: Matrix, A32: Matrix32, scale: float, start: Matrix) -> tuple[Matrix, float, int]:
-    """Approximate eigenvector of the smallest eigenvalue of A (n, n), symmetric with max |a_ij| scale in [1/2, 1].
+    """Compute an approximate eigenvector of the smallest eigenvalue of a symmetric matrix A (n, n).
 
-    Only the upper triangle of A is read; A32 (n, n) is room for it in float32.
+    `scale` is a power of two with max |a_ij| scale in [1/2, 1]. Only the upper triangle of A is read; A32 (n, n) is
+    overwritten by it in float32.
 
     Returns
     -------
@@ -98,7 +100,7 @@ def lanczos_float32(A: Matrix, A32: Matrix32, scale: float, start: Matrix) -> tu
     gap : float
         Estimate of lambda_2 - lambda_1, the distance to the next *distinct* eigenvalue; 0 if there is none.
     iterations : int
-        Products and solves.
+        Number of products and solves.
     """
     n = A.shape[0]
     _convert(A, A32, scale, 0.0)
@@ -118,26 +120,27 @@ def lanczos_float32(A: Matrix, A32: Matrix32, scale: float, start: Matrix) -> tu
     vector = _combine(vectors[0], Q)
     if closed or ratio <= CONVERGED:
         return vector, gap / scale, reached
+    # Lanczos on the matrix converges slowly: one factorization about a shift below the spectrum replaces many steps.
     distance = max(gap, _NOISE)
     for fraction in SHIFTS:
         shift = values[0] - fraction * distance
         _convert(A, A32, scale, shift)
         if factor(A32) == 0:
-            better, apart, solves = lanczos_inverse(A32, Q, vector)
-            return better, apart / scale, reached + solves
+            vector, inverse_gap, solves = lanczos_inverse(A32, Q, vector)
+            return vector, inverse_gap / scale, reached + solves
     return vector, gap / scale, reached
 
 
 @compiled
 def lanczos_inverse(factored: Matrix | Matrix32, Q: Matrix | Matrix32, start: Matrix) -> tuple[Matrix, float, int]:
-    """Lanczos on the inverse of a factored, positive definite matrix: its smallest eigenvalue's vector.
+    """Compute the eigenvector of the smallest eigenvalue, by Lanczos on the inverse of a factored matrix.
 
     Parameters
     ----------
     factored : ndarray, (n, n)
-        From `lapack.factor`; its precision is that of the work.
+        From `lapack.factor`, positive definite; its precision is that of the steps.
     Q : ndarray, (k + 1, n)
-        Room for the basis, of the same precision, k >= min(n, MOST_INVERSE_STEPS).
+        Overwritten by the basis, of the same precision; k >= min(n, MOST_INVERSE_STEPS).
     start : ndarray, (n,)
         Start vector.
 
@@ -163,8 +166,8 @@ def lanczos_inverse(factored: Matrix | Matrix32, Q: Matrix | Matrix32, start: Ma
     gap = 0.0
     if reached > 1 and values[1] < 0.0:
         gap = 1.0 / values[0] - 1.0 / values[1]
-    # One solve more: the residual was one of the inverse, which hardly sees components far up the spectrum, but they
-    # weigh most in the Rayleigh quotient.
+    # One solve more: components far up the spectrum hardly enter the residual of the inverse, but dominate the error
+    # of the Rayleigh quotient.
     last = Q[reached]
     last[:] = _combine(vectors[0], Q)
     solve(factored, last)
@@ -178,7 +181,7 @@ def _ratio(residual: float, gap: float) -> float:
 
 @compiled
 def _combine(weights: Matrix, Q: Matrix | Matrix32) -> Matrix:
-    """The Ritz vector, in float64."""
+    """Return the Ritz vector, in float64."""
     vector = np.zeros(Q.shape[1])
     for k in range(len(weights)):
         for i in range(len(vector)):
@@ -188,7 +191,7 @@ def _combine(weights: Matrix, Q: Matrix | Matrix32) -> Matrix:
 
 @compiled
 def _convert(A: Matrix, A32: Matrix32, scale: float, shift: float) -> None:
-    """Upper triangle of A32 := scale A - shift I."""
+    """Write scale A - shift I to the upper triangle of A32."""
     for i in range(A.shape[0]):
         source, target = A[i, i:], A32[i, i:]
         for j in range(len(source)):
@@ -206,14 +209,14 @@ def _lanczos(
     stop: int,
     inverse: bool,
 ) -> tuple[int, bool]:
-    """Steps first ... stop - 1 of Lanczos with full orthogonalization, on a float32 matrix or on a factor's inverse.
+    """Make steps first ... stop - 1 of Lanczos with full orthogonalization, on a matrix or on the inverse of a factor.
 
     Returns
     -------
     reached : int
-        Steps in all, fewer than `stop` where the Krylov space closed.
+        Steps in total, fewer than `stop` if the Krylov space is complete.
     closed : bool
-        Whether it did.
+        Whether it is complete.
     """
     n = Q.shape[1]
     rounding = _EXHAUSTED * np.finfo(Q.dtype).eps

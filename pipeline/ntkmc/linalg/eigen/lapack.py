@@ -4,9 +4,9 @@
 names, and compiled code refers to the names: machine code that is kept on disk stays valid in another process, where
 the addresses differ.
 
-Storage, here and in all of `linalg`: matrices are symmetric and C-ordered, so that what LAPACK calls the lower
-triangle is above the diagonal in Python's eyes, row j holding LAPACK's column j. "Upper" and "lower" below are
-Python's: a factor lives in the upper triangle with the diagonal, the original matrix may stay in the strict lower one.
+Storage, here and in all of `linalg`: matrices are symmetric and C-ordered. LAPACK's lower triangle is therefore
+Python's upper one, row j being LAPACK's column j. "Upper" and "lower" below are Python's: a factor is stored in the
+upper triangle with the diagonal, and the original matrix may stay in the strict lower one.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ntkmc.numeric import Matrix
 Matrix32 = NDArray[np.float32]
 
 DIRECT: Final = 16384
-"""Largest order that is given to `potrf` whole: OpenBLAS's threaded one calls its threaded `syrk`, which crashes from
-about n = 25,000 on (numpy issue 19685)."""
+"""Largest order that is given to `potrf` in one call: OpenBLAS's threaded one calls its threaded `syrk`, which crashes
+from about n = 25,000 on (numpy issue 19685)."""
 
 BLOCK: Final = 6144
-"""Order of the blocks beyond it."""
+"""Order of the blocks for larger matrices."""
 
 NUMERICS: Final = {"direct": DIRECT, "block": BLOCK}
 
@@ -43,7 +43,7 @@ _INDEXED: Final = np.frombuffer(b"I", np.uint8)
 
 
 def _external(library: str, routine: str, arguments: int) -> Any:
-    """The routine for use in compiled code; every argument of a Fortran routine is a pointer."""
+    """Return a routine for use in compiled code; every argument of a Fortran routine is a pointer."""
     name = f"ntkmc_{routine}"
     llvmlite.binding.add_symbol(name, get_cython_function_address(f"scipy.linalg.{library}", routine))
     return types.ExternalFunction(name, types.void(*[types.voidptr] * arguments))
@@ -71,17 +71,18 @@ def _int(value: int) -> NDArray[np.int32]:
 
 @compiled
 def factor(A: Matrix | Matrix32) -> int:
-    """`dpotrf`, or `spotrf`, on the upper triangle of A (n, n), in place.
+    """Factor the upper triangle of A (n, n) in place, by `dpotrf` or `spotrf`.
 
     Returns
     -------
     int
-        0 if the factorization ran to its end with finite numbers, else the order of the leading minor that failed.
+        0 if the factorization was completed with finite numbers, else the order of the leading minor that failed.
     """
     broken = factor_blocked(A, BLOCK) if A.shape[0] > DIRECT else _factor_direct(A, A.shape[0])
     if broken != 0:
         return broken
-    for j in range(A.shape[0]):  # an infinity or NaN anywhere in row j of the factor reaches its diagonal
+    # An infinity or NaN anywhere in row j of the factor propagates to its diagonal.
+    for j in range(A.shape[0]):
         if not np.isfinite(A[j, j]):
             return j + 1
     return 0
@@ -89,7 +90,7 @@ def factor(A: Matrix | Matrix32) -> int:
 
 @compiled
 def _factor_direct(A: Matrix | Matrix32, leading: int) -> int:
-    """`potrf` of a square block; `leading` is the row length of the matrix that it is a view of."""
+    """Call `potrf` on a square block; `leading` is the row length of the matrix that it is a view of."""
     n, stride, info = _int(A.shape[0]), _int(leading), _int(0)
     if A.itemsize == 4:
         _spotrf(_LOWER.ctypes, n.ctypes, A.ctypes, stride.ctypes, info.ctypes)
@@ -100,9 +101,9 @@ def _factor_direct(A: Matrix | Matrix32, leading: int) -> int:
 
 @compiled
 def factor_blocked(A: Matrix | Matrix32, block: int) -> int:
-    """`factor` in blocks of that order: `potrf` of a diagonal block, `trsm` of the panel, `syrk` and `gemm` behind.
+    """Factor in blocks of the given order: `potrf` of a diagonal block, `trsm` of the panel, then `syrk` and `gemm`.
 
-    The order of summation is another, which no error bound used here depends on.
+    The order of summation differs from `potrf`'s; no error bound used here depends on it.
     """
     n = A.shape[0]
     one, less = np.ones(1, A.dtype), -np.ones(1, A.dtype)
@@ -158,7 +159,7 @@ def factor_blocked(A: Matrix | Matrix32, block: int) -> int:
 
 @compiled
 def solve(A: Matrix | Matrix32, x: Matrix | Matrix32) -> None:
-    """Replace x (n,) by the solution of the system that was factored; x has the precision of A."""
+    """Replace x (n,) by the solution of the system with factor A; x has the precision of A."""
     n = _int(A.shape[0])
     _triangular(A, x, n, _PLAIN)
     _triangular(A, x, n, _TRANSPOSED)
@@ -166,7 +167,7 @@ def solve(A: Matrix | Matrix32, x: Matrix | Matrix32) -> None:
 
 @compiled
 def solve_leading(A: Matrix, x: Matrix, order: int) -> None:
-    """x := L' ** -1 x for the factor L of the leading minor of that order, in the first entries of x."""
+    """Replace the first entries of x by L'**-1 x, for the factor L of the leading minor of the given order."""
     _triangular(A, x, _int(order), _TRANSPOSED)
 
 
@@ -184,7 +185,7 @@ def _triangular(
 
 @compiled
 def product(A: Matrix, x: Matrix, y: Matrix) -> None:
-    """y = A x from the lower triangle of A (n, n) and its diagonal."""
+    """Write A x to y, from the lower triangle of A (n, n) and its diagonal."""
     n, step, one, zero = _int(A.shape[0]), _int(1), np.ones(1), np.zeros(1)
     _dsymv(
         _UPPER.ctypes, n.ctypes, one.ctypes, A.ctypes, n.ctypes, x.ctypes, step.ctypes, zero.ctypes, y.ctypes,
@@ -194,7 +195,7 @@ def product(A: Matrix, x: Matrix, y: Matrix) -> None:
 
 @compiled
 def product_single(A: Matrix | Matrix32, x: Matrix | Matrix32, y: Matrix | Matrix32) -> None:
-    """y = A x in float32, from the upper triangle of A (n, n) and its diagonal."""
+    """Write A x to y in float32, from the upper triangle of A (n, n) and its diagonal."""
     n, step, one, zero = _int(A.shape[0]), _int(1), np.ones(1, np.float32), np.zeros(1, np.float32)
     _ssymv(
         _LOWER.ctypes, n.ctypes, one.ctypes, A.ctypes, n.ctypes, x.ctypes, step.ctypes, zero.ctypes, y.ctypes,
@@ -204,9 +205,9 @@ def product_single(A: Matrix | Matrix32, x: Matrix | Matrix32, y: Matrix | Matri
 
 @compiled
 def tridiagonal_eigenpairs(diagonal: Matrix, off: Matrix, count: int, tolerance: float) -> tuple[Matrix, Matrix]:
-    """The `count` smallest eigenvalues of a symmetric tridiagonal matrix, and their vectors as rows (`dstevx`).
+    """Return the `count` smallest eigenvalues of a symmetric tridiagonal matrix, and vectors as rows (`dstevx`).
 
-    Bisection stops within `tolerance` times the largest entry of `diagonal`; 0 asks for all digits.
+    Bisection stops within `tolerance` times the largest entry of `diagonal`; 0 gives all digits.
 
     Returns
     -------
@@ -220,15 +221,15 @@ def tridiagonal_eigenpairs(diagonal: Matrix, off: Matrix, count: int, tolerance:
     e[: order - 1] = off[: order - 1]
     values = np.zeros(order)
     vectors = np.zeros((count, order))
-    n, first, last, found, info = _int(order), _int(1), _int(count), _int(0), _int(0)
+    n, first, last, computed, info = _int(order), _int(1), _int(count), _int(0), _int(0)
     bound, within = np.zeros(1), np.full(1, tolerance * np.max(np.abs(diagonal)))
     work, integers, failed = np.empty(5 * order), np.empty(5 * order, np.int32), np.empty(order, np.int32)
     _dstevx(
         _VECTORS.ctypes, _INDEXED.ctypes, n.ctypes, d.ctypes, e.ctypes, bound.ctypes, bound.ctypes, first.ctypes,
-        last.ctypes, within.ctypes, found.ctypes, values.ctypes, vectors.ctypes, n.ctypes, work.ctypes,
+        last.ctypes, within.ctypes, computed.ctypes, values.ctypes, vectors.ctypes, n.ctypes, work.ctypes,
         integers.ctypes, failed.ctypes, info.ctypes,
     )  # fmt: skip
-    if info[0] != 0 or found[0] != count:
+    if info[0] != 0 or computed[0] != count:
         values[:] = np.nan
         vectors[:] = np.nan
     return values[:count], vectors

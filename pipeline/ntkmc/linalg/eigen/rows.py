@@ -31,7 +31,7 @@ class Rows:
 
 
 def as_array(values: ArrayLike, what: str) -> np.ndarray[Any, np.dtype[Any]]:
-    """`values` as an array; rows of different lengths are an `InputError`."""
+    """Return `values` as an array; raise `InputError` if rows have different lengths."""
     try:
         return np.asarray(values)
     except ValueError as error:
@@ -39,7 +39,7 @@ def as_array(values: ArrayLike, what: str) -> np.ndarray[Any, np.dtype[Any]]:
 
 
 def as_float64(array: np.ndarray[Any, np.dtype[Any]], what: str) -> Matrix:
-    """Real numbers as C-contiguous float64, without changing any of them (`InputError` where that is impossible)."""
+    """Return real numbers as C-contiguous float64; raise `InputError` if a number would change."""
     if array.dtype.kind not in "fiub":
         raise InputError(f"{what} must be real numbers, got dtype {array.dtype}")
     converted = np.ascontiguousarray(array, dtype=np.float64)
@@ -53,7 +53,7 @@ def as_float64(array: np.ndarray[Any, np.dtype[Any]], what: str) -> Matrix:
 
 
 def as_data(X: ArrayLike) -> Matrix:
-    """X as a C-contiguous (n, d) float64 array, or raise an error that names the reason.
+    """Return X as a C-contiguous (n, d) float64 array.
 
     Raises
     ------
@@ -71,8 +71,9 @@ def as_data(X: ArrayLike) -> Matrix:
 
 
 def split_rows(X: Matrix) -> Rows:
-    """Norms and unit rows of X (n, d), exact duplicates and opposites mapping to exact duplicates and opposites."""
-    if not X.flags.writeable:  # compiled code would be compiled anew for the type of read-only arrays
+    """Return norms and unit rows of X (n, d); duplicate and opposite rows stay exact duplicates and opposites."""
+    # Compiled functions would be compiled once more for the type of read-only arrays.
+    if not X.flags.writeable:
         X = X.copy()
     unit = np.empty_like(X)
     norms = np.empty(X.shape[0])

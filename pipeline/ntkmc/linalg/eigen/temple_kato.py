@@ -116,7 +116,7 @@ def plan_deflation(
     size = len(unit) * largest  # bounds the norm of A
     rounding = 4.0 * UNIT_ROUNDOFF * (size + 1.01 * (abs(theta) + gap + tau)) * UP + TINY
     above = max(FRACTION * gap, 2.0 * (c + rounding))
-    # Beyond a quarter of the gap, the residual would have to make up for a beta that is likely above lambda_2.
+    # With beta further up, an inaccurate gap would put it above lambda_2, and the factorization would fail.
     possible = above < 0.25 * gap and np.isfinite(theta)
     return tau, theta + above + c + rounding if possible else -np.inf, above, c, rounding
 

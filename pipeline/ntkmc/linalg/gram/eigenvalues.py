@@ -179,7 +179,7 @@ def kernel_eigenvalues(X: ArrayLike, kernel: str = "ntk", depth: int = 2) -> Eig
 def enclose_all(A: Matrix, error: float = 0.0) -> Eigenvalues:
     """Return `eigenvalues` of every matrix within `error` in norm of one with both triangles in place."""
     n, u = len(A), UNIT_ROUNDOFF
-    # `dsyevd` is the fastest driver for all eigenvectors. Its result is only a proposal.
+    # Its result is only a proposal, so that the driver decides bits but no bound.
     w, V = eigh(A, driver="evd", check_finite=False)
     V = np.ascontiguousarray(V)
     frobenius, sizes = float(np.linalg.norm(A)), np.sqrt(np.sum(V * V, axis=0)) * SUM
