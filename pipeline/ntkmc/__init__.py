@@ -1,7 +1,8 @@
 """ntkmc: distributed Monte Carlo for the smallest eigenvalue of Neural Tangent Kernel Gram matrices.
 
-Every lambda_min carries a rigorous enclosure, every probability an interval that stays valid while one looks, every
-theorem a verdict against the data. Start with `lambda_min` on your own data, or with `load_study` and `run`.
+Every lambda_min has a rigorous enclosure, every probability has a confidence interval that is valid under repeated
+looks at the data, and every theorem is tested on the data. Start with `lambda_min` on your own data, or with
+`load_study` and `run`.
 """
 
 from importlib.metadata import PackageNotFoundError, version

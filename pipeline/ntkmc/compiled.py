@@ -1,8 +1,8 @@
-"""The one place that knows the compiler: `compiled` turns a scalar loop into machine code.
+"""Compilation of scalar loops to machine code: the decorator `compiled`.
 
 `fastmath` stays off everywhere: the error bounds of this package count IEEE roundings, and a compiler that may
-reassociate or contract would void them. `fma` is a fused multiply-add that is asked for by name where an error-free
-product is wanted.
+reassociate or contract would void them. `fma` is an explicit fused multiply-add, for error-free
+products.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def compiled(function: F) -> F:
 
 
 def _cache_folder() -> str:
-    """Where machine code of this very state of the package is kept: beside it, or in the user's cache."""
+    """Cache folder for the machine code of this package version: next to the package, or in the user's cache."""
     package = Path(__file__).parent
     state = hashlib.blake2b(digest_size=8)
     for file in sorted(package.rglob("*.py")):

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from ntkmc.errors import InputError
-from ntkmc.execution.batch.dialects import DIALECTS
-from ntkmc.execution.batch.jobs import job_arguments
-from ntkmc.execution.batch.submission import Submission, batch_script
+from ntkmc.execution.batch.driver_job import Submission, batch_script
+from ntkmc.execution.batch.schedulers import DIALECTS
+from ntkmc.execution.batch.worker_jobs import job_arguments
 from ntkmc.execution.batch.workspace import Workspace
+from ntkmc.execution.job_resources import Layout
 from ntkmc.execution.profile_schema import Limits, Profile, cluster_class, load_profile
-from ntkmc.execution.sizing import Layout
 from ntkmc.experiment.store.location import Location
 
 LAYOUT = Layout(jobs=3, workers=4, worker_bytes=2 * 2**30, walltime=7200, driver=20000, others=1, longest=1.0)
@@ -153,7 +153,7 @@ def test_a_driver_that_fails_at_once_is_not_followed(tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ntkmc.execution.batch.submission.SOONEST", 3)
+    monkeypatch.setattr("ntkmc.execution.batch.driver_job.SOONEST", 3)
 
 
 def run_script(

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ntkmc.experiment.analysis.convergence import convergence
 from ntkmc.experiment.analysis.estimates import Rules
+from ntkmc.experiment.analysis.kernel_convergence import convergence
 from ntkmc.experiment.schema.groups import declared
 from ntkmc.numeric import Floats
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ntkmc.experiment.analysis.convergence import sketch_accuracy
 from ntkmc.experiment.analysis.estimates import Rules
+from ntkmc.experiment.analysis.kernel_convergence import sketch_accuracy
 from ntkmc.experiment.schema.groups import declared
 from ntkmc.experiment.schema.variables import QUANTILES
 from ntkmc.numeric import Floats

@@ -23,7 +23,7 @@ def submit(
     ] = 20,
 ) -> None:
     """Run a study as a batch job, which stops before its walltime and then resubmits itself."""
-    from ntkmc.execution.batch import submission
+    from ntkmc.execution.batch import driver_job
     from ntkmc.execution.plan import check_plan, check_store, make_plan
     from ntkmc.execution.profiles import load_profile
     from ntkmc.experiment.store import Location
@@ -39,16 +39,16 @@ def submit(
     plan = make_plan(loaded, site)
     check_plan(plan, site)
     profile_path = str(Path(profile).resolve()) if Path(profile).is_file() else profile
-    job = submission.Submission(study.resolve(), location, profile_path, Path.cwd(), chain)
+    job = driver_job.Submission(study.resolve(), location, profile_path, Path.cwd(), chain)
     layout = plan.layout
     if layout is None:
         raise typer.BadParameter(f"the profile {profile} is not one of a batch queue: use ntkmc run")
     if dry_run:
-        typer.echo(submission.batch_script(job, site, layout), nl=False)
+        typer.echo(driver_job.batch_script(job, site, layout), nl=False)
         return
     check_store(location)
     say(f"requests {describe_jobs(layout)}")
-    number = submission.submit(job, site, layout)
+    number = driver_job.submit(job, site, layout)
     typer.echo(f"job {number}; check it with: ntkmc status {path}")
 
 

@@ -50,7 +50,7 @@ def list_distributions(
     check: Annotated[bool, typer.Option("--check", help="Check its declared properties on samples.")] = False,
     dimension: Annotated[list[int] | None, typer.Option("--dimension", "-d", min=1, help="May be repeated.")] = None,
 ) -> None:
-    """List the laws of data rows, with your own, or show one: parameters and declared properties."""
+    """List the laws of data rows, including user-defined ones, or show the parameters and properties of one law."""
     from ntkmc.cli import distribution_table
     from ntkmc.theory.distributions import check_distribution
     from ntkmc.theory.distributions.conformance import DIMENSIONS

@@ -30,7 +30,7 @@ class Method(enum.StrEnum):
 
 
 class Kernel(enum.StrEnum):
-    """Kernels of `lambda-min`."""
+    """Kernels that `ntkmc lambda-min` accepts."""
 
     NTK = "ntk"
     H_INFINITY = "h-infinity"

@@ -23,8 +23,8 @@ from ntkmc.cli.app import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ntkmc.execution.job_resources import Layout
     from ntkmc.execution.plan import Blocked
-    from ntkmc.execution.sizing import Layout
 
 _SHOWN = 6
 """Largest number of values of an axis that a plan lists: the line still fits into a terminal."""
@@ -82,7 +82,7 @@ def run(
 
 @app.command()
 def plan(study: StudyFile, profile: ProfileName = "local") -> None:
-    """Predict the cost of a study: cells, tasks, memory per worker, core-hours, disk; report what cannot fit."""
+    """Predict tasks, memory per worker, core-hours and disk space of a study, and report exceeded limits."""
     from ntkmc.execution.plan import check_plan, make_plan
     from ntkmc.execution.profiles import load_profile
     from ntkmc.execution.units import format_duration

@@ -138,7 +138,7 @@ def show(
 def _spectrum(
     tree: xr.DataTree, store: StoreFolder, chosen: dict[str, str], form: Format, figure: Path | None
 ) -> None:
-    """Print spectra as tables; as CSV only eigenvalues, as JSON eigenvalues and predicted laws."""
+    """Print spectra as tables, eigenvalues as CSV, or eigenvalues and predicted laws as JSON."""
     import json
 
     from ntkmc.views.cells import Grid

@@ -23,6 +23,7 @@ from distributed import Client, Future, SpecCluster
 from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError, NtkmcError
+from ntkmc.execution.block_queue import BlockQueue, CellWork
 from ntkmc.execution.blocked.lambda_min import commit_blocked
 from ntkmc.execution.blocked.matrix import Stopped
 from ntkmc.execution.cluster import (
@@ -46,7 +47,6 @@ from ntkmc.execution.events import (
     Subscriber,
 )
 from ntkmc.execution.signals import Interruption, deferred_signals
-from ntkmc.execution.work_queue import CellWork, WorkQueue
 from ntkmc.execution.worker import BlockReport, commit_block, executing_tasks
 from ntkmc.experiment.analysis import Derived
 from ntkmc.experiment.store import Lease, Location, Store
@@ -164,7 +164,7 @@ class _Driver:
             for cell in study.cells
             for measurement in study.measurements
         ]
-        self.queue = WorkQueue(self.works)
+        self.queue = BlockQueue(self.works)
         self.finished: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.last_message_at = time.monotonic()
         self.without_workers = False
@@ -180,7 +180,7 @@ class _Driver:
         for work in self.works:
             self._queue_missing(work)
         # Sorted anew, because the order depends on the number of missing trials.
-        self.queue = WorkQueue(self.works)
+        self.queue = BlockQueue(self.works)
         with deferred_signals() as interruption:
             try:
                 self._loop(interruption)

@@ -1,4 +1,4 @@
-"""Schema of deployment profiles: YAML files in `cluster/` or of the user, as validated data."""
+"""Schema for validating deployment profiles, which are YAML files in `cluster/` or supplied by the user."""
 
 from __future__ import annotations
 
@@ -154,17 +154,17 @@ class Profile(_Section):
 
     @property
     def joins(self) -> bool:
-        """Whether the scheduler and its workers are already running, on machines of unknown size."""
+        """True if the profile connects to a running scheduler, whose workers have unknown memory."""
         return self.cluster == "distributed.Client"
 
     @property
     def batch(self) -> bool:
-        """Whether workers are jobs of a batch queue."""
+        """True if workers are jobs of a batch queue."""
         return self.limits is not None
 
     @property
     def one_job(self) -> bool:
-        """Whether driver, scheduler and workers are one job, an allocation, which another class submits."""
+        """True if driver, scheduler and workers are one job, an allocation, which another class submits."""
         return self.batch and self.submission is not None and self.submission.cluster not in (None, self.cluster)
 
 

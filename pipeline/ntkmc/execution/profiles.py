@@ -16,13 +16,13 @@ from distributed.security import Security
 
 from ntkmc.errors import ExecutionError, InputError
 from ntkmc.execution.batch.allocation import enter_allocation
-from ntkmc.execution.batch.dialects import dialect_of
-from ntkmc.execution.batch.jobs import JobKeeper, job_arguments
+from ntkmc.execution.batch.schedulers import dialect_of
+from ntkmc.execution.batch.worker_jobs import JobKeeper, job_arguments
 from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.cluster import PRELOAD, SCHEDULER
+from ntkmc.execution.job_resources import Layout
 from ntkmc.execution.profile_schema import Certificates, Profile, cluster_class, load_profile
 from ntkmc.execution.security import given_security, own_security
-from ntkmc.execution.sizing import Layout
 from ntkmc.experiment.store import Location
 
 __all__ = ["Profile", "available_cpus", "connect", "load_profile"]

@@ -59,8 +59,8 @@ def distance_interval(distance: float, trials: int, confidence: float = 0.95, lo
     """Return limits for sup |G - F| from sup |G_T - F| = `distance`, with G the law of T independent values.
 
     By the triangle inequality, the limits are the distance plus and minus the half-width of the
-    Dvoretzky-Kiefer-Wolfowitz band. With several looks, at numbers of trials that are fixed in advance, alpha is
-    divided equally among them (Bonferroni).
+    Dvoretzky-Kiefer-Wolfowitz band. With several interim analyses, at numbers of trials that are fixed in advance,
+    alpha is divided equally among them (Bonferroni).
 
     Examples
     --------

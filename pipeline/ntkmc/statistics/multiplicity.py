@@ -27,7 +27,7 @@ def log_e_range(
         the upper end; trials outside the latter are evidence against the lower end.
     trials : array_like of int
     lower, upper : float
-        Range of the probability. An end at 0 or 1 is not tested from outside. For upper = 0 a single event refutes.
+        Range of the probability. An end at 0 or 1 is not tested. If upper = 0, a single event gives infinite evidence.
 
     Returns
     -------

@@ -111,8 +111,8 @@ def quantile_sequence(
     """Return an anytime-valid interval of order statistics for a quantile, valid for every law.
 
     The interval inverts `confidence_sequence`: a value is excluded as the quantile if the sequence excludes `level`
-    for the number of samples up to it. Laws with atoms are covered: samples equal to the quantile count on the side
-    that favours it.
+    for the number of samples up to it. The interval is also valid for laws with atoms: samples equal to the quantile
+    are counted so that the interval becomes wider.
 
     Parameters
     ----------

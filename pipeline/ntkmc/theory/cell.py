@@ -50,11 +50,11 @@ class CellContext:
 
     @property
     def uniform_directions(self) -> bool:
-        """Whether x / |x| is uniform on the sphere, independently over rows (and of the norms)."""
+        """True if x / |x| is uniform on the sphere, independently over rows (and of the norms)."""
         return self.law in ("sphere", "gaussian", "uniform-ball")
 
     @property
     def uniform_pairs(self) -> bool:
-        """Whether directions are uniform, there is a pair of rows, and d is at least 2."""
+        """True if directions are uniform, there is a pair of rows, and d is at least 2."""
         # For d = 1 there are two directions, and the law of a cosine has no density.
         return self.uniform_directions and self.n >= 2 and self.d >= 2

@@ -116,6 +116,6 @@ class NetworkLabel:
 
     @classmethod
     def parse(cls, label: str) -> NetworkLabel:
-        """Return the network with a label."""
+        """Parse a label `target:m=WIDTH:kappa=KAPPA`."""
         target, width, kappa = label.split(":")
         return cls(target, int(width.removeprefix("m=")), float(kappa.removeprefix("kappa=")))

@@ -219,7 +219,7 @@ def _decay(frame: pd.DataFrame) -> RenderableType:
 
 
 def _network_tables(delta: float) -> list[tuple[str, list[str], dict[str, Column], str]]:
-    """Return title, columns by which rows differ, columns and caption of the tables of trained networks."""
+    """Return the title, key columns, value columns and caption of each table of trained networks."""
     network: dict[str, Column] = {"d": "d", "n": "n", "target": "target"}
     scale: dict[str, Column] = {"κ": lambda row: f"{row['kappa']:g}"}
     results = {"gap": "gap", "gap₀": "gap_started", "drift": "drift"}

@@ -109,7 +109,7 @@ class Grid:
 
     @property
     def decided_only(self) -> bool:
-        """Whether only events were decided (`measure: event`), so that lambda_min has no distribution."""
+        """True if only events were decided (`measure: event`), so that lambda_min has no distribution."""
         return self.study.measure == "event"
 
     def place(self, distribution: str, d: int, n: int, depth: int) -> CellDepth:

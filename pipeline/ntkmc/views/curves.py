@@ -1,4 +1,4 @@
-"""P(lambda_min >= lambda_0) as a function of lambda_0, n and d, by the rules of the store's estimates."""
+"""P(lambda_min >= lambda_0) as a function of lambda_0, n and d, with the method of the stored estimates."""
 
 from __future__ import annotations
 
@@ -134,19 +134,19 @@ class Probability:
 
 
 def probabilities_at(grid: Grid, place: CellDepth, thresholds: ArrayLike) -> list[Probability]:
-    """Return estimates at any thresholds, by the same rules and from the same trials as the store's.
+    """Estimate P(lambda_min >= lambda_0) at any thresholds, with the method and the trials of the stored estimates.
 
-    A confidence sequence is valid at any time of looking, for one threshold; a band for all thresholds: `survival`.
+    A confidence sequence is valid at any number of trials, for one threshold. For a simultaneous band, see `survival`.
 
     Returns
     -------
     list of Probability
-        Empty before the first look at a place.
+        Empty before the first estimate of the cell at this depth.
 
     Raises
     ------
     InputError
-        If events alone were decided, and not at one of these thresholds.
+        If the store contains only decided events, and none for one of these thresholds.
     """
     values = [float(value) for value in np.atleast_1d(np.asarray(thresholds, dtype=np.float64))]
     # Trials that decided events have no lambda_min that could be compared with another threshold.

@@ -181,7 +181,7 @@ def unused_trials(tree: xr.DataTree) -> int:
 
 
 def estimates_along(group: xr.Dataset, dim: str) -> pd.DataFrame:
-    """Return the variables of a group with one value per (distribution, d, n, depth, `dim`), of rows with trials.
+    """Return the variables of a group with one row per (distribution, d, n, depth, `dim`) that has trials.
 
     Variables without the dimension `dim` are repeated in each row.
     """

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Group, RenderableType
 
 from ntkmc.errors import InputError
-from ntkmc.experiment.analysis.convergence import median
+from ntkmc.experiment.analysis.kernel_convergence import median
 from ntkmc.statistics import confidence_sequence, distance_interval, kolmogorov_distance, quantile_sequence
 from ntkmc.theory.claims.trial_statistics import LEVELS
 from ntkmc.theory.predictions import LAWS, laws_for

@@ -96,7 +96,7 @@ def frame_table(
 
 
 def decimals(name: str, digits: int = 4) -> Column:
-    """Return the column of a number with a fixed number of decimals, see `fixed`."""
+    """Return a table column for a number with a fixed number of decimals (see `fixed`)."""
     return lambda row: fixed(row[name], digits)
 
 

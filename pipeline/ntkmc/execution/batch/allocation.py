@@ -16,9 +16,9 @@ from distributed.security import Security
 from ntkmc.errors import ExecutionError, InputError
 from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.cluster import MEMORY
+from ntkmc.execution.job_resources import Layout
 from ntkmc.execution.profile_schema import JOB_ARGUMENTS, Certificates, Profile
 from ntkmc.execution.security import await_certificates, given_security, own_security, write_certificates
-from ntkmc.execution.sizing import Layout
 
 _RANK_VARIABLES = ("SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 _DRIVER = 1  # the rank of the driver, which has the client; rank 0 is the scheduler

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from ntkmc.errors import InputError, StoreError
-from ntkmc.execution.batch.dialects import DIALECTS, Dialect, QueuedJob
+from ntkmc.execution.batch.schedulers import DIALECTS, Dialect, QueuedJob
 from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.events import BlockDone, CellFailed, Event, RunFinished, RunStarted
 from ntkmc.execution.progress.rate import RateEstimator, format_rate, seconds_left
+from ntkmc.experiment.analysis.stopping import is_precise
 from ntkmc.experiment.store import Location, attributes_without_imports, open_results, study_of
 from ntkmc.experiment.study.model import AdaptiveTrials
 
@@ -98,7 +97,7 @@ class RunStatus:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to compute."""
+        """True if nothing is left to compute."""
         return 0 < self.cells == self.cells_done
 
     @property
@@ -110,20 +109,20 @@ class RunStatus:
         """Return the status as texts, by their titles."""
         share = self.trials_done / self.trials if self.trials else 0.0
         store = f"{self.cells_done}/{self.cells} cells, {self.trials_done:,}/{self.trials:,} trials ({share:.0%})"
-        found = {"store": store if self.study else "not there yet: its driver has not started"}
+        lines = {"store": store if self.study else "not there yet: its driver has not started"}
         if self.seconds_left is not None:
             end = datetime.datetime.now() + datetime.timedelta(seconds=self.seconds_left)
-            found["rate"] = f"{format_rate(self.rate)} trials/s, expected to end {end:%Y-%m-%d %H:%M}"
+            lines["rate"] = f"{format_rate(self.rate)} trials/s, expected to end {end:%Y-%m-%d %H:%M}"
         if self.driver is not None:
-            found["driver"] = f"job {self.driver.id}: {self.driver}" if self.answered else "the queue does not answer"
+            lines["driver"] = f"job {self.driver.id}: {self.driver}" if self.answered else "the queue does not answer"
             if self.answered and self.driver.state == "ended" and not self.done:
-                found["driver"] += "; the study is not done, ntkmc submit goes on"
+                lines["driver"] += "; the study is not done, ntkmc submit goes on"
         if self.workers:
             counts = Counter(map(str, self.workers))
-            found["workers"] = ", ".join(f"{count} {text}" for text, count in counts.most_common())
+            lines["workers"] = ", ".join(f"{count} {text}" for text, count in counts.most_common())
         if self.error and not self.done:
-            found["error"] = self.error
-        return found
+            lines["error"] = self.error
+        return lines
 
 
 def run_status(store: str | Path | Location) -> RunStatus:
@@ -158,22 +157,22 @@ def run_status(store: str | Path | Location) -> RunStatus:
     )
 
 
-def dialect(workspace: Workspace) -> Dialect | None:
-    """Return the dialect of the queue in which the store has, or had, jobs; None without a queue."""
-    named = workspace.read("drivers").get("queue") or workspace.read("workers").get("queue")
-    return DIALECTS.get(str(named))
+def scheduler_of(workspace: Workspace) -> Dialect | None:
+    """Return the commands of the scheduler to which jobs for the store were submitted; None if there are none."""
+    name = workspace.read("drivers").get("queue") or workspace.read("workers").get("queue")
+    return DIALECTS.get(str(name))
 
 
 def submitted_jobs(workspace: Workspace) -> tuple[QueuedJob | None, tuple[QueuedJob, ...]] | None:
-    """The latest driver, if it is a job, and the workers, as the queue sees them; None if it does not answer."""
-    speaks = dialect(workspace)
+    """Return the driver's latest job, if any, and the workers' jobs; None if the queue does not answer."""
+    scheduler = scheduler_of(workspace)
     drivers = [str(entry["id"]) for entry in workspace.read("drivers").get("jobs", [])]
     workers = [str(number) for number in workspace.read("workers").get("jobs", [])]
-    found = speaks.jobs([*drivers[-1:], *workers]) if speaks else {}
-    if found is None:
+    jobs = scheduler.jobs([*drivers[-1:], *workers]) if scheduler else {}
+    if jobs is None:
         return None
-    driver = found[drivers[-1]] if speaks and drivers else None
-    return driver, tuple(found[number] for number in workers if number in found and found[number].state != "ended")
+    driver = jobs[drivers[-1]] if scheduler and drivers else None
+    return driver, tuple(jobs[number] for number in workers if number in jobs and jobs[number].state != "ended")
 
 
 def _counted_patiently(location: Location) -> tuple[str, int, int, int, int, int]:
@@ -194,15 +193,15 @@ def _counted(location: Location) -> tuple[str, int, int, int, int, int]:
     span = study.trial_range
     cells_done = trials_done = trials_left = 0
     for cell in study.cells:
-        place = {"distribution": cell.distribution.label, "d": cell.d, "n": cell.n}
-        status = trials["status"].sel(place | {"depth": list(cell.depths)}).isel(trial=slice(span.start, span.stop))
+        labels = {"distribution": cell.distribution.label, "d": cell.d, "n": cell.n, "depth": list(cell.depths)}
+        status = trials["status"].sel(labels).isel(trial=slice(span.start, span.stop))
         done = int((status != 0).all("depth").sum())
         trials_done += done
         precise = False
         if isinstance(study.trials, AdaptiveTrials) and done < len(span):
-            found = estimates.sel(place | {"depth": list(cell.depths), "lambda_0": list(study.event.lambda_0)})
-            width = np.asarray(found["probability_upper"] - found["probability_lower"])
-            precise = bool((width <= 2.0 * study.trials.half_width).all())
+            intervals = estimates.sel(labels | {"lambda_0": list(study.event.lambda_0)})
+            lower, upper = (intervals[f"probability_{end}"].values for end in ("lower", "upper"))
+            precise = bool(is_precise(lower, upper, study.trials.half_width).all())
         if done == len(span) or precise:
             cells_done += 1
         else:
@@ -211,9 +210,9 @@ def _counted(location: Location) -> tuple[str, int, int, int, int, int]:
 
 
 def cancel(store: str | Path | Location) -> list[str]:
-    """End the driver and the workers of a store; returns the ids of the jobs that were there.
+    """Cancel the jobs of the driver and the workers of a store, and return their ids; finished blocks are kept.
 
-    The driver goes first, so that it neither replaces workers nor follows itself; blocks that are finished stay.
+    The driver's job is cancelled first, so that it replaces neither workers nor itself.
 
     Raises
     ------
@@ -221,8 +220,8 @@ def cancel(store: str | Path | Location) -> list[str]:
         If nothing was submitted for it, or the queue does not answer.
     """
     workspace = Workspace(store)
-    speaks = dialect(workspace)
-    if speaks is None or not workspace.read("drivers"):
+    scheduler = scheduler_of(workspace)
+    if scheduler is None or not workspace.read("drivers"):
         raise InputError(f"{store}: nothing was submitted for it")
     ended: list[str] = []
     for _ in range(20):
@@ -231,12 +230,12 @@ def cancel(store: str | Path | Location) -> list[str]:
             raise InputError(f"{store}: the queue does not answer; its jobs are in {workspace.root}/drivers.json")
         driver, workers = jobs
         if driver is not None and driver.state != "ended":
-            here = [driver.id]
+            remaining = [driver.id]
         elif workers:
-            here = [job.id for job in workers]
+            remaining = [job.id for job in workers]
         else:
             break
-        subprocess.run([speaks.cancel, *here], capture_output=True, check=False)
-        ended += [number for number in here if number not in ended]
+        subprocess.run([scheduler.cancel, *remaining], capture_output=True, check=False)
+        ended += [number for number in remaining if number not in ended]
         time.sleep(1.0)
     return ended

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,27 +96,3 @@ def _nondegenerate(low: float, high: float, delta: float) -> Verdict:
     if low >= 1.0 - delta:
         return Verdict.SUPPORTED
     return Verdict.REFUTED if high < 1.0 - delta else Verdict.UNDECIDED
-
-
-def first_precise(
-    lower: Floats, upper: Floats, thresholds: Floats, looks: Sequence[int], half_width: float, confidence: float
-) -> int | None:
-    """Return the first look at which every confidence sequence has at most the given half-width, or None.
-
-    Parameters
-    ----------
-    lower, upper : ndarray, (depths, T)
-        Proved bounds on lambda_min, trials in the order of their addresses; NaN for failed trials.
-    looks : sequence of int
-        Increasing numbers of trials, at most T.
-    """
-    if not looks:
-        return None
-    counts = np.array(looks)
-    # Cumulative sums give the counts at all looks in one pass over the trials.
-    proved = np.cumsum(lower[:, None, :] >= thresholds[:, None], axis=2)[..., counts - 1]
-    excluded = np.cumsum(upper[:, None, :] < thresholds[:, None], axis=2)[..., counts - 1]
-    low, _ = confidence_sequence(proved, counts, confidence)
-    _, high = confidence_sequence(counts - excluded, counts, confidence)
-    precise = np.flatnonzero(np.max(high - low, axis=(0, 1)) <= 2.0 * half_width)
-    return int(counts[precise[0]]) if precise.size else None

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkmc.experiment.analysis.convergence import smallest_size
 from ntkmc.experiment.analysis.estimates import Rules, Trials, Values
+from ntkmc.experiment.analysis.kernel_convergence import smallest_size
 from ntkmc.statistics import confidence_sequence, exponents, mean_lower_limit, quantile_sequence
 from ntkmc.theory.targets import CHECKPOINTS, SHARE, NetworkLabel
 

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkmc.errors import StoreError
-from ntkmc.experiment.analysis.convergence import convergence, sketch_accuracy
-from ntkmc.experiment.analysis.estimates import Rules, Values, estimate, first_precise
+from ntkmc.experiment.analysis.estimates import Rules, Values, estimate
+from ntkmc.experiment.analysis.kernel_convergence import convergence, sketch_accuracy
 from ntkmc.experiment.analysis.overall import overall, overall_event, overall_probability, overall_scaling
+from ntkmc.experiment.analysis.stopping import first_precise
 from ntkmc.experiment.analysis.training import dynamics, predicted
 from ntkmc.experiment.analysis.verdicts import judge, judge_event
 from ntkmc.experiment.schema.groups import VARIABLES, declared

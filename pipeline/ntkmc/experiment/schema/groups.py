@@ -186,7 +186,7 @@ def declared(group: str) -> Mapping[str, Variable]:
 
 
 def groups_of(dims: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of the groups of a store, from the dimensions of its record.
+    """Return the names of the groups of a store with the given recorded dimensions.
 
     >>> [len(groups_of(dims)) for dims in ((), ("width",))]
     [4, 6]

@@ -138,11 +138,11 @@ def create_group(
 def regrow_group(
     root: zarr.Group, location: Location, group: str, recorded: Coordinates, coordinates: Coordinates
 ) -> None:
-    """Replace a derived group by a larger one with the same values, each variable in one chunk again.
+    """Replace a derived group by a larger one with the same values and one chunk per variable.
 
-    Only values within the recorded coordinates are copied: beyond them there may be an extension that was killed.
+    Only values within the recorded coordinates are copied. Values beyond them may come from an interrupted extension.
 
-    A group that is extended in place would keep the chunks of the first study's grid: thousands of files after a
+    Extending the group in place would keep the chunk shape of the first study: thousands of files after a
     pilot run of one cell.
     """
     known = {

@@ -164,7 +164,7 @@ class Journal:
 
 
 def _number(text: str) -> int:
-    """Return 63 bits of a hash."""
+    """Return a 63-bit hash of a text as an integer."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 

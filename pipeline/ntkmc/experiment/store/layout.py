@@ -290,7 +290,7 @@ def _attributes(
     statistics: tuple[str, ...],
     known: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return the root attributes; `known` is the identity that the store has already."""
+    """Return the root attributes; `known` is the identity already recorded in the store."""
     # The new keys are those of measurements that the store did not have.
     identity = known | study.identity()
     entry = {"study": study.digest(), "document": study.document(), "provenance": provenance()}

@@ -266,12 +266,12 @@ class Location:
 
     @property
     def remote(self) -> bool:
-        """Whether the location is a URL."""
+        """True if the location is a URL."""
         return _URL.match(self.address) is not None
 
     @property
     def archived(self) -> bool:
-        """Whether the location is a zip file, as `ntkmc compact --archive` writes it."""
+        """True if the location is a zip file, as `ntkmc compact --archive` writes it."""
         return not self.remote and self.address.endswith(".zip") and self.path.is_file()
 
     @property
@@ -295,7 +295,7 @@ class Location:
         return zarr.storage.ZipStore(self.path, mode="r") if self.archived else self.address
 
     def blobs(self, folder: str = "") -> Blobs:
-        """Return access to the files below the location or a folder in it; for an archive, to all of its files."""
+        """Return an interface to the files in the location or a subfolder, or to all files of an archive."""
         if self.archived:
             return ZipBlobs(self.path)
         address = f"{self.address}/{folder}" if folder else self.address

@@ -96,7 +96,7 @@ class Store:
         return (DRAWS, *self.additional_measurements)
 
     def index(self, cell: Cell) -> CellIndex:
-        """Return the position of a cell."""
+        """Return the position of a cell in the arrays of the store."""
         return self.trials.index((cell.distribution.label, cell.d, cell.n))
 
     def depth_positions(self, depths: Sequence[int]) -> list[int]:
@@ -115,7 +115,7 @@ class Store:
         return self._groups[measurement.group]
 
     def done(self, cell: Cell, measurement: MeasurementKey = DRAWS) -> NDArray[np.bool_]:
-        """Return whether each trial of a measurement is folded, (depths of the cell, trials)."""
+        """Return a mask (depths of the cell, trials) of the trials of a measurement that are stored."""
         return np.asarray(self.statuses(cell, measurement)[self.depth_positions(cell.depths)] != 0)
 
     def prefix(self, cell: Cell) -> int:

@@ -73,7 +73,7 @@ class PerTrial:
         self.status = self._verified_status()
 
     def index(self, cell: tuple[str, int, int], measurement: MeasurementKey = DRAWS) -> CellIndex:
-        """Return the position of a measurement of a cell."""
+        """Return the position of a measurement of a cell in the arrays of the group."""
         values = dict(zip(("distribution", "d", "n"), cell, strict=True)) | measurement.coordinates
         return tuple(self._coordinates[dim].index(values[dim]) for dim in self.axes)
 

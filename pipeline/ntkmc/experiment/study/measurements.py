@@ -154,7 +154,7 @@ class MeasurementKey(NamedTuple):
 
     @property
     def is_draws(self) -> bool:
-        """Whether this is the draw with its limiting kernel."""
+        """True if this is the draw with its limiting kernel."""
         return self.group == DRAWS.group
 
     @property
@@ -209,7 +209,7 @@ class Measurement:
     claims : MeasuredGroup
         Name of the group with one value per trial, and names for claims about it.
     key : str
-        Key of the study that asks for it.
+        Key of the study that requests the measurement.
     coordinate : Variable
         Coordinate of the axis.
     trials : Group
@@ -217,13 +217,13 @@ class Measurement:
     estimates : Group
         Estimates per cell that are computed from them.
     values : callable
-        Study -> values along the axis that the study asks for, without duplicates.
+        Study -> distinct requested values along the axis.
     numerics : mapping
-        Constants that can change a bit of the measurements: part of the identity of studies that ask for them.
+        Constants that can affect the measured values. They are part of the identity of studies with this measurement.
     description, plan, absent : str
-        Texts for messages: one value, in place of the braces; all values, in a plan; a store without the axis.
+        Message texts: for one value (in place of braces), for all values in a plan, for a store without the axis.
     options : callable
-        Study -> settings that can change a bit of the measurements: part of the identity as `numerics` is.
+        Study -> settings that can affect the measured values. They are part of the identity, like `numerics`.
     settings : tuple of str
         Keys of the study from which `options` are taken.
     extra_coordinates : mapping of str to tuple
@@ -231,7 +231,7 @@ class Measurement:
     open_ended : tuple of str
         Enclosed variables of which an end may be infinite.
     join : callable or None
-        (document of a study, of another) -> their union, for keys of the study that are not plain lists.
+        (document of one study, document of another) -> their union, for keys that are not lists.
     """
 
     claims: MeasuredGroup
@@ -251,7 +251,7 @@ class Measurement:
     join: Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]] | None = None
 
     def joined(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the union of what two studies, as documents, ask for."""
+        """Return the union of the measurements requested by the documents of two studies."""
         if self.join is not None:
             return self.join(one, other)
         values = _union(one, other, self.key)

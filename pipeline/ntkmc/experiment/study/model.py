@@ -262,7 +262,7 @@ class Study(_Model):
 
     @property
     def networks(self) -> tuple[int, ...]:
-        """Widths of finite networks without duplicates; empty unless the study asks for networks."""
+        """Distinct widths of the finite networks of the study; empty if it has none."""
         return tuple(dict.fromkeys(self.widths or ()))
 
     @property
@@ -310,7 +310,7 @@ class Study(_Model):
 
     @property
     def adaptive(self) -> bool:
-        """Whether the number of trials depends on their results."""
+        """True if the number of trials depends on their results."""
         return isinstance(self.trials, AdaptiveTrials)
 
     @cached_property

@@ -49,7 +49,7 @@ class Variable:
 
     @property
     def per_depth(self) -> bool:
-        """Whether there is one value per depth."""
+        """True if there is one value per depth."""
         return "depth" in self.dims
 
     @property
@@ -90,12 +90,12 @@ class Group:
 
 
 def real(name: str, dims: tuple[str, ...], sentence: str) -> Variable:
-    """Return a variable of pure real numbers, without a group."""
+    """Return a dimensionless float64 variable."""
     return Variable("", name, dims, "f8", NAN, "1", sentence)
 
 
 def count(name: str, dims: tuple[str, ...], sentence: str) -> Variable:
-    """Return a variable of numbers of trials."""
+    """Return an integer variable that counts trials."""
     return Variable("", name, dims, "i8", 0, "trials", sentence)
 
 

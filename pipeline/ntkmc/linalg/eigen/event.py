@@ -103,9 +103,9 @@ def decide(matrix: Symmetric, threshold: float) -> tuple[bool | None, float]:
 
 
 def bracket(matrix: Symmetric, thresholds: Sequence[float], error: float) -> Bracket:
-    """Decide lambda_min >= t for every t of an increasing sequence, for every matrix within `error` of the given one.
+    """Decide which thresholds t satisfy lambda_min >= t, for all matrices within `error` of the given one.
 
-    Those matrices are known to be positive semi-definite.
+    These matrices must be positive semi-definite. The thresholds are increasing.
     """
     lower, upper = 0.0, step_up(matrix.diagonal.min() + error)
     # The thresholds before `first` are reached, those from `last` on are not.

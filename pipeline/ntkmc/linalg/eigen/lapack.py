@@ -1,6 +1,6 @@
-"""SciPy's own BLAS and LAPACK inside compiled code, without a Python call per step.
+"""Access to SciPy's BLAS and LAPACK from compiled code, without Python calls.
 
-`scipy.linalg.cython_blas` and `cython_lapack` publish the addresses of their routines. They are registered under
+`scipy.linalg.cython_blas` and `cython_lapack` export the addresses of their routines. They are registered under
 names, and compiled code refers to the names: machine code that is kept on disk stays valid in another process, where
 the addresses differ.
 

@@ -83,7 +83,7 @@ class EigenProblem(Protocol):
 
     @property
     def order(self) -> int:
-        """n."""
+        """Order n of the matrix."""
 
     @property
     def diagonal(self) -> Matrix:

@@ -108,7 +108,7 @@ def spectrum(K: ArrayLike, labels: ArrayLike | None = None, *, method: str = "au
 
 
 def measure(matrix: Symmetric, smallest: Eigenvalue, labels: Matrix, error: float = 0.0) -> Spectrum:
-    """Return `spectrum` of every matrix within `error` in norm of one with both triangles in place.
+    """Enclose the spectrum of all matrices within `error` in norm of a matrix that is stored in full.
 
     `smallest` encloses lambda_min of those matrices; `labels` is (k, n).
     """

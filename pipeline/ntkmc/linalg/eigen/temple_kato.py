@@ -208,7 +208,7 @@ def residual_of(x: Matrix, Bx: Matrix) -> tuple[float, float]:
 def is_sharp(residual: float, above: float, value: float) -> bool:
     """Return whether residual**2 / above is at most half of `WIDTH`, relative to `value`.
 
-    `value` is the quotient of the present vector: that of the first vector may be far too high.
+    `value` is the Rayleigh quotient of the current vector. The quotient of the first vector may be much too large.
     """
     return residual * residual <= 0.5 * above * WIDTH * abs(value)
 

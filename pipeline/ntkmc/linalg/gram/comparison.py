@@ -1,4 +1,4 @@
-"""Comparison of a matrix with the exact kernel that it approximates: empirical tangent kernels, sketches."""
+"""Comparison of an empirical tangent kernel or a sketched kernel with the exact kernel."""
 
 from __future__ import annotations
 

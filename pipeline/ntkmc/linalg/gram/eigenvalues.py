@@ -177,7 +177,7 @@ def kernel_eigenvalues(X: ArrayLike, kernel: str = "ntk", depth: int = 2) -> Eig
 
 
 def enclose_all(A: Matrix, error: float = 0.0) -> Eigenvalues:
-    """Return `eigenvalues` of every matrix within `error` in norm of one with both triangles in place."""
+    """Enclose the eigenvalues of all matrices within `error` in norm of a matrix that is stored in full."""
     n, u = len(A), UNIT_ROUNDOFF
     # Its result is only a proposal, so that the driver decides bits but no bound.
     w, V = eigh(A, driver="evd", check_finite=False)

@@ -215,7 +215,7 @@ def first_layer_kernel(code: int, f: float, kappa_0: float, s: float) -> float:
 
 @compiled
 def _start(state: Matrix, unit: Matrix, code: int) -> None:
-    """Replace cosines by (s_2 below, k_2 above); for h-infinity, h above."""
+    """Replace cosines by s_2 below and k_2 above the diagonal, or by h above it for h-infinity."""
     n = state.shape[0]
     k = np.empty((TILE, TILE + PAD))
     for i0 in range(0, n, TILE):

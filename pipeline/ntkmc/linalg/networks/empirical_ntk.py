@@ -129,7 +129,7 @@ def _linear(rows: Rows) -> Matrix:
 
 
 def _columns(rows: Rows) -> Matrix:
-    """Return X', (d, n), C-contiguous."""
+    """Return X' as a C-contiguous (d, n) array."""
     return np.ascontiguousarray((rows.unit * rows.norms[:, None]).T)
 
 

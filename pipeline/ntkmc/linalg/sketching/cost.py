@@ -65,7 +65,7 @@ def _parts(n: int, d: int, kernel: str, depth: int, features: int, method: str) 
 
 
 def _pair(left: int, right: int, buckets: int) -> float:
-    """Return the operations of a tensor sketch of one row: two count sketches, three real FFTs, and their product."""
+    """Return the operations of a tensor sketch of one row: two count sketches, three real FFTs, one product."""
     return 2.0 * (left + right) + buckets * (7.5 * math.log2(max(buckets, 2)) + 3.0)
 
 

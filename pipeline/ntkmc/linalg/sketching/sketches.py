@@ -95,7 +95,7 @@ class TensorSketch:
 
 
 def powers(stream: np.random.Generator, A: Matrix, degree: int, buckets: int) -> Iterator[tuple[int, Matrix]]:
-    """Yield (r, sketches of the r-th tensor powers of the rows), (n, buckets), for r = 2 ... `degree`.
+    """Yield r and the (n, buckets) sketches of the r-th tensor powers of the rows, for r = 2, ..., `degree`.
 
     The mean of an inner product of sketches is the inner product of the rows to the power r. The yielded array is
     overwritten by the next power.

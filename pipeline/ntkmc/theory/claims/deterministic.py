@@ -272,7 +272,7 @@ def _positive(context: CellContext, statistics: Statistics, parameters: Paramete
 
 
 def two_layer_entry(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """Return the enclosure of h(coherence), the bound on off-diagonal entries of H-infinity, (trials,)."""
+    """Return per-trial enclosures of h(coherence), the bound on off-diagonal entries of H-infinity."""
     falling = decreasing(lambda cosine: -kernel_function(cosine, "h-infinity", 2), context, statistics)
     return Bound(-falling.upper, -falling.lower)
 

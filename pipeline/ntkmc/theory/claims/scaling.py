@@ -1,4 +1,4 @@
-"""Scaling claims with unspecified constants, and the hypotheses that a law declares of its rows.
+"""Scaling claims with unspecified constants, and the declared hypotheses on the rows of a law.
 
 A claim "Y <= C g with probability at least 1 - delta" is tested by the (1 - delta)-quantile of Y / g in each cell. The
 claim is false as published if this quantile grows with n or d. Hypotheses are tested on the draws of a study.
@@ -152,7 +152,7 @@ def _of_function(context: CellContext, statistics: Statistics, name: str) -> Flo
 def lipschitz_functions(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
     """Return f(x) of the first row, x scaled so that E|x|**2 = d.
 
-    Of one function, the parameter f, (trials,); without it, of all functions that fluctuate, (functions, trials).
+    The shape is (trials,) if the parameter f is given; otherwise (functions, trials), for all non-constant functions.
     """
     if "f" in parameters:
         return _exact(_of_function(context, statistics, str(parameters["f"])))

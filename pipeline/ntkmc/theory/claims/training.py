@@ -102,7 +102,7 @@ def _waiting(context: CellContext, statistics: Statistics) -> Bound:
 
 
 def _logarithm(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
-    """Return log(n / delta), where no component overshoots: eta lambda_max <= 1; infinite elsewhere."""
+    """Return log(n / delta) for trials with eta lambda_max <= 1, and infinity for the others."""
     value = math.log(context.n / SHARE)
     # The rate is known up to the tolerance of `_steady`.
     steady = _steady(statistics)
@@ -118,7 +118,7 @@ def _steady(statistics: Statistics) -> Floats:
 
 
 def _relative(statistics: Statistics, curve: str) -> Bound:
-    """Return a curve in units of |y|, (T, steps)."""
+    """Return a curve divided by |y|, of shape (T, steps)."""
     # If all labels are 0, so is the curve: 0 / 1e-300.
     unit = np.maximum(statistics[_NORM], 1e-300)[:, None]
     recorded = enclosed(statistics, curve)

@@ -47,7 +47,7 @@ class Distribution(ABC):
 
     @property
     def unit_norm(self) -> bool:
-        """Whether every row has norm 1 as drawn."""
+        """True if every row has norm 1 before normalization."""
         return False
 
     def labels(self, n: int, d: int, rng: np.random.Generator) -> Matrix:

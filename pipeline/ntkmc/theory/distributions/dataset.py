@@ -194,7 +194,7 @@ def _read(file: Path) -> np.ndarray[Any, np.dtype[Any]]:
 
 
 def _is_header(line: str) -> bool:
-    """Return whether a first line consists of names, none of them empty or a number; otherwise it is read as data."""
+    """Return whether a first line is a header: every field is non-empty and not a number."""
     # A sign or a point begins a number: a line that mixes names and numbers fails as data, with NumPy's message.
     return all(re.match(r"[^\d\s+\-.]", field.strip().strip("\"'")) for field in line.split(","))
 

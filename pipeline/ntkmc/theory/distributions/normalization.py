@@ -18,12 +18,12 @@ DEFAULT: Final[dict[str, Normalization]] = {"h-infinity": "unit", "ntk": "mean",
 
 
 def normalize(X: Matrix, distribution: Distribution, mode: Normalization) -> Matrix:
-    """Return the rows scaled so that E|x|**2 = 1, or as drawn.
+    """Scale the rows so that E|x|**2 = 1, or leave them unchanged.
 
     Parameters
     ----------
     X : ndarray, (n, d)
-        Rows as drawn.
+        Rows before normalization.
     mode : {"unit", "mean", "none"}
         `unit` divides each row by its norm; `mean` divides all of X by the constant sqrt(E|x|**2), so that norms
         still fluctuate; `none` leaves X as it is.

@@ -106,7 +106,7 @@ def _many_dimensions(context: CellContext) -> bool:
 
 
 def elkaroui(kernel: str, depth: int, n: int, d: int) -> float:
-    """Return a_1 (1 - sqrt(n / d))_+**2 + a_*, with a_1 and a_* the linearization constants of the kernel.
+    """Return the asymptotic smallest eigenvalue a_1 (1 - sqrt(n / d))_+**2 + a_* (El Karoui).
 
     >>> round(elkaroui("ntk", 2, 100, 100), 4)
     0.6817
@@ -299,7 +299,7 @@ def coherence_fixed_dimension_cdf(t: ArrayLike, n: int, d: int) -> Floats:
 
 
 def _has_bulk(context: CellContext) -> bool:
-    """Return whether E|x|**2 exists, n >= 2, and the bulk determines the spectrum."""
+    """Return whether E|x|**2 exists, n >= 2, and d is large enough for a bulk law."""
     return context.second_moment is not None and context.d > SMALL_DIMENSION and context.n >= 2
 
 

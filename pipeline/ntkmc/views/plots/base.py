@@ -25,7 +25,7 @@ from ntkmc.views.plots.style import (
     TEXT,
     category_ticks,
     error_bars,
-    journal,
+    journal_style,
     label_ends,
     legend,
     listed,
@@ -94,7 +94,7 @@ def survival_plot(
     predictions = predictions_frame(grid.tree).query("quantity == 'lambda_min'") if predicted else None
     curves: list[pd.DataFrame] = []
     markers: dict[str, dict[str, Any]] = {}
-    with journal():
+    with journal_style():
         figure = Figure(figsize=(TEXT, 1.35 * len(depths) + 0.75), layout="constrained")
         # Panels of a row share their axis: lambda_min grows with depth, which is the row.
         axes = figure.subplots(len(depths), len(sizes), squeeze=False, sharey=True, sharex="row")
@@ -154,7 +154,7 @@ def surface_plot(grid: Grid, threshold: float, name: str = "surface", laws: Sequ
     ns, ds = sorted(frame["n"].unique()), sorted(frame["d"].unique())
     # Above these numbers of cells the probabilities would not fit into them.
     labelled = len(ns) * len(depths) <= 24 and len(ds) <= 16
-    with journal():
+    with journal_style():
         height = len(laws) * (0.17 * len(ds) + 0.35) + 0.8
         # At least the height of the colour bar's label, at most one page.
         figure = Figure(figsize=(TEXT, min(max(height, 1.9), 8.5)), layout="constrained")
@@ -210,7 +210,7 @@ def scaling_plot(
     if positive.empty:
         return None
     dimensions = sorted(positive["d"].unique())
-    with journal():
+    with journal_style():
         width = max(COLUMN, min(TEXT, 2.25 * len(depths)))
         figure = Figure(figsize=(width, 1.5 * len(laws) + 0.4), layout="constrained")
         axes = figure.subplots(len(laws), len(depths), squeeze=False, sharex=True, sharey="row")
@@ -262,7 +262,7 @@ def tightness_plot(grid: Grid, name: str = "tightness") -> Plot | None:
     summary["verdict"] = summary["claim"].map(overall_frame(grid.tree).set_index("claim")["overall"].to_dict())
     summary = summary.sort_values(["side", "median"], ascending=[True, False]).reset_index(drop=True)
     sides = [side for side in ("lower", "upper") if (summary["side"] == side).any()]
-    with journal():
+    with journal_style():
         # One line of 6.5 points per claim.
         figure = Figure(figsize=(TEXT, 0.155 * len(summary) + 0.65), layout="constrained")
         panel = figure.subplots()
@@ -298,7 +298,7 @@ def tightness_plot(grid: Grid, name: str = "tightness") -> Plot | None:
 
 
 def constants_plot(grid: Grid, claims: Sequence[str] = (), name: str = "constants", most: int = 6) -> Plot | None:
-    """Plot constants of scaling claims against d on log axes, with simultaneous limits; None if none was tried."""
+    """Plot constants of scaling claims against d on log axes, with simultaneous limits; None if none was tested."""
     frame = claims_frame(grid.tree)
     # A constant that is not proved to be positive, such as a mean that may be zero, cannot be shown on a log axis.
     frame = frame[(frame["kind"] == "scaling") & (frame["cell_constant_lower"] > 0.0)]
@@ -307,7 +307,7 @@ def constants_plot(grid: Grid, claims: Sequence[str] = (), name: str = "constant
     if frame.empty:
         return None
     laws = sorted(frame["distribution"].unique())
-    with journal():
+    with journal_style():
         columns = min(3, len(shown))
         rows = -(-len(shown) // columns)
         width = {1: COLUMN, 2: 5.0}.get(columns, TEXT)
@@ -383,7 +383,7 @@ def save(plot: Plot, path: Path) -> None:
         raise InputError(f"{path}: unknown figure format {path.suffix!r}; use .png, .pdf or .svg")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with journal():
+        with journal_style():
             plot.figure.savefig(path, dpi=200)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error

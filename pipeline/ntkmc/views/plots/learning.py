@@ -16,7 +16,7 @@ from ntkmc.views.axis_frames import features_frame, targets_frame, widths_frame
 from ntkmc.views.cells import Grid, spread
 from ntkmc.views.frames import where
 from ntkmc.views.plots.base import Plot
-from ntkmc.views.plots.style import TEXT, error_bars, journal, legend, listed, log_ticks, shortened
+from ntkmc.views.plots.style import TEXT, error_bars, journal_style, legend, listed, log_ticks, shortened
 
 _LAW_STYLES: Final[tuple[Any, ...]] = ("-", "--", ":", "-.")
 """Line styles by distribution of the rows."""
@@ -56,7 +56,7 @@ def _convergence_plot(name: str, frame: pd.DataFrame, axis: _Axis) -> Plot | Non
         return None
     columns = spread(zip(frame["d"], frame["depth"], strict=True))
     laws, sizes = spread(frame["distribution"]), spread(frame["n"], 6)
-    with journal():
+    with journal_style():
         figure = Figure(figsize=(TEXT, 3.7), layout="constrained")
         axes = figure.subplots(2, len(columns), squeeze=False, sharex=True, sharey="row")
         for (above, below), (d, depth) in zip(axes.T, columns, strict=True):
@@ -111,7 +111,7 @@ def training_plot(grid: Grid, name: str = "training") -> Plot | None:
     residuals = grid.tree["dynamics"].to_dataset()["residual"]
     predicted = grid.tree["prediction"].to_dataset()["residual"]
     curves: list[pd.DataFrame] = []
-    with journal():
+    with journal_style():
         figure = Figure(figsize=(TEXT, 3.9), layout="constrained")
         axes = figure.subplots(2, len(columns), squeeze=False, sharey="row")
         for (above, below), (n, target) in zip(axes.T, columns, strict=True):
@@ -164,7 +164,7 @@ def bound_plot(grid: Grid, name: str = "bound") -> Plot | None:
         return None
     columns = spread(zip(predicted["distribution"], predicted["d"], predicted["depth"], strict=True))
     targets = spread(predicted["target"], 6)
-    with journal():
+    with journal_style():
         figure = Figure(figsize=(TEXT, 2.7), layout="constrained")
         axes = figure.subplots(1, len(columns), squeeze=False, sharey=True)[0]
         for panel, (law, d, depth) in zip(axes, columns, strict=True):

@@ -18,7 +18,7 @@ from ntkmc.theory.predictions import LAWS, laws_for
 from ntkmc.views.cells import CellDepth, Grid, spread
 from ntkmc.views.frames import where
 from ntkmc.views.plots.base import Plot
-from ntkmc.views.plots.style import TEXT, error_bars, journal, legend, log_ticks, shortened
+from ntkmc.views.plots.style import TEXT, error_bars, journal_style, legend, log_ticks, shortened
 from ntkmc.views.spectra import QUANTILES, has_spectra, laws_frame, spectra_frame
 
 _POINTS: Final = 240
@@ -46,7 +46,7 @@ def laws_plot(grid: Grid, places: Sequence[CellDepth] | None = None, name: str =
     depths, sizes = spread((place.depth for place in known), 3), spread((place.d, place.n) for place in known)
     series: list[pd.DataFrame] = []
     shown: set[str] = set()
-    with journal():
+    with journal_style():
         figure = Figure(figsize=(TEXT, 1.5 * len(depths) + 0.8), layout="constrained")
         axes = figure.subplots(len(depths), len(sizes), squeeze=False, sharey=True)
         for (i, depth), (j, (d, n)) in ((row, column) for row in enumerate(depths) for column in enumerate(sizes)):
@@ -100,7 +100,7 @@ def coherence_plot(grid: Grid, name: str = "coherence") -> Plot | None:
     sizes = spread((place.d, place.n) for place in places.values())
     series: list[pd.DataFrame] = []
     shown: set[str] = set()
-    with journal():
+    with journal_style():
         figure = Figure(figsize=(TEXT, 2.3), layout="constrained")
         axes = figure.subplots(1, len(sizes), squeeze=False, sharey=True)[0]
         for panel, (d, n) in zip(axes, sizes, strict=True):
@@ -144,7 +144,7 @@ def depth_plot(grid: Grid, name: str = "depth") -> Plot | None:
     frame = spectra_frame(grid)
     frame = frame[frame["eigenvalue_q50"].notna()]
     labels, sizes = sorted(frame["distribution"].unique()), spread((place.d, place.n) for place in known)
-    with journal():
+    with journal_style():
         figure = Figure(figsize=(TEXT, 3.6), layout="constrained")
         axes = figure.subplots(2, len(sizes), squeeze=False, sharex=True, sharey="row")
         for (above, below), (d, n) in zip(axes.T, sizes, strict=True):

@@ -58,7 +58,7 @@ _RC: Final[dict[str, Any]] = {
 
 
 @contextmanager
-def journal() -> Iterator[None]:
+def journal_style() -> Iterator[None]:
     """Apply the style to everything that is drawn or saved inside the context."""
     with mpl.rc_context(rc=_RC):  # type: ignore[arg-type]  # its stubs want the names as literals
         yield

@@ -1,4 +1,4 @@
-"""The report: one self-contained page that reads like a short paper."""
+"""Report of a study as one self-contained HTML page."""
 
 from ntkmc.views.report.page import report_html, report_plots, save_plots, write_report
 

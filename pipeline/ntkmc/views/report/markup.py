@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from ntkmc.palette import SIGNS, VERDICTS
 from ntkmc.views.plots.base import Plot
-from ntkmc.views.plots.style import journal
+from ntkmc.views.plots.style import journal_style
 
 _SYMBOLS: Final = {
     "lambda_min": "λ_min",
@@ -95,7 +95,7 @@ def significant(value: Any, digits: int = 4) -> str:
 def svg(plot: Plot) -> bytes:
     """Return a figure as SVG, with coordinates rounded to a hundredth of a point."""
     content = io.StringIO()
-    with journal():
+    with journal_style():
         plot.figure.savefig(content, format="svg", metadata={"Date": None, "Title": plot.name})
     # Further digits are two thirds of a file. Only paths: the scale of glyphs is a small number too.
     return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\d\.\d{2})\d+", r"\1", path[0]), content.getvalue()).encode()

@@ -1,4 +1,4 @@
-"""The report: its figures, its page, and its files."""
+"""Figures, HTML page and files of the report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ntkmc.views.cells import Grid
 from ntkmc.views.frames import estimates_frame, overall_frame
 from ntkmc.views.plots import base, learning, spectra
 from ntkmc.views.plots.base import Plot
-from ntkmc.views.plots.style import journal
+from ntkmc.views.plots.style import journal_style
 from ntkmc.views.report import sections
 from ntkmc.views.report.markup import render
 from ntkmc.views.summary import totals, what_was_found, what_was_run
@@ -120,7 +120,7 @@ def save_plots(plots: list[Plot], folder: Path) -> list[Path]:
             for ending in (".pdf", ".png"):
                 target = folder / f"{plot.name}{ending}"
                 # Journals ask for 600 dots per inch in line art.
-                with journal():
+                with journal_style():
                     plot.figure.savefig(target, dpi=600, metadata={"Title": plot.name})
                 written.append(target)
             plot.data.to_csv(folder / f"{plot.name}.csv", index=False)

@@ -84,7 +84,7 @@ class Feed:
         self._thread = threading.Thread(target=self._send_all, name="ntkmc-study-feed", daemon=True)
 
     def __call__(self, event: Event) -> None:
-        """Enter an event into the next message."""
+        """Add an event to the next message."""
         with self._lock:
             self._enter(event)
         if isinstance(event, RunStarted):
@@ -145,7 +145,7 @@ class Feed:
             self._seeded = True
 
     def _estimates(self, event: StoreUpdated, cells: list[int]) -> tuple[Any, Any]:
-        """Return cells and, (3, cells, depths, thresholds), their estimates with both ends of the intervals."""
+        """Return the cells and an array (3, cells, depths, thresholds) of estimates, lower and upper limits."""
         axes = event.store.coordinates
         rows = event.store.depth_positions(self._depths)
         columns = [axes["lambda_0"].index(value) for value in self._study.event.lambda_0]

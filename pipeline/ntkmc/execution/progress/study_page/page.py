@@ -168,7 +168,7 @@ class Page:
         }
 
     def _begin(self, state: StudyState) -> None:
-        """Lay out a study: one row per (distribution, d), one column per n."""
+        """Initialize the map of a study, with one row per (distribution, d) and one column per n."""
         self.state = state
         laws = list(dict.fromkeys(state.distribution))
         rows = sorted({(laws.index(law), int(d)) for law, d in zip(state.distribution, state.d, strict=True)})

@@ -30,7 +30,7 @@ class StudyState:
     distribution : list of str
     d, n : ndarray, (cells,)
     planned, done, failed : ndarray, (cells,)
-        Trials per cell: planned (at most), finished in the store, without a value.
+        Trials per cell: planned (upper limit), finished and stored, and failed.
     depths, thresholds : list
         Coordinates of the estimates.
     clock : callable
@@ -38,15 +38,15 @@ class StudyState:
     probability, lower, upper : ndarray, (cells, depths, thresholds)
         The store's estimates with their confidence sequences; NaN before the first estimate.
     closed : ndarray, (cells,)
-        Whether nothing more is to be done for a cell.
+        True for cells that need no further trials.
     set_aside : dict of str to str
-        Cells that were set aside, with the reason.
+        Excluded cells, with the reason.
     notes : list of str
         Messages for the user.
     verdicts : dict of str to str
         Verdict of all cells together on each claim.
     computed : float
-        Seconds that blocks took, by their own clocks.
+        Total computing time of the blocks in seconds, measured by the workers.
     ended : str
         `finished` or `interrupted`; empty while the driver runs.
     version, estimates_version : int
@@ -177,14 +177,14 @@ MOST_STUDIES: Final = 8
 
 
 class Studies:
-    """Studies that ran on a scheduler, by the identifiers of their drivers; times of its workers on the latest one.
+    """Studies that ran on a scheduler, keyed by driver, and worker times for the latest study.
 
     Attributes
     ----------
     states : dict of str to StudyState
         The latest one is the last.
     busy : float
-        Seconds that workers spent on blocks, by their own clocks: computing them and writing them.
+        Seconds that workers spent computing and writing blocks, measured by the workers.
     erred : int
         Number of blocks whose task raised an exception.
     """

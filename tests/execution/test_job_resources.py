@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntkmc.errors import InputError
+from ntkmc.execution.job_resources import Needs, check_layout, choose
 from ntkmc.execution.plan import check_plan, make_plan
 from ntkmc.execution.profile_schema import Limits, Profile, Scaling
 from ntkmc.execution.profiles import load_profile
-from ntkmc.execution.sizing import Needs, check_layout, choose
 from ntkmc.experiment.study.loading import parse_study
 
 SLURM = "dask_jobqueue.SLURMCluster"

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ntkmc.errors import InputError
-from ntkmc.execution.batch.dialects import dialect_of, refusal
+from ntkmc.execution.batch.schedulers import dialect_of, refusal
 from ntkmc.execution.batch.workspace import Workspace
+from ntkmc.execution.job_resources import Layout, fill_placeholders
 from ntkmc.execution.profile_schema import JOB_ARGUMENTS, Profile, cluster_class
-from ntkmc.execution.sizing import Layout, fill_placeholders
 from ntkmc.experiment.store import Location
 
 CHAIN: Final = 20
@@ -122,7 +122,7 @@ def batch_script(submission: Submission, profile: Profile, layout: Layout) -> st
 
 
 def deadline(walltime: int) -> int:
-    """Return the seconds after which a driver stops: five minutes before its walltime, or a third of a short one.
+    """Return the run time of a driver in seconds: its walltime minus five minutes, or minus a third if that is less.
 
     >>> deadline(86400), deadline(60)
     (86100, 40)

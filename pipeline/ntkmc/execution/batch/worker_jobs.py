@@ -11,11 +11,11 @@ from typing import Any
 from distributed import Client, Status
 
 from ntkmc.errors import ExecutionError, InputError
-from ntkmc.execution.batch.dialects import Dialect, QueuedJob, refusal
+from ntkmc.execution.batch.schedulers import Dialect, QueuedJob, refusal
 from ntkmc.execution.batch.workspace import Workspace
 from ntkmc.execution.cluster import MEMORY, PRELOAD
+from ntkmc.execution.job_resources import Layout, fill_placeholders
 from ntkmc.execution.profile_schema import Profile, Scaling
-from ntkmc.execution.sizing import Layout, fill_placeholders
 from ntkmc.execution.units import format_duration
 
 _QUERY_INTERVAL = 5.0  # seconds; a batch scheduler serves thousands of users

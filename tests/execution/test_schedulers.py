@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ntkmc.execution.batch.dialects import (
+from ntkmc.execution.batch.schedulers import (
     DIALECTS,
     parse_bjobs,
     parse_qstat_full,

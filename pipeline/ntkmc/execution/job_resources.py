@@ -77,9 +77,9 @@ class Layout:
 
     @property
     def lifetime(self) -> tuple[int, int]:
-        """Seconds after which a worker retires, and their random variation, so that not all retire at once.
+        """Lifetime of a worker in seconds, and its random variation, so that workers do not all stop at the same time.
 
-        Workers retire two of the longest trials and two minutes before the walltime, but not before half of it.
+        It ends two minutes and twice the longest trial before the walltime, but not before half the walltime.
         """
         stagger = min(self.walltime // 10, 600)
         margin = min(self.walltime // 4, 120) + min(self.walltime // 4, math.ceil(2.0 * self.longest))

@@ -69,7 +69,7 @@ class CellWork:
 
     @property
     def idle(self) -> bool:
-        """Whether no trial is queued or submitted although the cell is not closed."""
+        """True if no trial is queued or submitted although the cell is not closed."""
         return not (self.closed or self.runs or self.in_flight)
 
     @property
@@ -104,7 +104,7 @@ class CellWork:
         )
 
 
-class WorkQueue:
+class BlockQueue:
     """All cells, the most expensive first, so that no long cell is left for the end."""
 
     def __init__(self, cells: list[CellWork]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ntkmc.execution.work_queue import CellWork, WorkQueue
+from ntkmc.execution.block_queue import BlockQueue, CellWork
 from ntkmc.experiment.study.cells import Cell
 from ntkmc.experiment.trial.draw import TrialConfig
 from ntkmc.linalg.cost import trial_seconds
@@ -37,7 +37,7 @@ def test_block_length_follows_the_measured_time() -> None:
 
 def test_expensive_cells_come_first() -> None:
     cells = [work(16), work(256), work(64)]
-    queue = WorkQueue(cells)
+    queue = BlockQueue(cells)
     assert queue.next() is cells[1]
     cells[1].take(RECIPE, 2)
     assert queue.next() is cells[2]  # the first waits for its measurement
