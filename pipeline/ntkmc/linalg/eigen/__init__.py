@@ -2,8 +2,9 @@
 log det, quadratic forms and lambda_max, enclosed.
 
 Works on matrices and on rows of data alone; imports nothing else of `linalg`. Steps of an enclosure: `krylov` (or
-`solvers`) proposes a vector, `temple_kato` factors the matrix and sharpens the vector, `rayleigh` computes its quotient
-and residual in double-double, `smallest` combines them into a certificate, and `result` defines the returned object.
+`solvers`) proposes a vector, `temple_kato` factors the matrix and sharpens the vector, `rayleigh` computes its
+quotient and residual in double-double, `smallest` combines them into a certificate, and `result` defines the returned
+object.
 """
 
 from ntkmc.linalg.eigen.event import event_holds
