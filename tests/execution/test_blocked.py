@@ -15,7 +15,7 @@ from pathlib import Path
 import dask
 import numpy as np
 import pytest
-from distributed import Client, LocalCluster, Worker
+from distributed import Client, LocalCluster, Worker, get_worker
 from numba.core.dispatcher import Dispatcher
 
 from ntkmc import InputError, Status, lambda_min
@@ -162,6 +162,18 @@ def test_a_worker_that_holds_a_share_is_not_paused(two_workers: Client, monkeypa
     lambda_min(data(300, 50), client=two_workers)
     assert set(seen[0].values()) == {1.0}
     settled()
+
+
+def test_a_closed_share_does_not_disable_pausing(two_workers: Client) -> None:
+    """Even if something still refers to it."""
+    assert two_workers.submit(_open_and_close, pure=False).result() == (1.0, 0.8)
+
+
+def _open_and_close() -> tuple[float | bool, float | bool]:
+    share = worker.open_share(split_rows(data(40, 30)), "ntk", 20, (0, 1), False)
+    before = _pausing_at(get_worker())
+    worker.call_share(share, "close", 0)
+    return before, _pausing_at(get_worker())
 
 
 def _pausing_at(dask_worker: Worker) -> float | bool:

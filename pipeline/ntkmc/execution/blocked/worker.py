@@ -37,6 +37,7 @@ _WARM_UP_ROWS: Final = 64  # per block row, and numbers per row, of the matrix o
 # Reentrant: while the lock is held, the garbage collector may finalize another share in the same thread.
 _lock: Final = threading.RLock()
 _pausing: Final[dict[WorkerMemoryManager, list[Any]]] = {}  # number of shares, and the original pause fraction
+_finalizers: Final[weakref.WeakKeyDictionary[BlockRows, weakref.finalize[..., Any]]] = weakref.WeakKeyDictionary()
 
 
 def open_share(rows: Rows, kernel: str, block: int, indices: tuple[int, ...], single: bool) -> BlockRows:
@@ -62,15 +63,20 @@ def open_share(rows: Rows, kernel: str, block: int, indices: tuple[int, ...], si
             logger.addFilter(_ShareFilter())
     share = BlockRows(rows, kernel, block, indices, max(0, int(room)), folder, single=single)
     _disable_pausing(manager)
-    # When Dask drops the share, for whatever reason. Not at exit: there is nothing left to pause.
-    weakref.finalize(share, _restore_pausing, manager).atexit = False
+    # When the share is closed, or Dask drops it. Not at exit: there is nothing left to pause.
+    _finalizers[share] = weakref.finalize(share, _restore_pausing, manager)
+    _finalizers[share].atexit = False
     return share
 
 
 def call_share(share: BlockRows, name: str, count: int, *arguments: Any) -> Any:
     """Call a method of a share with the first `count` arguments; the others are only dependencies of the task."""
     with single_thread():
-        return getattr(share, name)(*arguments[:count])
+        result = getattr(share, name)(*arguments[:count])
+    if name == "close" and share in _finalizers:
+        # A reference cycle may keep a closed share until the garbage collector runs, minutes later on an idle worker.
+        _finalizers[share]()
+    return result
 
 
 @cache
