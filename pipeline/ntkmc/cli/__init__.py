@@ -43,8 +43,9 @@ def main() -> None:
         say(f"ntkmc: {error}")
         code = 3 if isinstance(error, ExecutionError) else 2
     except KeyboardInterrupt:
-        code = 130
+        code = 130  # 128 + SIGINT, as shells report it
     except BrokenPipeError:  # `ntkmc show ... | head`
+        # Otherwise the interpreter would fail again when it flushes standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except Exception as error:

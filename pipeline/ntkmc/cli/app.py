@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="ntkmc",
     help="Monte Carlo for the smallest eigenvalue of Neural Tangent Kernel Gram matrices.",
+    # Errors that users can cause are printed in one line by `main`; others show Python's own traceback, for reports.
     pretty_exceptions_enable=False,
+    # Brackets in help texts, as in `claim[r=4]`, are not markup.
     rich_markup_mode=None,
 )
 
@@ -44,6 +46,7 @@ class Format(enum.StrEnum):
 @contextmanager
 def reading(store: str) -> Iterator[None]:
     """Convert exceptions raised by a damaged store into `StoreError`."""
+    # Commands import what they need when they run: `ntkmc --help` and completion then take a fraction of a second.
     from ntkmc.experiment.store.reading import understood
 
     with understood(store):
@@ -52,6 +55,7 @@ def reading(store: str) -> Iterator[None]:
 
 def say(text: str) -> None:
     """Print a line on standard error."""
+    # Standard output carries results only, so that it can be piped.
     typer.echo(text, err=True)
 
 

@@ -60,6 +60,7 @@ def run(
     site = load_profile(profile)
     plan = make_plan(loaded, site)
     check_plan(plan, site)
+    # The plan goes on to the run: jobs are requested by it, and planning a wide grid takes seconds.
     outcome = execute(loaded, path, profile=site, block_length=block, plan=plan)
     if outcome.interrupted:
         say(f"interrupted; finished trials are in {path}; to continue, repeat: ntkmc run {study} --store {path}")
@@ -76,6 +77,7 @@ def run(
         say(f"cell {name}: {trials} trials ended without a value; their status is failed")
     for name, reason in outcome.failed.items():
         say(f"cell {name} failed: {reason}")
+    # After the tables: what was computed is of use although some of it failed.
     if outcome.failed or outcome.failed_trials:
         raise typer.Exit(3)
 
@@ -117,6 +119,7 @@ def plan(study: StudyFile, profile: ProfileName = "local") -> None:
         lines[MEASUREMENTS[group].key] = f"{', '.join(shown)}: {MEASUREMENTS[group].plan}"
     if estimate.layout:
         lines["jobs"] = describe_jobs(estimate.layout)
+    # The plan is printed before it is refused: its numbers say which limit is exceeded, and by how much.
     print_fields(lines, 8)
     check_plan(estimate, site)
 

@@ -34,6 +34,7 @@ def verify(
     with reading(store):
         outcome = verification.verify(store, sample=sample, seed=seed, study=trusted)
     _print_report(store, outcome)
+    # Repair needs a cluster; verification alone runs in this process.
     if mend and outcome.findings:
         say("repairing")
         outcome = repair(store, outcome, study=trusted, profile=profile)
