@@ -23,7 +23,6 @@ from distributed import Client, Future, SpecCluster
 from distributed.scheduler import KilledWorker
 
 from ntkmc.errors import ExecutionError, NtkmcError
-from ntkmc.execution.block_queue import BlockQueue, CellWork
 from ntkmc.execution.blocked.lambda_min import commit_blocked
 from ntkmc.execution.blocked.matrix import Stopped
 from ntkmc.execution.cluster import (
@@ -47,6 +46,7 @@ from ntkmc.execution.events import (
     Subscriber,
 )
 from ntkmc.execution.signals import Interruption, deferred_signals
+from ntkmc.execution.trial_blocks import BlockQueue, CellWork
 from ntkmc.execution.worker import BlockReport, commit_block, executing_tasks
 from ntkmc.experiment.analysis import Derived
 from ntkmc.experiment.store import Lease, Location, Store

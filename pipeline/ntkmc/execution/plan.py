@@ -14,11 +14,11 @@ import psutil
 from dask.utils import format_bytes
 
 from ntkmc.errors import InputError, NtkmcError, StoreError
-from ntkmc.execution.block_queue import BLOCK_SECONDS
 from ntkmc.execution.cluster import IDLE_WORKER_BYTES, needed_bytes, needed_seconds, usable_bytes
 from ntkmc.execution.job_resources import Layout, Needs, check_layout, choose
 from ntkmc.execution.profile_schema import Profile
 from ntkmc.execution.profiles import available_cpus
+from ntkmc.execution.trial_blocks import BLOCK_SECONDS
 from ntkmc.execution.units import parse_size
 from ntkmc.experiment.schema import Variable, trial_variables
 from ntkmc.experiment.store import Location

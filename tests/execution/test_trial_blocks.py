@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ntkmc.execution.block_queue import BlockQueue, CellWork
+from ntkmc.execution.trial_blocks import BlockQueue, CellWork
 from ntkmc.experiment.study.cells import Cell
 from ntkmc.experiment.trial.draw import TrialConfig
 from ntkmc.linalg.cost import trial_seconds

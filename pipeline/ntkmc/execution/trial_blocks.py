@@ -1,4 +1,4 @@
-"""Queue of the missing trials, cell by cell, in blocks of about one second."""
+"""Blocks of trials: their length, about one second of work, and the order in which they are submitted."""
 
 from __future__ import annotations
 
