@@ -44,7 +44,7 @@ lint: $(STAMP)  ## ruff, mypy --strict and the layers
 machine-code: $(STAMP)
 	@$(BIN)/python -m pytest -q pipeline/ntkmc/linalg pipeline/ntkmc/theory >/dev/null || true
 
-test: $(STAMP)  ## Lint, types, layers and the fast tests: under 5 minutes on two cores
+test: $(STAMP)  ## Lint, types, layers and the fast tests: about 5 minutes on two cores
 	@$(MAKE) --no-print-directory -j2 lint machine-code
 	$(PYTEST) -m "not long and not slow and not slurm and not browser" -n 2
 

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from ntkmc.errors import ExecutionError, InputError
-from ntkmc.experiment.maintenance.verify import Report, forget, verify
+from ntkmc.experiment.maintenance.verify import Report, mark_not_run, verify
 from ntkmc.experiment.store import Lease, Location, Store, open_results
 from ntkmc.experiment.store.layout import check_identity, read_attributes
 from ntkmc.experiment.store.reading import stored_studies
@@ -245,7 +245,7 @@ def repair(
         if isinstance(cell.distribution, Unimported):
             cell.distribution.check(cell.n, cell.d)
     with Lease(location):
-        forget(Store.prepare(location, studies[-1]), report)
+        mark_not_run(Store.prepare(location, studies[-1]), report)
     # Run all studies of the history, as any of their trials may be damaged; finished trials are skipped.
     for stored in studies:
         outcome = execute(stored, location, client=client, profile=profile, progress=progress)

@@ -20,7 +20,7 @@ from ntkmc.experiment.analysis.update import ESTIMATE, Derived
 from ntkmc.experiment.maintenance.compact import compact
 from ntkmc.experiment.maintenance.merge import merge
 from ntkmc.experiment.maintenance.recompute import compare_trial
-from ntkmc.experiment.maintenance.verify import forget, verify
+from ntkmc.experiment.maintenance.verify import mark_not_run, verify
 from ntkmc.experiment.schema.groups import ALL_GROUPS, GROUPS, PER_TRIAL
 from ntkmc.experiment.schema.variables import COORDINATES
 from ntkmc.experiment.store.journal import Block, Journal
@@ -331,7 +331,7 @@ def test_what_is_damaged_is_found_and_computed_again(axis: Measurement, finished
     assert found == {("gaussian,d=4,n=9", (7,) if axis.enclosed else None, key)}
     location = Location.of(path)
     with Lease(location):
-        forget(Store.prepare(location, study), report)
+        mark_not_run(Store.prepare(location, study), report)
     assert set(run(whole(axis), path)) == {key}
     assert_same(axis, path, finished)
     last = list(axis.trials.variables)[-2]

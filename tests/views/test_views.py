@@ -26,7 +26,7 @@ from ntkmc.views.explorer_data import Selection, first_selection, from_query, ne
 from ntkmc.views.frames import claims_frame, estimates_frame, overall_frame, parse_selection, select
 from ntkmc.views.plots import base
 from ntkmc.views.report import report_html
-from ntkmc.views.summary import totals, what_was_found, what_was_run
+from ntkmc.views.summary import describe_results, describe_run, totals
 
 SPARSE = {"sparse": {"p": 0.5}}  # of few coordinates: some rows are zero, and their trials fail
 
@@ -269,7 +269,7 @@ def test_report_numbers(grid: Grid, store: Path) -> None:
 
 
 def test_sentences_count_right(grid: Grid) -> None:
-    told = " ".join([*what_was_run(grid), *what_was_found(grid)])
+    told = " ".join([*describe_run(grid), *describe_results(grid)])
     frame = estimates_frame(grid.tree)
     counts = frame["nondegenerate"].value_counts()
     assert f"Of {len(frame):,} pairs" in told
@@ -314,9 +314,9 @@ def test_empty_store(tmp_path: Path) -> None:
     }, trusted=True)  # fmt: skip
     create(Location.of(tmp_path / "s"), study)
     empty = Grid(open_results(tmp_path / "s"))
-    assert "run the study" in what_was_found(empty)[0]
+    assert "run the study" in describe_results(empty)[0]
     assert "run the study" in report_html(empty, "s")
-    assert "The study is not finished" in " ".join(what_was_run(empty))
+    assert "The study is not finished" in " ".join(describe_run(empty))
     at = first_selection(empty)
     assert "No estimate here yet" in readout(empty, at)
     assert overlays(empty, at.place)["kind"].isin(["prediction"]).all()

@@ -47,9 +47,9 @@ class Format(enum.StrEnum):
 def reading(store: str) -> Iterator[None]:
     """Convert exceptions raised by a damaged store into `StoreError`."""
     # Commands import what they need when they run: `ntkmc --help` and completion then take a fraction of a second.
-    from ntkmc.experiment.store.reading import understood
+    from ntkmc.experiment.store.reading import translate_store_errors
 
-    with understood(store):
+    with translate_store_errors(store):
         yield
 
 

@@ -51,7 +51,7 @@ from ntkmc.execution.worker import BlockReport, commit_block, executing_tasks
 from ntkmc.experiment.analysis import Derived
 from ntkmc.experiment.store import Lease, Location, Store
 from ntkmc.experiment.store.layout import create
-from ntkmc.experiment.store.reading import understood
+from ntkmc.experiment.store.reading import translate_store_errors
 from ntkmc.experiment.study import Cell, Study
 from ntkmc.experiment.trial import TrialConfig
 from ntkmc.experiment.trial.run import BlockTask
@@ -128,7 +128,7 @@ def drive(
     with Lease(location, notify) as lease:
         if location.remote:
             create(location, study)
-        with understood(location):
+        with translate_store_errors(location):
             opened = Store.prepare(location, study)
             derived = Derived(opened)
         return _Driver(study, opened, derived, lease, client, subscribers, block_length).run()
@@ -413,14 +413,17 @@ class _Driver:
 
     def _check_workers(self) -> None:
         """After a long silence, replace the workers if none is left, and resubmit blocks that none is executing."""
-        with suppress(Exception):  # a lost connection is handled by `_collect`
-            # The workers are asked, not the scheduler, which may list a task as processing on a worker that has none.
-            tasks = self.client.run(executing_tasks, on_error="ignore")
-            if not tasks:
-                self._replace_workers()
-            elif not any(tasks.values()):
-                self._resubmit_lost_blocks()
+        # Also if the connection is lost, which `_collect` handles: the next poll is one timeout later.
         self.last_message_at = time.monotonic()
+        try:
+            # The workers are polled, not the scheduler, which may list a task as processing on a worker that has none.
+            tasks = self.client.run(executing_tasks, on_error="ignore")
+        except Exception:
+            return
+        if not tasks:
+            self._replace_workers()
+        elif not any(tasks.values()):
+            self._resubmit_lost_blocks()
 
     def _replace_workers(self) -> None:
         if not self.without_workers:
@@ -429,8 +432,9 @@ class _Driver:
         cluster = self.client.cluster
         if isinstance(cluster, SpecCluster):
             # Dask gives up a worker that was lost and did not come back in time, as on a busy machine, and starts no
-            # other one until it is told to scale. The number stays the same.
-            cluster.scale(len(cluster.worker_spec))
+            # other one before it is scaled. The number stays the same.
+            with suppress(Exception):  # a cluster that is closing
+                cluster.scale(len(cluster.worker_spec))
 
     def _resubmit_lost_blocks(self) -> None:
         """Cancel all blocks in flight; the next fold queues them again.
@@ -442,7 +446,8 @@ class _Driver:
         for future, work in lost:
             work.in_flight -= 1
             work.last_missing = []
-            future.cancel()
+            with suppress(Exception):  # a lost connection
+                future.cancel()
 
     def _await_connection(self) -> None:
         """Wait while the client reconnects to the scheduler; raise ExecutionError if it gives up.

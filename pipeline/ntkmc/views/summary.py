@@ -56,7 +56,7 @@ def totals(grid: Grid) -> Totals:
     return Totals(len(grid.cells), planned, draws, int(counts.sum()), by_word)
 
 
-def what_was_run(grid: Grid) -> list[str]:
+def describe_run(grid: Grid) -> list[str]:
     """Return a description of the study, in sentences."""
     study, counts = grid.study, totals(grid)
     laws = sorted({place.distribution for place in grid.places})
@@ -78,7 +78,7 @@ def what_was_run(grid: Grid) -> list[str]:
     return sentences
 
 
-def what_was_found(grid: Grid) -> list[str]:
+def describe_results(grid: Grid) -> list[str]:
     """Return the results in paragraphs; without results, one paragraph with what to do."""
     estimates, overall = estimates_frame(grid.tree), overall_frame(grid.tree)
     if estimates.empty:

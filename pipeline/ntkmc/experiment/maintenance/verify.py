@@ -23,7 +23,7 @@ from ntkmc.experiment.store.journal import Journal
 from ntkmc.experiment.store.layout import check_identity, read_attributes, recorded_coordinates, recorded_statistics
 from ntkmc.experiment.store.location import Location
 from ntkmc.experiment.store.provenance import bits_of, environment
-from ntkmc.experiment.store.reading import as_stored, stored_cells, study_of, understood
+from ntkmc.experiment.store.reading import as_stored, stored_cells, study_of, translate_store_errors
 from ntkmc.experiment.store.store import JOURNAL, Store
 from ntkmc.experiment.study.cells import Cell
 from ntkmc.experiment.study.measurements import DRAWS, MeasurementKey
@@ -232,7 +232,7 @@ def verify(store: str | Path, *, sample: int = SAMPLE, seed: int = 0, study: Stu
     StoreError
         If there is no such store, or its metadata cannot be read.
     """
-    with understood(store):
+    with translate_store_errors(store):
         return _verify(Location.of(store), sample, seed, study)
 
 
@@ -280,7 +280,7 @@ def _verify(location: Location, sample: int, seed: int, study: Study | None) -> 
     return Report(chunks, len(blocks), trials, check.count, check.last_bits, tuple(check.skipped), tuple(findings))
 
 
-def forget(store: Store, report: Report) -> None:
+def mark_not_run(store: Store, report: Report) -> None:
     """Reset the trials of all findings, so that the next run recomputes them.
 
     Damaged chunks and journal blocks are not handled here: `Store.prepare` has reset them.
@@ -288,7 +288,7 @@ def forget(store: Store, report: Report) -> None:
     cells = {cell.name: cell for cell in stored_cells(dict(store.root.attrs), str(store.location))}
     for finding in report.findings:
         if finding.cell:
-            store.forget(cells[finding.cell], finding.trials, finding.measurement)
+            store.mark_not_run(cells[finding.cell], finding.trials, finding.measurement)
 
 
 class _Comparing(Store):

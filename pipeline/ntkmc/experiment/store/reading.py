@@ -43,7 +43,7 @@ UNREADABLE: Final = (
 
 
 @contextmanager
-def understood(store: Any) -> Iterator[None]:
+def translate_store_errors(store: Any) -> Iterator[None]:
     """Convert exceptions raised by a damaged store into `StoreError`."""
     try:
         yield
@@ -95,7 +95,7 @@ def open_results(store: str | Path) -> xr.DataTree:
 
 
 def _opened(location: Location, attributes: dict[str, Any]) -> xr.DataTree:
-    with understood(location):
+    with translate_store_errors(location):
         # Without consolidated metadata a run is extending the store: read the metadata of each array.
         whole = is_consolidated(location)
         groups = {

@@ -19,7 +19,7 @@ from ntkmc.experiment.store.block_table import BlockLog
 from ntkmc.experiment.store.journal import Block, Journal
 from ntkmc.experiment.store.layout import grow, recorded_coordinates, recorded_statistics, sweep
 from ntkmc.experiment.store.location import Location
-from ntkmc.experiment.store.trial_group import CellIndex, PerTrial
+from ntkmc.experiment.store.trial_group import CellIndex, TrialGroup
 from ntkmc.experiment.study.cells import Cell
 from ntkmc.experiment.study.measurements import DRAWS, MeasurementKey, measurements_of, stored_keys
 from ntkmc.experiment.study.model import Study
@@ -108,7 +108,7 @@ class Store:
         group = self.group(measurement)
         return group.statuses(group.index((cell.distribution.label, cell.d, cell.n), measurement))
 
-    def group(self, measurement: MeasurementKey = DRAWS) -> PerTrial:
+    def group(self, measurement: MeasurementKey = DRAWS) -> TrialGroup:
         """Return the group that holds the trials of a measurement; `StoreError` if the store has none."""
         if measurement.group not in self._groups:
             raise StoreError(f"{self.location}: {measurement.axis.absent}")
@@ -168,10 +168,12 @@ class Store:
         for block in blocks:
             self.journal.delete(block)
 
-    def forget(self, cell: Cell, trials: Sequence[int] | None = None, measurement: MeasurementKey = DRAWS) -> None:
+    def mark_not_run(
+        self, cell: Cell, trials: Sequence[int] | None = None, measurement: MeasurementKey = DRAWS
+    ) -> None:
         """Reset the status of some or all trials of a measurement of a cell, so that they count as never run."""
         group = self.group(measurement)
-        group.forget(group.index((cell.distribution.label, cell.d, cell.n), measurement), trials)
+        group.mark_not_run(group.index((cell.distribution.label, cell.d, cell.n), measurement), trials)
 
     def write_group(self, group: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Replace whole variables of a derived group."""
@@ -183,8 +185,8 @@ class Store:
 
         self.trials.for_each(write, arrays)
 
-    def _per_trial(self, variables: Mapping[str, Variable], *, incomplete: bool = False) -> PerTrial:
-        return PerTrial(
+    def _per_trial(self, variables: Mapping[str, Variable], *, incomplete: bool = False) -> TrialGroup:
+        return TrialGroup(
             self.location, self.root, variables, self.coordinates, writing=self.writing, incomplete=incomplete
         )
 

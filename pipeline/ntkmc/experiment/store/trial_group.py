@@ -33,7 +33,7 @@ REQUESTS: Final = 16
 """Number of variables that are read from, or written to, an object store concurrently."""
 
 
-class PerTrial:
+class TrialGroup:
     """Variables of a group with one value per trial; the status of every trial is held in memory.
 
     Parameters
@@ -91,7 +91,7 @@ class PerTrial:
         chosen = list(self.variables) if names is None else list(names)
         return dict(zip(chosen, self.for_each(read, chosen), strict=True))
 
-    def forget(self, index: CellIndex, trials: Sequence[int] | None = None) -> None:
+    def mark_not_run(self, index: CellIndex, trials: Sequence[int] | None = None) -> None:
         """Reset the status of some or all trials of a cell, so that they count as never run."""
         chosen = slice(None) if trials is None else np.asarray(trials)
         at = self._at(index)
@@ -264,7 +264,7 @@ class CellTrials(Mapping[str, NDArray[Any]]):
     variables of one claim, not for all.
     """
 
-    def __init__(self, group: PerTrial, index: CellIndex) -> None:
+    def __init__(self, group: TrialGroup, index: CellIndex) -> None:
         self._group = group
         self._index = index
         self._names = group.variables

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -227,11 +228,14 @@ def _tail(context: CellContext, statistics: Statistics, parameters: Parameters) 
 
 
 def _tail_with_heads(context: CellContext, statistics: Statistics, parameters: Parameters) -> Bound:
+    def bound_of_order(order: int, cosine: Floats) -> Floats:
+        return np.asarray(tail_bounds(context, cosine)[order - 1])
+
     coefficients = series_coefficients(context.kernel, context.depth, MAX_ORDER)
     best = Bound(np.full_like(statistics["coherence"], -np.inf), np.full_like(statistics["coherence"], -np.inf))
     head = Bound(np.zeros_like(best.lower), np.zeros_like(best.lower))
     for order in range(1, MAX_ORDER + 1):
-        tail = decreasing(lambda cosine, s=order: tail_bounds(context, cosine)[s - 1], context, statistics)  # type: ignore[misc]
+        tail = decreasing(partial(bound_of_order, order), context, statistics)
         best = Bound(np.maximum(best.lower, tail.lower + head.lower), np.maximum(best.upper, tail.upper + head.upper))
         if order in POWERS:  # of higher orders, whose coefficients are small, the bound 0
             smallest = positive_part(enclosed(statistics, f"power{order}"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -262,9 +263,9 @@ def find_problems(
     problems = _check_value(law, rebuilt)
     refused = {d: refusal(law, 1, d) for d in dimensions}
     for d in (d for d, reason in refused.items() if not reason):
-        failures = _attempt("drawing", lambda d=d: _check_draws(law, d))  # type: ignore[misc]
+        failures = _attempt("drawing", partial(_check_draws, law, d))
         if not failures:  # else the compared numbers would be meaningless
-            failures = _attempt("comparing", lambda d=d: contradictions(law, d, draws, seed))  # type: ignore[misc]
+            failures = _attempt("comparing", partial(contradictions, law, d, draws, seed))
         problems += [f"at d = {d}: {problem}" for problem in failures]
     if all(refused.values()):
         reason = next(iter(refused.values()), "none was given")

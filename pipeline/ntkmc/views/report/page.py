@@ -17,7 +17,7 @@ from ntkmc.views.plots.base import Plot
 from ntkmc.views.plots.style import journal_style
 from ntkmc.views.report import sections
 from ntkmc.views.report.markup import render
-from ntkmc.views.summary import totals, what_was_found, what_was_run
+from ntkmc.views.summary import describe_results, describe_run, totals
 
 _TABLES: Final = {"widths": "convergence", "features": "sketch_accuracy", "targets": "prediction"}
 """Groups of the store that have a table of their own in `ntkmc show`."""
@@ -69,8 +69,8 @@ def report_html(grid: Grid, store: str, plots: list[Plot] | None = None) -> str:
         cell=shlex.quote(grid.places[0].cell),
         plots=plots,
         names=[plot.name for plot in plots],
-        run=what_was_run(grid),
-        found=what_was_found(grid),
+        run=describe_run(grid),
+        results=describe_results(grid),
         event=rf"{probability} \ge 1 - {study.event.delta:g}, \quad \lambda_0 = {values}",
         estimates=sections.estimates_table(estimates_frame(grid.tree)),
         exponents=sections.exponent_rows(grid),
